@@ -1,0 +1,1 @@
+//! Assembly: every part is built once, here.

@@ -1,0 +1,216 @@
+//! The configuration, checked: what the rest of the program works with. [`raw`] reads files and the environment.
+
+mod load;
+pub use load::{ConfigErrors, Source, load};
+
+use crate::hostname::{Authority, Scheme};
+use crate::secret::Secret;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that can be configured, parsed and checked.
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[store] url`, such as `sqlite:///var/lib/portcullis/portcullis.db`.
+    pub store_url: String,
+    /// `[vault]`
+    pub vault: VaultKeys,
+    /// `[login]`
+    pub login: Login,
+    /// `[tokens]`
+    pub tokens: Tokens,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[streams]`
+    pub streams: Streams,
+    /// `[upstreams]`
+    pub upstreams: Upstreams,
+    /// `[[upstream]]`, and `MCP_SERVERS`
+    pub upstream: Vec<UpstreamConfig>,
+    /// `[telemetry]`
+    pub telemetry: Telemetry,
+}
+
+/// `[server]`
+pub struct Server {
+    /// The root domain, lower case, without port.
+    pub domain: String,
+    /// Where to listen; port 0 lets the system choose.
+    pub listen: Vec<SocketAddr>,
+    /// Metrics and probes; loopback by default.
+    pub admin_listen: Option<SocketAddr>,
+    /// Scheme and port of `public_url`, when it was given; else they follow from `tls.mode` and the listening port.
+    pub public: Option<(Scheme, u16)>,
+    /// Whose `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Browser origins that may call MCP hostnames, besides loopback ones and our own.
+    pub allowed_origins: Vec<String>,
+    /// The largest body that a control-plane endpoint takes, and the largest head of any request, are constants; this is
+    /// the largest request body forwarded to an upstream, in bytes.
+    pub max_body: u64,
+}
+
+/// `[tls]`
+pub enum Tls {
+    /// Plain HTTP: for one's own machine, or behind a proxy that ends TLS.
+    Off,
+    /// Certificate chain and key in PEM files.
+    Files {
+        /// The chain.
+        cert: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
+}
+
+/// `[vault]`
+pub struct VaultKeys {
+    /// The current key in base64; `None`: made on first start in `created_at`.
+    pub key: Option<Secret>,
+    /// Where the key is read from, or made on first start with mode 0600.
+    pub key_file: Option<PathBuf>,
+    /// Earlier keys.
+    pub previous: Vec<Secret>,
+}
+
+/// `[login]`
+pub struct Login {
+    /// Whether names and passwords are accepted.
+    pub password: bool,
+    /// `LOCAL_USER` and `LOCAL_PASSWORD`: an administrator that exists without being stored.
+    pub local: Option<(String, Secret)>,
+}
+
+/// `[tokens]`
+pub struct Tokens {
+    /// Life of our access tokens.
+    pub access_ttl: Duration,
+    /// Idle life of our refresh tokens.
+    pub refresh_ttl: Duration,
+    /// How long a rotated refresh token still answers with its successor.
+    pub rotation_grace: Duration,
+}
+
+/// A rate such as `"100/s burst 200"`: also `/m` and `/h`; the burst defaults to the rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many per [`Rate::period`].
+    pub count: u32,
+    /// A second, a minute or an hour.
+    pub period: Duration,
+    /// How many at once.
+    pub burst: u32,
+}
+
+/// `[limits]`
+pub struct Limits {
+    /// Per client address, before authentication.
+    pub per_ip: Rate,
+    /// Per person.
+    pub per_user: Rate,
+    /// Per person and upstream.
+    pub per_user_upstream: Rate,
+    /// Per OAuth client.
+    pub per_client: Rate,
+    /// `/token`, per address.
+    pub token_endpoint: Rate,
+    /// `/register`, per address.
+    pub registration: Rate,
+    /// `/login`, per address and per name.
+    pub login: Rate,
+}
+
+/// `[streams]`
+pub struct Streams {
+    /// An idle stream gets a heartbeat after this long.
+    pub heartbeat: Duration,
+    /// A peer that takes no byte for this long is gone.
+    pub write_timeout: Duration,
+    /// How long an upstream may take to begin its answer.
+    pub response_timeout: Duration,
+    /// How long open streams may go on after a request to stop.
+    pub drain: Duration,
+}
+
+/// What happens to a well-formed hostname whose upstream nobody has named yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// An administrator is asked during sign-in.
+    Ask,
+    /// 404.
+    Deny,
+    /// It is used.
+    Allow,
+}
+
+/// `[upstreams]`
+pub struct Upstreams {
+    /// The policy.
+    pub unknown: Unknown,
+    /// Whether loopback and private addresses may be upstreams.
+    pub allow_private: bool,
+    /// PEM file of the certificate authorities to trust for upstreams, instead of the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// `[[upstream]]`
+pub struct UpstreamConfig {
+    /// Which.
+    pub authority: Authority,
+    /// For people.
+    pub name: Option<String>,
+    /// A readable label.
+    pub alias: Option<String>,
+    /// The path of its MCP endpoint, for the URLs we print.
+    pub path: Option<String>,
+    /// How we get in.
+    pub auth: UpstreamAuth,
+    /// Overrides `upstreams.allow_private`.
+    pub allow_private: Option<bool>,
+}
+
+/// How an upstream is authorized.
+pub enum UpstreamAuth {
+    /// Its own OAuth, with whatever the administrator knows better than discovery.
+    OAuth(Box<OAuthSettings>),
+    /// A header with a fixed value for everybody.
+    Header {
+        /// The header's name.
+        name: http::HeaderName,
+        /// Its value.
+        value: Secret,
+    },
+    /// No authorization.
+    None,
+}
+
+/// What overrides discovery and registration.
+#[derive(Default)]
+pub struct OAuthSettings {
+    /// Instead of the discovered issuer.
+    pub issuer: Option<String>,
+    /// Instead of the discovered endpoint.
+    pub authorization_endpoint: Option<String>,
+    /// Instead of the discovered endpoint.
+    pub token_endpoint: Option<String>,
+    /// A client registered by hand.
+    pub client_id: Option<String>,
+    /// Its secret.
+    pub client_secret: Option<Secret>,
+    /// Scopes to ask for, instead of the discovered ones.
+    pub scopes: Option<String>,
+    /// `resource` to send instead of the discovered one; empty: never send one.
+    pub resource: Option<String>,
+}
+
+/// `[telemetry]`
+pub struct Telemetry {
+    /// One JSON object a line, or text.
+    pub json: bool,
+    /// A `tracing` filter such as `info` or `portcullis=debug`.
+    pub level: String,
+}

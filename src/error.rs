@@ -1,0 +1,64 @@
+//! Errors that name the culprit and keep two texts: one for the person or client outside, one for the log.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Whose fault it is, and so which status an answer gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Culprit {
+    /// The caller sent something that cannot be right.
+    Caller,
+    /// The upstream MCP server, or its authorization server.
+    Upstream,
+    /// The upstream did not answer in time.
+    UpstreamTimeout,
+    /// We ourselves: store, vault, configuration.
+    Gateway,
+}
+
+/// Something failed; what may be said outside and what belongs into the log are kept apart.
+#[derive(Debug)]
+pub struct Fault {
+    /// Whose fault it is.
+    pub culprit: Culprit,
+    /// A sentence that may be shown to anybody: no secret, no address, nothing a caller sent.
+    pub public: Cow<'static, str>,
+    /// What happened, for the log. Never a secret.
+    pub private: String,
+}
+
+impl Fault {
+    /// A fault of our own. The outside learns only that there was one.
+    pub fn gateway(private: impl fmt::Display) -> Self {
+        Self { culprit: Culprit::Gateway, public: "an internal error occurred".into(), private: private.to_string() }
+    }
+
+    /// The caller's fault; the same sentence serves both sides.
+    pub fn caller(public: impl Into<Cow<'static, str>>) -> Self {
+        let public = public.into();
+        Self { culprit: Culprit::Caller, private: public.to_string(), public }
+    }
+
+    /// The upstream's fault.
+    pub fn upstream(public: impl Into<Cow<'static, str>>, private: impl fmt::Display) -> Self {
+        Self { culprit: Culprit::Upstream, public: public.into(), private: private.to_string() }
+    }
+
+    /// The HTTP status that fits.
+    pub fn status(&self) -> http::StatusCode {
+        match self.culprit {
+            Culprit::Caller => http::StatusCode::BAD_REQUEST,
+            Culprit::Upstream => http::StatusCode::BAD_GATEWAY,
+            Culprit::UpstreamTimeout => http::StatusCode::GATEWAY_TIMEOUT,
+            Culprit::Gateway => http::StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.private)
+    }
+}
+
+impl std::error::Error for Fault {}

@@ -1,0 +1,10 @@
+//! The one outbound client of the control plane, and the resolver and address guard that the data path shares with it
+//! (decision 6).
+
+mod client;
+mod guard;
+mod resolver;
+
+pub use client::{FetchError, Fetched, HttpClient};
+pub use guard::{Forbidden, permits};
+pub use resolver::{ResolveError, Resolver};

@@ -1,0 +1,43 @@
+//! Portcullis: a self-hosted reverse-proxy gateway that puts OAuth 2.1 in front of MCP servers.
+//!
+//! ARCHITECTURE.md explains the layers; `tests/it/layers.rs` holds the modules to them.
+
+// L0: words. Pure, no I/O.
+pub mod clock;
+pub mod error;
+pub mod hostname;
+pub mod ids;
+pub mod oauth;
+pub mod paths;
+pub mod request;
+pub mod secret;
+
+// L1: ground.
+pub mod config;
+pub mod http;
+pub mod store;
+pub mod telemetry;
+pub mod tls;
+pub mod vault;
+
+// L2: services.
+pub mod audit;
+pub mod connect;
+pub mod csrf;
+pub mod identity;
+pub mod page;
+pub mod ratelimit;
+pub mod session;
+pub mod tokens;
+pub mod upstream;
+
+// L3: doors.
+pub mod dashboard;
+pub mod issuer;
+pub mod proxy;
+
+// Assembly.
+pub mod app;
+pub mod cli;
+pub mod devkit;
+pub mod server;

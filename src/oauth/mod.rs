@@ -1,0 +1,9 @@
+//! The words of OAuth 2.1, shared by our authorization server and by our client toward upstreams. Pure: no I/O.
+
+pub mod challenge;
+pub mod error;
+pub mod metadata;
+pub mod pkce;
+pub mod redirect;
+pub mod registration;
+pub mod scope;

@@ -1,0 +1,1 @@
+//! Rate limits: one bounded map of keys per limit.

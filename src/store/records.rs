@@ -1,0 +1,313 @@
+//! The rows, as the rest of the program sees them. Secrets are digests (what we only compare) or sealed by the vault
+//! (what we must be able to use again); there is no third kind.
+
+use crate::clock::Timestamp;
+use crate::ids::{ConnectionId, Digest, GrantId, UserId};
+
+/// What a person may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Approves upstreams, manages people.
+    Administrator,
+    /// Connects accounts, grants access to clients.
+    Member,
+}
+
+/// A person.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// Stable.
+    pub id: UserId,
+    /// The name used at login, unique without regard to ASCII case.
+    pub name: String,
+    /// An argon2id PHC string; none for people who sign in elsewhere.
+    pub password_hash: Option<String>,
+    /// Only when known.
+    pub email: Option<String>,
+    /// What the person may do.
+    pub role: Role,
+    /// Whether sign-in is refused.
+    pub disabled: bool,
+    /// When the account was made.
+    pub created_at: Timestamp,
+}
+
+/// A signed-in browser.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Digest of the cookie's value.
+    pub token: Digest,
+    /// Who.
+    pub user: UserId,
+    /// When the person signed in.
+    pub created_at: Timestamp,
+    /// The last request, to the minute or so.
+    pub last_seen_at: Timestamp,
+    /// The absolute end.
+    pub expires_at: Timestamp,
+}
+
+/// A client that registered dynamically at one of our issuers (RFC 7591).
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// [`crate::hostname::Realm::key`] of the issuer.
+    pub realm: String,
+    /// The `client_id`.
+    pub id: String,
+    /// The effective metadata, JSON.
+    pub metadata: String,
+    /// Digest of the client secret, for confidential clients.
+    pub secret: Option<Digest>,
+    /// Digest of the registration access token (RFC 7592).
+    pub registration_token: Digest,
+    /// When it registered.
+    pub created_at: Timestamp,
+    /// When it last got a token; `None` for one that never did.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// A client ID metadata document that was fetched.
+#[derive(Clone, Debug)]
+pub struct ClientDocument {
+    /// Its URL, which is the `client_id`.
+    pub url: String,
+    /// The JSON text.
+    pub body: String,
+    /// When it was fetched.
+    pub fetched_at: Timestamp,
+    /// Until when it may be used without asking again (RFC 9111).
+    pub fresh_until: Timestamp,
+}
+
+/// A person's consent to a client for one resource.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// In every token issued under it.
+    pub id: GrantId,
+    /// Whose.
+    pub user: UserId,
+    /// To whom.
+    pub client_id: String,
+    /// The client's name as it was shown.
+    pub client_name: String,
+    /// [`crate::hostname::Realm::key`] of the issuer.
+    pub realm: String,
+    /// For what (RFC 8707).
+    pub resource: String,
+    /// How much, space-separated.
+    pub scope: String,
+    /// When.
+    pub created_at: Timestamp,
+    /// When it ended, if it did.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// An authorization code, waiting to be exchanged.
+#[derive(Clone, Debug)]
+pub struct AuthorizationCode {
+    /// Digest of the code.
+    pub code: Digest,
+    /// The consent behind it.
+    pub grant: GrantId,
+    /// Exactly as the client sent it; compared again at the token endpoint.
+    pub redirect_uri: String,
+    /// S256 challenge.
+    pub code_challenge: String,
+    /// 60 seconds after issue.
+    pub expires_at: Timestamp,
+    /// When it was exchanged, if it was.
+    pub used_at: Option<Timestamp>,
+}
+
+/// A refresh token of ours. All of a grant's tokens are one family.
+#[derive(Clone, Debug)]
+pub struct RefreshToken {
+    /// Digest of the token.
+    pub token: Digest,
+    /// The family.
+    pub grant: GrantId,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it idles out.
+    pub expires_at: Timestamp,
+    /// What it was exchanged for, once it was.
+    pub successor: Option<Successor>,
+    /// When the token itself was first presented.
+    pub first_used_at: Option<Timestamp>,
+}
+
+/// What a rotated refresh token became; kept so that a client that lost our answer gets the same again.
+#[derive(Clone, Debug)]
+pub struct Successor {
+    /// Digest of the successor.
+    pub token: Digest,
+    /// The successor itself, sealed.
+    pub sealed: Vec<u8>,
+    /// When the rotation happened.
+    pub rotated_at: Timestamp,
+}
+
+/// An administrator's decision about an upstream that the configuration does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// May be used.
+    Approved,
+    /// Must not be used.
+    Denied,
+}
+
+/// An upstream that an administrator decided about.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Canonical text of its authority.
+    pub authority: String,
+    /// Approved or denied.
+    pub decision: Decision,
+    /// A readable label, if it has one.
+    pub alias: Option<String>,
+    /// A name for people, if it has one.
+    pub name: Option<String>,
+    /// Who decided; `None` when it was done on the command line.
+    pub decided_by: Option<UserId>,
+    /// When.
+    pub decided_at: Timestamp,
+}
+
+/// What discovery found out about an upstream, JSON of `connect`'s own making.
+#[derive(Clone, Debug)]
+pub struct Discovery {
+    /// The upstream.
+    pub authority: String,
+    /// What was found.
+    pub document: String,
+    /// When.
+    pub found_at: Timestamp,
+}
+
+/// Our registration as a client at an upstream's authorization server.
+#[derive(Clone, Debug)]
+pub struct UpstreamClient {
+    /// The issuer that we are registered at.
+    pub issuer: String,
+    /// What distinguishes registrations at one issuer: the redirect URI that was registered.
+    pub redirect_uri: String,
+    /// Our `client_id` there.
+    pub client_id: String,
+    /// Our secret there, sealed; none for a public client.
+    pub sealed_secret: Option<Vec<u8>>,
+    /// `none`, `client_secret_basic` or `client_secret_post`.
+    pub auth_method: String,
+    /// When the secret expires, if it does (RFC 7591 §3.2.1).
+    pub expires_at: Option<Timestamp>,
+    /// When we registered.
+    pub created_at: Timestamp,
+}
+
+/// The state of a person's authorization at an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// There are tokens, and they are believed to be good.
+    Active,
+    /// The upstream was used without authorization so far.
+    Open,
+    /// The upstream said that the authorization is gone; the person must consent again.
+    NeedsConsent,
+}
+
+/// A person's authorization at an upstream.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Stable over refreshes and renewed consent.
+    pub id: ConnectionId,
+    /// Whose.
+    pub user: UserId,
+    /// Where: canonical text of the authority.
+    pub authority: String,
+    /// Which account, empty for the plain one.
+    pub account: String,
+    /// Whether it works.
+    pub state: ConnectionState,
+    /// The tokens, sealed; JSON of `connect`'s own making with everything that a refresh needs.
+    pub sealed: Vec<u8>,
+    /// The scopes that the upstream granted, space-separated.
+    pub scope: String,
+    /// When the access token expires, if the upstream said so.
+    pub expires_at: Option<Timestamp>,
+    /// Counts every change of the tokens: the fencing token of decision 3.
+    pub version: i64,
+    /// When a refresh was begun that has no recorded end.
+    pub refreshing_since: Option<Timestamp>,
+    /// In words, for the person.
+    pub last_error: Option<String>,
+    /// When the connection was made.
+    pub created_at: Timestamp,
+    /// The last change of the tokens.
+    pub updated_at: Timestamp,
+}
+
+/// A browser flow that waits for its next step.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// Digest of the flow's handle.
+    pub id: Digest,
+    /// The session that it belongs to.
+    pub session: Digest,
+    /// The owner's own JSON.
+    pub data: String,
+    /// When it is given up.
+    pub expires_at: Timestamp,
+}
+
+/// A signing key of ours.
+#[derive(Clone, Debug)]
+pub struct SigningKey {
+    /// The JWK's `kid`.
+    pub kid: String,
+    /// `ES256` or `EdDSA`.
+    pub algorithm: String,
+    /// PKCS#8, sealed.
+    pub sealed: Vec<u8>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it stopped signing, if it did; it verifies until the longest token has expired.
+    pub retired_at: Option<Timestamp>,
+}
+
+/// One line of the audit log.
+#[derive(Clone, Debug)]
+pub struct AuditEvent {
+    /// When.
+    pub at: Timestamp,
+    /// Who: a user name, a client id, or `system`.
+    pub actor: String,
+    /// What, as `noun.verb`: `login.succeeded`, `grant.created`, `upstream.approved`.
+    pub action: String,
+    /// About what.
+    pub subject: String,
+    /// From which address, when there was a request.
+    pub address: Option<String>,
+}
+
+/// What a successful refresh changes in a [`Connection`].
+#[derive(Clone, Debug)]
+pub struct RenewedTokens {
+    /// The new tokens, sealed.
+    pub sealed: Vec<u8>,
+    /// The scopes now granted.
+    pub scope: String,
+    /// When the new access token expires, if the upstream said so.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Something that changed in the database and that memory must learn about, in this process and in every other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A grant was revoked: its tokens are worth nothing, its streams end.
+    GrantRevoked(GrantId),
+    /// A connection got new tokens, another state, or is gone.
+    ConnectionChanged(ConnectionId),
+    /// An upstream was approved, denied, renamed or removed.
+    UpstreamsChanged,
+    /// A signing key was added or retired.
+    KeysChanged,
+}

@@ -1,0 +1,3 @@
+//! SQLite: opening, pragmas, migrations.
+#[derive(Clone)]
+pub(super) struct Pools;

@@ -1,0 +1,116 @@
+//! The life of a grant governs the life of its tokens and of its open streams.
+
+use crate::ids::GrantId;
+use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use tokio::sync::Notify;
+
+/// Whether one grant is still alive. Every verified token of the grant holds it, so that asking costs one atomic load.
+#[derive(Debug, Default)]
+pub struct GrantLife {
+    ended: AtomicBool,
+    end: Notify,
+}
+
+impl GrantLife {
+    /// Whether the grant was revoked.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Waits for the revocation of the grant.
+    pub async fn ended(&self) {
+        let end = self.end.notified();
+        tokio::pin!(end);
+        // Registered before the flag is read, so that an end in between is not missed.
+        end.as_mut().enable();
+        if !self.has_ended() {
+            end.await;
+        }
+    }
+
+    fn finish(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.end.notify_waiters();
+    }
+}
+
+/// The lives of all grants that have a verified token in memory, and the grants that ended recently enough for a token
+/// of theirs to be unexpired.
+#[derive(Debug, Default)]
+pub struct GrantLives {
+    state: Mutex<Lives>,
+}
+
+#[derive(Debug, Default)]
+struct Lives {
+    alive: HashMap<GrantId, Weak<GrantLife>>,
+    ended: HashSet<GrantId>,
+}
+
+impl GrantLives {
+    /// The life of a grant, already ended if the grant is known to be revoked.
+    pub fn of(&self, grant: GrantId) -> Arc<GrantLife> {
+        let mut state = self.state.lock();
+        if let Some(life) = state.alive.get(&grant).and_then(Weak::upgrade) {
+            return life;
+        }
+        let life = Arc::new(GrantLife { ended: AtomicBool::new(state.ended.contains(&grant)), end: Notify::new() });
+        state.alive.insert(grant, Arc::downgrade(&life));
+        life
+    }
+
+    /// Ends a grant: its tokens are refused and its streams closed from now on.
+    pub fn end(&self, grant: GrantId) {
+        let life = {
+            let mut state = self.state.lock();
+            state.ended.insert(grant);
+            state.alive.remove(&grant).and_then(|life| life.upgrade())
+        };
+        if let Some(life) = life {
+            life.finish();
+        }
+    }
+
+    /// Drops what nobody holds any more, and of the ended grants all but `still_relevant`.
+    pub fn sweep(&self, still_relevant: &HashSet<GrantId>) {
+        let mut state = self.state.lock();
+        state.alive.retain(|_, life| life.strong_count() > 0);
+        state.ended.retain(|grant| still_relevant.contains(grant));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Random;
+
+    #[tokio::test]
+    async fn an_end_reaches_holders_waiters_and_latecomers() {
+        let (lives, grant) = (GrantLives::default(), GrantId::random(&Random::default()));
+        let life = lives.of(grant);
+        let waiter = tokio::spawn({
+            let life = life.clone();
+            async move { life.ended().await }
+        });
+        tokio::task::yield_now().await;
+        lives.end(grant);
+        waiter.await.unwrap();
+        assert!(life.has_ended());
+        assert!(lives.of(grant).has_ended());
+        lives.of(grant).ended().await;
+    }
+
+    #[test]
+    fn sweeping_keeps_what_is_in_use() {
+        let (lives, random) = (GrantLives::default(), Random::default());
+        let (used, unused) = (GrantId::random(&random), GrantId::random(&random));
+        let life = lives.of(used);
+        drop(lives.of(unused));
+        lives.sweep(&HashSet::new());
+        assert_eq!(lives.state.lock().alive.len(), 1);
+        assert!(Arc::ptr_eq(&life, &lives.of(used)));
+    }
+}
