@@ -86,6 +86,7 @@ pub struct Login {
 }
 
 /// `[tokens]`
+#[derive(Clone, Copy)]
 pub struct Tokens {
     /// Life of our access tokens.
     pub access_ttl: Duration,
@@ -125,6 +126,7 @@ pub struct Limits {
 }
 
 /// `[streams]`
+#[derive(Clone, Copy)]
 pub struct Streams {
     /// An idle stream gets a heartbeat after this long.
     pub heartbeat: Duration,
