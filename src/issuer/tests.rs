@@ -1,0 +1,1 @@
+//! Handlers, asked over their routers.
