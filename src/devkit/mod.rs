@@ -1,1 +1,2 @@
 //! devkit
+pub mod demo;
