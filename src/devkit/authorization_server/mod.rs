@@ -56,7 +56,7 @@ impl AuthorizationServer {
     /// # Errors
     /// When the address cannot be listened on.
     pub async fn start(address: SocketAddr, clock: Clock, random: Random, options: Options) -> io::Result<Self> {
-        Self::start_with(address, clock, random, options, |_| Router::new()).await
+        Self::start_with(address, clock, random, options, |_, _| Router::new()).await
     }
 
     /// The same, with further routes on the same origin: an MCP server that is its own authorization server, as the
@@ -69,13 +69,13 @@ impl AuthorizationServer {
         clock: Clock,
         random: Random,
         options: Options,
-        further: impl FnOnce(Tokens) -> Router,
+        further: impl FnOnce(Tokens, Stop) -> Router,
     ) -> io::Result<Self> {
         let mut made = None;
         let running = Running::start(address, |address, stop| {
             let shared = Arc::new(Shared::new(format!("http://{address}"), clock, random, options, stop));
             made = Some(shared.clone());
-            router(&shared).merge(further(Tokens::new(shared.clone())))
+            router(&shared).merge(further(Tokens::new(shared.clone()), shared.stop.clone()))
         })
         .await?;
         let shared = made.ok_or_else(|| io::Error::other("the server was not assembled"))?;
