@@ -45,7 +45,9 @@ pub(super) async fn decide(State(shared): State<Arc<Shared>>, Form(form): Form<H
     let get = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
     let request = shared.state.lock().pending.remove(get("request"));
     let Some(request) = request.filter(|request| request.expires > shared.clock.now()) else {
-        return page::refusal("This page has been used already, or was open for too long. Start again from the program.");
+        return page::refusal(
+            "This page has been used already, or was open for too long. Start again from the program.",
+        );
     };
     let (uri, state) = (request.redirect_uri.clone(), request.state.clone());
     let user = get("user").trim();

@@ -65,7 +65,11 @@ fn document(shared: &Shared) -> Metadata {
         response_modes_supported: list(&["query"]),
         grant_types_supported: list(&["authorization_code", "refresh_token"]),
         token_endpoint_auth_methods_supported: list(&["none", "client_secret_basic", "client_secret_post"]),
-        code_challenge_methods_supported: list(if shared.misbehaves(Misbehaviour::WithoutS256) { &[] } else { &["S256"] }),
+        code_challenge_methods_supported: list(if shared.misbehaves(Misbehaviour::WithoutS256) {
+            &[]
+        } else {
+            &["S256"]
+        }),
         authorization_response_iss_parameter_supported: true,
         issuer: if shared.misbehaves(Misbehaviour::WrongIssuer) { "https://issuer.invalid".to_owned() } else { issuer },
         ..Metadata::default()

@@ -60,8 +60,8 @@ fn add(shared: &Shared, client: Client) -> String {
 
 fn is_acceptable(uri: &str) -> bool {
     let Ok(uri) = url::Url::parse(uri) else { return false };
-    let loopback = uri.host_str().is_some_and(|host| {
-        matches!(host, "127.0.0.1" | "[::1]" | "localhost") || host.ends_with(".localhost")
-    });
+    let loopback = uri
+        .host_str()
+        .is_some_and(|host| matches!(host, "127.0.0.1" | "[::1]" | "localhost") || host.ends_with(".localhost"));
     uri.fragment().is_none() && (uri.scheme() == "https" || (uri.scheme() == "http" && loopback))
 }

@@ -177,7 +177,8 @@ impl Shared {
     pub(super) fn access_token(&self, state: &mut State, grant: &Grant) -> (String, Duration) {
         let token = format!("demo_at_{}", *self.random.token());
         let now = self.clock.now();
-        let life = if self.misbehaves(Misbehaviour::ShortLivedTokens) { Duration::ZERO } else { self.options.access_ttl };
+        let life =
+            if self.misbehaves(Misbehaviour::ShortLivedTokens) { Duration::ZERO } else { self.options.access_ttl };
         state.access.retain(|_, access| access.expires > now);
         state.access.insert(token.clone(), Access { grant: grant.clone(), expires: now.after(life) });
         (token, life)
@@ -202,9 +203,8 @@ impl State {
     }
 
     pub(super) fn knows_resource(&self, resource: &str) -> bool {
-        url::Url::parse(resource).is_ok_and(|url| {
-            url.fragment().is_none() && self.resources.contains(&url.origin().ascii_serialization())
-        })
+        url::Url::parse(resource)
+            .is_ok_and(|url| url.fragment().is_none() && self.resources.contains(&url.origin().ascii_serialization()))
     }
 }
 

@@ -24,7 +24,9 @@ pub fn answer(message: &Value, who: &Caller) -> Option<Value> {
     let modern = is_modern(message);
     let params = message.get("params").unwrap_or(&Value::Null);
     Some(match result(method, params, who, modern) {
-        Ok(result) => json!({"jsonrpc": "2.0", "id": id, "result": if modern { dressed(method, result) } else { result }}),
+        Ok(result) => {
+            json!({"jsonrpc": "2.0", "id": id, "result": if modern { dressed(method, result) } else { result }})
+        }
         Err((code, text)) => error(&id, code, text),
     })
 }

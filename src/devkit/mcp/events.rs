@@ -22,8 +22,11 @@ pub(super) enum Accepts {
 impl Accepts {
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let types: Vec<&str> =
-            values.flat_map(|value| value.split(',')).filter_map(|item| item.split(';').next()).map(str::trim).collect();
+        let types: Vec<&str> = values
+            .flat_map(|value| value.split(','))
+            .filter_map(|item| item.split(';').next())
+            .map(str::trim)
+            .collect();
         let takes = |kind: &str, group: &str| types.iter().any(|t| *t == kind || *t == group || *t == "*/*");
         match (takes("application/json", "application/*"), takes("text/event-stream", "text/*")) {
             (true, true) => Self::Both,
@@ -51,9 +54,17 @@ pub(super) fn message(message: &Value) -> String {
 
 /// A response of events that ends with its server.
 pub(super) fn response(shared: &Shared, events: impl Stream<Item = String> + Send + 'static) -> Response {
-    let bytes = shared.stop.clone().bound(events.map(|event| Ok::<_, Infallible>(Bytes::from(event))));
-    let headers =
-        [(header::CONTENT_TYPE.as_str(), "text/event-stream"), ("cache-control", "no-cache"), ("x-accel-buffering", "no")];
+    streaming(shared.stop.clone().bound(events))
+}
+
+/// A response of events that knows itself when to end.
+pub(super) fn streaming(events: impl Stream<Item = String> + Send + 'static) -> Response {
+    let bytes = events.map(|event| Ok::<_, Infallible>(Bytes::from(event)));
+    let headers = [
+        (header::CONTENT_TYPE.as_str(), "text/event-stream"),
+        ("cache-control", "no-cache"),
+        ("x-accel-buffering", "no"),
+    ];
     (headers, Body::from_stream(bytes)).into_response()
 }
 

@@ -12,14 +12,18 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use std::io;
 use std::sync::Arc;
 
 /// The largest answer that can be cut in half, in bytes.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
-pub(super) async fn admit(State(shared): State<Arc<Shared>>, mut request: axum::extract::Request, next: Next) -> Response {
+pub(super) async fn admit(
+    State(shared): State<Arc<Shared>>,
+    mut request: axum::extract::Request,
+    next: Next,
+) -> Response {
     let uri = request.uri();
     let path = uri.path().to_owned();
     shared.recorder.request(Request {
@@ -100,7 +104,11 @@ fn challenge(shared: &Shared, path: &str, error: Option<&str>, scope: &str, answ
     if !shared.lies(Lie::BareChallenge) {
         parts.extend(error.map(|error| format!("error=\"{error}\"")));
         if !shared.lies(Lie::NoResourceMetadata) {
-            parts.push(format!("resource_metadata=\"{}{}\"", shared.origin, inserted(PROTECTED_RESOURCE, resource_path(path))));
+            parts.push(format!(
+                "resource_metadata=\"{}{}\"",
+                shared.origin,
+                inserted(PROTECTED_RESOURCE, resource_path(path))
+            ));
         }
         parts.push(format!("scope=\"{scope}\""));
     }
@@ -151,6 +159,10 @@ async fn cut(answer: Response) -> Response {
     let bytes = axum::body::to_bytes(body, MAX_ANSWER).await.unwrap_or_default();
     let half = bytes.slice(..bytes.len() / 2);
     parts.headers.remove(header::CONTENT_LENGTH);
-    let torn = stream::iter([Ok::<Bytes, io::Error>(half), Err(io::Error::other("the demo server was told to stop here"))]);
+    let torn = stream::once(async { Ok::<Bytes, io::Error>(half) }).chain(stream::once(async {
+        // Once pending, so that what came before leaves before the connection goes.
+        tokio::task::yield_now().await;
+        Err(io::Error::other("the demo server was told to stop here"))
+    }));
     Response::from_parts(parts, Body::from_stream(torn))
 }

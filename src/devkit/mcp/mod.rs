@@ -81,13 +81,14 @@ impl McpServer {
         random: Random,
     ) -> io::Result<(AuthorizationServer, Control)> {
         let mut made = None;
-        let server = AuthorizationServer::start_with(address, clock, random.clone(), Options::default(), |tokens, stop| {
-            let origin = tokens.issuer();
-            let shared = Arc::new(Shared::new(origin, random, Protection::Bearer(tokens), stop));
-            made = Some(shared.clone());
-            router(&shared)
-        })
-        .await?;
+        let server =
+            AuthorizationServer::start_with(address, clock, random.clone(), Options::default(), |tokens, stop| {
+                let origin = tokens.issuer();
+                let shared = Arc::new(Shared::new(origin, random, Protection::Bearer(tokens), stop));
+                made = Some(shared.clone());
+                router(&shared)
+            })
+            .await?;
         let shared = made.ok_or_else(|| io::Error::other("the server was not assembled"))?;
         Ok((server, Control(shared)))
     }

@@ -32,7 +32,8 @@ pub(super) fn post(shared: &Shared, caller: Caller, headers: &HeaderMap, message
         return events::response(shared, events::replies(message, caller).map(|reply| events::message(&reply)));
     }
     let body = answer(&message, &caller).unwrap_or_default();
-    let unknown = body.get("error").and_then(|error| error.get("code")).and_then(Value::as_i64) == Some(METHOD_NOT_FOUND);
+    let unknown =
+        body.get("error").and_then(|error| error.get("code")).and_then(Value::as_i64) == Some(METHOD_NOT_FOUND);
     (if unknown { StatusCode::NOT_FOUND } else { StatusCode::OK }, axum::Json(body)).into_response()
 }
 
@@ -95,7 +96,8 @@ fn listen(shared: &Shared, message: &Value, id: &Value) -> Response {
         let text = "params.notifications is required";
         return refusal(StatusCode::BAD_REQUEST, error(id, INVALID_PARAMS, text));
     };
-    let listing = capabilities().pointer("/tools/listChanged").is_some() && asked.get("toolsListChanged") == Some(&json!(true));
+    let listing =
+        capabilities().pointer("/tools/listChanged").is_some() && asked.get("toolsListChanged") == Some(&json!(true));
     let honoured = if listing { json!({"toolsListChanged": true}) } else { json!({}) };
     let acknowledged = json!({
         "jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged",
@@ -117,5 +119,5 @@ fn listen(shared: &Shared, message: &Value, id: &Value) -> Response {
     });
     let ending = shared.stop.clone().bound(pushed).chain(stream::iter([ended]));
     let all = stream::iter([acknowledged]).chain(ending).map(|message| events::message(&message));
-    events::response(shared, all)
+    events::streaming(all)
 }

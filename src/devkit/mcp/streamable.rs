@@ -84,7 +84,8 @@ pub(super) fn refusal(status: StatusCode, body: Value) -> Response {
 }
 
 pub(super) fn unsupported(message: &Value, version: &str) -> Response {
-    let mut body = error(message.get("id").unwrap_or(&Value::Null), UNSUPPORTED_VERSION, "Unsupported protocol version");
+    let mut body =
+        error(message.get("id").unwrap_or(&Value::Null), UNSUPPORTED_VERSION, "Unsupported protocol version");
     let supported: Vec<&str> = LEGACY_REVISIONS.into_iter().chain([MODERN_REVISION]).collect();
     body["error"]["data"] = json!({"supported": supported, "requested": version});
     refusal(StatusCode::BAD_REQUEST, body)
@@ -122,7 +123,8 @@ fn answered(shared: &Shared, caller: Caller, headers: &HeaderMap, message: Value
         Value::Array(messages) => messages,
         single => vec![single],
     };
-    let requests: Vec<Value> = messages.into_iter().filter(|m| m.get("id").is_some() && m.get("method").is_some()).collect();
+    let requests: Vec<Value> =
+        messages.into_iter().filter(|m| m.get("id").is_some() && m.get("method").is_some()).collect();
     if requests.is_empty() {
         return StatusCode::ACCEPTED.into_response();
     }
