@@ -9,12 +9,14 @@ mod page;
 mod register;
 mod state;
 mod token;
+mod tokens;
 
 #[cfg(test)]
 mod tests;
 
 pub use misbehaviour::Misbehaviour;
-pub use state::{Caller, Counters, Seen, Tokens};
+pub use state::{Counters, Seen};
+pub use tokens::{Caller, Tokens};
 
 use crate::clock::Clock;
 use crate::devkit::running::{Running, Stop};

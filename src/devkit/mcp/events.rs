@@ -71,11 +71,17 @@ pub(super) fn streaming(events: impl Stream<Item = String> + Send + 'static) -> 
 /// What a request is answered with: the progress of `slow` at its pace, then the answer itself.
 pub(super) fn replies(request: Value, who: Caller) -> impl Stream<Item = Value> + Send {
     let slow = Slow::of(&request);
-    let steps = slow.as_ref().map_or(0, |slow| slow.steps);
-    let progress = stream::iter(1..=steps).filter_map(move |step| {
-        let (delay, progress) = slow.as_ref().map_or_else(Default::default, |slow| (slow.delay, slow.progress(step)));
+    // One round more than there are steps: the pause comes behind each step, so the answer never overtakes the last.
+    let rounds = slow.as_ref().map_or(0, |slow| slow.steps + 1);
+    let progress = stream::iter(1..=rounds).filter_map(move |step| {
+        let (delay, progress) = match &slow {
+            Some(slow) => (slow.delay, if step < rounds { slow.progress(step) } else { None }),
+            None => Default::default(),
+        };
         async move {
-            tokio::time::sleep(delay).await;
+            if step > 1 {
+                tokio::time::sleep(delay).await;
+            }
             progress
         }
     });

@@ -97,6 +97,7 @@ fn version(headers: &HeaderMap) -> Option<&str> {
 
 /// The session that a request names: 400 when it names none, 404 when that one has ended, so that the client begins
 /// a new one.
+#[allow(clippy::result_large_err)] // the error is the response
 fn session(shared: &Shared, headers: &HeaderMap) -> Result<(String, broadcast::Receiver<Value>), Response> {
     let Some(id) = headers.get(SESSION).and_then(|value| value.to_str().ok()) else {
         let body = error(&Value::Null, INVALID_REQUEST, "Mcp-Session-Id is missing");

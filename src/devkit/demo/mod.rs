@@ -1,6 +1,8 @@
 //! `portcullis demo`: an authorization server, four MCP servers and the gateway in front of them, all on loopback and
 //! in memory.
 
+mod introduction;
+
 use super::authorization_server::{AuthorizationServer, Options};
 use super::mcp::{McpServer, Protection};
 use crate::app::App;
@@ -16,8 +18,8 @@ use crate::secret::Secret;
 use crate::server::{Bound, Running};
 use crate::store::Role;
 use crate::vault::Vault;
-use std::fmt::Write as _;
-use std::io::{self, ErrorKind};
+use introduction::{Listed, introduction};
+use std::io::{self, ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,12 +47,11 @@ struct Shown {
 ///
 /// # Errors
 /// When the port is taken, or a part cannot start.
-#[allow(clippy::print_stdout)] // a demonstration that says nothing shows nothing
 pub async fn run(port: u16) -> Result<(), Fault> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Fault::gateway)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::gateway)?;
     let demo = Demo::start(port).await?;
-    print!("{}", demo.introduction());
+    say(&demo.introduction()).map_err(Fault::gateway)?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -93,13 +94,13 @@ impl Demo {
     /// What a person needs to know, with commands to paste.
     pub fn introduction(&self) -> String {
         let root = self.gateway.site().root_origin();
-        let list = self.servers.iter().map(|shown| Listed {
+        let listed = |shown: &Shown| Listed {
             about: shown.about,
             url: self.url(shown.alias, shown.path),
             behind: shown.server.url(shown.path),
-        });
-        let list: Vec<Listed> = list.collect();
-        introduction(&root, self.password.expose(), &self.authorization.issuer(), &list)
+        };
+        let list: Vec<Listed> = self.servers.iter().map(listed).collect();
+        introduction(&root, (USER, self.password.expose()), &self.authorization.issuer(), &list)
     }
 
     /// Stops everything.
@@ -116,6 +117,12 @@ impl Demo {
         let origin = Label::parse(alias).map_or_else(|_| site.root_origin(), |label| site.origin_of(&label));
         format!("{origin}{path}")
     }
+}
+
+fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 fn loopback() -> SocketAddr {
@@ -158,7 +165,7 @@ fn configured(shown: &Shown) -> Result<UpstreamConfig, Fault> {
         name: Some(format!("Demo: {}", shown.about)),
         alias: Some(shown.alias.to_owned()),
         path: Some(shown.path.to_owned()),
-        auth: if open { UpstreamAuth::None } else { UpstreamAuth::OAuth(Box::new(OAuthSettings::default())) },
+        auth: if open { UpstreamAuth::None } else { UpstreamAuth::OAuth(Box::<OAuthSettings>::default()) },
         allow_private: Some(true),
     })
 }
@@ -205,79 +212,9 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
     }
 }
 
-struct Listed {
-    about: &'static str,
-    url: String,
-    behind: String,
-}
-
-/// The text; `servers` begins with the one that the commands use.
-fn introduction(root: &str, password: &str, issuer: &str, servers: &[Listed]) -> String {
-    let mut text = String::new();
-    let notes = servers.first().map(|listed| listed.url.as_str()).unwrap_or_default();
-    let metadata = url::Url::parse(notes).map_or_else(
-        |_| String::new(),
-        |url| {
-            let origin = url.origin().ascii_serialization();
-            format!("{origin}{}", crate::paths::inserted(crate::paths::PROTECTED_RESOURCE, url.path()))
-        },
-    );
-    let _ = write!(
-        text,
-        "Portcullis is running on this machine only, with nothing kept.
-
-  Dashboard   {root}/
-  User        {USER}
-  Password    {password}
-
-MCP servers behind it (their authorization server: {issuer})
-"
-    );
-    for listed in servers {
-        let _ = writeln!(text, "  {:<36} {} -> {}", listed.url, listed.about, listed.behind);
-    }
-    let _ = write!(
-        text,
-        "
-Try it: each opens a browser; sign in as above, allow the program, then allow Portcullis at Demo Notes.
-
-  Claude Code
-    claude mcp add --transport http notes {notes}
-  MCP Inspector
-    npx @modelcontextprotocol/inspector --cli {notes} --transport http --method tools/call --tool-name whoami
-  mcp-remote, for programs that only start local servers
-    npx mcp-remote {notes}
-  curl: the challenge, and the metadata that it points to
-    curl -i {notes}
-    curl {metadata}
-
-Ctrl-C ends everything.
-"
-    );
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_introduction_can_be_pasted() {
-        let listed = Listed {
-            about: "Streamable HTTP",
-            url: "http://notes.localhost:8080/mcp".to_owned(),
-            behind: "http://127.0.0.1:9/mcp".to_owned(),
-        };
-        let text = introduction("http://localhost:8080", "pass", "http://127.0.0.1:8", &[listed]);
-        for line in [
-            "Dashboard   http://localhost:8080/",
-            "claude mcp add --transport http notes http://notes.localhost:8080/mcp",
-            "npx mcp-remote http://notes.localhost:8080/mcp",
-            "curl http://notes.localhost:8080/.well-known/oauth-protected-resource/mcp",
-        ] {
-            assert!(text.contains(line), "{line}\n{text}");
-        }
-    }
 
     #[tokio::test]
     async fn a_taken_port_is_an_error_that_names_the_option() {
