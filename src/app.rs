@@ -15,7 +15,7 @@ use crate::proxy::{Gate, Parts};
 use crate::ratelimit::RateLimits;
 use crate::session::Sessions;
 use crate::store::{Change, Store};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
 use crate::upstream::Registry;
 use crate::vault::Vault;
@@ -48,6 +48,7 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     pub audit: Audit,
     pub resolver: Resolver,
+    keys: Arc<SigningKeys>,
     http: HttpClient,
     random: Random,
     /// The newest change of the database that memory knows.
@@ -72,10 +73,10 @@ impl App {
         vault.check(&store).await?;
         let known_change = store.latest_change().await?;
         let lives = Arc::new(GrantLives::default());
-        for grant in store.grants_revoked_since(clock.now().before(config.tokens.access_ttl)).await? {
-            lives.end(grant);
-        }
         let keys = SigningKeys::load(store.clone(), vault.clone(), clock.clone(), random.clone()).await?;
+        let keys = Arc::new(keys);
+        let tokens = AccessTokens::new(keys.clone(), lives.clone(), clock.clone(), random.clone());
+        tokens.recall_revocations(&store, config.tokens.access_ttl).await?;
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let resolver = Resolver::system();
@@ -91,12 +92,13 @@ impl App {
         });
         let local = config.login.local.as_ref();
         Ok(Self {
-            tokens: Arc::new(AccessTokens::new(Arc::new(keys), lives.clone(), clock.clone())),
+            tokens: Arc::new(tokens),
+            keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
             sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
             connections: Arc::new(connections),
             limits: Arc::new(RateLimits::new(&config.limits)),
-            metrics: Arc::new(Metrics::new()),
+            metrics: Arc::new(Metrics::default()),
             audit: Audit::new(store.clone(), clock.clone()),
             config,
             site,
@@ -155,6 +157,7 @@ impl App {
             connections: self.connections.clone(),
             http: self.http.clone(),
             audit: self.audit.clone(),
+            allow_private_documents: self.config.upstreams.allow_private,
         }
     }
 
@@ -167,6 +170,9 @@ impl App {
             registry: self.registry.clone(),
             connections: self.connections.clone(),
             audit: self.audit.clone(),
+            clock: self.clock.clone(),
+            lives: self.lives.clone(),
+            limits: self.limits.clone(),
         }
     }
 
@@ -200,7 +206,7 @@ impl App {
                 Ok(())
             }
             Change::UpstreamsChanged => self.registry.reload().await,
-            Change::KeysChanged => self.tokens.reload_keys().await,
+            Change::KeysChanged => self.keys.reload().await,
         };
         if let Err(fault) = applied {
             tracing::error!(%fault, ?change, "a change in the database was not taken over");

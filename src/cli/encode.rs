@@ -3,7 +3,7 @@
 use super::Failure;
 use super::output::Output;
 use crate::error::Fault;
-use crate::hostname::{Authority, Encoded, InvalidAuthority, Label, Scheme, Site, Target, UpstreamAddress};
+use crate::hostname::{Authority, Encoded, InvalidAuthority, InvalidLabel, Label, Scheme, Site, Target, UpstreamAddress};
 
 /// `portcullis encode DOMAIN [--root R]`
 pub(super) fn encode(domain: &str, root: Option<&str>, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -13,9 +13,9 @@ pub(super) fn encode(domain: &str, root: Option<&str>, output: &mut Output<'_>) 
     if output.json {
         print_json(&encoded, output)?;
     }
-    let label = encoded.label().map_err(|why| {
-        let alias = encoded.alias.as_deref().unwrap_or_default();
-        Fault::caller(format!("{}: {why}; for example `portcullis upstream add {} --alias {alias}`", domain, encoded.domain))
+    let label = encoded.label.as_deref().ok_or_else(|| {
+        let (alias, why) = (encoded.alias.as_deref().unwrap_or_default(), InvalidLabel::NeedsAlias);
+        Fault::caller(format!("{domain}: {why}; for example `portcullis upstream add {} --alias {alias}`", encoded.domain))
     })?;
     if !output.json {
         output.line(format_args!("{}", encoded.url.as_deref().unwrap_or(label)))?;

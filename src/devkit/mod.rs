@@ -1,7 +1,3 @@
-<<<<<<< HEAD
-//! devkit
-pub mod demo;
-=======
 //! What `portcullis demo` and the tests run around the gateway: an upstream's authorization server, upstream MCP
 //! servers of every transport and protocol era, and a scripted browser. Everything listens on loopback, keeps its
 //! state in memory, and ends when its handle is dropped.
@@ -13,4 +9,3 @@ pub mod mcp;
 mod running;
 
 pub use running::{Running, Stop};
->>>>>>> devkit

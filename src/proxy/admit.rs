@@ -45,7 +45,11 @@ pub(super) fn admit(
         // Approval comes with the authorization flow; a token that is older than a withdrawn approval leads there again.
         return Err(Refusal::Unauthorized(TokenError::Invalid));
     }
-    limits.check_request(token.user, &target.upstream.authority, &token.client_id).map_err(Refusal::Limited)?;
+    limits
+        .check_user(token.user)
+        .and_then(|()| limits.check_user_upstream(token.user, &target.upstream.authority))
+        .and_then(|()| limits.check_client(&token.client_id))
+        .map_err(Refusal::Limited)?;
     let key = ConnectionKey {
         user: token.user,
         authority: target.upstream.authority.clone(),

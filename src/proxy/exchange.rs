@@ -90,17 +90,11 @@ impl Exchange<'_> {
         body: &RequestBody,
     ) -> Result<Connected, Attempt> {
         connected.session.set_write_timeout(Some(self.response_timeout));
-        let kept = match body {
-            RequestBody::Streamed(_) => {
-                self.write_streamed(session, &mut connected, head).await?;
-                None
-            }
-            RequestBody::Empty => Some(&b""[..]),
-            RequestBody::Kept(bytes) => Some(&bytes[..]),
+        connected = match body {
+            RequestBody::Streamed(_) => self.write_streamed(session, connected, head).await?,
+            RequestBody::Empty => self.write_kept(connected, head, &[]).await.map_err(Attempt::Lost)?,
+            RequestBody::Kept(bytes) => self.write_kept(connected, head, bytes).await.map_err(Attempt::Lost)?,
         };
-        if let Some(bytes) = kept {
-            connected = self.write_kept(connected, head, bytes).await.map_err(Attempt::Lost)?;
-        }
         connected.session.set_read_timeout(Some(self.response_timeout));
         let answered = read_head(&mut connected.session);
         tokio::select! { biased;
@@ -138,13 +132,13 @@ impl Exchange<'_> {
     async fn write_streamed(
         &self,
         session: &mut ServerSession,
-        connected: &mut Connected,
+        mut connected: Connected,
         head: RequestHeader,
-    ) -> Result<(), Attempt> {
+    ) -> Result<Connected, Attempt> {
         connected.session.write_request_header(Box::new(head)).await.map_err(Attempt::Lost)?;
         match pump(session, &mut connected.session, self.max_body).await {
             // An upstream that stopped taking the body may have said why.
-            Pumped::Sent | Pumped::Stopped => Ok(()),
+            Pumped::Sent | Pumped::Stopped => Ok(connected),
             Pumped::TooLarge => {
                 Err(Attempt::Final(ExchangeFailure::Refused(Refusal::BodyTooLarge(self.max_body))))
             }

@@ -63,7 +63,8 @@ impl Forwarder<'_> {
             }
             connected = exchange.send(session, &body, &renewed).await?;
             if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
-                self.connections.reject(permit.key(), &renewed).await;
+                // Rejected twice in a row: `renew` takes that for the end of the connection.
+                self.renew(permit, &renewed, connected).await?;
                 return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
             }
         }
@@ -203,6 +204,10 @@ impl From<NoCredential> for Failure {
                 tracing::warn!(%fault, "an upstream's authorization server is in trouble");
                 let timeout = fault.culprit == Culprit::UpstreamTimeout;
                 Refusal::AuthorizationTrouble { timeout, retry_after }
+            }
+            NoCredential::Failed(fault) if fault.culprit == Culprit::Upstream => {
+                tracing::warn!(%fault, "the upstream takes no credential of ours");
+                Refusal::BadGateway(fault.public.into_owned())
             }
             NoCredential::Failed(fault) => {
                 tracing::error!(%fault, "no credential");

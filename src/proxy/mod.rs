@@ -26,7 +26,7 @@ use crate::hostname::{Realm, Site};
 use crate::http::Resolver;
 use crate::ratelimit::RateLimits;
 use crate::request::Arrival;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{Kind, Metrics};
 use crate::tokens::AccessTokens;
 use crate::upstream::Registry;
 use async_trait::async_trait;
@@ -38,7 +38,7 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::ShutdownWatch;
-use pingora::{Error, ErrorType};
+use pingora::{Error, ErrorSource, ErrorType};
 use reply::{Asked, Refusal, TokenError};
 use route::{Route, Router, Target};
 use std::net::{IpAddr, Ipv4Addr};
@@ -104,8 +104,8 @@ pub struct Gate {
 
 /// What became of a request.
 enum Outcome {
-    /// It was answered with this status.
-    Answered(StatusCode),
+    /// It was answered with this status, by us or by the upstream.
+    Answered(Kind, StatusCode),
     /// The connection is of no more use.
     Aborted(Box<Error>),
 }
@@ -147,7 +147,7 @@ impl Gate {
     }
 
     async fn local(&self, session: &mut ServerSession, arrival: Arrival) -> Outcome {
-        if let Err(limited) = self.limits.check_address(arrival.client) {
+        if let Err(limited) = self.limits.check_ip(arrival.client) {
             return self.refuse(session, &Refusal::Limited(limited), None, None).await;
         }
         let router = if arrival.realm == Realm::Root { &self.root } else { &self.mcp };
@@ -164,7 +164,7 @@ impl Gate {
         if let Some(origin) = allowed_origin.as_ref().filter(|_| is_preflight(session)) {
             return preflight(session, origin).await.into();
         }
-        let admitted = match self.limits.check_address(client) {
+        let admitted = match self.limits.check_ip(client) {
             Ok(()) => admit::admit(&self.tokens, &self.limits, target, &session.req_header().headers),
             Err(limited) => Err(Refusal::Limited(limited)),
         };
@@ -180,7 +180,7 @@ impl Gate {
             stopping: &self.stopping,
         };
         match forwarder.forward(session, target, &permit, allowed_origin.as_ref()).await {
-            Ok(status) => Outcome::Answered(status),
+            Ok(status) => Outcome::Answered(Kind::Upstream, status),
             Err(forward::Failure::Refused(refusal)) => {
                 self.refuse(session, &refusal, Some(target), allowed_origin).await
             }
@@ -280,10 +280,12 @@ impl HttpServerApp for Gate {
         let started = Instant::now();
         let outcome = self.serve(&mut session).await;
         match outcome {
-            Outcome::Answered(status) => self.metrics.record_request(status.as_u16(), started.elapsed()),
+            Outcome::Answered(kind, status) => self.metrics.request(kind, status.as_u16(), started.elapsed()),
             Outcome::Aborted(error) => {
                 tracing::debug!(%error, "a request was broken off");
-                self.metrics.record_request(499, started.elapsed());
+                if *error.esource() == ErrorSource::Upstream {
+                    self.metrics.upstream_failures.inc();
+                }
                 session.shutdown().await;
                 return None;
             }
@@ -305,7 +307,7 @@ impl HttpServerApp for Gate {
 
 impl From<pingora::Result<StatusCode>> for Outcome {
     fn from(result: pingora::Result<StatusCode>) -> Self {
-        result.map_or_else(Outcome::Aborted, Outcome::Answered)
+        result.map_or_else(Outcome::Aborted, |status| Outcome::Answered(Kind::Local, status))
     }
 }
 

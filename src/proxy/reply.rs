@@ -133,7 +133,9 @@ pub(super) async fn refuse(session: &mut ServerSession, refusal: &Refusal, asked
             head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
         }
         Refusal::Limited(limited) => {
-            for (name, value) in limited.headers() {
+            let mut fields = http::HeaderMap::new();
+            limited.write(&mut fields);
+            for (name, value) in &fields {
                 head.insert_header(name, value)?;
             }
         }
