@@ -21,7 +21,7 @@ use crate::ids::{ConnectionId, Random, UserId};
 use crate::oauth::challenge::BearerChallenge;
 use crate::oauth::scope::Scopes;
 use crate::store::{Connection, ConnectionState, Store};
-use crate::upstream::Registry;
+use crate::upstream::{Registry, Standing};
 use crate::vault::Vault;
 use discovery::Hint;
 use memory::Memory;
@@ -249,7 +249,11 @@ impl Connections {
                 Err(NoCredential::NeedsConsent)
             }
             ConnectionState::Active => {
-                let outcome = self.refreshed(key, id, row.version, true).await;
+                let mut outcome = self.refreshed(key, id, row.version, true).await;
+                // A refresh that was under way already may have ended with just the one that was rejected.
+                if outcome.as_ref().is_ok_and(|credential| !newer(credential)) {
+                    outcome = self.refreshed(key, id, row.version, true).await;
+                }
                 if matches!(outcome, Err(NoCredential::NeedsConsent)) {
                     self.heed(key, challenge).await;
                 }
@@ -286,6 +290,9 @@ impl Connections {
             .registry
             .by_authority(&key.authority)
             .ok_or_else(|| NoCredential::Failed(Fault::caller("this gateway does not connect to that server")))?;
+        if upstream.standing != Standing::Allowed {
+            return Err(NoCredential::NeedsConsent);
+        }
         let header = match &*upstream.auth {
             UpstreamAuth::OAuth(_) => return Ok(None),
             UpstreamAuth::None => None,

@@ -70,6 +70,21 @@ async fn an_open_server_is_open_until_it_asks() {
 }
 
 #[tokio::test]
+async fn a_bare_401_is_a_question_too() {
+    let world = World::new().await;
+    for line in ["POST /mcp", PRM_PATH] {
+        world.stranger.answers(line, Reply::Text(200, ""));
+    }
+    // An open server may fail at what it does not know.
+    world.stranger.answers(PRM_ROOT, Reply::Text(500, "no such path"));
+    assert!(matches!(world.begin().await, Ok(Begin::Connected)));
+    let open = world.credential().await.unwrap();
+    assert!(needs_consent(&world.connections.renew(&world.key, &open, None).await));
+    let (url, _) = world.redirect("").await;
+    assert!(url.starts_with(&format!("{}/authorize?", world.stranger.origin)));
+}
+
+#[tokio::test]
 async fn before_there_was_metadata_three_paths_were_known() {
     let world = World::new().await;
     world.stranger.answers("POST /mcp", Reply::Challenge("Bearer".to_owned()));

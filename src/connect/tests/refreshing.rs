@@ -104,6 +104,23 @@ async fn only_a_confirmed_end_ends_a_connection() {
     }
 }
 
+#[tokio::test]
+async fn a_wrong_secret_in_the_configuration_ends_nothing() {
+    let settings = OAuthSettings {
+        client_id: Some("by hand".to_owned()),
+        client_secret: Some(Secret::new("right".to_owned())),
+        ..OAuthSettings::default()
+    };
+    let world = World::with(settings).await;
+    world.connect().await;
+    world.clock.advance(Duration::from_secs(3600));
+    world.stranger.answers(TOKEN, Reply::Json(401, json!({ "error": "invalid_client" })));
+    assert!(in_trouble(&world.credential().await));
+    world.stranger.as_it_should(TOKEN);
+    world.clock.advance(Duration::from_secs(15));
+    assert_eq!(bearer(&*world.credential().await.unwrap()), "Bearer at-2");
+}
+
 /// Another process rotated first: its row counts, not the refusal.
 #[tokio::test]
 async fn invalid_grant_is_believed_only_of_the_row_that_is_there() {
