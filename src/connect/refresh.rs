@@ -181,22 +181,25 @@ impl Connections {
             }
             Err(TokenError::Refused { code, description }) => {
                 tracing::info!(connection = %row.id, code, description, "the upstream refused to refresh");
-                if token_endpoint::provider_of(&server).is_the_end(&code) {
-                    return self.end_if_unchanged(row, "the upstream ended the authorization").await;
-                }
-                // One that the administrator registered can be put right by the administrator.
-                let ours = !is_configured(&server, &upstream);
-                if ours && (code == "invalid_client" || code == "unauthorized_client") {
-                    if let Err(fault) = self.drop_client(&server.issuer, &server.client.id).await {
-                        tracing::error!(%fault, "a registration that is not known any longer cannot be dropped");
-                    }
-                    return self.end_if_unchanged(row, "the upstream does not know this gateway any longer").await;
-                }
-                let public = format!("{} refused to renew the authorization", upstream.name);
-                let fault = Fault::upstream(public, format_args!("refresh: {code}: {description}"));
-                Some(self.keep_in_trouble(row, None, fault).await)
+                self.refused(row, &server, &upstream, &code).await
             }
         }
+    }
+
+    /// What a refusal means: the end, or something that somebody can put right.
+    async fn refused(&self, row: &Connection, server: &AtServer, upstream: &Upstream, code: &str) -> Option<Outcome> {
+        if token_endpoint::provider_of(server).is_the_end(code) {
+            return self.end_if_unchanged(row, "the upstream ended the authorization").await;
+        }
+        // A client that the administrator registered can be put right by the administrator.
+        if matches!(code, "invalid_client" | "unauthorized_client") && !is_configured(server, upstream) {
+            if let Err(fault) = self.drop_client(&server.issuer, &server.client.id).await {
+                tracing::error!(%fault, "a registration that is not known any longer cannot be dropped");
+            }
+            return self.end_if_unchanged(row, "the upstream does not know this gateway any longer").await;
+        }
+        let public = format!("{} refused to renew the authorization ({code})", upstream.name);
+        Some(self.keep_in_trouble(row, None, Fault::upstream(public.clone(), public)).await)
     }
 
     /// The answer is durable before anybody uses it. What is lost here is lost for good with a server that rotates, so

@@ -30,9 +30,9 @@ async fn a_complete_flow_ends_with_a_credential_and_survives_a_restart() {
 
     world.restart();
     assert!(world.connections.cached(&world.key).is_none());
-    assert_eq!(bearer(&*world.credential().await.unwrap()), "Bearer at-1");
+    assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-1");
     world.clock.advance(Duration::from_secs(3600));
-    assert_eq!(bearer(&*world.credential().await.unwrap()), "Bearer at-2");
+    assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-2");
     assert_eq!(world.stranger.last("POST /tenant/token").form()["client_id"], "dynamic");
 }
 

@@ -12,7 +12,7 @@ use crate::hostname::Scheme;
 use crate::http::Resolver;
 use crate::ids::Digest;
 use crate::secret::Secret;
-use crate::store::{Role, User};
+use crate::store::{Connection, ConnectionState, Role, User};
 use std::collections::HashMap;
 use stranger::{Reply, Stranger};
 
@@ -121,13 +121,20 @@ fn site() -> Site {
 }
 
 fn connections(store: &Store, vault: &Vault, registry: &Arc<Registry>, clock: &Clock) -> Arc<Connections> {
+    connections_at(site(), (store, vault, registry, clock))
+}
+
+fn connections_at(
+    site: Site,
+    (store, vault, registry, clock): (&Store, &Vault, &Arc<Registry>, &Clock),
+) -> Arc<Connections> {
     let http = HttpClient::new(Resolver::fixed(HashMap::new()), None).unwrap();
     Arc::new(Connections::new(ConnectionsParts {
         store: store.clone(),
         vault: vault.clone(),
         http: http.waiting_at_most(Duration::from_millis(500)),
         registry: registry.clone(),
-        site: site(),
+        site,
         clock: clock.clone(),
         random: Random::default(),
     }))

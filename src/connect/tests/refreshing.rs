@@ -43,7 +43,7 @@ async fn a_caller_that_goes_away_cancels_nothing() {
         tokio::task::yield_now().await;
     }
     drop(call);
-    assert_eq!(bearer(&*world.credential().await.unwrap()), "Bearer at-2");
+    assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-2");
     assert_eq!(world.stranger.count(TOKEN), 2);
 }
 
@@ -52,9 +52,9 @@ async fn a_caller_that_goes_away_cancels_nothing() {
 async fn b68_an_omitted_refresh_token_is_the_old_one() {
     let world = expired().await;
     *world.stranger.rotates.lock() = false;
-    assert_eq!(bearer(&*world.credential().await.unwrap()), "Bearer at-2");
+    assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-2");
     world.clock.advance(Duration::from_secs(3600));
-    assert_eq!(bearer(&*world.credential().await.unwrap()), "Bearer at-3");
+    assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-3");
     assert_eq!(world.stranger.last(TOKEN).form()["refresh_token"], "rt-1");
 }
 
@@ -83,7 +83,7 @@ async fn trouble_at_the_provider_costs_no_connection() {
 
         world.stranger.as_it_should(TOKEN);
         world.clock.advance(Duration::from_secs(15));
-        assert_eq!(bearer(&*world.credential().await.unwrap()), "Bearer at-2");
+        assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-2");
         assert!(world.row().await.last_error.is_none());
     }
 }
@@ -99,7 +99,7 @@ async fn only_a_confirmed_end_ends_a_connection() {
         assert!(world.row().await.last_error.is_some());
         world.stranger.as_it_should(TOKEN);
         world.connect().await;
-        assert_eq!(bearer(&*world.credential().await.unwrap()), "Bearer at-2");
+        assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-2");
         assert_eq!(world.stranger.count("POST /tenant/register"), if code == "invalid_client" { 2 } else { 1 });
     }
 }
@@ -118,7 +118,7 @@ async fn a_wrong_secret_in_the_configuration_ends_nothing() {
     assert!(in_trouble(&world.credential().await));
     world.stranger.as_it_should(TOKEN);
     world.clock.advance(Duration::from_secs(15));
-    assert_eq!(bearer(&*world.credential().await.unwrap()), "Bearer at-2");
+    assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-2");
 }
 
 /// Another process rotated first: its row counts, not the refusal.
@@ -137,7 +137,7 @@ async fn a_refresh_that_a_crash_left_behind_is_taken_up() {
     let row = world.row().await;
     assert!(world.store.begin_refresh(row.id, row.version, world.clock.now()).await.unwrap());
     world.restart();
-    assert_eq!(bearer(&*world.credential().await.unwrap()), "Bearer at-2");
+    assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-2");
     assert!(world.row().await.refreshing_since.is_none());
 }
 
@@ -159,7 +159,7 @@ async fn without_a_refresh_token_the_end_is_the_end() {
     world.connect().await;
     world.clock.advance(Duration::from_secs(55));
     world.connections.refresh_due().await;
-    assert_eq!(bearer(&*world.credential().await.unwrap()), "Bearer only");
+    assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer only");
     world.clock.advance(Duration::from_secs(5));
     world.connections.refresh_due().await;
     assert!(needs_consent(&world.credential().await));
@@ -196,7 +196,7 @@ async fn tokens_are_renewed_ahead_of_time() {
     world.connections.refresh_due().await;
     world.connections.refresh_due().await;
     assert_eq!(world.stranger.count(TOKEN), 3);
-    assert_eq!(bearer(&*world.credential().await.unwrap()), "Bearer at-2");
+    assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-2");
 }
 
 #[tokio::test]

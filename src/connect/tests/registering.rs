@@ -38,6 +38,22 @@ async fn a_metadata_document_is_preferred_where_it_is_taken() {
     assert_eq!(query["client_id"], "dynamic");
 }
 
+/// Nobody else can fetch a document from one's own machine.
+#[tokio::test]
+async fn on_loopback_we_are_a_native_client_without_a_document() {
+    let mut world = World::new().await;
+    let local = Site::new("localhost", Scheme::Http, 8080);
+    world.connections = connections_at(local, (&world.store, &world.vault, &world.registry, &world.clock));
+    let mut metadata = world.stranger.server_metadata();
+    metadata["client_id_metadata_document_supported"] = true.into();
+    world.stranger.answers("GET /.well-known/oauth-authorization-server/tenant", Reply::Json(200, metadata));
+    let (_, query) = world.redirect("").await;
+    assert_eq!(query["client_id"], "dynamic");
+    let sent: serde_json::Value = serde_json::from_str(&world.stranger.last(REGISTER).body).unwrap();
+    assert_eq!(sent["application_type"], "native");
+    assert_eq!(sent["redirect_uris"], json!(["http://localhost:8080/oauth/callback"]));
+}
+
 #[tokio::test]
 async fn a_secret_is_kept_sealed_used_and_replaced_before_it_expires() {
     let mut world = World::new().await;
