@@ -99,7 +99,7 @@ impl Connections {
         if let Some(found) = document.found.as_ref().filter(|_| fresh && !afresh && document.path.as_deref() == path) {
             return Ok(Findings::OAuth(Box::new(found.clone())));
         }
-        let search = Search { http: &self.http, upstream, settings, path, hint: document.hint.unwrap_or_default() };
+        let search = Search { http: &self.http, upstream, settings, path, hint: document.hint };
         let findings = tokio::time::timeout(TOTAL, search.run()).await.unwrap_or_else(|_| {
             let text = format!("{} and its authorization server took too long to describe themselves", upstream.name);
             Err(Fault { culprit: Culprit::UpstreamTimeout, public: text.clone().into(), private: text })
@@ -142,8 +142,9 @@ impl Connections {
         let text = serde_json::to_string(document).map_err(|error| ConnectError::at("store", Fault::gateway(error)))?;
         let row =
             crate::store::Discovery { authority: authority.to_string(), document: text, found_at: self.clock.now() };
+        let put = self.store.put_discovery(&row).await.map_err(|error| ConnectError::at("store", error));
         self.scopes.invalidate(authority);
-        self.store.put_discovery(&row).await.map_err(|error| ConnectError::at("store", error))
+        put
     }
 }
 
@@ -154,22 +155,23 @@ struct Search<'a> {
     settings: &'a OAuthSettings,
     /// The path of the MCP endpoint, when it is known.
     path: Option<&'a str>,
-    hint: Hint,
+    /// What it said of its own accord; that it said anything means that it wants authorization.
+    hint: Option<Hint>,
 }
 
 impl Search<'_> {
     async fn run(&self) -> Result<Findings, Fault> {
         let probed = self.probe().await?;
         let described = self.protected_resource(&probed).await?;
-        let challenged = probed.challenged || described.is_some() || self.settings.issuer.is_some();
-        if !challenged && self.hint == Hint::default() {
+        let asked = probed.challenged || self.hint.is_some() || self.settings.issuer.is_some();
+        if !asked && described.is_none() {
             return Ok(Findings::Open);
         }
         let challenge_scope = probed.challenge.as_ref().and_then(|challenge| challenge.scope.clone());
         let mut found = self.authorization_server(described.as_ref()).await?;
         let described_scopes = described.as_ref().map(|(_, document)| document.scopes_supported.join(" "));
         found.scopes = challenge_scope
-            .or_else(|| self.hint.scope.clone())
+            .or_else(|| self.hint.as_ref().and_then(|hint| hint.scope.clone()))
             .or(described_scopes)
             .map(|text| Scopes::lenient(text.split(' ')).to_string())
             .unwrap_or_default();

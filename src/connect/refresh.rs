@@ -24,6 +24,8 @@ const REJECTED_AGAIN: Duration = Duration::from_secs(60);
 /// How often an answer is written again when the database fails, waiting twice as long each time, beginning here.
 const WRITES: u32 = 10;
 const FIRST_WRITE_PAUSE: Duration = Duration::from_millis(50);
+/// The pauses before the looks at the row that come before a refusal is believed.
+const SECOND_LOOKS: [Duration; 2] = [Duration::ZERO, Duration::from_millis(200)];
 /// How often a refresh starts over because the connection changed underneath.
 const ATTEMPTS: u32 = 3;
 
@@ -179,20 +181,25 @@ impl Connections {
             }
             Err(TokenError::Refused { code, description }) => {
                 tracing::info!(connection = %row.id, code, description, "the upstream refused to refresh");
-                if token_endpoint::provider_of(&server).is_the_end(&code) {
-                    return self.end_if_unchanged(row, "the upstream ended the authorization").await;
-                }
-                if code == "invalid_client" || code == "unauthorized_client" {
-                    if let Err(fault) = self.drop_client(&server.issuer, &server.client.id).await {
-                        tracing::error!(%fault, "a registration that is not known any longer cannot be dropped");
-                    }
-                    return self.end_if_unchanged(row, "the upstream does not know this gateway any longer").await;
-                }
-                let public = format!("{} refused to renew the authorization", upstream.name);
-                let fault = Fault::upstream(public, format_args!("refresh: {code}: {description}"));
-                Some(self.keep_in_trouble(row, None, fault).await)
+                self.refused(row, &server, &upstream, &code).await
             }
         }
+    }
+
+    /// What a refusal means: the end, or something that somebody can put right.
+    async fn refused(&self, row: &Connection, server: &AtServer, upstream: &Upstream, code: &str) -> Option<Outcome> {
+        if token_endpoint::provider_of(server).is_the_end(code) {
+            return self.end_if_unchanged(row, "the upstream ended the authorization").await;
+        }
+        // A client that the administrator registered can be put right by the administrator.
+        if matches!(code, "invalid_client" | "unauthorized_client") && !is_configured(server, upstream) {
+            if let Err(fault) = self.drop_client(&server.issuer, &server.client.id).await {
+                tracing::error!(%fault, "a registration that is not known any longer cannot be dropped");
+            }
+            return self.end_if_unchanged(row, "the upstream does not know this gateway any longer").await;
+        }
+        let public = format!("{} refused to renew the authorization ({code})", upstream.name);
+        Some(self.keep_in_trouble(row, None, Fault::upstream(public.clone(), public)).await)
     }
 
     /// The answer is durable before anybody uses it. What is lost here is lost for good with a server that rotates, so
@@ -264,13 +271,18 @@ impl Connections {
         Err(self.refreshes.failed(row.id, self.clock.now(), asked, fault))
     }
 
-    /// Believes that it is over only when the row is still the one that was refused.
+    /// Believes that it is over only when the row is still the one that was refused, and stays so for a moment: another
+    /// process may have got the new tokens and be writing them.
     async fn end_if_unchanged(&self, row: &Connection, why: &str) -> Option<Outcome> {
-        match self.store.connection_by_id(row.id).await {
-            Ok(Some(current)) if current.version != row.version => None,
-            Ok(_) => Some(self.ended(row, why).await),
-            Err(error) => Some(Err(Fault::from(error).into())),
+        for pause in SECOND_LOOKS {
+            tokio::time::sleep(pause).await;
+            match self.store.connection_by_id(row.id).await {
+                Ok(Some(current)) if current.version != row.version => return None,
+                Ok(_) => {}
+                Err(error) => return Some(Err(Fault::from(error).into())),
+            }
         }
+        Some(self.ended(row, why).await)
     }
 
     async fn ended(&self, row: &Connection, why: &str) -> Outcome {
@@ -291,11 +303,15 @@ impl Connections {
     }
 }
 
+fn is_configured(server: &AtServer, upstream: &Upstream) -> bool {
+    matches!(&*upstream.auth, UpstreamAuth::OAuth(settings) if settings.client_id.as_deref() == Some(&server.client.id))
+}
+
 /// The recorded client, with the secret that the administrator has configured for it since.
 fn with_current_secret(server: &AtServer, upstream: &Upstream) -> AtServer {
     let mut server = server.clone();
     if let UpstreamAuth::OAuth(settings) = &*upstream.auth
-        && settings.client_id.as_deref() == Some(&server.client.id)
+        && is_configured(&server, upstream)
         && let Some(secret) = &settings.client_secret
     {
         server.client.secret = Some(secret.expose().to_owned());

@@ -54,7 +54,7 @@ impl Search<'_> {
     /// The protected resource metadata and its address: where the challenge says, below the path, at the root.
     pub(super) async fn protected_resource(&self, probe: &Probe) -> Result<Option<(String, ProtectedResource)>, Fault> {
         let pointed = probe.challenge.as_ref().and_then(|challenge| challenge.resource_metadata.as_ref());
-        if let Some(url) = pointed.or(self.hint.resource_metadata.as_ref()) {
+        if let Some(url) = pointed.or_else(|| self.hint.as_ref()?.resource_metadata.as_ref()) {
             match self.json(url).await {
                 Ok(Some(document)) => {
                     if let Some(found) = self.checked(url, document)? {
@@ -70,9 +70,16 @@ impl Search<'_> {
         candidates.push(format!("{origin}{}", paths::PROTECTED_RESOURCE));
         candidates.dedup();
         for url in candidates {
-            if let Some(document) = self.json(&url).await?
-                && let Some(found) = self.checked(&url, document)?
-            {
+            let document = match self.json(&url).await {
+                Ok(document) => document,
+                // One that asks for nothing need not be able to describe itself.
+                Err(fault) if !probe.challenged => {
+                    tracing::debug!(%url, %fault, "no metadata");
+                    None
+                }
+                Err(fault) => return Err(fault),
+            };
+            if let Some(found) = document.map(|document| self.checked(&url, document)).transpose()?.flatten() {
                 return Ok(Some(found));
             }
         }
