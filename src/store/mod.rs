@@ -4,6 +4,7 @@ mod accounts;
 mod authorization;
 mod connections;
 mod housekeeping;
+mod keys;
 mod records;
 mod sqlite;
 mod upstreams;
@@ -40,12 +41,11 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens `sqlite:///path` (or `sqlite::memory:`), creating and migrating it.
+    /// Opens `sqlite:///path` or `sqlite::memory:`, creating and migrating it.
     ///
     /// # Errors
     /// [`StoreError::Unusable`] naming the file and what to do about it.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let _ = url;
-        todo!()
+        Ok(Self { sqlite: sqlite::Pools::open(url).await? })
     }
 }
