@@ -7,8 +7,6 @@ mod failure;
 mod home;
 mod rows;
 mod signin;
-#[cfg(test)]
-mod tests;
 mod upstreams;
 
 use crate::audit::Audit;

@@ -95,7 +95,7 @@ pub struct GrantRow {
     pub resource: String,
     /// How much.
     pub scopes: Vec<String>,
-    /// Since when.
+    /// How long ago.
     pub since: String,
 }
 
