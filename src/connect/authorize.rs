@@ -121,15 +121,16 @@ impl Connections {
         let scope_text = scope.iter().collect::<Vec<_>>().join(&provider.scope_separator);
         let resource = match &settings.resource {
             Some(configured) => Some(configured.clone()).filter(|resource| !resource.is_empty()),
-            None => server.resource.clone().or_else(|| {
-                Some(format!("{}{}", upstream.authority.origin(), request.path.unwrap_or_default()))
-            }),
+            None => server
+                .resource
+                .clone()
+                .or_else(|| Some(format!("{}{}", upstream.authority.origin(), request.path.unwrap_or_default()))),
         };
         let resource = resource.filter(|_| provider.takes_resource);
         let state = self.random.token();
         let verifier = pkce::verifier(&self.random);
-        let mut url = check_url(&server.authorization_endpoint, upstream.allow_private)
-            .map_err(|error| step(error.into()))?;
+        let mut url =
+            check_url(&server.authorization_endpoint, upstream.allow_private).map_err(|error| step(error.into()))?;
         {
             let mut query = url.query_pairs_mut();
             query.append_pair("response_type", "code").append_pair("client_id", &client.id);

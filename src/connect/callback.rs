@@ -48,7 +48,8 @@ impl Connections {
         let flow = self.store.flow(&id, now).await.map_err(store_failed)?.ok_or_else(gone)?;
         // Looked at before it is taken: another browser must not be able to end this one's flow (security case A 4).
         if !flow.session.matches(session) {
-            let text = "This sign-in was begun in another browser or by another person. Please begin again in this one.";
+            let text =
+                "This sign-in was begun in another browser or by another person. Please begin again in this one.";
             return Err(step(Fault::caller(text)));
         }
         let flow = self.store.take_flow(&id, now).await.map_err(store_failed)?.ok_or_else(gone)?;
@@ -59,8 +60,8 @@ impl Connections {
         let step = |fault| ConnectError::at("callback", fault);
         let key = pending.key().ok_or_else(|| step(Fault::gateway("a flow is damaged")))?;
         let upstream = self.registry.by_authority(&key.authority);
-        let upstream = upstream
-            .ok_or_else(|| step(Fault::caller("this gateway does not connect to that server any longer")))?;
+        let upstream =
+            upstream.ok_or_else(|| step(Fault::caller("this gateway does not connect to that server any longer")))?;
         check_issuer(pending, query.iss.as_deref(), &upstream.name).map_err(step)?;
         if let Some(error) = &query.error {
             return Err(refused(&upstream.name, error, query.error_description.as_deref()));
@@ -140,8 +141,7 @@ fn check_issuer(pending: &Pending, iss: Option<&str>, name: &str) -> Result<(), 
 }
 
 fn refused(name: &str, error: &str, description: Option<&str>) -> ConnectError {
-    let private =
-        format!("{name}: {}: {}", printable(error, 60), printable(description.unwrap_or_default(), 300));
+    let private = format!("{name}: {}: {}", printable(error, 60), printable(description.unwrap_or_default(), 300));
     let denied = error == "access_denied";
     let public = match KNOWN_ERRORS.iter().find(|known| **known == error) {
         _ if denied => format!("You did not give Portcullis access to {name}."),

@@ -140,11 +140,8 @@ impl Connections {
 
     async fn store_discovery(&self, authority: &Authority, document: &Document) -> Result<(), ConnectError> {
         let text = serde_json::to_string(document).map_err(|error| ConnectError::at("store", Fault::gateway(error)))?;
-        let row = crate::store::Discovery {
-            authority: authority.to_string(),
-            document: text,
-            found_at: self.clock.now(),
-        };
+        let row =
+            crate::store::Discovery { authority: authority.to_string(), document: text, found_at: self.clock.now() };
         self.scopes.invalidate(authority);
         self.store.put_discovery(&row).await.map_err(|error| ConnectError::at("store", error))
     }

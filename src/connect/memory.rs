@@ -80,12 +80,7 @@ impl Memory {
     }
 
     /// Keeps what everybody shares, as long as the registry does not change.
-    pub(super) fn put_shared(
-        &self,
-        key: &ConnectionKey,
-        credential: Credential,
-        generation: u64,
-    ) -> Arc<Credential> {
+    pub(super) fn put_shared(&self, key: &ConnectionKey, credential: Credential, generation: u64) -> Arc<Credential> {
         let credential = Arc::new(credential);
         self.slots.insert(key.clone(), Slot::new(&credential, None, Some(generation)));
         credential

@@ -282,9 +282,10 @@ impl Connections {
     /// What everybody shares: a configured header, or nothing at all. `None`: it is a matter of connections.
     fn shared_credential(&self, key: &ConnectionKey) -> Result<Option<Arc<Credential>>, NoCredential> {
         let generation = self.registry.generation();
-        let upstream = self.registry.by_authority(&key.authority).ok_or_else(|| {
-            NoCredential::Failed(Fault::caller("this gateway does not connect to that server"))
-        })?;
+        let upstream = self
+            .registry
+            .by_authority(&key.authority)
+            .ok_or_else(|| NoCredential::Failed(Fault::caller("this gateway does not connect to that server")))?;
         let header = match &*upstream.auth {
             UpstreamAuth::OAuth(_) => return Ok(None),
             UpstreamAuth::None => None,

@@ -30,9 +30,9 @@ impl Provider {
             None => host == pattern,
         };
         let hosts: Vec<&str> = hosts.into_iter().collect();
-        let known = PROVIDERS.iter().find(|provider| {
-            provider.hosts.iter().any(|pattern| hosts.iter().any(|host| matches(pattern, host)))
-        });
+        let known = PROVIDERS
+            .iter()
+            .find(|provider| provider.hosts.iter().any(|pattern| hosts.iter().any(|host| matches(pattern, host))));
         known.unwrap_or(&PLAIN)
     }
 

@@ -119,7 +119,9 @@ impl Connections {
             let _landing = Landing(this.clone(), id);
             this.refresh(&key, id, version, rejected).await
         });
-        async move { task.await.unwrap_or_else(|_| Err(Fault::gateway("a refresh was cut off").into())) }.boxed().shared()
+        async move { task.await.unwrap_or_else(|_| Err(Fault::gateway("a refresh was cut off").into())) }
+            .boxed()
+            .shared()
     }
 
     async fn refresh(&self, key: &ConnectionKey, id: ConnectionId, version: i64, rejected: bool) -> Outcome {
@@ -214,10 +216,10 @@ impl Connections {
             Ok(sealed) => sealed,
             Err(fault) => return Some(Err(fault.into())),
         };
-        let scope = granted.scope.as_ref().map_or_else(
-            || row.scope.clone(),
-            |scope| Scopes::lenient(scope.split(' ')).to_string(),
-        );
+        let scope = granted
+            .scope
+            .as_ref()
+            .map_or_else(|| row.scope.clone(), |scope| Scopes::lenient(scope.split(' ')).to_string());
         let renewed = RenewedTokens { sealed, scope, expires_at: granted.expires_in.map(|life| now.after(life)) };
         match self.write_patiently(row, &renewed, now).await {
             Ok(true) => {

@@ -88,12 +88,7 @@ impl Connections {
         Ok(Some(OurClient { id: row.client_id, secret, auth_method: row.auth_method }))
     }
 
-    async fn register(
-        &self,
-        upstream: &Upstream,
-        server: &Discovered,
-        scope: &str,
-    ) -> Result<OurClient, ConnectError> {
+    async fn register(&self, upstream: &Upstream, server: &Discovered, scope: &str) -> Result<OurClient, ConnectError> {
         let step = |fault| ConnectError::at("registration", fault);
         let Some(endpoint) = &server.registration_endpoint else {
             return Err(step(self.refusal(upstream, Kind::NoRegistration, "no registration endpoint")));

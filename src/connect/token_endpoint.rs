@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn section_b_67_token_type_and_expiry() {
-        let good = read(&answer(200, "application/json", r#"{"access_token":"a","token_type":"bEaReR"}"#)).ok().unwrap();
+        let good =
+            read(&answer(200, "application/json", r#"{"access_token":"a","token_type":"bEaReR"}"#)).ok().unwrap();
         assert!(good.expires_in.is_none() && good.refresh_token.is_none() && good.scope.is_none());
         let text = r#"{"access_token":"a","token_type":"Bearer","expires_in":"60","scope":"x y"}"#;
         let good = read(&answer(200, "application/json; charset=utf-8", text)).ok().unwrap();

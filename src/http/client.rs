@@ -23,6 +23,7 @@ pub struct HttpClient {
     public: reqwest::Client,
     /// Reaches private ones too. A client of its own, so that the other cannot pick up one of its open connections.
     private: reqwest::Client,
+    timeout: Duration,
 }
 
 /// An answer, read completely.
@@ -94,7 +95,14 @@ impl HttpClient {
         Ok(Self {
             public: build(Checked { resolver: resolver.clone(), allow_private: false }, tls.clone())?,
             private: build(Checked { resolver, allow_private: true }, tls)?,
+            timeout: Self::TIMEOUT,
         })
+    }
+
+    /// The same client, waiting no longer than this; for tests.
+    #[cfg(test)]
+    pub(crate) fn waiting_at_most(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// Sends a request and reads the whole answer. Redirects come back as they are.
@@ -114,7 +122,7 @@ impl HttpClient {
             }
             Ok(Fetched { status: answer.status(), headers: answer.headers().clone(), body: body.freeze() })
         };
-        tokio::time::timeout(Self::TIMEOUT, complete).await.unwrap_or_else(|_| Err(FetchError::Timeout(host.clone())))
+        tokio::time::timeout(self.timeout, complete).await.unwrap_or_else(|_| Err(FetchError::Timeout(host.clone())))
     }
 
     /// Sends a request, reads the head of the answer and hangs up: for answers that may never end. The body is empty.
@@ -131,7 +139,7 @@ impl HttpClient {
             let answer = self.begin(request, allow_private, &host).await?;
             Ok(Fetched { status: answer.status(), headers: answer.headers().clone(), body: Bytes::new() })
         };
-        tokio::time::timeout(Self::TIMEOUT, head).await.unwrap_or_else(|_| Err(FetchError::Timeout(host.clone())))
+        tokio::time::timeout(self.timeout, head).await.unwrap_or_else(|_| Err(FetchError::Timeout(host.clone())))
     }
 
     async fn begin(

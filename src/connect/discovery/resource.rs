@@ -52,10 +52,7 @@ impl Search<'_> {
     }
 
     /// The protected resource metadata and its address: where the challenge says, below the path, at the root.
-    pub(super) async fn protected_resource(
-        &self,
-        probe: &Probe,
-    ) -> Result<Option<(String, ProtectedResource)>, Fault> {
+    pub(super) async fn protected_resource(&self, probe: &Probe) -> Result<Option<(String, ProtectedResource)>, Fault> {
         let pointed = probe.challenge.as_ref().and_then(|challenge| challenge.resource_metadata.as_ref());
         if let Some(url) = pointed.or(self.hint.resource_metadata.as_ref()) {
             match self.json(url).await {
@@ -83,8 +80,7 @@ impl Search<'_> {
     }
 
     async fn knock(&self, method: Method, path: &str) -> Result<(StatusCode, HeaderMap), Fault> {
-        let mut request =
-            Request::builder().method(&method).uri(format!("{}{path}", self.upstream.authority.origin()));
+        let mut request = Request::builder().method(&method).uri(format!("{}{path}", self.upstream.authority.origin()));
         request = match method {
             Method::POST => request
                 .header(ACCEPT, "application/json, text/event-stream")
