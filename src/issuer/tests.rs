@@ -1,1 +1,0 @@
-//! Handlers, asked over their routers.
