@@ -15,7 +15,10 @@ pub(super) fn encode(domain: &str, root: Option<&str>, output: &mut Output<'_>) 
     }
     let label = encoded.label().map_err(|why| {
         let alias = encoded.alias.as_deref().unwrap_or_default();
-        Fault::caller(format!("{}: {why}; for example `portcullis upstream add {} --alias {alias}`", domain, encoded.domain))
+        Fault::caller(format!(
+            "{}: {why}; for example `portcullis upstream add {} --alias {alias}`",
+            domain, encoded.domain
+        ))
     })?;
     if !output.json {
         output.line(format_args!("{}", encoded.url.as_deref().unwrap_or(label)))?;
