@@ -3,7 +3,7 @@
 use super::Failure;
 use super::output::Output;
 use crate::error::Fault;
-use crate::hostname::{Authority, Encoded, InvalidAuthority, Label, Scheme, Site, Target, UpstreamAddress};
+use crate::hostname::{Authority, Encoded, InvalidAuthority, InvalidLabel, Label, Scheme, Site, Target, UpstreamAddress};
 
 /// `portcullis encode DOMAIN [--root R]`
 pub(super) fn encode(domain: &str, root: Option<&str>, output: &mut Output<'_>) -> Result<(), Failure> {
@@ -13,7 +13,8 @@ pub(super) fn encode(domain: &str, root: Option<&str>, output: &mut Output<'_>) 
     if output.json {
         print_json(&encoded, output)?;
     }
-    let label = encoded.label().map_err(|why| {
+    let label = encoded.label.as_deref().ok_or_else(|| {
+        let why = InvalidLabel::NeedsAlias;
         let alias = encoded.alias.as_deref().unwrap_or_default();
         Fault::caller(format!(
             "{}: {why}; for example `portcullis upstream add {} --alias {alias}`",

@@ -1,2 +1,1 @@
 //! devkit
-pub mod demo;

@@ -8,6 +8,6 @@ mod label;
 mod site;
 
 pub use authority::{Authority, InvalidAuthority, UpstreamAddress};
-pub use encoded::Encoded;
+pub use encoded::{Encoded, short_name};
 pub use label::{Account, InvalidLabel, Label, MAX_ENCODED_AUTHORITY, Target};
 pub use site::{HostName, Realm, Scheme, Site};
