@@ -42,7 +42,7 @@ pub(super) async fn user(
             let store = open(config).await?;
             let missing = || Fault::caller(format!("there is no user {name}: `portcullis user list` shows all"));
             let user = store.user_by_name(&name).await?.ok_or_else(missing)?;
-            store.delete_user(user.id).await?;
+            store.delete_user(user.id, Clock::system().now()).await?;
             record(&store, "user.removed", &user.name).await?;
             Ok(output.line(format_args!("removed {}", user.name))?)
         }
