@@ -3,7 +3,9 @@
 use super::Failure;
 use super::output::Output;
 use crate::error::Fault;
-use crate::hostname::{Authority, Encoded, InvalidAuthority, InvalidLabel, Label, Scheme, Site, Target, UpstreamAddress};
+use crate::hostname::{
+    Authority, Encoded, InvalidAuthority, InvalidLabel, Label, Scheme, Site, Target, UpstreamAddress,
+};
 
 /// `portcullis encode DOMAIN [--root R]`
 pub(super) fn encode(domain: &str, root: Option<&str>, output: &mut Output<'_>) -> Result<(), Failure> {

@@ -34,10 +34,11 @@ pub(super) enum Value {
     Table(Entries),
     List(Vec<Node>),
     Text(String),
-    Integer(i64),
     Boolean(bool),
     /// The text of an environment variable.
     Untyped(String),
+    /// No key takes a number: whatever is counted has a unit, and is a text.
+    Integer,
     /// A float or a date: no key takes one.
     Other,
 }
@@ -52,7 +53,7 @@ impl Value {
             Self::Table(_) => "a table",
             Self::List(_) => "a list",
             Self::Text(_) | Self::Untyped(_) => "a text",
-            Self::Integer(_) => "a whole number",
+            Self::Integer => "a whole number",
             Self::Boolean(_) => "true or false",
             Self::Other => "a fraction or a date",
         }
@@ -205,7 +206,7 @@ fn from_item(item: &Item, place_at: PlaceAt<'_>) -> Value {
 fn from_value(value: &Toml, place_at: PlaceAt<'_>) -> Value {
     match value {
         Toml::String(text) => Value::Text(text.value().clone()),
-        Toml::Integer(number) => Value::Integer(*number.value()),
+        Toml::Integer(_) => Value::Integer,
         Toml::Boolean(flag) => Value::Boolean(*flag.value()),
         Toml::Float(_) | Toml::Datetime(_) => Value::Other,
         Toml::InlineTable(table) => Value::Table(from_table(table, place_at)),

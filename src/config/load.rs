@@ -2,7 +2,7 @@
 
 use super::reader::{Errors, Reader};
 use super::secrets::Directories;
-use super::{Config, document, sections, upstream, worker};
+use super::{Config, document, ground, sections, upstream, worker};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -52,10 +52,10 @@ pub fn load(source: &Source) -> Result<Config, ConfigErrors> {
 
 fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, directories: &Directories) -> Config {
     let mut server = root.table("server");
-    let domain = sections::domain(&mut server);
-    let tls = sections::tls(root.table("tls"), &domain, directories);
-    let store_url = sections::store_url(root.table("store"), &domain.value, &source.environment);
-    let vault = sections::vault(root.table("vault"), &store_url, directories);
+    let domain = ground::domain(&mut server);
+    let tls = ground::tls(root.table("tls"), &domain, directories);
+    let store_url = ground::store_url(root.table("store"), &domain.value, &source.environment);
+    let vault = ground::vault(root.table("vault"), &store_url, directories);
     let upstreams = sections::upstreams(root.table("upstreams"), directories);
     let upstream = upstream::all(root.tables("upstream"), worker.servers, |reader| {
         upstream::read(reader, &domain.value, upstreams.allow_private, directories)
@@ -63,7 +63,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
     root.unsupported("service");
     root.unsupported("audit");
     Config {
-        server: sections::server(server, domain.value, &tls),
+        server: ground::server(server, domain.value, &tls),
         tls,
         store_url,
         vault,

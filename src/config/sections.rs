@@ -1,8 +1,6 @@
 //! The sections that are single tables, key by key, with their defaults. (`[server]`, `[tls]`, `[store]` and `[vault]`,
 //! which depend on each other, are in `ground.rs`.)
 
-pub(super) use super::ground::{domain, server, store_url, tls, vault};
-
 use super::reader::Reader;
 use super::secrets::{self, Directories};
 use super::{Limits, Login, Rate, Streams, Telemetry, Tokens, Unknown, Upstreams, units};

@@ -76,12 +76,10 @@ pub(super) fn read(
     }
     let domain = reader.parsed("domain", |text| authority(text, own_domain));
     let settings = reader.flag("allow_private");
-    if let Some(Found { value, place }) = domain.as_ref().filter(|found| is_private(&found.value)) {
-        if !settings.unwrap_or(allow_private) {
-            let why =
-                format!("{value} is on this machine or a private network: add allow_private = true if it is meant");
-            reader.error(place, "domain", why);
-        }
+    let unreachable = domain.as_ref().filter(|found| is_private(&found.value) && !settings.unwrap_or(allow_private));
+    if let Some(Found { value, place }) = unreachable {
+        let why = format!("{value} is on this machine or a private network: add allow_private = true if it is meant");
+        reader.error(place, "domain", why);
     }
     let name = reader.parsed("name", printable).map(|found| found.value);
     let alias = reader.parsed("alias", alias).map(|found| found.value);

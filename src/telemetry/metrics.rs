@@ -1,4 +1,4 @@
-//! Metrics in Prometheus' text format. Every counter exists from the start: recording is an atomic addition, without
+//! Metrics for Prometheus. Every counter exists from the start: recording is an atomic addition, without
 //! look-up and without lock.
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
@@ -28,6 +28,9 @@ pub enum Outcome {
     /// Not.
     Failed,
 }
+
+/// The `Content-Type` of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Everything that is counted. Shared behind an `Arc`.
 pub struct Metrics {
@@ -101,7 +104,7 @@ impl Metrics {
         self.refreshes[outcome as usize].inc();
     }
 
-    /// Everything in Prometheus' text format.
+    /// Everything in the text format of OpenMetrics 1.0, which Prometheus reads.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         // Writing to a String does not fail.
@@ -148,7 +151,7 @@ impl TypedMetric for Latency {
 impl EncodeMetric for Latency {
     #[allow(clippy::cast_precision_loss)] // of sums beyond 285 years
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let bounds = BOUNDS.iter().map(|bound| *bound as f64 / 1e3).chain([f64::MAX]);
+        let bounds = BOUNDS.iter().map(|bound| *bound as f64 / 1e3).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> =
             bounds.zip(&self.0.counts).map(|(bound, count)| (bound, count.load(Ordering::Relaxed))).collect();
         let sum = self.0.microseconds.load(Ordering::Relaxed) as f64 / 1e6;
