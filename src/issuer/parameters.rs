@@ -3,6 +3,9 @@
 
 use crate::oauth::error::{Code, OauthError};
 
+/// No request of OAuth has nearly as many; what comes after them is not read.
+const MAX_PARAMETERS: usize = 64;
+
 /// The parameters of a query or of a form.
 pub(super) struct Parameters {
     pairs: Vec<(String, String)>,
@@ -14,7 +17,7 @@ impl Parameters {
     /// field sends it twice.
     pub(super) fn parse(encoded: &[u8]) -> Self {
         let (mut pairs, mut repeated) = (Vec::<(String, String)>::new(), Vec::new());
-        for (name, value) in url::form_urlencoded::parse(encoded) {
+        for (name, value) in url::form_urlencoded::parse(encoded).take(MAX_PARAMETERS) {
             match pairs.iter().find(|(known, _)| *known == name) {
                 Some((_, known)) if name == "resource" && *known == value => {}
                 Some(_) => repeated.push(name.into_owned()),

@@ -181,3 +181,28 @@ async fn a_member_cannot_approve_an_upstream() {
     }
     assert!(world.issuer.store.upstreams().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn the_root_realm_needs_consent_and_nothing_else() {
+    let world = World::new().await;
+    let client = world.client(ROOT).await;
+    let uri = authorize("", &client, &[]).replacen("/authorize/?", "/authorize?", 1);
+    let page = world.browse(&uri).await;
+    let (flow, csrf_token) = (flow_of(&page), world.csrf_token().await);
+    let form = [("flow", flow.as_str()), ("csrf_token", csrf_token.as_str()), ("decision", "approve")];
+    let decided = world.submit("/authorize?decide=client", &form).await;
+    let answer = world.browse(decided.location()).await.answer();
+    assert_eq!(answer["iss"], ROOT);
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("client_id", client.as_str()),
+        ("code", &answer["code"]),
+        ("code_verifier", VERIFIER),
+        ("resource", "https://gw.example/mcp"),
+    ];
+    // A code of the root domain is worth nothing at an upstream's hostname.
+    assert_eq!(world.post(&format!("{NOTES}/token"), &form).await.error(), "invalid_client");
+    let tokens = world.post(&format!("{ROOT}/token"), &form).await.json();
+    let verified = world.issuer.tokens.verify(tokens["access_token"].as_str().unwrap()).unwrap();
+    assert_eq!(&*verified.audience, "https://gw.example/mcp");
+}

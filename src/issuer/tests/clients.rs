@@ -2,6 +2,7 @@
 
 use super::*;
 use http::Method;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn metadata() -> Value {
     json!({"client_name": "Test client", "redirect_uris": [CALLBACK], "x": 1})
@@ -91,4 +92,68 @@ async fn b36_a_document_that_cannot_be_had_is_no_client() {
         let reply = world.browse(&authorize("notes", client, &[])).await;
         assert_eq!((reply.status, reply.location()), (StatusCode::BAD_REQUEST, ""), "{client}");
     }
+}
+
+/// Serves a metadata document that names itself, and counts how often it was asked for.
+async fn serve_document(client_id: Option<&'static str>) -> (String, Arc<AtomicUsize>, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/client.json", listener.local_addr().unwrap());
+    let document = json!({
+        "client_id": client_id.unwrap_or(&url),
+        "client_name": "Documented client",
+        "redirect_uris": [CALLBACK],
+    });
+    let fetches = Arc::new(AtomicUsize::new(0));
+    let counter = fetches.clone();
+    let answer = get(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(axum::Json(document))
+    });
+    let app = Router::new().route("/client.json", answer);
+    let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    (url, fetches, server)
+}
+
+#[tokio::test]
+async fn b36_a_document_is_fetched_kept_and_outlives_its_server() {
+    let mut world = World::new().await;
+    Arc::get_mut(&mut world.issuer).unwrap().allow_private_documents = true;
+    let (client, fetches, server) = serve_document(None).await;
+    let page = world.browse(&authorize("notes", &client, &[])).await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.body);
+    assert!(page.body.contains("Documented client") && page.body.contains("127.0.0.1"));
+    assert_eq!(world.browse(&authorize("notes", &client, &[])).await.status, StatusCode::OK);
+    assert_eq!(fetches.load(Ordering::Relaxed), 1);
+
+    world.issuer.clock.advance(Duration::from_secs(2 * 3600));
+    world.cookie = cookie_of(&world.issuer.sessions, &world.alice).await;
+    assert_eq!(world.browse(&authorize("notes", &client, &[])).await.status, StatusCode::OK);
+    assert_eq!(fetches.load(Ordering::Relaxed), 2);
+
+    server.abort();
+    assert!(server.await.unwrap_err().is_cancelled());
+    world.issuer.clock.advance(Duration::from_secs(2 * 3600));
+    world.cookie = cookie_of(&world.issuer.sessions, &world.alice).await;
+    assert_eq!(world.browse(&authorize("notes", &client, &[])).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn b36_a_document_must_name_its_own_url() {
+    let mut world = World::new().await;
+    Arc::get_mut(&mut world.issuer).unwrap().allow_private_documents = true;
+    let (client, ..) = serve_document(Some("https://app.example/client.json")).await;
+    let reply = world.browse(&authorize("notes", &client, &[])).await;
+    assert_eq!((reply.status, reply.location()), (StatusCode::BAD_REQUEST, ""));
+    assert_eq!(world.exchange(&client, "x", &[]).await.error(), "invalid_client");
+}
+
+#[tokio::test]
+async fn a_client_whose_document_cannot_be_had_is_asked_to_come_back() {
+    let mut world = World::new().await;
+    Arc::get_mut(&mut world.issuer).unwrap().allow_private_documents = true;
+    let (client, _, server) = serve_document(None).await;
+    server.abort();
+    assert!(server.await.unwrap_err().is_cancelled());
+    let reply = world.exchange(&client, "x", &[]).await;
+    assert_eq!((reply.status, reply.error().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"));
 }
