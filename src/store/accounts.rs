@@ -1,52 +1,160 @@
 //! People and their sessions.
 
+use super::columns::reading;
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::*;
-use std::time::Duration;
+use sqlx::{query, query_as, query_scalar};
 
 impl Store {
-    /// Conflict when the name is taken
+    /// Adds a person.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the name is taken, in whatever case.
     pub async fn create_user(&self, user: &User) -> Result<(), StoreError> {
-        todo!()
+        let insert = query(
+            "INSERT INTO users (id, name, password_hash, email, role, disabled, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        );
+        insert
+            .bind(user.id)
+            .bind(&user.name)
+            .bind(&user.password_hash)
+            .bind(&user.email)
+            .bind(user.role)
+            .bind(user.disabled)
+            .bind(user.created_at)
+            .execute(self.sqlite.writer())
+            .await
+            .map_err(inserting("a user of that name"))?;
+        Ok(())
     }
+
+    /// A person by id.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
-        todo!()
+        let select = query_as("SELECT * FROM users WHERE id = ?").bind(id);
+        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<User>)
     }
+
+    /// A person by name, ASCII case aside.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn user_by_name(&self, name: &str) -> Result<Option<User>, StoreError> {
-        todo!()
+        let select = query_as("SELECT * FROM users WHERE name = ?").bind(name);
+        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<User>)
     }
+
+    /// Everybody, by name.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn users(&self) -> Result<Vec<User>, StoreError> {
-        todo!()
+        query_as("SELECT * FROM users ORDER BY name").fetch_all(self.sqlite.readers()).await.map_err(reading::<User>)
     }
-    /// an enabled one
+
+    /// Whether there is an administrator who is not disabled.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn has_administrator(&self) -> Result<bool, StoreError> {
-        todo!()
+        let select = query_scalar("SELECT EXISTS (SELECT 1 FROM users WHERE role = ? AND NOT disabled)");
+        Ok(select.bind(Role::Administrator).fetch_one(self.sqlite.readers()).await?)
     }
+
+    /// Replaces a person's password.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn set_password_hash(&self, id: UserId, hash: &str) -> Result<(), StoreError> {
-        todo!()
+        let update = query("UPDATE users SET password_hash = ? WHERE id = ?").bind(hash).bind(id);
+        update.execute(self.sqlite.writer()).await?;
+        Ok(())
     }
+
+    /// Refuses or allows sign-in. Grants are another matter: [`Store::revoke_grants_of_user`].
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn set_user_disabled(&self, id: UserId, disabled: bool) -> Result<(), StoreError> {
-        todo!()
+        let update = query("UPDATE users SET disabled = ? WHERE id = ?").bind(disabled).bind(id);
+        update.execute(self.sqlite.writer()).await?;
+        Ok(())
     }
-    /// with sessions, grants, connections; grants are marked revoked first
-    pub async fn delete_user(&self, id: UserId) -> Result<bool, StoreError> {
-        todo!()
+
+    /// Removes a person with sessions and connections. Grants are revoked and stay until they are swept, so that their
+    /// access tokens stay dead after a restart. `false` when there is no such person.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn delete_user(&self, id: UserId, now: Timestamp) -> Result<bool, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        grants::revoke_all_of(&mut transaction, id, now).await?;
+        let connections: Vec<ConnectionId> = query_scalar("DELETE FROM connections WHERE user_id = ? RETURNING id")
+            .bind(id)
+            .fetch_all(&mut *transaction)
+            .await?;
+        for connection in connections {
+            changes::record(&mut transaction, Change::ConnectionChanged(connection)).await?;
+        }
+        let deleted = query("DELETE FROM users WHERE id = ?").bind(id).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(deleted.rows_affected() > 0)
     }
+
+    /// Signs a browser in.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when there is a session with that token.
     pub async fn insert_session(&self, session: &Session) -> Result<(), StoreError> {
-        todo!()
+        query("INSERT INTO sessions (token, user_id, created_at, last_seen_at, expires_at) VALUES (?, ?, ?, ?, ?)")
+            .bind(session.token)
+            .bind(session.user)
+            .bind(session.created_at)
+            .bind(session.last_seen_at)
+            .bind(session.expires_at)
+            .execute(self.sqlite.writer())
+            .await
+            .map_err(inserting("that session"))?;
+        Ok(())
     }
-    /// never an expired one
+
+    /// A session that has not reached its absolute end.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn session(&self, token: &Digest, now: Timestamp) -> Result<Option<Session>, StoreError> {
-        todo!()
+        let select = query_as("SELECT * FROM sessions WHERE token = ? AND expires_at > ?").bind(*token).bind(now);
+        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Session>)
     }
+
+    /// Notes that a session is in use.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn touch_session(&self, token: &Digest, now: Timestamp) -> Result<(), StoreError> {
-        todo!()
+        let update = query("UPDATE sessions SET last_seen_at = ? WHERE token = ?").bind(now).bind(*token);
+        update.execute(self.sqlite.writer()).await?;
+        Ok(())
     }
+
+    /// Signs a browser out.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn delete_session(&self, token: &Digest) -> Result<(), StoreError> {
-        todo!()
+        query("DELETE FROM sessions WHERE token = ?").bind(*token).execute(self.sqlite.writer()).await?;
+        Ok(())
     }
+
+    /// Signs all browsers of a person out; how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn delete_sessions_of(&self, user: UserId) -> Result<u64, StoreError> {
-        todo!()
+        let delete = query("DELETE FROM sessions WHERE user_id = ?").bind(user);
+        Ok(delete.execute(self.sqlite.writer()).await?.rows_affected())
     }
 }

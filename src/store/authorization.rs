@@ -1,112 +1,197 @@
-//! What our authorization server keeps: clients, grants, codes, refresh tokens, flows, signing keys.
+//! What our authorization server keeps besides grants: clients, browser flows, signing keys.
 
+use super::columns::reading;
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::*;
-use std::time::Duration;
+use sqlx::{query, query_as};
 
 impl Store {
+    /// Keeps a registration.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the realm has a client of that id.
     pub async fn insert_client(&self, client: &Client) -> Result<(), StoreError> {
-        todo!()
+        let insert = query(
+            "INSERT INTO clients (realm, id, metadata, secret, registration_token, created_at, last_used_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        );
+        insert
+            .bind(&client.realm)
+            .bind(&client.id)
+            .bind(&client.metadata)
+            .bind(client.secret)
+            .bind(client.registration_token)
+            .bind(client.created_at)
+            .bind(client.last_used_at)
+            .execute(self.sqlite.writer())
+            .await
+            .map_err(inserting("a client of that id"))?;
+        Ok(())
     }
+
+    /// A client of a realm.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn client(&self, realm: &str, id: &str) -> Result<Option<Client>, StoreError> {
-        todo!()
+        let select = query_as("SELECT * FROM clients WHERE realm = ? AND id = ?").bind(realm).bind(id);
+        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Client>)
     }
+
+    /// All clients, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn clients(&self) -> Result<Vec<Client>, StoreError> {
-        todo!()
+        let select = query_as("SELECT * FROM clients ORDER BY created_at, realm, id");
+        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<Client>)
     }
+
+    /// Notes that a client got a token.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn touch_client(&self, realm: &str, id: &str, now: Timestamp) -> Result<(), StoreError> {
-        todo!()
+        let update = query("UPDATE clients SET last_used_at = ? WHERE realm = ? AND id = ?");
+        update.bind(now).bind(realm).bind(id).execute(self.sqlite.writer()).await?;
+        Ok(())
     }
+
+    /// Removes a registration; `false` when there was none. Its grants are another matter:
+    /// [`Store::revoke_grants_of_client`].
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn delete_client(&self, realm: &str, id: &str) -> Result<bool, StoreError> {
-        todo!()
+        let delete = query("DELETE FROM clients WHERE realm = ? AND id = ?").bind(realm).bind(id);
+        Ok(delete.execute(self.sqlite.writer()).await?.rows_affected() > 0)
     }
+
+    /// Keeps a fetched client metadata document in place of an earlier one.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn put_client_document(&self, document: &ClientDocument) -> Result<(), StoreError> {
-        todo!()
+        let upsert = query(
+            "INSERT INTO client_documents (url, body, fetched_at, fresh_until) VALUES (?, ?, ?, ?)
+             ON CONFLICT (url) DO UPDATE SET body = excluded.body, fetched_at = excluded.fetched_at,
+                 fresh_until = excluded.fresh_until",
+        );
+        upsert
+            .bind(&document.url)
+            .bind(&document.body)
+            .bind(document.fetched_at)
+            .bind(document.fresh_until)
+            .execute(self.sqlite.writer())
+            .await?;
+        Ok(())
     }
+
+    /// A client metadata document, fresh or not.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn client_document(&self, url: &str) -> Result<Option<ClientDocument>, StoreError> {
-        todo!()
+        let select = query_as("SELECT * FROM client_documents WHERE url = ?").bind(url);
+        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<ClientDocument>)
     }
-    /// both or neither
-    pub async fn insert_grant(&self, grant: &Grant, code: &AuthorizationCode) -> Result<(), StoreError> {
-        todo!()
-    }
-    pub async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
-        todo!()
-    }
-    /// newest first, revoked ones not
-    pub async fn grants_of(&self, user: UserId) -> Result<Vec<Grant>, StoreError> {
-        todo!()
-    }
-    /// false when it was revoked or unknown; ends its refresh tokens and codes
-    pub async fn revoke_grant(&self, id: GrantId, now: Timestamp) -> Result<bool, StoreError> {
-        todo!()
-    }
-    pub async fn revoke_grants_of_client(
-        &self,
-        realm: &str,
-        client_id: &str,
-        now: Timestamp,
-    ) -> Result<Vec<GrantId>, StoreError> {
-        todo!()
-    }
-    pub async fn revoke_grants_of_user(&self, user: UserId, now: Timestamp) -> Result<Vec<GrantId>, StoreError> {
-        todo!()
-    }
-    pub async fn grants_revoked_since(&self, since: Timestamp) -> Result<Vec<GrantId>, StoreError> {
-        todo!()
-    }
-    pub async fn code(&self, code: &Digest) -> Result<Option<AuthorizationCode>, StoreError> {
-        todo!()
-    }
-    /// exactly one caller ever gets true
-    pub async fn consume_code(&self, code: &Digest, now: Timestamp) -> Result<bool, StoreError> {
-        todo!()
-    }
-    pub async fn insert_refresh_token(&self, token: &RefreshToken) -> Result<(), StoreError> {
-        todo!()
-    }
-    pub async fn refresh_token(&self, token: &Digest) -> Result<Option<RefreshToken>, StoreError> {
-        todo!()
-    }
-    /// atomic; marks old.first_used_at too; false when `old` has a successor already
-    pub async fn rotate_refresh_token(
-        &self,
-        old: &Digest,
-        successor: &Successor,
-        new: &RefreshToken,
-    ) -> Result<bool, StoreError> {
-        todo!()
-    }
-    /// first use only
-    pub async fn mark_refresh_token_used(&self, token: &Digest, now: Timestamp) -> Result<(), StoreError> {
-        todo!()
-    }
+
+    /// Keeps a browser flow.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when there is a flow with that handle.
     pub async fn insert_flow(&self, flow: &Flow) -> Result<(), StoreError> {
-        todo!()
+        query("INSERT INTO flows (id, session, data, expires_at) VALUES (?, ?, ?, ?)")
+            .bind(flow.id)
+            .bind(flow.session)
+            .bind(&flow.data)
+            .bind(flow.expires_at)
+            .execute(self.sqlite.writer())
+            .await
+            .map_err(inserting("that flow"))?;
+        Ok(())
     }
-    /// never an expired one
+
+    /// A flow that has not expired.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn flow(&self, id: &Digest, now: Timestamp) -> Result<Option<Flow>, StoreError> {
-        todo!()
+        let select = query_as("SELECT * FROM flows WHERE id = ? AND expires_at > ?").bind(*id).bind(now);
+        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Flow>)
     }
+
+    /// Replaces the data of a flow, if it is still there.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn update_flow(&self, id: &Digest, data: &str) -> Result<(), StoreError> {
-        todo!()
+        query("UPDATE flows SET data = ? WHERE id = ?").bind(data).bind(*id).execute(self.sqlite.writer()).await?;
+        Ok(())
     }
-    /// exactly one caller gets it
+
+    /// Removes a flow; exactly one caller gets it, and nobody an expired one.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn take_flow(&self, id: &Digest, now: Timestamp) -> Result<Option<Flow>, StoreError> {
-        todo!()
+        // A transaction, because a lone `DELETE … RETURNING` hands out its row before it commits.
+        let mut transaction = self.sqlite.transaction().await?;
+        let delete = query_as("DELETE FROM flows WHERE id = ? AND expires_at > ? RETURNING *").bind(*id).bind(now);
+        let taken = delete.fetch_optional(&mut *transaction).await.map_err(reading::<Flow>)?;
+        transaction.commit().await?;
+        Ok(taken)
     }
+
+    /// Adds a signing key.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when there is a key of that `kid`.
     pub async fn insert_signing_key(&self, key: &SigningKey) -> Result<(), StoreError> {
-        todo!()
+        let mut transaction = self.sqlite.transaction().await?;
+        query("INSERT INTO signing_keys (kid, algorithm, sealed, created_at, retired_at) VALUES (?, ?, ?, ?, ?)")
+            .bind(&key.kid)
+            .bind(&key.algorithm)
+            .bind(&key.sealed)
+            .bind(key.created_at)
+            .bind(key.retired_at)
+            .execute(&mut *transaction)
+            .await
+            .map_err(inserting("that signing key"))?;
+        changes::record(&mut transaction, Change::KeysChanged).await?;
+        Ok(transaction.commit().await?)
     }
-    /// oldest first
+
+    /// All signing keys, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
-        todo!()
+        let select = query_as("SELECT * FROM signing_keys ORDER BY created_at, rowid");
+        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<SigningKey>)
     }
+
+    /// Lets a key sign no more, unless it was retired before.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn retire_signing_key(&self, kid: &str, now: Timestamp) -> Result<(), StoreError> {
-        todo!()
+        let mut transaction = self.sqlite.transaction().await?;
+        let update = query("UPDATE signing_keys SET retired_at = ? WHERE kid = ? AND retired_at IS NULL");
+        update.bind(now).bind(kid).execute(&mut *transaction).await?;
+        changes::record(&mut transaction, Change::KeysChanged).await?;
+        Ok(transaction.commit().await?)
     }
+
+    /// Removes a key: what it signed verifies no more.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn delete_signing_key(&self, kid: &str) -> Result<(), StoreError> {
-        todo!()
+        let mut transaction = self.sqlite.transaction().await?;
+        query("DELETE FROM signing_keys WHERE kid = ?").bind(kid).execute(&mut *transaction).await?;
+        changes::record(&mut transaction, Change::KeysChanged).await?;
+        Ok(transaction.commit().await?)
     }
 }

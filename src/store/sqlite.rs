@@ -1,3 +1,189 @@
-//! SQLite: opening, pragmas, migrations.
+//! SQLite: opening, pragmas, migrations, and who may write.
+
+use super::StoreError;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{SqlSafeStr, SqlStr, Sqlite, Transaction};
+use std::fs::{DirBuilder, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Applied in order; what was released never changes.
+const MIGRATIONS: [(i64, &str, SqlStr); 1] =
+    [(1, "initial", SqlStr::from_static(include_str!("../../migrations/sqlite/0001_initial.sql")))];
+
+/// How long a writer waits for another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// SQLite has one writer at a time. Tasks of this process queue for its connection, which is fair and never
+/// `SQLITE_BUSY`; readers have their own connections and, with the write-ahead log, wait for nobody.
 #[derive(Clone)]
-pub(super) struct Pools;
+pub(super) struct Pools {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Pools {
+    pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
+        match Location::parse(url)? {
+            // Every connection to `:memory:` has a database of its own, so there can be only one connection.
+            Location::Memory => {
+                let writer = pool(1, SqliteConnectOptions::new().foreign_keys(true)).await.map_err(StoreError::from)?;
+                migrate(&writer).await.map_err(|problem| problem.describe("in memory"))?;
+                Ok(Self { readers: writer.clone(), writer })
+            }
+            Location::File(path) => {
+                create(&path).map_err(|error| Problem::File(error).describe_file(&path))?;
+                open_file(&path).await.map_err(|problem| problem.describe_file(&path))
+            }
+        }
+    }
+
+    pub(super) fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// For a single statement, which is a transaction by itself.
+    pub(super) fn writer(&self) -> &SqlitePool {
+        &self.writer
+    }
+
+    /// A transaction that holds the write lock from its beginning, so that it cannot fail half way for want of it.
+    pub(super) async fn transaction(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+enum Location {
+    Memory,
+    File(PathBuf),
+}
+
+impl Location {
+    fn parse(url: &str) -> Result<Self, StoreError> {
+        let rest = url.strip_prefix("sqlite:").ok_or_else(|| {
+            StoreError::Unusable("store.url is not one of SQLite: write \"sqlite:///path/to/portcullis.db\"".to_owned())
+        })?;
+        if rest == ":memory:" {
+            return Ok(Self::Memory);
+        }
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        if path.is_empty() || path.contains('?') {
+            return Err(StoreError::Unusable(
+                "store.url must name a file and no parameters, such as \"sqlite:///var/lib/portcullis/portcullis.db\""
+                    .to_owned(),
+            ));
+        }
+        Ok(Self::File(PathBuf::from(path)))
+    }
+}
+
+/// What we make is for our own eyes; SQLite gives the write-ahead log the mode of the database.
+fn create(path: &Path) -> std::io::Result<()> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
+}
+
+async fn open_file(path: &Path) -> Result<Pools, Problem> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .journal_mode(SqliteJournalMode::Wal)
+        // What was committed survives a loss of power: a refresh token that an upstream rotated exists only here.
+        .synchronous(SqliteSynchronous::Full);
+    let writer = pool(1, options.clone()).await?;
+    migrate(&writer).await?;
+    let readers = pool(4, options.pragma("query_only", "ON")).await?;
+    Ok(Pools { writer, readers })
+}
+
+async fn pool(connections: u32, options: SqliteConnectOptions) -> sqlx::Result<SqlitePool> {
+    SqlitePoolOptions::new()
+        .min_connections(1)
+        .max_connections(connections)
+        // A file does not go away, and a database in memory must not.
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
+}
+
+/// In one transaction, so that of two processes that start on an empty file one migrates and the other finds it done.
+async fn migrate(writer: &SqlitePool) -> Result<(), Problem> {
+    let migrations = MIGRATIONS.map(|(version, description, sql)| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+    Migrator::with_migrations(migrations.into()).run(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Why a database cannot be opened.
+enum Problem {
+    File(std::io::Error),
+    Database(sqlx::Error),
+    Migration(MigrateError),
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<MigrateError> for Problem {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(error) => Self::Database(error),
+            other => Self::Migration(other),
+        }
+    }
+}
+
+impl Problem {
+    fn describe_file(self, path: &Path) -> StoreError {
+        self.describe(&path.display().to_string())
+    }
+
+    fn describe(self, name: &str) -> StoreError {
+        const ACCESS: &str = "let the user that runs portcullis write there, or choose another file in store.url";
+        StoreError::Unusable(match self {
+            Self::File(error) => format!("cannot write the database {name}: {error}; {ACCESS}"),
+            Self::Migration(MigrateError::VersionMissing(_)) => format!(
+                "the database {name} was written by a newer version of portcullis: run that version, or restore a backup"
+            ),
+            Self::Migration(error) => {
+                format!("the database {name} cannot be brought up to date: {error}; restore a backup")
+            }
+            Self::Database(error) => match primary_code(&error) {
+                Some(READONLY | CANTOPEN | PERM) => format!("cannot write the database {name}: {error}; {ACCESS}"),
+                Some(NOTADB | CORRUPT) => {
+                    format!("{name} is not a database of portcullis: move it away, or choose another file in store.url")
+                }
+                Some(BUSY) => format!("the database {name} is locked by another program: end it and try again"),
+                Some(FULL) => format!("the disk of the database {name} is full: make room and try again"),
+                _ => format!("the database {name} cannot be opened: {error}"),
+            },
+        })
+    }
+}
+
+// Primary result codes of SQLite (https://www.sqlite.org/rescode.html).
+const PERM: i32 = 3;
+const BUSY: i32 = 5;
+const READONLY: i32 = 8;
+const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
+const CANTOPEN: i32 = 14;
+const NOTADB: i32 = 26;
+
+/// The low byte of an extended result code.
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse::<i32>().ok().map(|code| code & 0xff)
+}

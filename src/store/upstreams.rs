@@ -1,41 +1,142 @@
 //! Upstreams that an administrator decided about, what discovery found, and our registrations there.
 
+use super::columns::reading;
 use super::*;
-use crate::clock::Timestamp;
-use crate::ids::*;
-use std::time::Duration;
+use sqlx::{query, query_as};
 
 impl Store {
-    /// Conflict when the alias belongs to another
+    /// Adds or replaces a decision.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the alias belongs to another upstream.
     pub async fn put_upstream(&self, upstream: &Upstream) -> Result<(), StoreError> {
-        todo!()
+        let mut transaction = self.sqlite.transaction().await?;
+        let upsert = query(
+            "INSERT INTO upstreams (authority, decision, alias, name, decided_by, decided_at) VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT (authority) DO UPDATE SET decision = excluded.decision, alias = excluded.alias,
+                 name = excluded.name, decided_by = excluded.decided_by, decided_at = excluded.decided_at",
+        );
+        upsert
+            .bind(&upstream.authority)
+            .bind(upstream.decision)
+            .bind(&upstream.alias)
+            .bind(&upstream.name)
+            .bind(upstream.decided_by)
+            .bind(upstream.decided_at)
+            .execute(&mut *transaction)
+            .await
+            .map_err(inserting("an upstream of that alias"))?;
+        changes::record(&mut transaction, Change::UpstreamsChanged).await?;
+        Ok(transaction.commit().await?)
     }
+
+    /// The decision about an upstream.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn upstream(&self, authority: &str) -> Result<Option<Upstream>, StoreError> {
-        todo!()
+        let select = query_as("SELECT * FROM upstreams WHERE authority = ?").bind(authority);
+        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Upstream>)
     }
+
+    /// All decisions.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn upstreams(&self) -> Result<Vec<Upstream>, StoreError> {
-        todo!()
+        let select = query_as("SELECT * FROM upstreams ORDER BY authority");
+        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<Upstream>)
     }
+
+    /// Forgets a decision; `false` when there was none.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn delete_upstream(&self, authority: &str) -> Result<bool, StoreError> {
-        todo!()
+        let mut transaction = self.sqlite.transaction().await?;
+        let delete = query("DELETE FROM upstreams WHERE authority = ?").bind(authority);
+        let deleted = delete.execute(&mut *transaction).await?.rows_affected() > 0;
+        if deleted {
+            changes::record(&mut transaction, Change::UpstreamsChanged).await?;
+        }
+        transaction.commit().await?;
+        Ok(deleted)
     }
+
+    /// Keeps what discovery found, in place of what it found before.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn put_discovery(&self, discovery: &Discovery) -> Result<(), StoreError> {
-        todo!()
+        let upsert = query(
+            "INSERT INTO discoveries (authority, document, found_at) VALUES (?, ?, ?)
+             ON CONFLICT (authority) DO UPDATE SET document = excluded.document, found_at = excluded.found_at",
+        );
+        upsert
+            .bind(&discovery.authority)
+            .bind(&discovery.document)
+            .bind(discovery.found_at)
+            .execute(self.sqlite.writer())
+            .await?;
+        Ok(())
     }
+
+    /// What discovery found.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn discovery(&self, authority: &str) -> Result<Option<Discovery>, StoreError> {
-        todo!()
+        let select = query_as("SELECT * FROM discoveries WHERE authority = ?").bind(authority);
+        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Discovery>)
     }
+
+    /// Keeps a registration of ours, in place of an earlier one with the same redirect URI.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn put_upstream_client(&self, client: &UpstreamClient) -> Result<(), StoreError> {
-        todo!()
+        let upsert = query(
+            "INSERT INTO upstream_clients
+                 (issuer, redirect_uri, client_id, sealed_secret, auth_method, expires_at, created_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?)
+             ON CONFLICT (issuer, redirect_uri) DO UPDATE SET client_id = excluded.client_id,
+                 sealed_secret = excluded.sealed_secret, auth_method = excluded.auth_method,
+                 expires_at = excluded.expires_at, created_at = excluded.created_at",
+        );
+        upsert
+            .bind(&client.issuer)
+            .bind(&client.redirect_uri)
+            .bind(&client.client_id)
+            .bind(&client.sealed_secret)
+            .bind(&client.auth_method)
+            .bind(client.expires_at)
+            .bind(client.created_at)
+            .execute(self.sqlite.writer())
+            .await?;
+        Ok(())
     }
+
+    /// Our registration at an issuer.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn upstream_client(
         &self,
         issuer: &str,
         redirect_uri: &str,
     ) -> Result<Option<UpstreamClient>, StoreError> {
-        todo!()
+        let select = query_as("SELECT * FROM upstream_clients WHERE issuer = ? AND redirect_uri = ?");
+        let select = select.bind(issuer).bind(redirect_uri);
+        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<UpstreamClient>)
     }
+
+    /// Forgets a registration; `false` when there was none.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
     pub async fn delete_upstream_client(&self, issuer: &str, redirect_uri: &str) -> Result<bool, StoreError> {
-        todo!()
+        let delete = query("DELETE FROM upstream_clients WHERE issuer = ? AND redirect_uri = ?");
+        let done = delete.bind(issuer).bind(redirect_uri).execute(self.sqlite.writer()).await?;
+        Ok(done.rows_affected() > 0)
     }
 }
