@@ -7,6 +7,8 @@ mod failure;
 mod home;
 mod rows;
 mod signin;
+#[cfg(test)]
+mod tests;
 mod upstreams;
 
 use crate::audit::Audit;
