@@ -18,6 +18,15 @@ pub struct SignedIn {
     pub csrf_token: String,
 }
 
+/// A browser before sign-in.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// The cookie to set, when the browser has none yet.
+    pub set_cookie: Option<http::HeaderValue>,
+    /// What the forms before sign-in must carry as `csrf_token`.
+    pub csrf_token: String,
+}
+
 /// All sessions. Shared behind an `Arc`.
 pub struct Sessions {}
 
@@ -53,6 +62,12 @@ impl Sessions {
     /// # Errors
     /// When the store fails.
     pub async fn end(&self, headers: &http::HeaderMap) -> Result<http::HeaderValue, Fault> {
+        let _ = headers;
+        todo!()
+    }
+
+    /// What a form before sign-in needs: a token bound to a cookie of this browser.
+    pub fn visitor(&self, headers: &http::HeaderMap) -> Visitor {
         let _ = headers;
         todo!()
     }
