@@ -14,8 +14,12 @@ pub(super) fn encode(domain: &str, root: Option<&str>, output: &mut Output<'_>) 
         print_json(&encoded, output)?;
     }
     let label = encoded.label.as_deref().ok_or_else(|| {
-        let (alias, why) = (encoded.alias.as_deref().unwrap_or_default(), InvalidLabel::NeedsAlias);
-        Fault::caller(format!("{domain}: {why}; for example `portcullis upstream add {} --alias {alias}`", encoded.domain))
+        let why = InvalidLabel::NeedsAlias;
+        let alias = encoded.alias.as_deref().unwrap_or_default();
+        Fault::caller(format!(
+            "{}: {why}; for example `portcullis upstream add {} --alias {alias}`",
+            domain, encoded.domain
+        ))
     })?;
     if !output.json {
         output.line(format_args!("{}", encoded.url.as_deref().unwrap_or(label)))?;

@@ -119,7 +119,8 @@ async fn dispatch(
         }
         Command::Check => {
             load(source)?;
-            let what = source.file.as_ref().map_or("the configuration of the environment".into(), |f| f.to_string_lossy());
+            let what =
+                source.file.as_ref().map_or("the configuration of the environment".into(), |f| f.to_string_lossy());
             Ok(output.line(format_args!("{what} is valid"))?)
         }
         Command::Encode { domain, root } => encode::encode(&domain, root.as_deref(), &mut output),

@@ -103,7 +103,7 @@ mod tests {
         let rows = || vec![[json!("alice"), json!(true)], [json!("b\u{1b}[2J"), Value::Null]];
         let mut plain = Vec::new();
         Output::new(&mut plain, false).listing(["name", "may_log_in"], rows()).unwrap();
-        assert_eq!(String::from_utf8(plain).unwrap(), "NAME          MAY LOG IN\nalice         yes\nb\\u{1b}[2J  -\n");
+        assert_eq!(String::from_utf8(plain).unwrap(), "NAME        MAY LOG IN\nalice       yes\nb\\u{1b}[2J  -\n");
         let mut json = Vec::new();
         Output::new(&mut json, true).listing(["name", "may_log_in"], rows()[..1].to_vec()).unwrap();
         assert_eq!(json, b"[{\"name\":\"alice\",\"may_log_in\":true}]\n");

@@ -53,7 +53,14 @@ async fn list(store: &Store, output: &mut Output<'_>) -> Result<(), Failure> {
     let row = |user: crate::store::User| {
         let role = if user.role == Role::Administrator { "administrator" } else { "member" };
         let id = user.id.to_string();
-        [user.name.into(), role.into(), user.email.into(), user.disabled.into(), date(user.created_at).into(), id.into()]
+        [
+            user.name.into(),
+            role.into(),
+            user.email.into(),
+            user.disabled.into(),
+            date(user.created_at).into(),
+            id.into(),
+        ]
     };
     let rows = store.users().await?.into_iter().map(row).collect();
     Ok(output.listing(["name", "role", "email", "disabled", "created_at", "id"], rows)?)

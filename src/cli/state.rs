@@ -49,7 +49,8 @@ pub(super) async fn upstream(
             let authority = parse(&domain)?;
             let store = open(config).await?;
             if !store.delete_upstream(authority.as_str()).await? {
-                let why = "`portcullis upstream list` shows those that there are; configured ones are removed from the file";
+                let why =
+                    "`portcullis upstream list` shows those that there are; configured ones are removed from the file";
                 return Err(Fault::caller(format!("nobody decided about {authority}: {why}")).into());
             }
             record(&store, "upstream.removed", authority.as_str()).await?;
@@ -125,7 +126,8 @@ pub(super) async fn connection(
             Ok(output.listing(["id", "user", "domain", "account", "state", "scope", "expires_at"], rows)?)
         }
         ConnectionCommand::Revoke { id } => {
-            let missing = || Fault::caller(format!("there is no connection {id}: `portcullis connection list` shows all"));
+            let missing =
+                || Fault::caller(format!("there is no connection {id}: `portcullis connection list` shows all"));
             let parsed: ConnectionId = id.parse().map_err(|_| missing())?;
             if !store.delete_connection(parsed).await? {
                 return Err(missing().into());

@@ -104,7 +104,9 @@ enum Part {
 }
 
 fn parts(name: &str) -> Vec<Part> {
-    name.split("__").map(|part| part.parse().map_or_else(|_| Part::Key(part.to_ascii_lowercase()), Part::Index)).collect()
+    name.split("__")
+        .map(|part| part.parse().map_or_else(|_| Part::Key(part.to_ascii_lowercase()), Part::Index))
+        .collect()
 }
 
 fn insert(entries: &mut Entries, path: &[Part], leaf: Node) -> Result<(), String> {

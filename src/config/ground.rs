@@ -106,7 +106,9 @@ pub(super) fn tls(mut reader: Reader<'_>, domain: &Found<String>, directories: &
 /// `[store] url`
 pub(super) fn store_url(mut reader: Reader<'_>, domain: &str, environment: &BTreeMap<String, String>) -> String {
     let url = reader.parsed("url", |text| match text.split_once(':') {
-        Some(("sqlite", rest)) if rest == ":memory:" || rest.strip_prefix("//").is_some_and(|path| !path.is_empty()) => {
+        Some(("sqlite", rest))
+            if rest == ":memory:" || rest.strip_prefix("//").is_some_and(|path| !path.is_empty()) =>
+        {
             Ok(text.to_owned())
         }
         Some(("postgres" | "postgresql", _)) => {
@@ -190,7 +192,8 @@ fn socket_address(text: &str) -> Result<SocketAddr, String> {
 
 fn network(text: &str) -> Result<IpNet, String> {
     let text = text.trim();
-    let wrong = || format!("{text:?} is neither an address nor a network: write it like \"10.0.0.7\" or \"10.0.0.0/8\"");
+    let wrong =
+        || format!("{text:?} is neither an address nor a network: write it like \"10.0.0.7\" or \"10.0.0.0/8\"");
     let address = || text.parse::<IpAddr>().map(IpNet::from);
     text.parse().map(|net: IpNet| net.trunc()).or_else(|_| address()).map_err(|_| wrong())
 }
@@ -207,7 +210,9 @@ fn origin(text: &str) -> Result<String, String> {
 
 fn public_url(text: &str, domain: &str) -> Result<(Scheme, u16), String> {
     let wrong = || {
-        format!("{text:?} must be the origin of server.domain: write \"https://{domain}\", with the port if there is one")
+        format!(
+            "{text:?} must be the origin of server.domain: write \"https://{domain}\", with the port if there is one"
+        )
     };
     let url = url::Url::parse(text.trim()).map_err(|_| wrong())?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();

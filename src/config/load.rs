@@ -50,12 +50,7 @@ pub fn load(source: &Source) -> Result<Config, ConfigErrors> {
     if wrong.0.is_empty() { Ok(config) } else { Err(wrong) }
 }
 
-fn check(
-    root: &mut Reader<'_>,
-    worker: worker::Worker<'_>,
-    source: &Source,
-    directories: &Directories,
-) -> Config {
+fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, directories: &Directories) -> Config {
     let mut server = root.table("server");
     let domain = sections::domain(&mut server);
     let tls = sections::tls(root.table("tls"), &domain, directories);

@@ -206,8 +206,12 @@ impl<'e> Reader<'e> {
                 _ => &node.place,
             };
             match similar {
-                Some((_, known)) => self.error(place, key, format!("unknown key; did you mean {:?}?", self.name(known))),
-                None => self.error(place, key, "unknown key: remove it, or see docs/configuration.md for the right name"),
+                Some((_, known)) => {
+                    self.error(place, key, format!("unknown key; did you mean {:?}?", self.name(known)))
+                }
+                None => {
+                    self.error(place, key, "unknown key: remove it, or see docs/configuration.md for the right name")
+                }
             }
         }
     }

@@ -101,7 +101,9 @@ pub(super) fn refuse_repetition(
         reader.error(
             place,
             key,
-            format!("is given more than once: keep one of {key}, {key}_file and the systemd credential, remove the others"),
+            format!(
+                "is given more than once: keep one of {key}, {key}_file and the systemd credential, remove the others"
+            ),
         );
     }
 }
@@ -114,7 +116,10 @@ pub(super) fn read(path: &Path) -> Result<Secret, String> {
             return Err(format!("there is no file {}: create it or correct the path", path.display()));
         }
         Err(error) => {
-            return Err(format!("{} cannot be read ({error}): let the user that runs portcullis read it", path.display()));
+            return Err(format!(
+                "{} cannot be read ({error}): let the user that runs portcullis read it",
+                path.display()
+            ));
         }
     };
     match text.lines().next().map(str::trim_end) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 /// `90s`, `5m`, `24h`, `30d`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a duration: write a whole number and s, m, h or d, like \"90s\" or \"24h\"");
+    let wrong =
+        || format!("{text:?} is not a duration: write a whole number and s, m, h or d, like \"90s\" or \"24h\"");
     let (number, unit) = split(text).ok_or_else(wrong)?;
     let factor = match unit {
         "s" => 1,
@@ -21,7 +22,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 /// As [`duration`], and not zero.
 pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
-    duration(text).and_then(|d| if d.is_zero() { Err("must be longer than nothing, like \"30s\"".to_owned()) } else { Ok(d) })
+    duration(text)
+        .and_then(|d| if d.is_zero() { Err("must be longer than nothing, like \"30s\"".to_owned()) } else { Ok(d) })
 }
 
 /// `512 KiB`, `32 MiB`, `1 GiB`, in bytes.
@@ -39,7 +41,8 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 
 /// `100/s burst 200`; also `/m` and `/h`; without a burst it is the rate itself.
 pub(super) fn rate(text: &str) -> Result<Rate, String> {
-    let wrong = || format!("{text:?} is not a rate: write it like \"100/s burst 200\" (also /m and /h, none of them 0)");
+    let wrong =
+        || format!("{text:?} is not a rate: write it like \"100/s burst 200\" (also /m and /h, none of them 0)");
     let (rate, burst) = match text.split_once("burst") {
         Some((rate, burst)) => (rate.trim(), Some(burst.trim())),
         None => (text.trim(), None),
@@ -73,7 +76,8 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, seconds) in [("90s", 90), ("5m", 300), ("24h", 86_400), ("30d", 2_592_000), ("0s", 0), ("5 m", 300)] {
+        for (text, seconds) in [("90s", 90), ("5m", 300), ("24h", 86_400), ("30d", 2_592_000), ("0s", 0), ("5 m", 300)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         for text in ["", "5", "m", "-5m", "+5m", "1h30m", "1.5h", "5 weeks", "99999999999999999999s", "40000d"] {

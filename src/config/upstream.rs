@@ -78,7 +78,8 @@ pub(super) fn read(
     let settings = reader.flag("allow_private");
     if let Some(Found { value, place }) = domain.as_ref().filter(|found| is_private(&found.value)) {
         if !settings.unwrap_or(allow_private) {
-            let why = format!("{value} is on this machine or a private network: add allow_private = true if it is meant");
+            let why =
+                format!("{value} is on this machine or a private network: add allow_private = true if it is meant");
             reader.error(place, "domain", why);
         }
     }
@@ -99,11 +100,14 @@ fn auth(reader: &mut Reader<'_>, domain: &str, directories: &Directories) -> Ups
     });
     let settings = oauth(reader, domain, directories);
     let credential = format!("upstream.{domain}.value");
+    let complete = reader.has("header") && (reader.has("value") || reader.has("value_file"));
     let header = reader.parsed("header", header_name);
     let value = secrets::take(reader, ("value", "value_file"), &credential, directories);
     match (mode.as_ref().map_or("oauth", |found| found.value.as_str()), header, value) {
         ("oauth", None, None) => UpstreamAuth::OAuth(Box::new(settings)),
         ("header", Some(header), Some(value)) => header_auth(reader, header, value),
+        // What is there and wrong has been reported.
+        ("header", ..) if complete => UpstreamAuth::None,
         ("header", header, value) => {
             let place = header.map(|found| found.place).or(value.map(|found| found.place)).or(mode.map(|m| m.place));
             let why = "auth = \"header\" needs both header and value (or value_file)";
@@ -177,6 +181,9 @@ fn scopes(reader: &mut Reader<'_>) -> Option<String> {
 }
 
 fn authority(text: &str, own_domain: &str) -> Result<Authority, String> {
+    if text.contains('/') {
+        return Err(format!("{text:?} is not a domain: write host or host:port alone, and the path into path"));
+    }
     let authority = Authority::from_input(text).map_err(|why| why.to_string())?;
     let host = authority.host();
     let below = host.strip_suffix(own_domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
@@ -231,8 +238,17 @@ fn resource(text: &str) -> Result<String, String> {
 /// Not what belongs to the connection or to the message as a whole.
 fn header_name(text: &str) -> Result<HeaderName, String> {
     const TAKEN: [&str; 11] = [
-        "connection", "content-length", "cookie", "host", "keep-alive", "proxy-connection", "te", "trailer",
-        "transfer-encoding", "upgrade", "origin",
+        "connection",
+        "content-length",
+        "cookie",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "origin",
     ];
     let name = HeaderName::from_bytes(text.as_bytes());
     name.ok()

@@ -33,7 +33,8 @@ pub fn vault_key(keys: &VaultKeys, random: &Random) -> Result<Secret, Fault> {
 pub(super) fn normalize(text: &Secret) -> Option<Secret> {
     let text = text.expose().trim().as_bytes();
     let bytes = BASE64.decode(text).ok().filter(|bytes| bytes.len() == 32);
-    let bytes = Zeroizing::new(bytes.or_else(|| HEXLOWER_PERMISSIVE.decode(text).ok()).filter(|bytes| bytes.len() == 32)?);
+    let bytes =
+        Zeroizing::new(bytes.or_else(|| HEXLOWER_PERMISSIVE.decode(text).ok()).filter(|bytes| bytes.len() == 32)?);
     Some(Secret::new(BASE64.encode(&bytes)))
 }
 

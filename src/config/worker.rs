@@ -57,7 +57,11 @@ pub(super) fn merge<'e>(
         (user, _) => {
             let (there, missing) =
                 if user.is_some() { ("LOCAL_USER", "LOCAL_PASSWORD") } else { ("LOCAL_PASSWORD", "LOCAL_USER") };
-            errors.add(&Place::Variable(there.to_owned()), "", format!("needs {missing} beside it: set both or neither"));
+            errors.add(
+                &Place::Variable(there.to_owned()),
+                "",
+                format!("needs {missing} beside it: set both or neither"),
+            );
             None
         }
     };

@@ -4,7 +4,8 @@ use std::io::IsTerminal;
 use tracing_subscriber::filter::EnvFilter;
 
 /// Pingora reports what its peers do as if it were our news; whoever wants that asks for it by name.
-const QUIET: &str = "pingora=warn,pingora_core=warn,pingora_pool=warn,pingora_runtime=warn,hickory_proto=warn,hickory_resolver=warn";
+const QUIET: &str =
+    "pingora=warn,pingora_core=warn,pingora_pool=warn,pingora_runtime=warn,hickory_proto=warn,hickory_resolver=warn";
 
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 

@@ -51,11 +51,21 @@ Try it: each opens a browser; sign in as above, allow the program, then allow Po
   curl: the challenge, and the metadata that it points to
     curl -i {notes}
     curl {metadata}
-
-Ctrl-C ends everything.
 "
     );
     text
+}
+
+/// What to do on systems that leave names below `localhost` to the name server.
+pub(super) fn hosts_hint(hosts: &[String]) -> String {
+    format!(
+        "
+Browsers and curl know where these names lead, but this system does not: programs in Node or Python will not find
+them until /etc/hosts has the line
+    127.0.0.1 {}
+",
+        hosts.join(" ")
+    )
 }
 
 #[cfg(test)]

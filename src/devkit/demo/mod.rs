@@ -18,7 +18,7 @@ use crate::secret::Secret;
 use crate::server::{Bound, Running};
 use crate::store::Role;
 use crate::vault::Vault;
-use introduction::{Listed, introduction};
+use introduction::{Listed, hosts_hint, introduction};
 use std::io::{self, ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -26,6 +26,8 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 const USER: &str = "demo";
+/// Longest time to find out whether a name resolves.
+const LOOKUP: Duration = Duration::from_secs(2);
 
 /// The demonstration. Nothing outlives it.
 pub struct Demo {
@@ -52,6 +54,10 @@ pub async fn run(port: u16) -> Result<(), Fault> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::gateway)?;
     let demo = Demo::start(port).await?;
     say(&demo.introduction()).map_err(Fault::gateway)?;
+    if !demo.names_resolve().await {
+        say(&hosts_hint(&demo.hosts())).map_err(Fault::gateway)?;
+    }
+    say("\nCtrl-C ends everything.\n").map_err(Fault::gateway)?;
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -110,6 +116,23 @@ impl Demo {
             shown.server.stop().await;
         }
         self.authorization.stop().await;
+    }
+
+    /// The host names of the servers behind the gateway.
+    fn hosts(&self) -> Vec<String> {
+        let domain = self.gateway.site().domain();
+        self.servers.iter().map(|shown| format!("{}.{domain}", shown.alias)).collect()
+    }
+
+    /// Whether programs that ask the system find names below `localhost` (RFC 6761 §6.3); browsers and curl need not ask.
+    async fn names_resolve(&self) -> bool {
+        for host in self.hosts() {
+            let lookup = tokio::net::lookup_host((host.as_str(), 80));
+            if !matches!(tokio::time::timeout(LOOKUP, lookup).await, Ok(Ok(_))) {
+                return false;
+            }
+        }
+        true
     }
 
     fn url(&self, alias: &str, path: &str) -> String {
