@@ -29,7 +29,7 @@ impl Connections {
         let UpstreamAuth::OAuth(settings) = &*upstream.auth else { return Ok(Begin::Connected) };
         let existing = self.row(request.key).await.map_err(|fault| ConnectError::at("store", fault))?;
         let wanted = request.scopes.without(OFFLINE_ACCESS);
-        let granted = self.granted(existing.as_ref())?;
+        let granted = existing.as_ref().and_then(|row| self.granted(row));
         // Nobody can be asked for scopes where nobody asks for authorization.
         let open = existing.as_ref().is_some_and(|row| row.state == ConnectionState::Open);
         if !request.renew && (open || granted.as_ref().is_some_and(|granted| wanted.is_subset(granted))) {
@@ -65,16 +65,13 @@ impl Connections {
         }
     }
 
-    /// The scopes of a connection that works, granted or at least asked for.
-    fn granted(&self, row: Option<&Connection>) -> Result<Option<Scopes>, ConnectError> {
-        let Some(row) = row else { return Ok(None) };
-        match row.state {
-            ConnectionState::NeedsConsent | ConnectionState::Open => Ok(None),
-            ConnectionState::Active => {
-                let tokens = self.open_tokens(row).map_err(|fault| ConnectError::at("store", fault))?;
-                Ok(Some(Scopes::lenient(row.scope.split(' ')).union(&Scopes::lenient(tokens.asked.split(' ')))))
-            }
+    /// The scopes of a connection that works, granted or at least asked for. One that cannot be read does not work.
+    fn granted(&self, row: &Connection) -> Option<Scopes> {
+        if row.state != ConnectionState::Active {
+            return None;
         }
+        let tokens = self.open_tokens(row).inspect_err(|fault| tracing::error!(%fault, "consent is asked for again"));
+        Some(Scopes::lenient(row.scope.split(' ')).union(&Scopes::lenient(tokens.ok()?.asked.split(' '))))
     }
 
     async fn put_open(&self, key: &ConnectionKey) -> Result<ConnectionId, Fault> {
