@@ -1,6 +1,7 @@
 //! The way to an upstream's consent: PKCE, state, scopes, `resource`. The way back is in `callback`.
 
 use super::discovery::{Discovered, Findings};
+use super::providers::Provider;
 use super::sealed::{AtServer, OurClient, Pending, Tokens};
 use super::{Begin, ConnectError, ConnectionKey, Connections, NoCredential, Request, register};
 use crate::config::{OAuthSettings, UpstreamAuth};
@@ -13,6 +14,7 @@ use crate::store::{Connection, ConnectionState, Flow};
 use crate::upstream::{Standing, Upstream};
 use std::sync::Arc;
 use std::time::Duration;
+use url::Url;
 
 /// How long a person may take at the upstream (security case B 58).
 const FLOW_LIFE: Duration = Duration::from_secs(600);
@@ -27,7 +29,7 @@ impl Connections {
         let UpstreamAuth::OAuth(settings) = &*upstream.auth else { return Ok(Begin::Connected) };
         let existing = self.row(request.key).await.map_err(|fault| ConnectError::at("store", fault))?;
         let wanted = request.scopes.without(OFFLINE_ACCESS);
-        let granted = self.granted(existing.as_ref())?;
+        let granted = existing.as_ref().and_then(|row| self.granted(row));
         // Nobody can be asked for scopes where nobody asks for authorization.
         let open = existing.as_ref().is_some_and(|row| row.state == ConnectionState::Open);
         if !request.renew && (open || granted.as_ref().is_some_and(|granted| wanted.is_subset(granted))) {
@@ -63,16 +65,13 @@ impl Connections {
         }
     }
 
-    /// The scopes of a connection that works, granted or at least asked for.
-    fn granted(&self, row: Option<&Connection>) -> Result<Option<Scopes>, ConnectError> {
-        let Some(row) = row else { return Ok(None) };
-        match row.state {
-            ConnectionState::NeedsConsent | ConnectionState::Open => Ok(None),
-            ConnectionState::Active => {
-                let tokens = self.open_tokens(row).map_err(|fault| ConnectError::at("store", fault))?;
-                Ok(Some(Scopes::lenient(row.scope.split(' ')).union(&Scopes::lenient(tokens.asked.split(' ')))))
-            }
+    /// The scopes of a connection that works, granted or at least asked for. One that cannot be read does not work.
+    fn granted(&self, row: &Connection) -> Option<Scopes> {
+        if row.state != ConnectionState::Active {
+            return None;
         }
+        let tokens = self.open_tokens(row).inspect_err(|fault| tracing::error!(%fault, "consent is asked for again"));
+        Some(Scopes::lenient(row.scope.split(' ')).union(&Scopes::lenient(tokens.ok()?.asked.split(' '))))
     }
 
     async fn put_open(&self, key: &ConnectionKey) -> Result<ConnectionId, Fault> {
@@ -108,7 +107,7 @@ impl Connections {
         })
     }
 
-    /// Records the flow and builds the address to send the browser to (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2).
+    /// Records the flow and says where it goes on.
     async fn redirect(
         &self,
         upstream: &Upstream,
@@ -117,41 +116,8 @@ impl Connections {
         (server, client, scope): (Discovered, OurClient, Scopes),
     ) -> Result<String, ConnectError> {
         let step = |fault: Fault| ConnectError::at("authorization", fault);
-        let provider = register::provider_of(upstream, &server);
-        let scope_text = scope.iter().collect::<Vec<_>>().join(&provider.scope_separator);
-        let resource = match &settings.resource {
-            Some(configured) => Some(configured.clone()).filter(|resource| !resource.is_empty()),
-            None => server.resource.clone().or_else(|| {
-                Some(format!(
-                    "{}{}",
-                    upstream.authority.origin(),
-                    request.path.or(upstream.path.as_deref()).unwrap_or_default()
-                ))
-            }),
-        };
-        let resource = resource.filter(|_| provider.takes_resource);
         let state = self.random.token();
         let verifier = pkce::verifier(&self.random);
-        let mut url =
-            check_url(&server.authorization_endpoint, upstream.allow_private).map_err(|error| step(error.into()))?;
-        url.set_fragment(None);
-        {
-            let mut query = url.query_pairs_mut();
-            query.append_pair("response_type", "code").append_pair("client_id", &client.id);
-            query.append_pair("redirect_uri", &self.redirect_uri()).append_pair("state", &state);
-            query.append_pair("code_challenge", Challenge::of(verifier.expose()).as_str());
-            query.append_pair("code_challenge_method", "S256");
-            for (name, value) in [("scope", Some(&scope_text)), ("resource", resource.as_ref())] {
-                if let Some(value) = value.filter(|value| !value.is_empty()) {
-                    query.append_pair(name, value);
-                }
-            }
-            query.extend_pairs(provider.authorize.iter());
-            // OpenID Connect Core §11: without it, offline_access is ignored.
-            if scope.contains(OFFLINE_ACCESS) && !provider.authorize.iter().any(|(name, _)| name == "prompt") {
-                query.append_pair("prompt", "consent");
-            }
-        }
         let pending = Pending {
             user: request.key.user.to_string(),
             authority: request.key.authority.to_string(),
@@ -159,16 +125,19 @@ impl Connections {
             expected_iss: server.issuer_known.then(|| server.issuer.clone()),
             iss_promised: server.iss_promised,
             server: AtServer {
+                resource: resource_to_send(upstream, request.path, settings, &server),
                 issuer: server.issuer.clone(),
                 token_endpoint: server.token_endpoint.clone(),
                 client,
                 redirect_uri: self.redirect_uri(),
-                resource,
             },
             verifier: verifier.expose().to_owned(),
             scope: scope.to_string(),
             return_to: request.return_to.to_owned(),
         };
+        let mut url =
+            check_url(&server.authorization_endpoint, upstream.allow_private).map_err(|error| step(error.into()))?;
+        add_parameters(&mut url, &pending, &state, register::provider_of(upstream, &server));
         self.insert_flow(&flow_id(&state), request.session, &pending).await.map_err(step)?;
         Ok(url.into())
     }
@@ -183,6 +152,48 @@ impl Connections {
 /// The flow behind a `state`. Other flows share the table, so theirs are told apart by the prefix.
 pub(super) fn flow_id(state: &str) -> Digest {
     Digest::of(format!("connect:{state}"))
+}
+
+/// The authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2).
+fn add_parameters(url: &mut Url, pending: &Pending, state: &str, provider: &Provider) {
+    url.set_fragment(None);
+    let scope = pending.scope.replace(' ', &provider.scope_separator);
+    let mut query = url.query_pairs_mut();
+    query.append_pair("response_type", "code").append_pair("client_id", &pending.server.client.id);
+    query.append_pair("redirect_uri", &pending.server.redirect_uri).append_pair("state", state);
+    query.append_pair("code_challenge", Challenge::of(&pending.verifier).as_str());
+    query.append_pair("code_challenge_method", "S256");
+    if !scope.is_empty() {
+        query.append_pair("scope", &scope);
+    }
+    if let Some(resource) = &pending.server.resource {
+        query.append_pair("resource", resource);
+    }
+    query.extend_pairs(provider.authorize.iter());
+    // OpenID Connect Core §11: without it, offline_access is ignored.
+    let offline = pending.scope.split(' ').any(|scope| scope == OFFLINE_ACCESS);
+    if offline && !provider.authorize.iter().any(|(name, _)| name == "prompt") {
+        query.append_pair("prompt", "consent");
+    }
+}
+
+/// RFC 8707: what the administrator says, else exactly what the metadata states, else the address of the endpoint; MCP
+/// wants it sent whether or not the server knows it.
+fn resource_to_send(
+    upstream: &Upstream,
+    path: Option<&str>,
+    settings: &OAuthSettings,
+    server: &Discovered,
+) -> Option<String> {
+    let address =
+        || format!("{}{}", upstream.authority.origin(), path.or(upstream.path.as_deref()).unwrap_or_default());
+    let resource = match (&settings.resource, &server.resource) {
+        (Some(configured), _) => configured.clone(),
+        (None, Some(stated)) => stated.clone(),
+        (None, None) => address(),
+    };
+    let wanted = !resource.is_empty() && register::provider_of(upstream, server).takes_resource;
+    wanted.then_some(resource)
 }
 
 /// What the client asked for, together with what the connection has already (a step up must not lose anything); else

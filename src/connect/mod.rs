@@ -4,6 +4,7 @@
 mod authorize;
 mod callback;
 mod discovery;
+mod flights;
 mod inject;
 mod keeper;
 mod memory;
@@ -23,9 +24,9 @@ use crate::oauth::scope::Scopes;
 use crate::store::Store;
 use crate::upstream::Registry;
 use crate::vault::Vault;
+use flights::Refreshes;
 use memory::Memory;
 use moka::sync::Cache;
-use refresh::Refreshes;
 use std::sync::Arc;
 use std::time::Duration;
 

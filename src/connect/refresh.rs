@@ -1,22 +1,17 @@
 //! Refreshing upstream tokens without losing any (decision 3): one at a time per connection, the intent written before the
 //! call, the answer written before it is used, in a task of its own. Only a confirmed end ends a connection.
 
+use super::flights::Outcome;
 use super::sealed::{AtServer, Tokens};
 use super::token_endpoint::{self, Granted, LONGEST_WAIT, TokenError};
-use super::{ConnectionKey, Connections, Credential, NoCredential};
+use super::{ConnectionKey, Connections, NoCredential};
 use crate::clock::Timestamp;
 use crate::config::UpstreamAuth;
-use crate::error::Fault;
+use crate::error::{Culprit, Fault};
 use crate::ids::ConnectionId;
 use crate::oauth::scope::Scopes;
 use crate::store::{Connection, ConnectionState, RenewedTokens};
 use crate::upstream::Upstream;
-use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, Shared};
-use moka::sync::Cache;
-use parking_lot::Mutex;
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// An upstream that rejects even what it was given in place of rejected tokens within this time wants a person.
@@ -26,108 +21,15 @@ const WRITES: u32 = 10;
 const FIRST_WRITE_PAUSE: Duration = Duration::from_millis(50);
 /// The pauses before the looks at the row that come before a refusal is believed.
 const SECOND_LOOKS: [Duration; 2] = [Duration::ZERO, Duration::from_millis(200)];
-/// How often a refresh starts over because the connection changed underneath.
-const ATTEMPTS: u32 = 3;
-
-type Outcome = Result<Arc<Credential>, NoCredential>;
-type Flight = Shared<BoxFuture<'static, Outcome>>;
-
-/// The refreshes under way and those that failed lately.
-pub(super) struct Refreshes {
-    flights: Mutex<HashMap<ConnectionId, Flight>>,
-    /// Bounded, and of no consequence when it forgets.
-    troubles: Cache<ConnectionId, Trouble>,
-    /// Versions of connections without a refresh token, so that nobody looks again and again.
-    pub(super) unrefreshable: Cache<ConnectionId, i64>,
-}
-
-/// A server in trouble is left alone for a while.
-#[derive(Clone)]
-pub(super) struct Trouble {
-    failures: u32,
-    since: Timestamp,
-    until: Timestamp,
-    fault: Fault,
-}
-
-impl Refreshes {
-    pub(super) fn new() -> Self {
-        let hour = Duration::from_secs(3600);
-        Self {
-            flights: Mutex::default(),
-            troubles: Cache::builder().max_capacity(100_000).time_to_live(hour).build(),
-            unrefreshable: Cache::builder().max_capacity(100_000).time_to_live(hour).build(),
-        }
-    }
-
-    pub(super) fn recovered(&self, id: ConnectionId) {
-        self.troubles.invalidate(&id);
-    }
-
-    /// When nobody is waiting, longer and longer pauses are fine: up to ten minutes.
-    pub(super) fn may_try_unasked(&self, id: ConnectionId, now: Timestamp) -> bool {
-        let pause = |trouble: &Trouble| Duration::from_secs(1 << trouble.failures.min(9));
-        self.troubles.get(&id).is_none_or(|trouble| now >= trouble.since.after(pause(&trouble)))
-    }
-
-    fn trouble_of(&self, id: ConnectionId, now: Timestamp) -> Option<NoCredential> {
-        let trouble = self.troubles.get(&id).filter(|trouble| now < trouble.until)?;
-        Some(NoCredential::Trouble { retry_after: trouble.until.since(now), fault: trouble.fault })
-    }
-
-    fn failed(&self, id: ConnectionId, now: Timestamp, asked: Option<Duration>, fault: Fault) -> NoCredential {
-        let failures = self.troubles.get(&id).map_or(1, |trouble| trouble.failures.saturating_add(1));
-        let pause = asked.unwrap_or(Duration::from_secs(1 << failures.min(4)));
-        let retry_after = pause.clamp(Duration::from_secs(1), LONGEST_WAIT);
-        let trouble = Trouble { failures, since: now, until: now.after(retry_after), fault: fault.clone() };
-        self.troubles.insert(id, trouble);
-        NoCredential::Trouble { retry_after, fault }
-    }
-}
-
-/// Takes a flight off the list when it is over, however it ends.
-struct Landing(Arc<Connections>, ConnectionId);
-
-impl Drop for Landing {
-    fn drop(&mut self) {
-        self.0.refreshes.flights.lock().remove(&self.1);
-    }
-}
+/// How often, and how long after each other, the row is looked at while another process refreshes it: a little longer
+/// than its call may take. Should it have crashed, its lease ends soon ([`crate::store::REFRESH_LEASE`]).
+const LOOKS: u32 = 60;
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
 impl Connections {
-    /// Joins the refresh that is under way for this connection, or begins one. `version` is what the caller saw;
-    /// `rejected` says that the upstream does not take it any longer.
-    pub(super) async fn refreshed(
-        self: &Arc<Self>,
-        key: &ConnectionKey,
-        id: ConnectionId,
-        version: i64,
-        rejected: bool,
-    ) -> Outcome {
-        if let Some(trouble) = self.refreshes.trouble_of(id, self.clock.now()) {
-            return Err(trouble);
-        }
-        let flight = {
-            let mut flights = self.refreshes.flights.lock();
-            flights.entry(id).or_insert_with(|| self.depart(key.clone(), id, version, rejected)).clone()
-        };
-        flight.await
-    }
-
-    /// A task of its own: a caller that goes away cancels nothing.
-    fn depart(self: &Arc<Self>, key: ConnectionKey, id: ConnectionId, version: i64, rejected: bool) -> Flight {
-        let this = self.clone();
-        let task = tokio::spawn(async move {
-            let _landing = Landing(this.clone(), id);
-            this.refresh(&key, id, version, rejected).await
-        });
-        async move { task.await.unwrap_or_else(|_| Err(Fault::gateway("a refresh was cut off").into())) }
-            .boxed()
-            .shared()
-    }
-
-    async fn refresh(&self, key: &ConnectionKey, id: ConnectionId, version: i64, rejected: bool) -> Outcome {
-        for _ in 0..ATTEMPTS {
+    /// Refreshes now, as the only one in this process.
+    pub(super) async fn refresh(&self, key: &ConnectionKey, id: ConnectionId, version: i64, rejected: bool) -> Outcome {
+        for _ in 0..LOOKS {
             let epoch = self.memory.epoch();
             let row = self.store.connection_by_id(id).await.map_err(Fault::from)?;
             let row = row.ok_or(NoCredential::NeedsConsent)?;
@@ -151,13 +53,16 @@ impl Connections {
                 self.refreshes.unrefreshable.insert(id, row.version);
                 return self.remember(key, &row, epoch);
             };
-            // A refresh that a crash left behind is taken up with the token that is there.
-            let begun = self.store.begin_refresh(id, row.version, self.clock.now()).await.map_err(Fault::from)?;
-            if begun && let Some(outcome) = self.exchange(key, &row, (&tokens, refresh_token, server), rejected).await {
+            // A refresh that a crash left behind is taken up with the token that is there, once its lease is over.
+            if !self.store.begin_refresh(id, row.version, self.clock.now()).await.map_err(Fault::from)? {
+                tokio::time::sleep(LOOK_PAUSE).await;
+            } else if let Some(outcome) = self.exchange(key, &row, (&tokens, refresh_token, server), rejected).await {
                 return outcome;
             }
         }
-        Err(Fault::gateway(format!("connection {id} changed again and again while it was refreshed")).into())
+        let text = "the authorization is being renewed elsewhere, and that takes long";
+        let fault = Fault { culprit: Culprit::UpstreamTimeout, public: text.into(), private: format!("{id}: {text}") };
+        Err(NoCredential::Trouble { retry_after: LONGEST_WAIT, fault })
     }
 
     /// The call and what follows from its answer. `None`: the row changed meanwhile, look again.

@@ -1,8 +1,27 @@
 //! The vault: every secret that we must be able to use again is sealed before it reaches the database (decision 5).
+//!
+//! A sealed value, format 1:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 1 | format |
+//! | 8 | id of the vault key |
+//! | 12 + 32 + 16 | data key of this value, wrapped by the vault key: nonce, ciphertext, tag |
+//! | 12 + n + 16 | the value, sealed by the data key: nonce, ciphertext, tag |
+//!
+//! Both layers are AES-256-GCM and authenticate the same context: format, key id and [`Place`].
+
+mod envelope;
+#[cfg(test)]
+mod tests;
 
 use crate::error::Fault;
+use crate::ids::Random;
 use crate::secret::Secret;
 use crate::store::Store;
+use data_encoding::BASE64;
+use envelope::{Envelope, KEY_LEN, VaultKey};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Where a sealed value lives. It is authenticated together with the value, so that a row moved elsewhere, or given to
@@ -34,7 +53,13 @@ pub enum VaultError {
 
 /// The keyring and what it can do. Cloning shares the keys.
 #[derive(Clone)]
-pub struct Vault {}
+pub struct Vault(Arc<Keyring>);
+
+struct Keyring {
+    current: VaultKey,
+    previous: Vec<VaultKey>,
+    random: Random,
+}
 
 impl Vault {
     /// A keyring of base64 keys (32 bytes each, on one line; surrounding white space is ignored). The first seals.
@@ -42,14 +67,20 @@ impl Vault {
     /// # Errors
     /// When a key is not 32 bytes of base64; names the fix, never the key.
     pub fn new(current: &Secret, previous: &[Secret]) -> Result<Self, Fault> {
-        let _ = (current, previous);
-        todo!()
+        Ok(Self(Arc::new(Keyring {
+            current: parse_key(current, "vault.key_file")?,
+            previous: previous
+                .iter()
+                .map(|key| parse_key(key, "vault.previous_key_files"))
+                .collect::<Result<_, _>>()?,
+            random: Random::default(),
+        })))
     }
 
     /// A fresh key in the form that [`Vault::new`] takes.
-    pub fn generate_key(random: &crate::ids::Random) -> Secret {
-        let _ = random;
-        todo!()
+    pub fn generate_key(random: &Random) -> Secret {
+        let key = Zeroizing::new(random.bytes::<KEY_LEN>());
+        Secret::new(BASE64.encode(key.as_ref()))
     }
 
     /// Refuses a database that was sealed with other keys; marks a new one with ours.
@@ -57,14 +88,22 @@ impl Vault {
     /// # Errors
     /// When the keyring does not fit the database.
     pub async fn check(&self, store: &Store) -> Result<(), Fault> {
-        let _ = store;
-        todo!()
+        store.put_setting_if_absent(CHECK.row, &self.seal(&CHECK, CHECK_VALUE)).await?;
+        let mark = store.setting(CHECK.row).await?.unwrap_or_default();
+        // A mark that opens with a previous key is not renewed here: while that key is needed for other rows, its loss
+        // must keep the gateway from starting.
+        match self.open(&CHECK, &mark) {
+            Ok(value) if *value == CHECK_VALUE => Ok(()),
+            _ => Err(Fault::gateway(
+                "the vault key does not fit this database: vault.key_file must hold the key that the database was made \
+                 with, or vault.previous_key_files must list it beside the new one",
+            )),
+        }
     }
 
     /// Seals a value for its place: a fresh data key, wrapped by the current key, AES-256-GCM both.
     pub fn seal(&self, place: &Place<'_>, value: &[u8]) -> Vec<u8> {
-        let _ = (place, value);
-        todo!()
+        envelope::seal(&self.0.current, &self.0.random, place, value)
     }
 
     /// Opens what [`Vault::seal`] made for the same place.
@@ -72,7 +111,23 @@ impl Vault {
     /// # Errors
     /// When it was made for another place, with an unknown key, or is damaged.
     pub fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let _ = (place, sealed);
-        todo!()
+        let envelope = Envelope::parse(sealed).ok_or(VaultError::Rejected)?;
+        let mut keys = std::iter::once(&self.0.current).chain(&self.0.previous);
+        let key = keys.find(|key| envelope.is_sealed_with(key)).ok_or(VaultError::UnknownKey)?;
+        envelope.open(key, place).ok_or(VaultError::Rejected)
     }
+}
+
+/// The setting that only the right keyring opens.
+const CHECK: Place<'static> =
+    Place { table: "settings", row: "vault.check", column: "value", person: "", upstream: "" };
+const CHECK_VALUE: &[u8] = b"portcullis";
+
+fn parse_key(text: &Secret, setting: &str) -> Result<VaultKey, Fault> {
+    let bytes = BASE64.decode(text.expose().trim().as_bytes()).map(Zeroizing::new).ok();
+    bytes.and_then(|bytes| VaultKey::new(&bytes)).ok_or_else(|| {
+        Fault::gateway(format!(
+            "{setting}: a vault key is 32 bytes in base64 on one line; `portcullis vault keygen` prints one"
+        ))
+    })
 }

@@ -205,3 +205,19 @@ async fn the_administrator_s_settings_need_no_discovery() {
     assert_eq!(world.stranger.lines(), ["POST /tenant/token"]);
     assert_eq!(world.connections.known_scopes(&world.key.authority).await.to_string(), "notes");
 }
+
+/// Security case C "wrong KEK, swapped row": tokens open only where they were put.
+#[tokio::test]
+async fn tokens_are_sealed_for_one_person_upstream_and_account() {
+    let world = World::new().await;
+    let granted = serde_json::json!({ "access_token": "canary", "refresh_token": "canary", "token_type": "Bearer" });
+    world.stranger.answers("POST /tenant/token", Reply::Json(200, granted));
+    world.connect().await;
+    let row = world.row().await;
+    assert!(!String::from_utf8_lossy(&row.sealed).contains("canary"));
+    let moved = Connection { id: ConnectionId([7; 16]), account: "work".to_owned(), ..row };
+    world.store.put_connection(&moved).await.unwrap();
+    let work = ConnectionKey { account: Some(Account::parse("work").unwrap()), ..world.key.clone() };
+    assert!(matches!(world.connections.credential(&work).await, Err(NoCredential::Failed(_))));
+    assert!(world.credential().await.is_ok());
+}

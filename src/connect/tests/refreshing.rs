@@ -1,4 +1,6 @@
 use super::*;
+use crate::connect::sealed::Tokens;
+use crate::store::RenewedTokens;
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -137,8 +139,28 @@ async fn a_refresh_that_a_crash_left_behind_is_taken_up() {
     let row = world.row().await;
     assert!(world.store.begin_refresh(row.id, row.version, world.clock.now()).await.unwrap());
     world.restart();
+    world.clock.advance(crate::store::REFRESH_LEASE);
     assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-2");
     assert!(world.row().await.refreshing_since.is_none());
+}
+
+#[tokio::test]
+async fn what_another_process_gets_is_waited_for() {
+    let world = expired().await;
+    let row = world.row().await;
+    let now = world.clock.now();
+    assert!(world.store.begin_refresh(row.id, row.version, now).await.unwrap());
+    let connections = world.connections.clone();
+    let key = world.key.clone();
+    let waiting = tokio::spawn(async move { connections.credential(&key).await });
+    let mut theirs = Tokens::default();
+    "theirs".clone_into(&mut theirs.access_token);
+    let sealed = world.connections.seal_tokens(&world.key, &theirs).unwrap();
+    let expires_at = Some(now.after(Duration::from_secs(60)));
+    let renewed = RenewedTokens { sealed, scope: String::new(), expires_at };
+    assert!(world.store.finish_refresh(row.id, row.version, &renewed, now).await.unwrap());
+    assert_eq!(bearer(&waiting.await.unwrap().unwrap()), "Bearer theirs");
+    assert_eq!(world.stranger.count(TOKEN), 1);
 }
 
 #[tokio::test]
