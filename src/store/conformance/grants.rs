@@ -104,7 +104,8 @@ pub(super) async fn revocation_reaches_clients_and_people(store: &Store) {
 
     let mut ended = store.revoke_grants_of_client("label-enc", "client", NOW).await.unwrap();
     let mut expected = vec![first, second];
-    (ended.sort(), expected.sort());
+    ended.sort();
+    expected.sort();
     assert_eq!(ended, expected);
     assert_eq!(store.revoke_grants_of_client("label-enc", "client", NOW).await.unwrap(), []);
     assert_eq!(store.revoke_grants_of_user(bob, NOW).await.unwrap(), [elsewhere.id]);
