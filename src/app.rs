@@ -1,1 +1,254 @@
-//! Assembly: every part is built once, here.
+//! Assembly: every part is built once, here, and handed to the doors.
+
+use crate::audit::Audit;
+use crate::clock::Clock;
+use crate::config::{self, Config, Tls};
+use crate::connect::{Connections, ConnectionsParts};
+use crate::dashboard::{self, Dashboard};
+use crate::error::Fault;
+use crate::hostname::{Authority, Scheme, Site};
+use crate::http::{HttpClient, Resolver};
+use crate::identity::Identity;
+use crate::ids::Random;
+use crate::issuer::{self, Issuer};
+use crate::proxy::{Gate, Parts};
+use crate::ratelimit::RateLimits;
+use crate::session::Sessions;
+use crate::store::{Change, Store};
+use crate::telemetry::Metrics;
+use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
+use crate::upstream::Registry;
+use crate::vault::Vault;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// How soon a change that another process wrote into the database is noticed.
+const CHANGES_EVERY: Duration = Duration::from_millis(500);
+/// How often what has expired is removed.
+const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// All parts of a gateway.
+#[allow(missing_docs)] // each is documented where it is defined
+pub struct App {
+    pub config: Config,
+    pub site: Site,
+    pub clock: Clock,
+    pub store: Store,
+    pub vault: Vault,
+    pub registry: Arc<Registry>,
+    pub lives: Arc<GrantLives>,
+    pub tokens: Arc<AccessTokens>,
+    pub identity: Arc<Identity>,
+    pub sessions: Arc<Sessions>,
+    pub connections: Arc<Connections>,
+    pub limits: Arc<RateLimits>,
+    pub metrics: Arc<Metrics>,
+    pub audit: Audit,
+    pub resolver: Resolver,
+    keys: Arc<SigningKeys>,
+    http: HttpClient,
+    random: Random,
+    /// The newest change of the database that memory knows.
+    known_change: i64,
+}
+
+impl App {
+    /// Builds everything for sockets that are bound already.
+    ///
+    /// # Errors
+    /// When the database cannot be used, the vault key does not fit, or a file is missing; the text names the fix.
+    pub async fn build(
+        mut config: Config,
+        addresses: &[SocketAddr],
+        clock: Clock,
+        random: Random,
+    ) -> Result<Self, Fault> {
+        let site = site_of(&config, addresses);
+        let store = Store::open(&config.store_url).await?;
+        let key = config::vault_key(&config.vault, &random)?;
+        let vault = Vault::new(&key, &config.vault.previous)?;
+        vault.check(&store).await?;
+        let known_change = store.latest_change().await?;
+        let lives = Arc::new(GrantLives::default());
+        let keys = SigningKeys::load(store.clone(), vault.clone(), clock.clone(), random.clone()).await?;
+        let keys = Arc::new(keys);
+        let tokens = AccessTokens::new(keys.clone(), lives.clone(), clock.clone(), random.clone());
+        tokens.recall_revocations(&store, config.tokens.access_ttl).await?;
+        let configured = std::mem::take(&mut config.upstream);
+        let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
+        let resolver = Resolver::system();
+        let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
+        let connections = Connections::new(ConnectionsParts {
+            store: store.clone(),
+            vault: vault.clone(),
+            http: http.clone(),
+            registry: registry.clone(),
+            site: site.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        });
+        let local = config.login.local.as_ref();
+        Ok(Self {
+            tokens: Arc::new(tokens),
+            keys,
+            identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
+            sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
+            connections: Arc::new(connections),
+            limits: Arc::new(RateLimits::new(&config.limits)),
+            metrics: Arc::new(Metrics::default()),
+            audit: Audit::new(store.clone(), clock.clone()),
+            config,
+            site,
+            clock,
+            store,
+            vault,
+            registry,
+            lives,
+            resolver,
+            http,
+            random,
+            known_change,
+        })
+    }
+
+    /// The data plane, with the control plane behind it. `alive` is dropped with the last connection.
+    pub fn gate(&self, stopping: watch::Receiver<bool>, alive: oneshot::Sender<()>) -> Gate {
+        let issuer = Arc::new(self.issuer());
+        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard())));
+        let parts = Parts {
+            site: self.site.clone(),
+            registry: self.registry.clone(),
+            tokens: self.tokens.clone(),
+            limits: self.limits.clone(),
+            connections: self.connections.clone(),
+            resolver: self.resolver.clone(),
+            metrics: self.metrics.clone(),
+            root,
+            mcp: issuer::mcp_routes(issuer),
+            stopping,
+            alive,
+        };
+        Gate::new(parts, &self.config.server, self.config.streams, &self.config.upstreams)
+    }
+
+    /// Everything that runs beside the requests, until `stopping`.
+    pub fn background(self: Arc<Self>, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+        vec![
+            tokio::spawn(self.connections.clone().keep_fresh(stopping.clone())),
+            tokio::spawn(self.clone().follow_changes()),
+            tokio::spawn(self.sweep()),
+        ]
+    }
+
+    fn issuer(&self) -> Issuer {
+        Issuer {
+            site: self.site.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            tokens: self.tokens.clone(),
+            lifetimes: self.config.tokens,
+            sessions: self.sessions.clone(),
+            registry: self.registry.clone(),
+            connections: self.connections.clone(),
+            http: self.http.clone(),
+            audit: self.audit.clone(),
+            allow_private_documents: self.config.upstreams.allow_private,
+        }
+    }
+
+    fn dashboard(&self) -> Dashboard {
+        Dashboard {
+            site: self.site.clone(),
+            identity: self.identity.clone(),
+            sessions: self.sessions.clone(),
+            store: self.store.clone(),
+            registry: self.registry.clone(),
+            connections: self.connections.clone(),
+            audit: self.audit.clone(),
+            clock: self.clock.clone(),
+            lives: self.lives.clone(),
+            limits: self.limits.clone(),
+        }
+    }
+
+    /// Brings memory up to what other processes (the command line, later other nodes) wrote into the database.
+    async fn follow_changes(self: Arc<Self>) {
+        let mut known = self.known_change;
+        let mut ticks = tokio::time::interval(CHANGES_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match self.store.changes_after(known).await {
+                Ok(changes) => {
+                    for (number, change) in changes {
+                        self.apply(change).await;
+                        known = number;
+                    }
+                }
+                Err(error) => tracing::error!(%error, "changes in the database cannot be followed"),
+            }
+        }
+    }
+
+    async fn apply(&self, change: Change) {
+        let applied = match change {
+            Change::GrantRevoked(grant) => {
+                self.lives.end(grant);
+                Ok(())
+            }
+            Change::ConnectionChanged(connection) => {
+                self.connections.forget(connection);
+                Ok(())
+            }
+            Change::UpstreamsChanged => self.registry.reload().await,
+            Change::KeysChanged => self.keys.reload().await,
+        };
+        if let Err(fault) = applied {
+            tracing::error!(%fault, ?change, "a change in the database was not taken over");
+        }
+    }
+
+    async fn sweep(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(SWEEP_EVERY);
+        loop {
+            ticks.tick().await;
+            let now = self.clock.now();
+            let access_ttl = self.config.tokens.access_ttl;
+            let swept = async {
+                self.store.sweep(now, access_ttl).await?;
+                let revoked = self.store.grants_revoked_since(now.before(access_ttl)).await?;
+                self.lives.sweep(&revoked.into_iter().collect());
+                Ok::<(), Fault>(())
+            };
+            if let Err(fault) = swept.await {
+                tracing::error!(%fault, "what has expired could not be removed");
+            }
+            self.limits.sweep();
+        }
+    }
+}
+
+/// The names of the gateway (DESIGN 1.5). Behind a trusted proxy people come over https even though we do not speak it.
+fn site_of(config: &Config, addresses: &[SocketAddr]) -> Site {
+    let server = &config.server;
+    let port = addresses.first().map_or(0, SocketAddr::port);
+    let behind_proxy = !server.trusted_proxies.is_empty() && server.domain != "localhost";
+    let (scheme, port) = server.public.unwrap_or(match config.tls {
+        Tls::Files { .. } => (Scheme::Https, port),
+        Tls::Off if behind_proxy => (Scheme::Https, 443),
+        Tls::Off => (Scheme::Http, port),
+    });
+    let mut site = Site::new(&server.domain, scheme, port);
+    for address in addresses.iter().chain(&server.admin_listen) {
+        let host = if address.ip().is_unspecified() { "127.0.0.1".to_owned() } else { address.ip().to_string() };
+        if let Ok(own) = Authority::from_input(&format!("{host}:{}", address.port())) {
+            site.add_own_address(own);
+        }
+    }
+    site
+}

@@ -17,7 +17,7 @@ pub enum Culprit {
 }
 
 /// Something failed; what may be said outside and what belongs into the log are kept apart.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fault {
     /// Whose fault it is.
     pub culprit: Culprit,

@@ -28,6 +28,11 @@ impl Random {
         bytes
     }
 
+    /// The generator itself, for ring's own key generation.
+    pub fn source(&self) -> &SystemRandom {
+        &self.0
+    }
+
     /// A secret of 256 bits in 43 characters of base64url (RFC 4648 §5), as used for authorization codes, refresh
     /// tokens, session cookies and `state`.
     pub fn token(&self) -> Zeroizing<String> {

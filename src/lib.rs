@@ -37,6 +37,7 @@ pub mod issuer;
 pub mod proxy;
 
 // Assembly.
+mod admin;
 pub mod app;
 pub mod cli;
 pub mod devkit;

@@ -1,1 +1,24 @@
-fn main() {}
+//! The program: reads the process's arguments and environment once, everything else is in the library.
+
+use portcullis::cli;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("error: {error}\n"));
+            return ExitCode::FAILURE;
+        }
+    };
+    // Variables that are not UTF-8 cannot be ours.
+    let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    let process = cli::Process {
+        arguments: std::env::args_os().collect(),
+        environment: environment.collect(),
+        stdin: &mut std::io::stdin(),
+        stdout: &mut std::io::stdout(),
+        stderr: &mut std::io::stderr(),
+    };
+    ExitCode::from(runtime.block_on(cli::run(process)))
+}

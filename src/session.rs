@@ -27,6 +27,7 @@ pub struct SignedIn {
 }
 
 /// A browser that is not signed in, on a page with a form. Nothing about it is stored.
+#[derive(Clone, Debug)]
 pub struct Visitor {
     /// What the answer must set; none when the browser has its cookie already.
     pub set_cookie: Option<http::HeaderValue>,

@@ -1,1 +1,160 @@
-//! cli
+//! The command line. Every command is a function of its arguments, the environment and three streams.
+
+mod arguments;
+mod encode;
+mod output;
+mod people;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use crate::config::{self, Config, ConfigErrors, Source};
+use crate::error::Fault;
+use crate::ids::Random;
+use crate::vault::Vault;
+use arguments::{Arguments, Command, VaultCommand};
+use clap::{CommandFactory, Parser};
+use output::Output;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+/// Where the configuration is looked for when `-c` does not say.
+const SYSTEM_FILE: &str = "/etc/portcullis/portcullis.toml";
+
+/// What a program gets from the operating system.
+pub struct Process<'a> {
+    /// The program's name first.
+    pub arguments: Vec<OsString>,
+    /// All of it.
+    pub environment: BTreeMap<String, String>,
+    /// For `--password-stdin`.
+    pub stdin: &'a mut dyn Read,
+    /// For results.
+    pub stdout: &'a mut dyn Write,
+    /// For errors.
+    pub stderr: &'a mut dyn Write,
+}
+
+/// Why a command failed; each kind has its exit status.
+enum Failure {
+    /// 1
+    Fault(Fault),
+    /// 2
+    Configuration(ConfigErrors),
+    /// Nobody reads our output any more (`portcullis … | head`).
+    Output,
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<crate::store::StoreError> for Failure {
+    fn from(error: crate::store::StoreError) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Configuration(errors)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(_: std::io::Error) -> Self {
+        Self::Output
+    }
+}
+
+/// Runs one command. The exit status: 0, 1 for a failure, 2 for wrong usage or configuration.
+pub async fn run(process: Process<'_>) -> u8 {
+    let Process { arguments, environment, stdin, stdout, stderr } = process;
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = if error.use_stderr() { write!(stderr, "{error}") } else { write!(stdout, "{error}") };
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    let source = source(arguments.config.clone(), environment, Path::new(SYSTEM_FILE));
+    let output = Output::new(stdout, arguments.json);
+    let status = match dispatch(arguments, &source, stdin, output).await {
+        Ok(()) => return 0,
+        Err(Failure::Output) => return 1,
+        Err(Failure::Fault(fault)) => writeln!(stderr, "error: {fault}").map(|()| 1),
+        Err(Failure::Configuration(errors)) => writeln!(stderr, "{errors}").map(|()| 2),
+    };
+    status.unwrap_or(1)
+}
+
+/// The file that was asked for; else the system's, if there is one.
+fn source(file: Option<PathBuf>, environment: BTreeMap<String, String>, system: &Path) -> Source {
+    Source { file: file.or_else(|| system.is_file().then(|| system.to_owned())), environment }
+}
+
+async fn dispatch(
+    arguments: Arguments,
+    source: &Source,
+    stdin: &mut dyn Read,
+    mut output: Output<'_>,
+) -> Result<(), Failure> {
+    let verbosity = arguments.verbose;
+    if verbosity > 0 && !matches!(arguments.command, Command::Serve | Command::Demo { .. }) {
+        crate::telemetry::init(false, level("warn", verbosity));
+    }
+    match arguments.command {
+        Command::Serve => {
+            let config = load(source)?;
+            crate::telemetry::init(config.telemetry.json, level(&config.telemetry.level, verbosity));
+            Ok(crate::server::serve(config).await?)
+        }
+        Command::Demo { port } => {
+            crate::telemetry::init(false, level("warn", verbosity));
+            Ok(crate::devkit::demo::run(port).await?)
+        }
+        Command::Check => {
+            load(source)?;
+            let what =
+                source.file.as_ref().map_or("the configuration of the environment".into(), |f| f.to_string_lossy());
+            Ok(output.line(format_args!("{what} is valid"))?)
+        }
+        Command::Encode { domain, root } => encode::encode(&domain, root.as_deref(), &mut output),
+        Command::Decode { text } => encode::decode(&text, &mut output),
+        Command::Vault { command: VaultCommand::Keygen } => {
+            Ok(output.line(format_args!("{}", Vault::generate_key(&Random::default()).expose()))?)
+        }
+        Command::User { command } => people::user(command, &load(source)?, stdin, &mut output).await,
+        Command::Upstream { command } => state::upstream(command, &load(source)?, &mut output).await,
+        Command::Connection { command } => state::connection(command, &load(source)?, &mut output).await,
+        Command::Client { command } => state::client(command, &load(source)?, &mut output).await,
+        Command::Keys { command } => state::keys(command, &load(source)?, &mut output).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut script);
+            Ok(output.bytes(&script)?)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+            Ok(output.bytes(&page)?)
+        }
+    }
+}
+
+fn load(source: &Source) -> Result<Config, Failure> {
+    Ok(config::load(source)?)
+}
+
+/// What to log: as configured, or more when `-v` asks for it.
+fn level(configured: &str, verbosity: u8) -> &str {
+    match verbosity {
+        0 => configured,
+        1 => "debug",
+        _ => "trace",
+    }
+}

@@ -1,9 +1,11 @@
 //! From text to a checked configuration: every error at once, each with the place it comes from.
 
-use super::Config;
+use super::reader::{Errors, Reader};
+use super::secrets::Directories;
+use super::{Config, document, sections, upstream, worker};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a configuration comes from. The environment is an argument, so that tests need not change the process's.
 pub struct Source {
@@ -25,11 +27,52 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// Reads and checks.
+/// Reads and checks. Files that secrets are kept in are read too, but for the vault key, which
+/// [`vault_key`](super::vault_key()) reads or makes.
 ///
 /// # Errors
-/// Every error found, in the order of the file, as `file:line: key: what is wrong and how to mend it`.
+/// Every error found, in the order of the file, as `file:line: key: what is wrong and how to mend it`; then those of the
+/// environment, which begin with the variable's name instead.
 pub fn load(source: &Source) -> Result<Config, ConfigErrors> {
-    let _ = source;
-    todo!()
+    let errors = Errors::new(source.file.as_deref());
+    let Some(mut entries) = document::read(source, &errors) else {
+        return Err(errors.into_list());
+    };
+    let directories = Directories {
+        configuration: source.file.as_deref().and_then(Path::parent).map(Path::to_owned).unwrap_or_default(),
+        credentials: source.environment.get("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+    };
+    let worker = worker::merge(&mut entries, &source.environment, &directories, &errors);
+    let mut root = Reader::root(entries, &errors);
+    let config = check(&mut root, worker, source, &directories);
+    root.finish();
+    let wrong = errors.into_list();
+    if wrong.0.is_empty() { Ok(config) } else { Err(wrong) }
+}
+
+fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, directories: &Directories) -> Config {
+    let mut server = root.table("server");
+    let domain = sections::domain(&mut server);
+    let tls = sections::tls(root.table("tls"), &domain, directories);
+    let store_url = sections::store_url(root.table("store"), &domain.value, &source.environment);
+    let vault = sections::vault(root.table("vault"), &store_url, directories);
+    let upstreams = sections::upstreams(root.table("upstreams"), directories);
+    let upstream = upstream::all(root.tables("upstream"), worker.servers, |reader| {
+        upstream::read(reader, &domain.value, upstreams.allow_private, directories)
+    });
+    root.unsupported("service");
+    root.unsupported("audit");
+    Config {
+        server: sections::server(server, domain.value, &tls),
+        tls,
+        store_url,
+        vault,
+        login: sections::login(root.table("login"), worker.local),
+        tokens: sections::tokens(root.table("tokens")),
+        limits: sections::limits(root.table("limits")),
+        streams: sections::streams(root.table("streams")),
+        upstreams,
+        upstream,
+        telemetry: sections::telemetry(root.table("telemetry")),
+    }
 }

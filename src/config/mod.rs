@@ -1,7 +1,21 @@
-//! The configuration, checked: what the rest of the program works with. [`raw`] reads files and the environment.
+//! The configuration, checked: what the rest of the program works with. `document` reads the file and the environment
+//! into one tree, `reader` takes typed keys out of it, the modules of the sections check them.
 
+mod document;
+mod ground;
 mod load;
+mod reader;
+mod secrets;
+mod sections;
+#[cfg(test)]
+mod tests;
+mod units;
+mod upstream;
+mod vault_key;
+mod worker;
+
 pub use load::{ConfigErrors, Source, load};
+pub use vault_key::vault_key;
 
 use crate::hostname::{Authority, Scheme};
 use crate::secret::Secret;
@@ -36,6 +50,7 @@ pub struct Config {
 }
 
 /// `[server]`
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
     /// The root domain, lower case, without port.
     pub domain: String,
@@ -55,6 +70,7 @@ pub struct Server {
 }
 
 /// `[tls]`
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tls {
     /// Plain HTTP: for one's own machine, or behind a proxy that ends TLS.
     Off,
@@ -86,6 +102,7 @@ pub struct Login {
 }
 
 /// `[tokens]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tokens {
     /// Life of our access tokens.
     pub access_ttl: Duration,
@@ -107,6 +124,7 @@ pub struct Rate {
 }
 
 /// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Per client address, before authentication.
     pub per_ip: Rate,
@@ -125,6 +143,7 @@ pub struct Limits {
 }
 
 /// `[streams]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Streams {
     /// An idle stream gets a heartbeat after this long.
     pub heartbeat: Duration,
@@ -148,6 +167,7 @@ pub enum Unknown {
 }
 
 /// `[upstreams]`
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstreams {
     /// The policy.
     pub unknown: Unknown,
@@ -208,6 +228,7 @@ pub struct OAuthSettings {
 }
 
 /// `[telemetry]`
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Telemetry {
     /// One JSON object a line, or text.
     pub json: bool,

@@ -1,1 +1,201 @@
-//! TODO
+//! The way to an upstream's consent: PKCE, state, scopes, `resource`. The way back is in `callback`.
+
+use super::discovery::{Discovered, Findings};
+use super::sealed::{AtServer, OurClient, Pending, Tokens};
+use super::{Begin, ConnectError, ConnectionKey, Connections, NoCredential, Request, register};
+use crate::config::{OAuthSettings, UpstreamAuth};
+use crate::error::Fault;
+use crate::http::check_url;
+use crate::ids::{ConnectionId, Digest};
+use crate::oauth::pkce::{self, Challenge};
+use crate::oauth::scope::{OFFLINE_ACCESS, Scopes};
+use crate::store::{Connection, ConnectionState, Flow};
+use crate::upstream::{Standing, Upstream};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a person may take at the upstream (security case B 58).
+const FLOW_LIFE: Duration = Duration::from_secs(600);
+
+impl Connections {
+    /// Makes sure of a connection, or says where to send the browser for one. Contacts the upstream.
+    ///
+    /// # Errors
+    /// When discovery or registration fails, with the step that failed.
+    pub async fn begin(self: &Arc<Self>, request: Request<'_>) -> Result<Begin, ConnectError> {
+        let upstream = self.usable(request.key)?;
+        let UpstreamAuth::OAuth(settings) = &*upstream.auth else { return Ok(Begin::Connected) };
+        let existing = self.row(request.key).await.map_err(|fault| ConnectError::at("store", fault))?;
+        let wanted = request.scopes.without(OFFLINE_ACCESS);
+        let granted = self.granted(existing.as_ref())?;
+        // Nobody can be asked for scopes where nobody asks for authorization.
+        let open = existing.as_ref().is_some_and(|row| row.state == ConnectionState::Open);
+        if !request.renew && (open || granted.as_ref().is_some_and(|granted| wanted.is_subset(granted))) {
+            match self.credential(request.key).await {
+                Ok(_) => return Ok(Begin::Connected),
+                Err(NoCredential::NeedsConsent) => {}
+                Err(NoCredential::Trouble { fault, .. } | NoCredential::Failed(fault)) => {
+                    return Err(ConnectError::at("refresh", fault));
+                }
+            }
+        }
+        let path = request.path.or(upstream.path.as_deref());
+        let server = match self.discover(&upstream, settings, path, request.renew).await? {
+            Findings::Open => {
+                self.put_open(request.key).await.map_err(|fault| ConnectError::at("store", fault))?;
+                return Ok(Begin::Connected);
+            }
+            Findings::OAuth(server) => server,
+        };
+        let scope = scope_to_ask(&wanted, settings, &server, granted.as_ref());
+        let client = self.client_at(&upstream, settings, &server, &scope.to_string()).await?;
+        self.redirect(&upstream, &request, settings, (*server, client, scope)).await.map(Begin::Redirect)
+    }
+
+    /// The upstream of a key, as long as it may be used.
+    fn usable(&self, key: &ConnectionKey) -> Result<Arc<Upstream>, ConnectError> {
+        let refused = |text: &'static str| ConnectError::at("upstream", Fault::caller(text));
+        let upstream = self.registry.by_authority(&key.authority);
+        let upstream = upstream.ok_or_else(|| refused("this gateway does not connect to that server"))?;
+        match upstream.standing {
+            Standing::Allowed => Ok(upstream),
+            Standing::AwaitingApproval => Err(refused("an administrator must approve this server first")),
+        }
+    }
+
+    /// The scopes of a connection that works, granted or at least asked for.
+    fn granted(&self, row: Option<&Connection>) -> Result<Option<Scopes>, ConnectError> {
+        let Some(row) = row else { return Ok(None) };
+        match row.state {
+            ConnectionState::NeedsConsent | ConnectionState::Open => Ok(None),
+            ConnectionState::Active => {
+                let tokens = self.open_tokens(row).map_err(|fault| ConnectError::at("store", fault))?;
+                Ok(Some(Scopes::lenient(row.scope.split(' ')).union(&Scopes::lenient(tokens.asked.split(' ')))))
+            }
+        }
+    }
+
+    async fn put_open(&self, key: &ConnectionKey) -> Result<ConnectionId, Fault> {
+        let row = self.new_row(key, ConnectionState::Open, &Tokens::default(), String::new())?;
+        let id = self.store.put_connection(&row).await?;
+        self.forget(id);
+        Ok(id)
+    }
+
+    /// A row for [`crate::store::Store::put_connection`]; the caller sets the expiry.
+    pub(super) fn new_row(
+        &self,
+        key: &ConnectionKey,
+        state: ConnectionState,
+        tokens: &Tokens,
+        scope: String,
+    ) -> Result<Connection, Fault> {
+        let now = self.clock.now();
+        Ok(Connection {
+            id: ConnectionId::random(&self.random),
+            user: key.user,
+            authority: key.authority.to_string(),
+            account: key.account_text().to_owned(),
+            state,
+            sealed: self.seal_tokens(key, tokens)?,
+            scope,
+            expires_at: None,
+            version: 1,
+            refreshing_since: None,
+            last_error: None,
+            created_at: now,
+            updated_at: now,
+        })
+    }
+
+    /// Records the flow and builds the address to send the browser to (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2).
+    async fn redirect(
+        &self,
+        upstream: &Upstream,
+        request: &Request<'_>,
+        settings: &OAuthSettings,
+        (server, client, scope): (Discovered, OurClient, Scopes),
+    ) -> Result<String, ConnectError> {
+        let step = |fault: Fault| ConnectError::at("authorization", fault);
+        let provider = register::provider_of(upstream, &server);
+        let scope_text = scope.iter().collect::<Vec<_>>().join(&provider.scope_separator);
+        let resource = match &settings.resource {
+            Some(configured) => Some(configured.clone()).filter(|resource| !resource.is_empty()),
+            None => server.resource.clone().or_else(|| {
+                Some(format!(
+                    "{}{}",
+                    upstream.authority.origin(),
+                    request.path.or(upstream.path.as_deref()).unwrap_or_default()
+                ))
+            }),
+        };
+        let resource = resource.filter(|_| provider.takes_resource);
+        let state = self.random.token();
+        let verifier = pkce::verifier(&self.random);
+        let mut url =
+            check_url(&server.authorization_endpoint, upstream.allow_private).map_err(|error| step(error.into()))?;
+        url.set_fragment(None);
+        {
+            let mut query = url.query_pairs_mut();
+            query.append_pair("response_type", "code").append_pair("client_id", &client.id);
+            query.append_pair("redirect_uri", &self.redirect_uri()).append_pair("state", &state);
+            query.append_pair("code_challenge", Challenge::of(verifier.expose()).as_str());
+            query.append_pair("code_challenge_method", "S256");
+            for (name, value) in [("scope", Some(&scope_text)), ("resource", resource.as_ref())] {
+                if let Some(value) = value.filter(|value| !value.is_empty()) {
+                    query.append_pair(name, value);
+                }
+            }
+            query.extend_pairs(provider.authorize.iter());
+            // OpenID Connect Core §11: without it, offline_access is ignored.
+            if scope.contains(OFFLINE_ACCESS) && !provider.authorize.iter().any(|(name, _)| name == "prompt") {
+                query.append_pair("prompt", "consent");
+            }
+        }
+        let pending = Pending {
+            user: request.key.user.to_string(),
+            authority: request.key.authority.to_string(),
+            account: request.key.account_text().to_owned(),
+            expected_iss: server.issuer_known.then(|| server.issuer.clone()),
+            iss_promised: server.iss_promised,
+            server: AtServer {
+                issuer: server.issuer.clone(),
+                token_endpoint: server.token_endpoint.clone(),
+                client,
+                redirect_uri: self.redirect_uri(),
+                resource,
+            },
+            verifier: verifier.expose().to_owned(),
+            scope: scope.to_string(),
+            return_to: request.return_to.to_owned(),
+        };
+        self.insert_flow(&flow_id(&state), request.session, &pending).await.map_err(step)?;
+        Ok(url.into())
+    }
+
+    async fn insert_flow(&self, id: &Digest, session: Digest, pending: &Pending) -> Result<(), Fault> {
+        let data = self.seal_pending(id, pending)?;
+        let expires_at = self.clock.now().after(FLOW_LIFE);
+        Ok(self.store.insert_flow(&Flow { id: *id, session, data, expires_at }).await?)
+    }
+}
+
+/// The flow behind a `state`. Other flows share the table, so theirs are told apart by the prefix.
+pub(super) fn flow_id(state: &str) -> Digest {
+    Digest::of(format!("connect:{state}"))
+}
+
+/// What the client asked for, together with what the connection has already (a step up must not lose anything); else
+/// the administrator's scopes, else the upstream's.
+fn scope_to_ask(wanted: &Scopes, settings: &OAuthSettings, server: &Discovered, granted: Option<&Scopes>) -> Scopes {
+    let usual = || Scopes::lenient(settings.scopes.as_ref().unwrap_or(&server.scopes).split(' '));
+    let mut scope = match granted {
+        _ if wanted.is_empty() => usual(),
+        Some(granted) => wanted.union(granted),
+        None => wanted.clone(),
+    };
+    if server.offline_access {
+        scope.insert(OFFLINE_ACCESS);
+    }
+    scope
+}

@@ -1,14 +1,31 @@
 //! Our client toward the upstreams' authorization servers: discovery, registration, authorization, refresh, and the
 //! credentials that come of it.
 
-pub mod authorize;
-pub mod discovery;
-pub mod refresh;
-pub mod register;
+mod authorize;
+mod callback;
+mod discovery;
+mod inject;
+mod keeper;
+mod memory;
+mod providers;
+mod refresh;
+mod register;
+mod sealed;
+mod token_endpoint;
 
+use crate::clock::Clock;
+use crate::config::UpstreamAuth;
 use crate::error::Fault;
-use crate::hostname::{Account, Authority};
-use crate::ids::{ConnectionId, UserId};
+use crate::hostname::{Account, Authority, Site};
+use crate::http::HttpClient;
+use crate::ids::{ConnectionId, Random, UserId};
+use crate::oauth::scope::Scopes;
+use crate::store::Store;
+use crate::upstream::Registry;
+use crate::vault::Vault;
+use memory::Memory;
+use moka::sync::Cache;
+use refresh::Refreshes;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +66,7 @@ impl Credential {
 }
 
 /// Why there is nothing to inject.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum NoCredential {
     /// The person never connected this upstream (or account), or the upstream ended the authorization: the client must
     /// run the flow again.
@@ -66,7 +83,39 @@ pub enum NoCredential {
 }
 
 /// All connections of all people. Shared behind an `Arc`.
-pub struct Connections {}
+pub struct Connections {
+    store: Store,
+    vault: Vault,
+    http: HttpClient,
+    registry: Arc<Registry>,
+    site: Site,
+    clock: Clock,
+    random: Random,
+    memory: Memory,
+    /// The scopes of earlier discovery, asked for with every challenge that we write.
+    scopes: Cache<Authority, Scopes>,
+    /// One registration at a time per issuer.
+    registering: Cache<String, Arc<tokio::sync::Mutex<()>>>,
+    refreshes: Refreshes,
+}
+
+/// What [`Connections`] works with.
+pub struct ConnectionsParts {
+    /// Connections, registrations, flows.
+    pub store: Store,
+    /// Seals tokens and client secrets.
+    pub vault: Vault,
+    /// The way out.
+    pub http: HttpClient,
+    /// The upstreams.
+    pub registry: Arc<Registry>,
+    /// Our own names, for the redirect URI.
+    pub site: Site,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness for `state` and PKCE.
+    pub random: Random,
+}
 
 /// How [`Connections::begin`] goes on.
 pub enum Begin {
@@ -83,7 +132,7 @@ pub struct Request<'a> {
     /// The path of the MCP endpoint, when the caller's resource names one: discovery depends on it.
     pub path: Option<&'a str>,
     /// Scopes that the client asked for; empty for the upstream's own default.
-    pub scopes: &'a crate::oauth::scope::Scopes,
+    pub scopes: &'a Scopes,
     /// Digest of the session cookie: the answer must come back to the same browser.
     pub session: crate::ids::Digest,
     /// A path on the root domain, where the person goes on afterwards.
@@ -116,74 +165,61 @@ pub struct ConnectError {
     pub denied: bool,
 }
 
+impl ConnectError {
+    fn at(step: &'static str, fault: impl Into<Fault>) -> Self {
+        Self { fault: fault.into(), step, return_to: None, denied: false }
+    }
+
+    fn on_the_way_to(self, path: &str) -> Self {
+        Self { return_to: Some(path.to_owned()), ..self }
+    }
+}
+
 impl Connections {
-    /// Makes sure of a connection, or says where to send the browser for one. Contacts the upstream.
-    ///
-    /// # Errors
-    /// When discovery or registration fails, with the step that failed.
-    pub async fn begin(self: &Arc<Self>, request: Request<'_>) -> Result<Begin, ConnectError> {
-        let _ = request;
-        todo!()
-    }
-
-    /// Completes what [`Connections::begin`] began; the path to go on to.
-    ///
-    /// # Errors
-    /// When the answer is not for this browser, is too late, was tampered with, or the upstream refuses.
-    pub async fn finish(
-        self: &Arc<Self>,
-        session: &crate::ids::Digest,
-        query: CallbackQuery,
-    ) -> Result<String, ConnectError> {
-        let _ = (session, query);
-        todo!()
-    }
-
-    /// What to inject for a request, if it is in memory and good: the way of nearly every request.
-    pub fn cached(&self, key: &ConnectionKey) -> Option<Arc<Credential>> {
-        let _ = key;
-        todo!()
-    }
-
-    /// What to inject, from the store when it is not in memory, refreshed when it has expired.
-    ///
-    /// # Errors
-    /// When there is nothing to inject.
-    pub async fn credential(self: &Arc<Self>, key: &ConnectionKey) -> Result<Arc<Credential>, NoCredential> {
-        let _ = key;
-        todo!()
-    }
-
-    /// The upstream answered 401 to `rejected`: refreshes (one at a time; a credential that is newer than the rejected one
-    /// is returned at once). `challenge` is the upstream's `WWW-Authenticate`.
-    ///
-    /// # Errors
-    /// When there is nothing better to inject.
-    pub async fn renew(
-        self: &Arc<Self>,
-        key: &ConnectionKey,
-        rejected: &Credential,
-        challenge: Option<&str>,
-    ) -> Result<Arc<Credential>, NoCredential> {
-        let _ = (key, rejected, challenge);
-        todo!()
+    /// Nothing is contacted yet.
+    pub fn new(parts: ConnectionsParts) -> Self {
+        Self {
+            store: parts.store,
+            vault: parts.vault,
+            http: parts.http,
+            registry: parts.registry,
+            site: parts.site,
+            clock: parts.clock,
+            random: parts.random,
+            memory: Memory::new(),
+            scopes: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build(),
+            registering: Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(60)).build(),
+            refreshes: Refreshes::new(),
+        }
     }
 
     /// Forgets what is in memory about a connection, after [`crate::store::Change::ConnectionChanged`].
     pub fn forget(&self, id: ConnectionId) {
-        let _ = id;
-        todo!()
+        self.memory.forget(id);
     }
 
-    /// The scopes an upstream is known to have, from earlier discovery; never contacts it.
-    pub async fn known_scopes(&self, authority: &Authority) -> crate::oauth::scope::Scopes {
-        let _ = authority;
-        todo!()
-    }
-
-    /// Refreshes connections shortly before they expire, with jitter, until `stop` changes.
-    pub async fn keep_fresh(self: Arc<Self>, stop: tokio::sync::watch::Receiver<bool>) {
-        let _ = stop;
-        todo!()
+    /// The scopes an upstream is known to have, from the administrator or from earlier discovery; never contacts it.
+    pub async fn known_scopes(&self, authority: &Authority) -> Scopes {
+        let upstream = self.registry.by_authority(authority);
+        if let Some(UpstreamAuth::OAuth(settings)) = upstream.as_ref().map(|upstream| &*upstream.auth)
+            && let Some(configured) = &settings.scopes
+        {
+            return Scopes::lenient(configured.split(' '));
+        }
+        if let Some(known) = self.scopes.get(authority) {
+            return known;
+        }
+        let found = self.discovered_scopes(authority).await;
+        self.scopes.insert(authority.clone(), found.clone());
+        found
     }
 }
+
+impl From<Fault> for NoCredential {
+    fn from(fault: Fault) -> Self {
+        NoCredential::Failed(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests;

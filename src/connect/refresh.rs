@@ -1,1 +1,320 @@
-//! TODO
+//! Refreshing upstream tokens without losing any (decision 3): one at a time per connection, the intent written before the
+//! call, the answer written before it is used, in a task of its own. Only a confirmed end ends a connection.
+
+use super::sealed::{AtServer, Tokens};
+use super::token_endpoint::{self, Granted, LONGEST_WAIT, TokenError};
+use super::{ConnectionKey, Connections, Credential, NoCredential};
+use crate::clock::Timestamp;
+use crate::config::UpstreamAuth;
+use crate::error::Fault;
+use crate::ids::ConnectionId;
+use crate::oauth::scope::Scopes;
+use crate::store::{Connection, ConnectionState, RenewedTokens};
+use crate::upstream::Upstream;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared};
+use moka::sync::Cache;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An upstream that rejects even what it was given in place of rejected tokens within this time wants a person.
+const REJECTED_AGAIN: Duration = Duration::from_secs(60);
+/// How often an answer is written again when the database fails, waiting twice as long each time, beginning here.
+const WRITES: u32 = 10;
+const FIRST_WRITE_PAUSE: Duration = Duration::from_millis(50);
+/// The pauses before the looks at the row that come before a refusal is believed.
+const SECOND_LOOKS: [Duration; 2] = [Duration::ZERO, Duration::from_millis(200)];
+/// How often a refresh starts over because the connection changed underneath.
+const ATTEMPTS: u32 = 3;
+
+type Outcome = Result<Arc<Credential>, NoCredential>;
+type Flight = Shared<BoxFuture<'static, Outcome>>;
+
+/// The refreshes under way and those that failed lately.
+pub(super) struct Refreshes {
+    flights: Mutex<HashMap<ConnectionId, Flight>>,
+    /// Bounded, and of no consequence when it forgets.
+    troubles: Cache<ConnectionId, Trouble>,
+    /// Versions of connections without a refresh token, so that nobody looks again and again.
+    pub(super) unrefreshable: Cache<ConnectionId, i64>,
+}
+
+/// A server in trouble is left alone for a while.
+#[derive(Clone)]
+pub(super) struct Trouble {
+    failures: u32,
+    since: Timestamp,
+    until: Timestamp,
+    fault: Fault,
+}
+
+impl Refreshes {
+    pub(super) fn new() -> Self {
+        let hour = Duration::from_secs(3600);
+        Self {
+            flights: Mutex::default(),
+            troubles: Cache::builder().max_capacity(100_000).time_to_live(hour).build(),
+            unrefreshable: Cache::builder().max_capacity(100_000).time_to_live(hour).build(),
+        }
+    }
+
+    pub(super) fn recovered(&self, id: ConnectionId) {
+        self.troubles.invalidate(&id);
+    }
+
+    /// When nobody is waiting, longer and longer pauses are fine: up to ten minutes.
+    pub(super) fn may_try_unasked(&self, id: ConnectionId, now: Timestamp) -> bool {
+        let pause = |trouble: &Trouble| Duration::from_secs(1 << trouble.failures.min(9));
+        self.troubles.get(&id).is_none_or(|trouble| now >= trouble.since.after(pause(&trouble)))
+    }
+
+    fn trouble_of(&self, id: ConnectionId, now: Timestamp) -> Option<NoCredential> {
+        let trouble = self.troubles.get(&id).filter(|trouble| now < trouble.until)?;
+        Some(NoCredential::Trouble { retry_after: trouble.until.since(now), fault: trouble.fault })
+    }
+
+    fn failed(&self, id: ConnectionId, now: Timestamp, asked: Option<Duration>, fault: Fault) -> NoCredential {
+        let failures = self.troubles.get(&id).map_or(1, |trouble| trouble.failures.saturating_add(1));
+        let pause = asked.unwrap_or(Duration::from_secs(1 << failures.min(4)));
+        let retry_after = pause.clamp(Duration::from_secs(1), LONGEST_WAIT);
+        let trouble = Trouble { failures, since: now, until: now.after(retry_after), fault: fault.clone() };
+        self.troubles.insert(id, trouble);
+        NoCredential::Trouble { retry_after, fault }
+    }
+}
+
+/// Takes a flight off the list when it is over, however it ends.
+struct Landing(Arc<Connections>, ConnectionId);
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.0.refreshes.flights.lock().remove(&self.1);
+    }
+}
+
+impl Connections {
+    /// Joins the refresh that is under way for this connection, or begins one. `version` is what the caller saw;
+    /// `rejected` says that the upstream does not take it any longer.
+    pub(super) async fn refreshed(
+        self: &Arc<Self>,
+        key: &ConnectionKey,
+        id: ConnectionId,
+        version: i64,
+        rejected: bool,
+    ) -> Outcome {
+        if let Some(trouble) = self.refreshes.trouble_of(id, self.clock.now()) {
+            return Err(trouble);
+        }
+        let flight = {
+            let mut flights = self.refreshes.flights.lock();
+            flights.entry(id).or_insert_with(|| self.depart(key.clone(), id, version, rejected)).clone()
+        };
+        flight.await
+    }
+
+    /// A task of its own: a caller that goes away cancels nothing.
+    fn depart(self: &Arc<Self>, key: ConnectionKey, id: ConnectionId, version: i64, rejected: bool) -> Flight {
+        let this = self.clone();
+        let task = tokio::spawn(async move {
+            let _landing = Landing(this.clone(), id);
+            this.refresh(&key, id, version, rejected).await
+        });
+        async move { task.await.unwrap_or_else(|_| Err(Fault::gateway("a refresh was cut off").into())) }
+            .boxed()
+            .shared()
+    }
+
+    async fn refresh(&self, key: &ConnectionKey, id: ConnectionId, version: i64, rejected: bool) -> Outcome {
+        for _ in 0..ATTEMPTS {
+            let epoch = self.memory.epoch();
+            let row = self.store.connection_by_id(id).await.map_err(Fault::from)?;
+            let row = row.ok_or(NoCredential::NeedsConsent)?;
+            match row.state {
+                ConnectionState::NeedsConsent => return Err(NoCredential::NeedsConsent),
+                ConnectionState::Open => return self.remember(key, &row, epoch),
+                ConnectionState::Active => {}
+            }
+            // Somebody was faster: another process, or a renewed consent.
+            if row.version != version && !self.has_expired(&row) {
+                return self.remember(key, &row, epoch);
+            }
+            let tokens = self.open_tokens(&row)?;
+            if rejected && self.was_rejected_just_now(&tokens) {
+                return self.ended(&row, "the upstream rejects even the tokens that it has just issued").await;
+            }
+            let (Some(refresh_token), Some(server)) = (&tokens.refresh_token, &tokens.server) else {
+                if rejected || self.has_expired(&row) {
+                    return self.ended(&row, "the authorization expired and the upstream gave no refresh token").await;
+                }
+                self.refreshes.unrefreshable.insert(id, row.version);
+                return self.remember(key, &row, epoch);
+            };
+            // A refresh that a crash left behind is taken up with the token that is there.
+            let begun = self.store.begin_refresh(id, row.version, self.clock.now()).await.map_err(Fault::from)?;
+            if begun && let Some(outcome) = self.exchange(key, &row, (&tokens, refresh_token, server), rejected).await {
+                return outcome;
+            }
+        }
+        Err(Fault::gateway(format!("connection {id} changed again and again while it was refreshed")).into())
+    }
+
+    /// The call and what follows from its answer. `None`: the row changed meanwhile, look again.
+    async fn exchange(
+        &self,
+        key: &ConnectionKey,
+        row: &Connection,
+        (tokens, refresh_token, server): (&Tokens, &str, &AtServer),
+        rejected: bool,
+    ) -> Option<Outcome> {
+        let Some(upstream) = self.registry.by_authority(&key.authority) else {
+            let fault = Fault::gateway(format!("{} is not an upstream any longer", key.authority));
+            return Some(self.keep_in_trouble(row, None, fault).await);
+        };
+        let server = with_current_secret(server, &upstream);
+        let parameters = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
+        match token_endpoint::request(&self.http, &server, &parameters, upstream.allow_private).await {
+            Ok(granted) => self.store_renewed(key, row, tokens, &granted, rejected).await,
+            Err(TokenError::Trouble { retry_after, fault }) => {
+                Some(self.keep_in_trouble(row, retry_after, fault).await)
+            }
+            Err(TokenError::Refused { code, description }) => {
+                tracing::info!(connection = %row.id, code, description, "the upstream refused to refresh");
+                self.refused(row, &server, &upstream, &code).await
+            }
+        }
+    }
+
+    /// What a refusal means: the end, or something that somebody can put right.
+    async fn refused(&self, row: &Connection, server: &AtServer, upstream: &Upstream, code: &str) -> Option<Outcome> {
+        if token_endpoint::provider_of(server).is_the_end(code) {
+            return self.end_if_unchanged(row, "the upstream ended the authorization").await;
+        }
+        // A client that the administrator registered can be put right by the administrator.
+        if matches!(code, "invalid_client" | "unauthorized_client") && !is_configured(server, upstream) {
+            if let Err(fault) = self.drop_client(&server.issuer, &server.client.id).await {
+                tracing::error!(%fault, "a registration that is not known any longer cannot be dropped");
+            }
+            return self.end_if_unchanged(row, "the upstream does not know this gateway any longer").await;
+        }
+        let public = format!("{} refused to renew the authorization ({code})", upstream.name);
+        Some(self.keep_in_trouble(row, None, Fault::upstream(public.clone(), public)).await)
+    }
+
+    /// The answer is durable before anybody uses it. What is lost here is lost for good with a server that rotates, so
+    /// a database in trouble gets every chance.
+    async fn store_renewed(
+        &self,
+        key: &ConnectionKey,
+        row: &Connection,
+        old: &Tokens,
+        granted: &Granted,
+        rejected: bool,
+    ) -> Option<Outcome> {
+        let now = self.clock.now();
+        let mut tokens = old.clone();
+        granted.access_token.as_str().clone_into(&mut tokens.access_token);
+        if let Some(rotated) = &granted.refresh_token {
+            tokens.refresh_token = Some(rotated.to_string());
+        }
+        tokens.replaced_rejected_at = rejected.then(|| now.seconds());
+        let sealed = match self.seal_tokens(key, &tokens) {
+            Ok(sealed) => sealed,
+            Err(fault) => return Some(Err(fault.into())),
+        };
+        let scope = granted
+            .scope
+            .as_ref()
+            .map_or_else(|| row.scope.clone(), |scope| Scopes::lenient(scope.split(' ')).to_string());
+        let renewed = RenewedTokens { sealed, scope, expires_at: granted.expires_in.map(|life| now.after(life)) };
+        match self.write_patiently(row, &renewed, now).await {
+            Ok(true) => {
+                self.refreshes.recovered(row.id);
+                self.forget(row.id);
+                let renewed_row = Connection {
+                    version: row.version + 1,
+                    sealed: renewed.sealed,
+                    scope: renewed.scope,
+                    expires_at: renewed.expires_at,
+                    ..row.clone()
+                };
+                Some(self.remember(key, &renewed_row, self.memory.epoch()))
+            }
+            Ok(false) => None,
+            Err(fault) => {
+                tracing::error!(connection = %row.id, %fault, "renewed tokens could not be stored");
+                Some(Err(fault.into()))
+            }
+        }
+    }
+
+    async fn write_patiently(&self, row: &Connection, renewed: &RenewedTokens, now: Timestamp) -> Result<bool, Fault> {
+        let mut pause = FIRST_WRITE_PAUSE;
+        for _ in 1..WRITES {
+            match self.store.finish_refresh(row.id, row.version, renewed, now).await {
+                Ok(stored) => return Ok(stored),
+                Err(error) => tracing::warn!(connection = %row.id, %error, "writing renewed tokens again"),
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        Ok(self.store.finish_refresh(row.id, row.version, renewed, now).await?)
+    }
+
+    async fn keep_in_trouble(&self, row: &Connection, asked: Option<Duration>, fault: Fault) -> Outcome {
+        tracing::warn!(connection = %row.id, authority = row.authority, %fault, "refresh failed, the connection stays");
+        let text = fault.public.to_string();
+        if let Err(error) = self.store.fail_refresh(row.id, row.version, ConnectionState::Active, &text).await {
+            tracing::error!(connection = %row.id, %error, "a failed refresh could not be recorded");
+        }
+        Err(self.refreshes.failed(row.id, self.clock.now(), asked, fault))
+    }
+
+    /// Believes that it is over only when the row is still the one that was refused, and stays so for a moment: another
+    /// process may have got the new tokens and be writing them.
+    async fn end_if_unchanged(&self, row: &Connection, why: &str) -> Option<Outcome> {
+        for pause in SECOND_LOOKS {
+            tokio::time::sleep(pause).await;
+            match self.store.connection_by_id(row.id).await {
+                Ok(Some(current)) if current.version != row.version => return None,
+                Ok(_) => {}
+                Err(error) => return Some(Err(Fault::from(error).into())),
+            }
+        }
+        Some(self.ended(row, why).await)
+    }
+
+    async fn ended(&self, row: &Connection, why: &str) -> Outcome {
+        self.end(row, why).await?;
+        Err(NoCredential::NeedsConsent)
+    }
+
+    /// The person must consent again.
+    pub(super) async fn end(&self, row: &Connection, why: &str) -> Result<(), Fault> {
+        tracing::info!(connection = %row.id, authority = row.authority, why, "connection ended");
+        self.store.fail_refresh(row.id, row.version, ConnectionState::NeedsConsent, why).await?;
+        self.forget(row.id);
+        Ok(())
+    }
+
+    fn was_rejected_just_now(&self, tokens: &Tokens) -> bool {
+        tokens.replaced_rejected_at.is_some_and(|at| self.clock.now().since(Timestamp(at)) < REJECTED_AGAIN)
+    }
+}
+
+fn is_configured(server: &AtServer, upstream: &Upstream) -> bool {
+    matches!(&*upstream.auth, UpstreamAuth::OAuth(settings) if settings.client_id.as_deref() == Some(&server.client.id))
+}
+
+/// The recorded client, with the secret that the administrator has configured for it since.
+fn with_current_secret(server: &AtServer, upstream: &Upstream) -> AtServer {
+    let mut server = server.clone();
+    if let UpstreamAuth::OAuth(settings) = &*upstream.auth
+        && is_configured(&server, upstream)
+        && let Some(secret) = &settings.client_secret
+    {
+        server.client.secret = Some(secret.expose().to_owned());
+    }
+    server
+}

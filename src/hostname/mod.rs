@@ -3,9 +3,11 @@
 //! so that no two labels reach one upstream.
 
 mod authority;
+mod encoded;
 mod label;
 mod site;
 
 pub use authority::{Authority, InvalidAuthority, UpstreamAddress};
+pub use encoded::{Encoded, short_name};
 pub use label::{Account, InvalidLabel, Label, MAX_ENCODED_AUTHORITY, Target};
 pub use site::{HostName, Realm, Scheme, Site};

@@ -1,13 +1,30 @@
 //! The outbound client: https only (http for loopback where private addresses are allowed), checked and pinned
 //! addresses, no redirects of its own, bounded time and size.
 
-use super::Resolver;
+use super::guard::permits;
+use super::{ResolveError, Resolver};
+use crate::error::{Culprit, Fault};
+use bytes::{Bytes, BytesMut};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+use url::{Host, Url};
 
 /// The one client. Cloning shares its connections.
 #[derive(Clone)]
-pub struct HttpClient {}
+pub struct HttpClient {
+    /// Reaches public addresses only.
+    public: reqwest::Client,
+    /// Reaches private ones too. A client of its own, so that the other cannot pick up one of its open connections.
+    private: reqwest::Client,
+    timeout: Duration,
+}
 
 /// An answer, read completely.
 #[derive(Debug)]
@@ -50,27 +67,200 @@ pub enum FetchError {
     },
 }
 
+impl From<FetchError> for Fault {
+    fn from(error: FetchError) -> Self {
+        let culprit = match error {
+            FetchError::Timeout(_) | FetchError::Address { why: ResolveError::Timeout, .. } => Culprit::UpstreamTimeout,
+            _ => Culprit::Upstream,
+        };
+        let text = error.to_string();
+        Fault { culprit, public: text.clone().into(), private: text }
+    }
+}
+
 impl HttpClient {
     /// Largest body read, in bytes.
     pub const MAX_BODY: usize = 1024 * 1024;
     /// Longest time from connecting to the last byte.
     pub const TIMEOUT: Duration = Duration::from_secs(10);
+    /// Longest time for connecting, TLS included.
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
     /// A client that trusts the system's certificate authorities, or only those in `ca_file`.
     ///
     /// # Errors
     /// When the file cannot be read or holds no certificate.
-    pub fn new(resolver: Resolver, ca_file: Option<&Path>) -> Result<Self, crate::error::Fault> {
-        let _ = (resolver, ca_file);
-        todo!()
+    pub fn new(resolver: Resolver, ca_file: Option<&Path>) -> Result<Self, Fault> {
+        let tls = tls_config(ca_file)?;
+        Ok(Self {
+            public: build(Checked { resolver: resolver.clone(), allow_private: false }, tls.clone())?,
+            private: build(Checked { resolver, allow_private: true }, tls)?,
+            timeout: Self::TIMEOUT,
+        })
+    }
+
+    /// The same client, waiting no longer than this; for tests.
+    #[cfg(test)]
+    pub(crate) fn waiting_at_most(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
     }
 
     /// Sends a request and reads the whole answer. Redirects come back as they are.
     ///
     /// # Errors
     /// When there is no complete answer within the limits.
-    pub async fn send(&self, request: http::Request<bytes::Bytes>, allow_private: bool) -> Result<Fetched, FetchError> {
-        let _ = (request, allow_private);
-        todo!()
+    pub async fn send(&self, request: http::Request<Bytes>, allow_private: bool) -> Result<Fetched, FetchError> {
+        let host = check_url(&request.uri().to_string(), allow_private)?.host_str().unwrap_or_default().to_owned();
+        let complete = async {
+            let mut answer = self.begin(request, allow_private, &host).await?;
+            let mut body = BytesMut::new();
+            while let Some(chunk) = answer.chunk().await.map_err(|error| failure(&host, &error))? {
+                if body.len() + chunk.len() > Self::MAX_BODY {
+                    return Err(FetchError::TooLarge(host.clone()));
+                }
+                body.extend_from_slice(&chunk);
+            }
+            Ok(Fetched { status: answer.status(), headers: answer.headers().clone(), body: body.freeze() })
+        };
+        tokio::time::timeout(self.timeout, complete).await.unwrap_or_else(|_| Err(FetchError::Timeout(host.clone())))
+    }
+
+    /// Sends a request, reads the head of the answer and hangs up: for answers that may never end. The body is empty.
+    ///
+    /// # Errors
+    /// When there is no head within the limits.
+    pub async fn send_for_head(
+        &self,
+        request: http::Request<Bytes>,
+        allow_private: bool,
+    ) -> Result<Fetched, FetchError> {
+        let host = check_url(&request.uri().to_string(), allow_private)?.host_str().unwrap_or_default().to_owned();
+        let head = async {
+            let answer = self.begin(request, allow_private, &host).await?;
+            Ok(Fetched { status: answer.status(), headers: answer.headers().clone(), body: Bytes::new() })
+        };
+        tokio::time::timeout(self.timeout, head).await.unwrap_or_else(|_| Err(FetchError::Timeout(host.clone())))
+    }
+
+    async fn begin(
+        &self,
+        request: http::Request<Bytes>,
+        allow_private: bool,
+        host: &str,
+    ) -> Result<reqwest::Response, FetchError> {
+        let client = if allow_private { &self.private } else { &self.public };
+        let request = request.map(reqwest::Body::from).try_into().map_err(|error| failure(host, &error))?;
+        client.execute(request).await.map_err(|error| failure(host, &error))
     }
 }
+
+/// Parses a URL that may be fetched, or that a browser may be sent to: https, or http to this very machine under
+/// `allow_private`; no userinfo; an IP address only when the guard permits it.
+///
+/// # Errors
+/// [`FetchError::Url`] or [`FetchError::Address`].
+pub fn check_url(text: &str, allow_private: bool) -> Result<Url, FetchError> {
+    let refused = || FetchError::Url(text.chars().filter(|c| !c.is_control()).take(200).collect());
+    let url = Url::parse(text).map_err(|_| refused())?;
+    let (address, loopback) = match url.host().ok_or_else(refused)? {
+        Host::Domain(name) => (None, name == "localhost" || name.ends_with(".localhost")),
+        Host::Ipv4(v4) => (Some(IpAddr::V4(v4)), v4.is_loopback()),
+        Host::Ipv6(v6) => (Some(IpAddr::V6(v6)), v6.is_loopback()),
+    };
+    let scheme_fits = url.scheme() == "https" || (url.scheme() == "http" && loopback && allow_private);
+    if !scheme_fits || !url.username().is_empty() || url.password().is_some() {
+        return Err(refused());
+    }
+    if let Some(address) = address {
+        // The HTTP library asks no resolver about literals, so this is where they are checked.
+        permits(address, allow_private)
+            .map_err(|why| FetchError::Address { host: address.to_string(), why: why.into() })?;
+    }
+    Ok(url)
+}
+
+/// What the HTTP library asks for addresses: only checked ones come out, and it connects to nothing else.
+struct Checked {
+    resolver: Resolver,
+    allow_private: bool,
+}
+
+impl Resolve for Checked {
+    fn resolve(&self, name: Name) -> Resolving {
+        let (resolver, allow_private) = (self.resolver.clone(), self.allow_private);
+        Box::pin(async move {
+            let addresses = resolver.lookup(name.as_str(), allow_private).await?;
+            let any_port: Addrs = Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0)));
+            Ok(any_port)
+        })
+    }
+}
+
+fn build(resolver: Checked, tls: ClientConfig) -> Result<reqwest::Client, Fault> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .dns_resolver(Arc::new(resolver))
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        .connect_timeout(HttpClient::CONNECT_TIMEOUT)
+        .timeout(HttpClient::TIMEOUT)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(4)
+        .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| Fault::gateway(format!("the outbound HTTP client cannot be made: {error}")))
+}
+
+fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, Fault> {
+    let mut roots = RootCertStore::empty();
+    match ca_file {
+        Some(path) => {
+            let unusable = |why: &dyn std::fmt::Display| {
+                Fault::gateway(format!("upstreams.ca_file {}: {why}; give a PEM file of certificates", path.display()))
+            };
+            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))? {
+                roots.add(certificate.map_err(|error| unusable(&error))?).map_err(|error| unusable(&error))?;
+            }
+            if roots.is_empty() {
+                return Err(unusable(&"it holds no certificate"));
+            }
+        }
+        None => {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if roots.is_empty() {
+                tracing::warn!("this system has no certificate authorities: no https upstream can be reached");
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(Fault::gateway)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn failure(host: &str, error: &reqwest::Error) -> FetchError {
+    let host = host.to_owned();
+    let mut innermost: &dyn Error = error;
+    loop {
+        if let Some(why) = innermost.downcast_ref::<ResolveError>() {
+            return FetchError::Address { host, why: why.clone() };
+        }
+        match innermost.source() {
+            Some(source) => innermost = source,
+            None => break,
+        }
+    }
+    if error.is_timeout() {
+        return FetchError::Timeout(host);
+    }
+    FetchError::Connection { host, why: innermost.to_string() }
+}
+
+#[cfg(test)]
+#[path = "client_tests.rs"]
+mod tests;

@@ -1,12 +1,37 @@
 //! Names to checked addresses: cached, bounded in time, every address through the guard.
 
+use super::guard::{Forbidden, permits};
 use crate::hostname::Authority;
-use std::net::SocketAddr;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
+use hickory_resolver::net::NetError;
+use moka::Expiry;
+use moka::sync::Cache;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{OnceCell, Semaphore};
+
+/// How long one name may take.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// The bounds of how long an answer is believed; the DNS says how long within them.
+const POSITIVE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// How long a failure is remembered.
+const NEGATIVE: Duration = Duration::from_secs(5);
+/// How many names are asked for at once; hostnames are chosen by strangers.
+const CONCURRENCY: usize = 64;
+/// How many names are remembered.
+const CAPACITY: u64 = 10_000;
 
 /// Resolves authorities. Cloning shares the cache.
 #[derive(Clone)]
-pub struct Resolver {}
+pub struct Resolver {
+    names: Arc<Names>,
+    /// One cell per name, so that many callers ask once.
+    cache: Cache<Box<str>, Arc<OnceCell<Answer>>>,
+    permits: Arc<Semaphore>,
+}
 
 /// Why there is no address to connect to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,13 +44,25 @@ pub enum ResolveError {
     Timeout,
     /// All addresses are forbidden.
     #[error(transparent)]
-    Forbidden(#[from] super::Forbidden),
+    Forbidden(#[from] Forbidden),
 }
 
 impl Resolver {
-    /// With the system's name servers (`/etc/resolv.conf`) and hosts file.
+    /// With the system's name servers (`/etc/resolv.conf`) and hosts file. Without usable name servers every name times
+    /// out, and addresses go on working.
     pub fn system() -> Self {
-        todo!()
+        match system_resolver() {
+            Ok(resolver) => Self::with(Names::System(Box::new(resolver))),
+            Err(error) => {
+                tracing::warn!(%error, "no usable name servers in /etc/resolv.conf: no name will resolve");
+                Self::with(Names::Nobody)
+            }
+        }
+    }
+
+    /// With these names and no others, asking nobody: for tests and demonstrations.
+    pub fn fixed(names: HashMap<String, Vec<IpAddr>>) -> Self {
+        Self::with(Names::Fixed(names))
     }
 
     /// The addresses of an authority that may be connected to, from the cache when it is known there. An IP address is
@@ -34,7 +71,177 @@ impl Resolver {
     /// # Errors
     /// When there is none.
     pub async fn resolve(&self, authority: &Authority, allow_private: bool) -> Result<Arc<[SocketAddr]>, ResolveError> {
-        let _ = (authority, allow_private);
-        todo!()
+        let port = authority.port();
+        let addresses = self.lookup(authority.host(), allow_private).await?;
+        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+    }
+
+    /// The same for a bare host name in any letter case.
+    pub(super) async fn lookup(&self, host: &str, allow_private: bool) -> Result<Vec<IpAddr>, ResolveError> {
+        let known = match host.parse() {
+            Ok(address) => Ok(Arc::from([address])),
+            Err(_) if is_localhost(host) => Ok(Arc::from([IpAddr::V4(Ipv4Addr::LOCALHOST)])),
+            Err(_) => self.ask(host.to_ascii_lowercase().into()).await,
+        };
+        let permitted: Vec<IpAddr> =
+            known?.iter().copied().filter(|address| permits(*address, allow_private).is_ok()).collect();
+        if permitted.is_empty() { Err(Forbidden.into()) } else { Ok(permitted) }
+    }
+
+    fn with(names: Names) -> Self {
+        let cache = Cache::builder().max_capacity(CAPACITY).expire_after(Life).build();
+        Self { names: Arc::new(names), cache, permits: Arc::new(Semaphore::new(CONCURRENCY)) }
+    }
+
+    async fn ask(&self, host: Box<str>) -> Result<Arc<[IpAddr]>, ResolveError> {
+        let cell = self.cache.get_with(host.clone(), Arc::default);
+        if let Some(answer) = cell.get() {
+            return answer.addresses.clone();
+        }
+        let asked = cell.get_or_init(|| async {
+            let limited = async {
+                let _permit = self.permits.acquire().await.map_err(|_| ResolveError::Timeout)?;
+                self.names.find(&host).await
+            };
+            match tokio::time::timeout(TIMEOUT, limited).await.unwrap_or(Err(ResolveError::Timeout)) {
+                Ok((addresses, ttl)) => {
+                    Answer { addresses: Ok(interleaved(&addresses)), ttl: ttl.clamp(POSITIVE.0, POSITIVE.1) }
+                }
+                Err(error) => Answer { addresses: Err(error), ttl: NEGATIVE },
+            }
+        });
+        let addresses = asked.await.addresses.clone();
+        // The life of an entry is known only now: putting it again tells the cache.
+        self.cache.insert(host, cell);
+        addresses
+    }
+}
+
+enum Names {
+    System(Box<TokioResolver>),
+    Fixed(HashMap<String, Vec<IpAddr>>),
+    Nobody,
+}
+
+impl Names {
+    async fn find(&self, host: &str) -> Result<(Vec<IpAddr>, Duration), ResolveError> {
+        match self {
+            Names::Nobody => Err(ResolveError::Timeout),
+            Names::Fixed(names) => {
+                names.get(host).cloned().map(|found| (found, Duration::ZERO)).ok_or(ResolveError::NotFound)
+            }
+            Names::System(resolver) => {
+                // Fully qualified: the search list of this machine must not decide where a hostname leads.
+                let found = resolver.lookup_ip(format!("{host}.")).await.map_err(|error| match error {
+                    NetError::Timeout | NetError::NoConnections | NetError::Io(_) => ResolveError::Timeout,
+                    _ => ResolveError::NotFound,
+                })?;
+                let ttl = found.valid_until().saturating_duration_since(Instant::now());
+                let addresses: Vec<IpAddr> = found.iter().collect();
+                if addresses.is_empty() { Err(ResolveError::NotFound) } else { Ok((addresses, ttl)) }
+            }
+        }
+    }
+}
+
+struct Answer {
+    addresses: Result<Arc<[IpAddr]>, ResolveError>,
+    ttl: Duration,
+}
+
+struct Life;
+
+impl Expiry<Box<str>, Arc<OnceCell<Answer>>> for Life {
+    fn expire_after_create(&self, _: &Box<str>, cell: &Arc<OnceCell<Answer>>, _: Instant) -> Option<Duration> {
+        // One without an answer was just begun; should its caller vanish, the next one takes over.
+        Some(cell.get().map_or(POSITIVE.1, |answer| answer.ttl))
+    }
+
+    fn expire_after_update(
+        &self,
+        name: &Box<str>,
+        cell: &Arc<OnceCell<Answer>>,
+        now: Instant,
+        remaining: Option<Duration>,
+    ) -> Option<Duration> {
+        // Everybody who waited puts the entry again; the first one counts.
+        let fresh = self.expire_after_create(name, cell, now);
+        match (fresh, remaining) {
+            (Some(fresh), Some(remaining)) => Some(fresh.min(remaining)),
+            _ => fresh,
+        }
+    }
+}
+
+fn system_resolver() -> Result<TokioResolver, NetError> {
+    let mut builder = TokioResolver::builder_tokio()?;
+    let options = builder.options_mut();
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    options.use_hosts_file = ResolveHosts::Always;
+    options.timeout = Duration::from_millis(1400);
+    options.attempts = 2;
+    builder.build()
+}
+
+fn is_localhost(host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    host == "localhost" || host.ends_with(".localhost")
+}
+
+/// IPv4 and IPv6 in turn, so that a broken family costs one attempt (RFC 8305 §4).
+fn interleaved(addresses: &[IpAddr]) -> Arc<[IpAddr]> {
+    let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = addresses.iter().partition(|address| address.is_ipv4());
+    let longer = v4.len().max(v6.len());
+    (0..longer).flat_map(|i| [v4.get(i), v6.get(i)]).flatten().copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolver(names: &[(&str, &[&str])]) -> Resolver {
+        let parsed = |list: &[&str]| list.iter().map(|address| address.parse().unwrap()).collect();
+        Resolver::fixed(names.iter().map(|(name, list)| ((*name).to_owned(), parsed(list))).collect())
+    }
+
+    async fn resolve(resolver: &Resolver, text: &str, allow_private: bool) -> Result<Vec<String>, ResolveError> {
+        let found = resolver.resolve(&Authority::parse(text).unwrap(), allow_private).await?;
+        Ok(found.iter().map(ToString::to_string).collect())
+    }
+
+    #[tokio::test]
+    async fn only_checked_addresses_come_out() {
+        let resolver = resolver(&[
+            ("mixed.example", &["8.8.8.8", "10.0.0.1", "1.1.1.1", "2606:4700::1", "::1"]),
+            ("metadata.example", &["169.254.169.254"]),
+            ("home.example", &["192.168.0.2"]),
+        ]);
+        let found = resolve(&resolver, "mixed.example", false).await.unwrap();
+        assert_eq!(found, ["8.8.8.8:443", "[2606:4700::1]:443", "1.1.1.1:443"]);
+        assert_eq!(resolve(&resolver, "home.example", false).await, Err(Forbidden.into()));
+        assert_eq!(resolve(&resolver, "home.example:81", true).await.unwrap(), ["192.168.0.2:81"]);
+        for allowed in [false, true] {
+            assert_eq!(resolve(&resolver, "metadata.example", allowed).await, Err(Forbidden.into()));
+        }
+        assert_eq!(resolve(&resolver, "nowhere.example", true).await, Err(ResolveError::NotFound));
+    }
+
+    #[tokio::test]
+    async fn literals_and_localhost_ask_nobody() {
+        let nobody = Resolver::with(Names::Nobody);
+        assert_eq!(resolve(&nobody, "8.8.8.8", false).await.unwrap(), ["8.8.8.8:443"]);
+        assert_eq!(resolve(&nobody, "x.localhost:9000", true).await.unwrap(), ["127.0.0.1:9000"]);
+        assert_eq!(resolve(&nobody, "localhost", false).await, Err(Forbidden.into()));
+        assert_eq!(resolve(&nobody, "mcp.example", false).await, Err(ResolveError::Timeout));
+    }
+
+    #[tokio::test]
+    async fn many_callers_ask_once() {
+        let resolver = resolver(&[("one.example", &["1.1.1.1"])]);
+        let one = Authority::parse("one.example").unwrap();
+        let all = futures_util::future::join_all((0..50).map(|_| resolver.resolve(&one, false))).await;
+        assert!(all.iter().all(Result::is_ok));
+        resolver.cache.run_pending_tasks();
+        assert_eq!(resolver.cache.entry_count(), 1);
     }
 }

@@ -1,5 +1,24 @@
 //! The door of OAuth: our authorization server for every realm (DESIGN 1.2, 1.3).
 
+mod authentication;
+mod authorize;
+mod clients;
+mod documents;
+mod grants;
+mod jwks;
+mod metadata;
+mod pages;
+mod parameters;
+mod pending;
+mod register;
+mod reply;
+mod resource;
+mod revoke;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod token;
+
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Tokens;
@@ -7,11 +26,17 @@ use crate::connect::Connections;
 use crate::hostname::Site;
 use crate::http::HttpClient;
 use crate::ids::Random;
+use crate::oauth::registration::MAX_BODY;
+use crate::paths;
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::tokens::AccessTokens;
 use crate::upstream::Registry;
 use crate::vault::Vault;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
+use axum::routing::{any, get, post};
 use std::sync::Arc;
 
 /// Everything the authorization server works with.
@@ -38,18 +63,44 @@ pub struct Issuer {
     pub connections: Arc<Connections>,
     /// For client ID metadata documents.
     pub http: HttpClient,
+    /// Whether client ID metadata documents may live on this very machine, over http: for development.
+    pub allow_private_documents: bool,
     /// Who did what.
     pub audit: Audit,
 }
 
 /// The routes of an MCP hostname. Every request carries an [`crate::request::Arrival`].
-pub fn mcp_routes(issuer: Arc<Issuer>) -> axum::Router {
-    let _ = issuer;
-    todo!()
+pub fn mcp_routes(issuer: Arc<Issuer>) -> Router {
+    let open = endpoints()
+        .route("/introspect", any(reply::not_found))
+        .route("/device_authorization", any(reply::not_found))
+        .fallback(metadata::well_known)
+        .layer(from_fn(reply::any_origin));
+    open.route("/authorize", get(authorize::to_root)).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(issuer)
 }
 
-/// The issuer's routes on the root domain.
-pub fn root_routes(issuer: Arc<Issuer>) -> axum::Router {
-    let _ = issuer;
-    todo!()
+/// The issuer's routes on the root domain. Every request carries an [`crate::request::Arrival`] of the root realm.
+pub fn root_routes(issuer: Arc<Issuer>) -> Router {
+    let mut open = endpoints();
+    for kind in [paths::AUTHORIZATION_SERVER, paths::OPENID_CONFIGURATION, paths::PROTECTED_RESOURCE] {
+        for path in ["", "/mcp", "/mcp/sse"] {
+            open = open.route(&format!("{kind}{path}"), get(metadata::well_known));
+        }
+    }
+    let authorize = get(authorize::get).post(authorize::post);
+    open.layer(from_fn(reply::any_origin))
+        .route("/authorize", authorize.clone())
+        .route("/authorize/{label}", authorize)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(issuer)
+}
+
+/// What every realm has on its own origin, for callers of any origin.
+fn endpoints() -> Router<Arc<Issuer>> {
+    Router::new()
+        .route("/token", post(token::token))
+        .route("/register", post(register::register))
+        .route("/register/{client_id}", get(register::read).delete(register::delete))
+        .route("/revoke", post(revoke::revoke))
+        .route("/jwks", get(jwks::get))
 }

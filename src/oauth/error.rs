@@ -23,6 +23,7 @@ pub enum Code {
     UnsupportedTokenType,
     AccessDenied,
     LoginRequired,
+    InteractionRequired,
     ServerError,
     TemporarilyUnavailable,
 }
@@ -46,6 +47,7 @@ impl Code {
             Code::UnsupportedTokenType => "unsupported_token_type",
             Code::AccessDenied => "access_denied",
             Code::LoginRequired => "login_required",
+            Code::InteractionRequired => "interaction_required",
             Code::ServerError => "server_error",
             Code::TemporarilyUnavailable => "temporarily_unavailable",
         }

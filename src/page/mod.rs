@@ -1,1 +1,17 @@
-//! Pages for people: templates that escape by default, and the headers that every page carries.
+//! Pages for people: templates that escape by default, one style sheet, and the headers that every page carries. No page
+//! needs JavaScript; one small module adds copy buttons.
+
+mod answer;
+mod assets;
+mod people;
+mod plain;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+pub use assets::asset;
+pub use people::{
+    Account, Command, ConnectionRow, EncodedPage, GrantRow, HomePage, LandingPage, LoginPage, SetupPage, UpstreamRow,
+    encoded, home, landing, login, setup,
+};
+pub use steps::{ApprovalPage, ConsentPage, MessagePage, approval, consent, message};

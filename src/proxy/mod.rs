@@ -1,1 +1,332 @@
-//! proxy
+//! The data plane: every request comes in here. The way of a request is [`Gate::serve`], a line per step; each step
+//! consumes the proof of the last.
+//!
+//! The loop is our own, straight on Pingora's `HttpServerApp`: Pingora reads heads, frames bodies, keeps connections and
+//! speaks TLS; what happens in between is decided here (ARCHITECTURE.md, "Why not `HttpProxy`").
+
+mod address;
+mod admit;
+mod body;
+mod events;
+mod exchange;
+mod forward;
+mod frames;
+mod headers;
+mod local;
+mod origin;
+mod peer;
+mod reply;
+mod route;
+mod stream;
+mod upgrade;
+
+use crate::config::{Server, Streams, Upstreams};
+use crate::connect::Connections;
+use crate::hostname::{Realm, Site};
+use crate::http::Resolver;
+use crate::ratelimit::RateLimits;
+use crate::request::Arrival;
+use crate::telemetry::{Kind, Metrics};
+use crate::tokens::AccessTokens;
+use crate::upstream::Registry;
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use origin::{Origin, OriginPolicy};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora::server::ShutdownWatch;
+use pingora::{Error, ErrorSource, ErrorType};
+use reply::{Asked, Refusal, TokenError};
+use route::{Route, Router, Target};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{oneshot, watch};
+
+/// A new connection must have sent the head of its first request after this long, however slowly it drips.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// A connection waits this long for the next request, head included, in seconds. It also tells a connection that was used
+/// before from a new one, for which Pingora says 60.
+const KEEP_ALIVE: u64 = 75;
+/// A body that nobody wants is read for this long, so that the connection can be used again.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+/// An HTTP/2 connection without streams is closed after this long.
+const HTTP2_IDLE: Duration = Duration::from_secs(120);
+
+/// What the data plane is made of.
+pub struct Parts {
+    /// Our names.
+    pub site: Site,
+    /// Which upstreams there are.
+    pub registry: Arc<Registry>,
+    /// Who may come in.
+    pub tokens: Arc<AccessTokens>,
+    /// How often.
+    pub limits: Arc<RateLimits>,
+    /// What is injected.
+    pub connections: Arc<Connections>,
+    /// Where upstreams are.
+    pub resolver: Resolver,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The control plane of the root domain.
+    pub root: axum::Router,
+    /// The control plane of every MCP hostname.
+    pub mcp: axum::Router,
+    /// Turns true when the gateway stops.
+    pub stopping: watch::Receiver<bool>,
+    /// Dropped with the last connection.
+    pub alive: oneshot::Sender<()>,
+}
+
+/// The one door that every connection comes through.
+pub struct Gate {
+    site: Site,
+    router: Router,
+    origins: OriginPolicy,
+    tokens: Arc<AccessTokens>,
+    limits: Arc<RateLimits>,
+    connections: Arc<Connections>,
+    peers: peer::Peers,
+    metrics: Arc<Metrics>,
+    root: axum::Router,
+    mcp: axum::Router,
+    stopping: watch::Receiver<bool>,
+    _alive: oneshot::Sender<()>,
+    trusted_proxies: Vec<ipnet::IpNet>,
+    max_body: u64,
+    streams: Streams,
+    options: HttpServerOptions,
+}
+
+/// What became of a request.
+enum Outcome {
+    /// It was answered with this status, by us or by the upstream.
+    Answered(Kind, StatusCode),
+    /// The connection is of no more use.
+    Aborted(Box<Error>),
+}
+
+impl Gate {
+    /// Puts the data plane together.
+    pub fn new(parts: Parts, server: &Server, streams: Streams, upstreams: &Upstreams) -> Self {
+        let mut options = HttpServerOptions::default();
+        options.h2_idle_timeout = Some(HTTP2_IDLE);
+        Self {
+            router: Router::new(parts.site.clone(), parts.registry),
+            origins: OriginPolicy::new(&server.allowed_origins, parts.site.root_origin()),
+            site: parts.site,
+            tokens: parts.tokens,
+            limits: parts.limits,
+            connections: parts.connections,
+            peers: peer::Peers::new(parts.resolver, upstreams),
+            metrics: parts.metrics,
+            root: parts.root,
+            mcp: parts.mcp,
+            stopping: parts.stopping,
+            _alive: parts.alive,
+            trusted_proxies: server.trusted_proxies.clone(),
+            max_body: server.max_body,
+            streams,
+            options,
+        }
+    }
+
+    /// The way of a request.
+    async fn serve(&self, session: &mut ServerSession) -> Outcome {
+        let client = self.client_address(session);
+        match self.router.route(session.req_header()) {
+            Ok(Route::Local(realm)) => self.local(session, Arrival { realm, client }).await,
+            Ok(Route::Rename) => self.rename(session).await,
+            Ok(Route::Upstream(target)) => self.upstream(session, &target, client).await,
+            Err(refusal) => self.refuse(session, &refusal, None, None).await,
+        }
+    }
+
+    async fn local(&self, session: &mut ServerSession, arrival: Arrival) -> Outcome {
+        if let Err(limited) = self.limits.check_ip(arrival.client) {
+            return self.refuse(session, &Refusal::Limited(limited), None, None).await;
+        }
+        let router = if arrival.realm == Realm::Root { &self.root } else { &self.mcp };
+        local::serve(session, router, arrival).await.into()
+    }
+
+    async fn upstream(&self, session: &mut ServerSession, target: &Target, client: IpAddr) -> Outcome {
+        let head = session.req_header();
+        let allowed_origin = match self.origins.judge(&head.headers) {
+            Origin::Absent => None,
+            Origin::Allowed(origin) => Some(origin.clone()),
+            Origin::Forbidden => return self.refuse(session, &Refusal::ForeignOrigin, Some(target), None).await,
+        };
+        if let Some(origin) = allowed_origin.as_ref().filter(|_| is_preflight(session)) {
+            return preflight(session, origin).await.into();
+        }
+        let admitted = match self.limits.check_ip(client) {
+            Ok(()) => admit::admit(&self.tokens, &self.limits, target, &session.req_header().headers),
+            Err(limited) => Err(Refusal::Limited(limited)),
+        };
+        let permit = match admitted {
+            Ok(permit) => permit,
+            Err(refusal) => return self.refuse(session, &refusal, Some(target), allowed_origin).await,
+        };
+        let forwarder = forward::Forwarder {
+            peers: &self.peers,
+            connections: &self.connections,
+            streams: &self.streams,
+            max_body: self.max_body,
+            stopping: &self.stopping,
+        };
+        match forwarder.forward(session, target, &permit, allowed_origin.as_ref()).await {
+            Ok(status) => Outcome::Answered(Kind::Upstream, status),
+            Err(forward::Failure::Refused(refusal)) => {
+                self.refuse(session, &refusal, Some(target), allowed_origin).await
+            }
+            Err(forward::Failure::Aborted(error)) => Outcome::Aborted(error),
+        }
+    }
+
+    async fn refuse(
+        &self,
+        session: &mut ServerSession,
+        refusal: &Refusal,
+        target: Option<&Target>,
+        allowed_origin: Option<HeaderValue>,
+    ) -> Outcome {
+        let scope = match (refusal, target) {
+            (Refusal::Unauthorized(TokenError::Missing | TokenError::NotConnected), Some(target)) => {
+                let scopes = self.connections.known_scopes(&target.upstream.authority).await;
+                Some(scopes.to_string()).filter(|scopes| !scopes.is_empty())
+            }
+            _ => None,
+        };
+        let origin = target.map_or("", |target| target.origin.as_str());
+        let asked = Asked { origin, scope, allowed_origin };
+        reply::refuse(session, refusal, &asked).await.map(|()| refusal.status()).into()
+    }
+
+    /// `http://127.0.0.1:8080/…` becomes `http://localhost:8080/…`: cookies and hostnames live there.
+    async fn rename(&self, session: &mut ServerSession) -> Outcome {
+        let request = session.req_header();
+        let path = request.uri.path_and_query().map_or("/", |target| target.as_str());
+        if request.uri.path() == "/health" {
+            let client = self.client_address(session);
+            return self.local(session, Arrival { realm: Realm::Root, client }).await;
+        }
+        let location = format!("{}{path}", self.site.root_origin());
+        let answer = async {
+            let mut head = ResponseHeader::build_no_case(StatusCode::TEMPORARY_REDIRECT, Some(3))?;
+            head.insert_header(header::LOCATION, location)?;
+            head.insert_header(header::CONTENT_LENGTH, 0)?;
+            reply::write_whole(session, head, Bytes::new()).await
+        };
+        answer.await.map(|()| StatusCode::TEMPORARY_REDIRECT).into()
+    }
+
+    fn client_address(&self, session: &ServerSession) -> IpAddr {
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        address::of_caller(peer, &session.req_header().headers, &self.trusted_proxies)
+    }
+
+    /// Reads the head of the next request; false when there is none, or none that deserves an answer.
+    async fn read_head(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> bool {
+        let patience = match session.get_keepalive() {
+            Some(KEEP_ALIVE) => Duration::from_secs(KEEP_ALIVE),
+            _ => HEAD_DEADLINE,
+        };
+        let mut shutdown = shutdown.clone();
+        let read = tokio::select! { biased;
+            read = tokio::time::timeout(patience, session.read_request()) => read,
+            _ = shutdown.wait_for(|stopping| *stopping) => return false,
+        };
+        match read {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) | Err(_) => return false,
+            Ok(Err(error)) => {
+                if *error.etype() == ErrorType::InvalidHTTPHeader {
+                    let _ = session.respond_error(400).await;
+                }
+                session.shutdown().await;
+                return false;
+            }
+        }
+        // Pingora has turned keep-alive off where the framing was doubtful, and on without end where it was not.
+        if *shutdown.borrow() {
+            session.set_keepalive(None);
+        } else if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(KEEP_ALIVE));
+        }
+        session.set_write_timeout(Some(self.streams.write_timeout));
+        session.set_total_drain_timeout(Some(DRAIN_DEADLINE));
+        // What arrives while a request is being answered is the beginning of the next one, not garbage.
+        session.set_pipelining_enabled(true);
+        true
+    }
+}
+
+#[async_trait]
+impl HttpServerApp for Gate {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        mut session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if !self.read_head(&mut session, shutdown).await {
+            return None;
+        }
+        let started = Instant::now();
+        let outcome = self.serve(&mut session).await;
+        match outcome {
+            Outcome::Answered(kind, status) => self.metrics.request(kind, status.as_u16(), started.elapsed()),
+            Outcome::Aborted(error) => {
+                tracing::debug!(%error, "a request was broken off");
+                if *error.esource() == ErrorSource::Upstream {
+                    self.metrics.upstream_failures.inc();
+                }
+                session.shutdown().await;
+                return None;
+            }
+        }
+        let settings = HttpPersistentSettings::for_session(&session);
+        let stream = session.finish().await.ok()??;
+        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        // `H2Options::default()` would lift Pingora's bounds on streams, header lists and malformed frames.
+        Some(default_h2_options())
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        Some(&self.options)
+    }
+}
+
+impl From<pingora::Result<StatusCode>> for Outcome {
+    fn from(result: pingora::Result<StatusCode>) -> Self {
+        result.map_or_else(Outcome::Aborted, |status| Outcome::Answered(Kind::Local, status))
+    }
+}
+
+fn is_preflight(session: &ServerSession) -> bool {
+    let head = session.req_header();
+    head.method == Method::OPTIONS && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Answers a preflight of an allowed page; it never reaches the upstream, which has no say in who may call us.
+async fn preflight(session: &mut ServerSession, origin: &HeaderValue) -> pingora::Result<StatusCode> {
+    let mut head = ResponseHeader::build_no_case(StatusCode::NO_CONTENT, Some(6))?;
+    headers::allow_origin(&mut head, origin)?;
+    head.insert_header(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE, OPTIONS")?;
+    let asked = session.get_header(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    head.insert_header(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        asked.unwrap_or_else(|| HeaderValue::from_static("Authorization, Content-Type, MCP-Protocol-Version")),
+    )?;
+    head.insert_header(header::ACCESS_CONTROL_MAX_AGE, "600")?;
+    reply::write_whole(session, head, Bytes::new()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -2,13 +2,18 @@
 
 mod accounts;
 mod authorization;
+mod changes;
+mod columns;
+#[cfg(test)]
+mod conformance;
 mod connections;
+mod grants;
 mod housekeeping;
-mod keys;
 mod records;
 mod sqlite;
 mod upstreams;
 
+pub use connections::REFRESH_LEASE;
 pub use records::*;
 
 /// What went wrong in the database.
@@ -34,6 +39,12 @@ impl From<StoreError> for crate::error::Fault {
     }
 }
 
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        StoreError::Database(error.to_string())
+    }
+}
+
 /// A handle to the database; cloning shares it.
 #[derive(Clone)]
 pub struct Store {
@@ -41,11 +52,19 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens `sqlite:///path` or `sqlite::memory:`, creating and migrating it.
+    /// Opens `sqlite:///path` (or `sqlite::memory:`), creating and migrating it. The path is taken as it is written.
     ///
     /// # Errors
     /// [`StoreError::Unusable`] naming the file and what to do about it.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         Ok(Self { sqlite: sqlite::Pools::open(url).await? })
+    }
+}
+
+/// For inserts: a row that is there already is a conflict about `what`.
+fn inserting(what: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+    move |error| match error.as_database_error() {
+        Some(database) if database.is_unique_violation() => StoreError::Conflict(what),
+        _ => error.into(),
     }
 }

@@ -1,25 +1,23 @@
-//! SQLite: opening, pragmas, migrations, and the reading of columns.
+//! SQLite: opening, pragmas, migrations, and who may write.
 
 use super::StoreError;
-use crate::clock::Timestamp;
-use crate::ids::Digest;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{ColumnIndex, Decode, Row as _, Sqlite, Transaction, Type};
-use std::fs;
-use std::io;
+use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{SqlSafeStr, SqlStr, Sqlite, Transaction};
+use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a writer waits for another process to finish.
-const BUSY: Duration = Duration::from_secs(5);
-/// Connections that read at the same time.
-const READERS: u32 = 4;
-/// Applied in order; the database remembers how many of them it has (`PRAGMA user_version`).
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_initial.sql")];
+/// Applied in order; what was released never changes.
+const MIGRATIONS: [(i64, &str, SqlStr); 1] =
+    [(1, "initial", SqlStr::from_static(include_str!("../../migrations/sqlite/0001_initial.sql")))];
 
-/// One connection that writes, some that read: SQLite knows only one writer at a time, and tasks of this process that
-/// wait for each other in a queue need no time-outs.
+/// How long a writer waits for another process.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// SQLite has one writer at a time. Tasks of this process queue for its connection, which is fair and never
+/// `SQLITE_BUSY`; readers have their own connections and, with the write-ahead log, wait for nobody.
 #[derive(Clone)]
 pub(super) struct Pools {
     writer: SqlitePool,
@@ -28,163 +26,164 @@ pub(super) struct Pools {
 
 impl Pools {
     pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
-        match path_of(url)? {
-            None => Self::in_memory().await,
-            Some(path) => Self::in_file(&path).await,
+        match Location::parse(url)? {
+            // Every connection to `:memory:` has a database of its own, so there can be only one connection.
+            Location::Memory => {
+                let writer = pool(1, SqliteConnectOptions::new().foreign_keys(true)).await.map_err(StoreError::from)?;
+                migrate(&writer).await.map_err(|problem| problem.describe("in memory"))?;
+                Ok(Self { readers: writer.clone(), writer })
+            }
+            Location::File(path) => {
+                create(&path).map_err(|error| Problem::File(error).describe_file(&path))?;
+                open_file(&path).await.map_err(|problem| problem.describe_file(&path))
+            }
         }
     }
 
-    async fn in_memory() -> Result<Self, StoreError> {
-        // Every connection to `:memory:` is a database of its own, so there is exactly one, and it stays.
-        let options = SqliteConnectOptions::new().in_memory(true).foreign_keys(true);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
-            .min_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options)
-            .await?;
-        let pools = Self { writer: pool.clone(), readers: pool };
-        pools.migrate("the database in memory").await?;
-        Ok(pools)
+    pub(super) fn readers(&self) -> &SqlitePool {
+        &self.readers
     }
 
-    async fn in_file(path: &Path) -> Result<Self, StoreError> {
-        prepare(path).map_err(|error| unusable(path, &error))?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            // An upstream's new refresh token must survive a crash right after it was written (decision 3).
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY);
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await;
-        let writer = writer.map_err(|error| unusable(path, &error))?;
-        let pools = Self { readers: writer.clone(), writer };
-        pools.migrate(&path.display().to_string()).await?;
-        let readers = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.read_only(true)).await;
-        Ok(Self { readers: readers.map_err(|error| unusable(path, &error))?, ..pools })
-    }
-
-    async fn migrate(&self, name: &str) -> Result<(), StoreError> {
-        let unusable = |error: sqlx::Error| StoreError::Unusable(format!("{name} cannot be used: {error}"));
-        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(unusable)?;
-        let applied: i64 =
-            sqlx::query_scalar("PRAGMA user_version").fetch_one(&mut *transaction).await.map_err(unusable)?;
-        let applied = usize::try_from(applied).unwrap_or(usize::MAX);
-        let Some(missing) = MIGRATIONS.get(applied..) else {
-            return Err(StoreError::Unusable(format!(
-                "{name} was written by a newer version of Portcullis: install that version, or restore a backup"
-            )));
-        };
-        for migration in missing {
-            sqlx::raw_sql(*migration).execute(&mut *transaction).await.map_err(unusable)?;
-        }
-        if !missing.is_empty() {
-            let version = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {}", MIGRATIONS.len()));
-            sqlx::raw_sql(version).execute(&mut *transaction).await.map_err(unusable)?;
-        }
-        transaction.commit().await.map_err(unusable)
-    }
-
-    /// A transaction that writes, from its first statement on.
-    pub(super) async fn write(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
-    }
-
-    /// For single statements that write.
+    /// For a single statement, which is a transaction by itself.
     pub(super) fn writer(&self) -> &SqlitePool {
         &self.writer
     }
 
-    /// For statements that read.
-    pub(super) fn readers(&self) -> &SqlitePool {
-        &self.readers
+    /// A transaction that holds the write lock from its beginning, so that it cannot fail half way for want of it.
+    pub(super) async fn transaction(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 }
 
-/// The file of a `sqlite://` URL; none for the database in memory.
-fn path_of(url: &str) -> Result<Option<PathBuf>, StoreError> {
-    if url == "sqlite::memory:" {
-        return Ok(None);
-    }
-    match url.strip_prefix("sqlite://") {
-        Some(path) if !path.is_empty() => Ok(Some(PathBuf::from(path))),
-        _ => Err(StoreError::Unusable(format!(
-            "store.url: {url:?} is not the URL of a database: write sqlite:///path/to/portcullis.db"
-        ))),
-    }
+enum Location {
+    Memory,
+    File(PathBuf),
 }
 
-/// Makes the directory and an empty file that nobody else can read, before SQLite would make them for everybody.
-fn prepare(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
-    }
-    match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::OpenOptions::new().read(true).write(true).open(path).map(drop)
+impl Location {
+    fn parse(url: &str) -> Result<Self, StoreError> {
+        let rest = url.strip_prefix("sqlite:").ok_or_else(|| {
+            StoreError::Unusable("store.url is not one of SQLite: write \"sqlite:///path/to/portcullis.db\"".to_owned())
+        })?;
+        if rest == ":memory:" {
+            return Ok(Self::Memory);
         }
-        other => other.map(drop),
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        if path.is_empty() || path.contains('?') {
+            return Err(StoreError::Unusable(
+                "store.url must name a file and no parameters, such as \"sqlite:///var/lib/portcullis/portcullis.db\""
+                    .to_owned(),
+            ));
+        }
+        Ok(Self::File(PathBuf::from(path)))
     }
 }
 
-fn unusable(path: &Path, error: &dyn std::fmt::Display) -> StoreError {
-    StoreError::Unusable(format!(
-        "the database {} cannot be opened: {error}; its directory must be writable for the user that runs Portcullis \
-         (store.url)",
-        path.display()
-    ))
+/// What we make is for our own eyes; SQLite gives the write-ahead log the mode of the database.
+fn create(path: &Path) -> std::io::Result<()> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
 }
 
-impl From<sqlx::Error> for StoreError {
+async fn open_file(path: &Path) -> Result<Pools, Problem> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .journal_mode(SqliteJournalMode::Wal)
+        // What was committed survives a loss of power: a refresh token that an upstream rotated exists only here.
+        .synchronous(SqliteSynchronous::Full);
+    let writer = pool(1, options.clone()).await?;
+    migrate(&writer).await?;
+    let readers = pool(4, options.pragma("query_only", "ON")).await?;
+    Ok(Pools { writer, readers })
+}
+
+async fn pool(connections: u32, options: SqliteConnectOptions) -> sqlx::Result<SqlitePool> {
+    SqlitePoolOptions::new()
+        .min_connections(1)
+        .max_connections(connections)
+        // A file does not go away, and a database in memory must not.
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_with(options)
+        .await
+}
+
+/// In one transaction, so that of two processes that start on an empty file one migrates and the other finds it done.
+async fn migrate(writer: &SqlitePool) -> Result<(), Problem> {
+    let migrations = MIGRATIONS.map(|(version, description, sql)| {
+        Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+    Migrator::with_migrations(migrations.into()).run(&mut *transaction).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Why a database cannot be opened.
+enum Problem {
+    File(std::io::Error),
+    Database(sqlx::Error),
+    Migration(MigrateError),
+}
+
+impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(database) if database.is_unique_violation() => StoreError::Conflict("such a row"),
-            _ => StoreError::Database(error.to_string()),
+        Self::Database(error)
+    }
+}
+
+impl From<MigrateError> for Problem {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Execute(error) => Self::Database(error),
+            other => Self::Migration(other),
         }
     }
 }
 
-/// Reads the columns of a row, each as what we wrote into it.
-pub(super) struct Columns<'r>(pub(super) &'r SqliteRow);
-
-impl<'r> Columns<'r> {
-    pub(super) fn get<T>(&self, name: &'static str) -> Result<T, StoreError>
-    where
-        T: Decode<'r, Sqlite> + Type<Sqlite>,
-        &'static str: ColumnIndex<SqliteRow>,
-    {
-        self.0.try_get(name).map_err(|_| StoreError::Damaged(name))
+impl Problem {
+    fn describe_file(self, path: &Path) -> StoreError {
+        self.describe(&path.display().to_string())
     }
 
-    pub(super) fn time(&self, name: &'static str) -> Result<Timestamp, StoreError> {
-        self.get(name).map(Timestamp)
+    fn describe(self, name: &str) -> StoreError {
+        const ACCESS: &str = "let the user that runs portcullis write there, or choose another file in store.url";
+        StoreError::Unusable(match self {
+            Self::File(error) => format!("cannot write the database {name}: {error}; {ACCESS}"),
+            Self::Migration(MigrateError::VersionMissing(_)) => format!(
+                "the database {name} was written by a newer version of portcullis: run that version, or restore a backup"
+            ),
+            Self::Migration(error) => {
+                format!("the database {name} cannot be brought up to date: {error}; restore a backup")
+            }
+            Self::Database(error) => match primary_code(&error) {
+                Some(READONLY | CANTOPEN | PERM) => format!("cannot write the database {name}: {error}; {ACCESS}"),
+                Some(NOTADB | CORRUPT) => {
+                    format!("{name} is not a database of portcullis: move it away, or choose another file in store.url")
+                }
+                Some(BUSY) => format!("the database {name} is locked by another program: end it and try again"),
+                Some(FULL) => format!("the disk of the database {name} is full: make room and try again"),
+                _ => format!("the database {name} cannot be opened: {error}"),
+            },
+        })
     }
+}
 
-    pub(super) fn optional_time(&self, name: &'static str) -> Result<Option<Timestamp>, StoreError> {
-        Ok(self.get::<Option<i64>>(name)?.map(Timestamp))
-    }
+// Primary result codes of SQLite (https://www.sqlite.org/rescode.html).
+const PERM: i32 = 3;
+const BUSY: i32 = 5;
+const READONLY: i32 = 8;
+const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
+const CANTOPEN: i32 = 14;
+const NOTADB: i32 = 26;
 
-    pub(super) fn digest(&self, name: &'static str) -> Result<Digest, StoreError> {
-        Digest::from_slice(self.get(name)?).ok_or(StoreError::Damaged(name))
-    }
-
-    pub(super) fn optional_digest(&self, name: &'static str) -> Result<Option<Digest>, StoreError> {
-        match self.get::<Option<&[u8]>>(name)? {
-            None => Ok(None),
-            Some(bytes) => Digest::from_slice(bytes).map(Some).ok_or(StoreError::Damaged(name)),
-        }
-    }
-
-    pub(super) fn id(&self, name: &'static str) -> Result<[u8; 16], StoreError> {
-        self.get::<&[u8]>(name)?.try_into().map_err(|_| StoreError::Damaged(name))
-    }
-
-    pub(super) fn optional_id(&self, name: &'static str) -> Result<Option<[u8; 16]>, StoreError> {
-        match self.get::<Option<&[u8]>>(name)? {
-            None => Ok(None),
-            Some(bytes) => bytes.try_into().map(Some).map_err(|_| StoreError::Damaged(name)),
-        }
-    }
+/// The low byte of an extended result code.
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    error.as_database_error()?.code()?.parse::<i32>().ok().map(|code| code & 0xff)
 }

@@ -1,10 +1,15 @@
 //! The upstreams we know: those of the configuration and those that an administrator decided about.
 
-use crate::config::{UpstreamAuth, UpstreamConfig, Upstreams};
+use crate::config::{OAuthSettings, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
 use crate::error::Fault;
-use crate::hostname::{Authority, Label, Site};
-use crate::store::Store;
+use crate::hostname::{Authority, Label, Site, Target};
+use crate::http::permits;
+use crate::store::{Decision, Store};
+use arc_swap::ArcSwap;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An upstream as the rest of the program sees it.
 pub struct Upstream {
@@ -34,7 +39,26 @@ pub enum Standing {
 }
 
 /// All upstreams, in memory. Look-ups never wait.
-pub struct Registry {}
+pub struct Registry {
+    unknown: Unknown,
+    allow_private: bool,
+    configured: Vec<Arc<Upstream>>,
+    site: Site,
+    store: Store,
+    /// How upstreams that the configuration does not name are authorized.
+    discovered_auth: Arc<UpstreamAuth>,
+    snapshot: ArcSwap<Snapshot>,
+    generation: AtomicU64,
+    /// One reload at a time, so that an older one does not overwrite a newer one.
+    reloading: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Snapshot {
+    by_authority: HashMap<Authority, Arc<Upstream>>,
+    by_alias: HashMap<String, Arc<Upstream>>,
+    denied: HashSet<Authority>,
+}
 
 impl Registry {
     /// Loads the decisions from the store.
@@ -47,32 +71,139 @@ impl Registry {
         site: Site,
         store: Store,
     ) -> Result<Self, Fault> {
-        let _ = (policy, configured, site, store);
-        todo!()
+        let registry = Self {
+            unknown: policy.unknown,
+            allow_private: policy.allow_private,
+            configured: configured.into_iter().map(|one| Arc::new(from_config(one, policy.allow_private))).collect(),
+            site,
+            store,
+            discovered_auth: Arc::new(UpstreamAuth::OAuth(Box::<OAuthSettings>::default())),
+            snapshot: ArcSwap::default(),
+            generation: AtomicU64::new(0),
+            reloading: tokio::sync::Mutex::new(()),
+        };
+        registry.reload().await?;
+        Ok(registry)
     }
 
     /// The upstream of a label; `None` is a 404: an unknown alias, a denied, forbidden or own address. Nothing is looked
-    /// up in the DNS.
+    /// up in the DNS. An upstream with an alias is reached by its encoded label too: two hostnames, two issuers.
     pub fn find(&self, label: &Label) -> Option<Arc<Upstream>> {
-        let _ = label;
-        todo!()
+        match &label.target {
+            Target::Encoded(authority) => self.by_authority(authority),
+            Target::Alias(alias) => {
+                let found = self.snapshot.load().by_alias.get(&**alias).cloned()?;
+                self.may_be_reached(&found.authority, found.allow_private).then_some(found)
+            }
+        }
+    }
+
+    /// The same for an authority.
+    pub fn by_authority(&self, authority: &Authority) -> Option<Arc<Upstream>> {
+        let snapshot = self.snapshot.load();
+        let found = match snapshot.by_authority.get(authority) {
+            Some(known) => known.clone(),
+            None if snapshot.denied.contains(authority) => return None,
+            None => Arc::new(self.unknown_upstream(authority)?),
+        };
+        self.may_be_reached(authority, found.allow_private).then_some(found)
     }
 
     /// Everything configured or approved, sorted by name.
     pub fn all(&self) -> Vec<Arc<Upstream>> {
-        todo!()
+        let mut all: Vec<_> = self.snapshot.load().by_authority.values().cloned().collect();
+        all.sort_by(|a, b| (&a.name, &a.authority).cmp(&(&b.name, &b.authority)));
+        all
     }
 
     /// Counts up whenever an answer of [`Registry::find`] may have changed, so that callers can cache.
     pub fn generation(&self) -> u64 {
-        todo!()
+        self.generation.load(Ordering::Acquire)
     }
 
-    /// Reads the decisions again, after [`crate::store::Change::UpstreamsChanged`].
+    /// Reads the decisions again, after [`crate::store::Change::UpstreamsChanged`]. When that fails, the old ones stay.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn reload(&self) -> Result<(), Fault> {
-        todo!()
+        let _one_at_a_time = self.reloading.lock().await;
+        let decided = self.store.upstreams().await?;
+        self.snapshot.store(Arc::new(self.snapshot_of(decided)));
+        self.generation.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// The configuration stands above decisions: what it names is allowed, and its aliases win.
+    fn snapshot_of(&self, decided: Vec<crate::store::Upstream>) -> Snapshot {
+        let mut snapshot = Snapshot::default();
+        for configured in &self.configured {
+            snapshot.by_authority.insert(configured.authority.clone(), configured.clone());
+        }
+        for row in decided {
+            let Ok(authority) = Authority::parse(&row.authority) else {
+                tracing::error!(authority = row.authority, "the database holds an upstream that is none: ignored");
+                continue;
+            };
+            if snapshot.by_authority.contains_key(&authority) {
+                continue;
+            }
+            match row.decision {
+                Decision::Denied => {
+                    snapshot.denied.insert(authority);
+                }
+                Decision::Approved => {
+                    let approved = Arc::new(self.approved_upstream(&authority, row.name, row.alias));
+                    snapshot.by_authority.insert(authority, approved);
+                }
+            }
+        }
+        let aliased = |upstream: &Arc<Upstream>| upstream.alias.clone().map(|alias| (alias, upstream.clone()));
+        snapshot.by_alias = snapshot.by_authority.values().filter_map(aliased).collect();
+        snapshot.by_alias.extend(self.configured.iter().filter_map(aliased));
+        snapshot
+    }
+
+    fn approved_upstream(&self, authority: &Authority, name: Option<String>, alias: Option<String>) -> Upstream {
+        Upstream {
+            authority: authority.clone(),
+            name: name.unwrap_or_else(|| authority.to_string()),
+            alias,
+            path: None,
+            auth: self.discovered_auth.clone(),
+            allow_private: self.allow_private,
+            standing: Standing::Allowed,
+        }
+    }
+
+    fn unknown_upstream(&self, authority: &Authority) -> Option<Upstream> {
+        let standing = match self.unknown {
+            Unknown::Deny => return None,
+            Unknown::Ask => Standing::AwaitingApproval,
+            Unknown::Allow => Standing::Allowed,
+        };
+        Some(Upstream { standing, ..self.approved_upstream(authority, None, None) })
+    }
+
+    /// Whether an authority can be an upstream at all, as far as that is known without asking the DNS.
+    fn may_be_reached(&self, authority: &Authority, allow_private: bool) -> bool {
+        let address = authority.ipv4().map(IpAddr::V4);
+        !self.site.is_own(authority)
+            && (allow_private || !authority.is_loopback())
+            && address.is_none_or(|address| permits(address, allow_private).is_ok())
     }
 }
+
+fn from_config(config: UpstreamConfig, allow_private: bool) -> Upstream {
+    Upstream {
+        name: config.name.unwrap_or_else(|| config.authority.to_string()),
+        authority: config.authority,
+        alias: config.alias,
+        path: config.path,
+        auth: Arc::new(config.auth),
+        allow_private: config.allow_private.unwrap_or(allow_private),
+        standing: Standing::Allowed,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,10 @@
-fn main() {}
+//! The integration tests: one binary, real sockets, port 0.
+
+mod gateway;
+mod layers;
+mod raw;
+
+mod datapath;
+mod isolation;
+mod streams;
+mod websocket;

@@ -1,0 +1,183 @@
+//! What can be typed.
+
+use clap::{ArgAction, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A self-hosted gateway that puts OAuth 2.1 in front of MCP servers.
+#[derive(Parser)]
+#[command(name = "portcullis", version, arg_required_else_help = true)]
+pub(super) struct Arguments {
+    /// The configuration; without it /etc/portcullis/portcullis.toml if that exists, else defaults for this machine
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// Print listings as JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Log more; twice for everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Run the gateway
+    Serve,
+    /// Run everything on this machine, with demo servers behind it; nothing is kept
+    Demo {
+        /// The gateway's port on 127.0.0.1
+        #[arg(long, default_value_t = 8080)]
+        port: u16,
+    },
+    /// Validate the configuration: every error at once, with its line
+    Check,
+    /// Print the label that leads to an MCP server
+    Encode {
+        /// A domain or the server's URL
+        domain: String,
+        /// The gateway's domain: print the whole URL
+        #[arg(long)]
+        root: Option<String>,
+    },
+    /// Print the domain behind a label, a hostname or a URL
+    Decode {
+        /// A label, a hostname or a URL
+        text: String,
+    },
+    /// People who may sign in
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// MCP servers that an administrator decided about
+    Upstream {
+        #[command(subcommand)]
+        command: UpstreamCommand,
+    },
+    /// People's authorizations at MCP servers
+    Connection {
+        #[command(subcommand)]
+        command: ConnectionCommand,
+    },
+    /// OAuth clients that registered here
+    Client {
+        #[command(subcommand)]
+        command: ClientCommand,
+    },
+    /// Keys that sign access tokens
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// The vault that seals stored secrets
+    Vault {
+        #[command(subcommand)]
+        command: VaultCommand,
+    },
+    /// Print the completions for a shell
+    Completions {
+        /// Which
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Subcommand)]
+pub(super) enum UserCommand {
+    /// Add a person
+    Add {
+        /// 1 to 64 characters of A-Z a-z 0-9 . _ @ -
+        name: String,
+        /// May approve MCP servers and manage people
+        #[arg(long)]
+        admin: bool,
+        #[command(flatten)]
+        password: Password,
+    },
+    /// List everybody
+    List,
+    /// Give a person a new password and sign the person out everywhere
+    Passwd {
+        /// Who
+        name: String,
+        #[command(flatten)]
+        password: Password,
+    },
+    /// Remove a person with everything that belongs to the person
+    Remove {
+        /// Who
+        name: String,
+    },
+}
+
+#[derive(clap::Args)]
+pub(super) struct Password {
+    /// Read the password from the first line of standard input
+    #[arg(long, required = true)]
+    password_stdin: bool,
+}
+
+#[derive(Subcommand)]
+pub(super) enum UpstreamCommand {
+    /// Add an MCP server, approved
+    Add {
+        /// Its domain or URL
+        domain: String,
+        /// A readable label
+        #[arg(long)]
+        alias: Option<String>,
+        /// A name for people
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// List the configured and the approved or denied ones
+    List,
+    /// Approve an MCP server that somebody asked for
+    Approve {
+        /// Its domain or URL
+        domain: String,
+    },
+    /// Forget a decision
+    Remove {
+        /// Its domain or URL
+        domain: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum ConnectionCommand {
+    /// List all connections
+    List,
+    /// Delete a connection with its tokens
+    Revoke {
+        /// As listed
+        id: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum ClientCommand {
+    /// List all registered clients
+    List,
+    /// Delete a client and end everything that people granted to it
+    Revoke {
+        /// As listed: the label of an MCP hostname, or - for the root domain
+        realm: String,
+        /// As listed
+        id: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum KeysCommand {
+    /// List all signing keys
+    List,
+}
+
+#[derive(Subcommand)]
+pub(super) enum VaultCommand {
+    /// Print a new vault key
+    Keygen,
+}

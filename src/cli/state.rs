@@ -1,0 +1,207 @@
+//! `upstream …`, `connection …`, `client …`, `keys …`: what the database holds. A running server learns of every change
+//! through the database.
+
+use super::Failure;
+use super::arguments::{ClientCommand, ConnectionCommand, KeysCommand, UpstreamCommand};
+use super::output::{Output, date, maybe_date};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::error::Fault;
+use crate::hostname::{Authority, InvalidAuthority, Label, Target, UpstreamAddress};
+use crate::ids::ConnectionId;
+use crate::store::{AuditEvent, ConnectionState, Decision, Store, StoreError, Upstream};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// How the root domain's realm is written here; no label can be this.
+const ROOT: &str = "-";
+
+/// Opens the configured database.
+pub(super) async fn open(config: &Config) -> Result<Store, StoreError> {
+    Store::open(&config.store_url).await
+}
+
+/// Notes in the audit log what was done on the command line.
+pub(super) async fn record(store: &Store, action: &str, subject: &str) -> Result<(), StoreError> {
+    let (at, actor) = (Clock::system().now(), "system".to_owned());
+    let event = AuditEvent { at, actor, action: action.to_owned(), subject: subject.to_owned(), address: None };
+    store.append_audit(&event).await
+}
+
+/// `portcullis upstream add|list|approve|remove`
+pub(super) async fn upstream(
+    command: UpstreamCommand,
+    config: &Config,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    match command {
+        UpstreamCommand::List => list_upstreams(config, output).await,
+        UpstreamCommand::Add { domain, alias, name } => {
+            let authority = foreign(&domain, config)?;
+            let alias = alias.map(|alias| free_alias(&alias, config)).transpose()?;
+            put_upstream(config, &authority, alias, name, output).await
+        }
+        UpstreamCommand::Approve { domain } => {
+            let authority = foreign(&domain, config)?;
+            put_upstream(config, &authority, None, None, output).await
+        }
+        UpstreamCommand::Remove { domain } => {
+            let authority = parse(&domain)?;
+            let store = open(config).await?;
+            if !store.delete_upstream(authority.as_str()).await? {
+                let why =
+                    "`portcullis upstream list` shows those that there are; configured ones are removed from the file";
+                return Err(Fault::caller(format!("nobody decided about {authority}: {why}")).into());
+            }
+            record(&store, "upstream.removed", authority.as_str()).await?;
+            Ok(output.line(format_args!("removed {authority}"))?)
+        }
+    }
+}
+
+async fn list_upstreams(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
+    let label = |authority: &Authority| Label::encode(authority).map_or(Value::Null, |label| label.to_string().into());
+    let configured = config.upstream.iter().map(|upstream| {
+        let (name, alias) = (upstream.name.clone(), upstream.alias.clone());
+        let authority = &upstream.authority;
+        [authority.as_str().into(), "configured".into(), name.into(), alias.into(), label(authority), Value::Null]
+    });
+    let stored = open(config).await?.upstreams().await?.into_iter().map(|upstream| {
+        let standing = if upstream.decision == Decision::Approved { "approved" } else { "denied" };
+        let label = Authority::parse(&upstream.authority).map_or(Value::Null, |authority| label(&authority));
+        let (name, alias, decided_at) = (upstream.name.into(), upstream.alias.into(), date(upstream.decided_at).into());
+        [upstream.authority.into(), standing.into(), name, alias, label, decided_at]
+    });
+    let columns = ["domain", "standing", "name", "alias", "label", "decided_at"];
+    Ok(output.listing(columns, configured.chain(stored).collect())?)
+}
+
+async fn put_upstream(
+    config: &Config,
+    authority: &Authority,
+    alias: Option<String>,
+    name: Option<String>,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    let store = open(config).await?;
+    let (old_alias, old_name) = match store.upstream(authority.as_str()).await? {
+        Some(earlier) => (earlier.alias, earlier.name),
+        None => (None, None),
+    };
+    let upstream = Upstream {
+        authority: authority.to_string(),
+        decision: Decision::Approved,
+        alias: alias.or(old_alias),
+        name: name.or(old_name),
+        decided_by: None,
+        decided_at: Clock::system().now(),
+    };
+    store.put_upstream(&upstream).await?;
+    record(&store, "upstream.approved", authority.as_str()).await?;
+    Ok(output.line(format_args!("approved {authority}"))?)
+}
+
+/// `portcullis connection list|revoke`
+pub(super) async fn connection(
+    command: ConnectionCommand,
+    config: &Config,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    let store = open(config).await?;
+    match command {
+        ConnectionCommand::List => {
+            let names: BTreeMap<_, _> = store.users().await?.into_iter().map(|user| (user.id, user.name)).collect();
+            let row = |connection: crate::store::Connection| {
+                let state = match connection.state {
+                    ConnectionState::Active => "active",
+                    ConnectionState::Open => "open",
+                    ConnectionState::NeedsConsent => "needs consent",
+                };
+                let user = names.get(&connection.user).cloned().unwrap_or_else(|| connection.user.to_string());
+                let (id, expires) = (connection.id.to_string(), maybe_date(connection.expires_at));
+                let (authority, account) = (connection.authority.into(), connection.account.into());
+                [id.into(), user.into(), authority, account, state.into(), connection.scope.into(), expires]
+            };
+            let rows = store.connections().await?.into_iter().map(row).collect();
+            Ok(output.listing(["id", "user", "domain", "account", "state", "scope", "expires_at"], rows)?)
+        }
+        ConnectionCommand::Revoke { id } => {
+            let missing =
+                || Fault::caller(format!("there is no connection {id}: `portcullis connection list` shows all"));
+            let parsed: ConnectionId = id.parse().map_err(|_| missing())?;
+            if !store.delete_connection(parsed).await? {
+                return Err(missing().into());
+            }
+            record(&store, "connection.revoked", &id).await?;
+            Ok(output.line(format_args!("revoked {id}"))?)
+        }
+    }
+}
+
+/// `portcullis client list|revoke`
+pub(super) async fn client(command: ClientCommand, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
+    let store = open(config).await?;
+    match command {
+        ClientCommand::List => {
+            let row = |client: crate::store::Client| {
+                let metadata: Value = serde_json::from_str(&client.metadata).unwrap_or_default();
+                let realm = if client.realm.is_empty() { ROOT.to_owned() } else { client.realm };
+                let (created, used) = (date(client.created_at).into(), maybe_date(client.last_used_at));
+                [realm.into(), client.id.into(), metadata["client_name"].clone(), created, used]
+            };
+            let rows = store.clients().await?.into_iter().map(row).collect();
+            Ok(output.listing(["realm", "id", "name", "created_at", "last_used_at"], rows)?)
+        }
+        ClientCommand::Revoke { realm, id } => {
+            let key = if realm == ROOT { "" } else { realm.as_str() };
+            let ended = store.revoke_grants_of_client(key, &id, Clock::system().now()).await?;
+            if !store.delete_client(key, &id).await? && ended.is_empty() {
+                let why = format!("there is no client {id} at {realm}: `portcullis client list` shows all");
+                return Err(Fault::caller(why).into());
+            }
+            record(&store, "client.revoked", &format!("{id} at {realm}")).await?;
+            Ok(output.line(format_args!("revoked {id} and {} grants", ended.len()))?)
+        }
+    }
+}
+
+/// `portcullis keys list`
+pub(super) async fn keys(command: KeysCommand, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
+    let KeysCommand::List = command;
+    let row = |key: crate::store::SigningKey| {
+        let state = if key.retired_at.is_some() { "retired" } else { "signing" };
+        let (created, retired) = (date(key.created_at).into(), maybe_date(key.retired_at));
+        [key.kid.into(), key.algorithm.into(), state.into(), created, retired]
+    };
+    let rows = open(config).await?.signing_keys().await?.into_iter().map(row).collect();
+    Ok(output.listing(["kid", "algorithm", "state", "created_at", "retired_at"], rows)?)
+}
+
+fn parse(domain: &str) -> Result<Authority, Fault> {
+    let address: Result<UpstreamAddress, InvalidAuthority> = domain.parse();
+    address.map(|address| address.authority).map_err(|why| Fault::caller(format!("{domain:?}: {why}")))
+}
+
+/// An upstream that an administrator may decide about: neither this gateway nor one of the configuration's.
+fn foreign(domain: &str, config: &Config) -> Result<Authority, Fault> {
+    let authority = parse(domain)?;
+    let below = authority.host().strip_suffix(config.server.domain.as_str());
+    if below.is_some_and(|rest| rest.is_empty() || rest.ends_with('.')) && config.server.domain != "localhost" {
+        return Err(Fault::caller(format!("{authority} is this gateway itself: name the MCP server behind it")));
+    }
+    if config.upstream.iter().any(|upstream| upstream.authority == authority) {
+        return Err(Fault::caller(format!("{authority} is in the configuration already: change it there")));
+    }
+    Ok(authority)
+}
+
+fn free_alias(text: &str, config: &Config) -> Result<String, Fault> {
+    match Label::parse(text) {
+        Ok(Label { account: None, target: Target::Alias(alias) }) if *alias == *text => {}
+        _ => return Err(Fault::caller(format!("{text:?}: {}", crate::hostname::InvalidLabel::Alias))),
+    }
+    match config.upstream.iter().find(|upstream| upstream.alias.as_deref() == Some(text)) {
+        Some(other) => Err(Fault::caller(format!("{text} is the alias of {} already", other.authority))),
+        None => Ok(text.to_owned()),
+    }
+}

@@ -1,0 +1,205 @@
+use super::*;
+use tempfile::TempDir;
+
+/// What a command said and how it ended.
+struct Ended {
+    status: u8,
+    stdout: String,
+    stderr: String,
+}
+
+/// A machine of one's own.
+struct Machine {
+    state: TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        Self { state: tempfile::tempdir().unwrap() }
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ended {
+        self.run_with(arguments, "").await
+    }
+
+    async fn run_with(&self, arguments: &[&str], stdin: &str) -> Ended {
+        let database = format!("sqlite://{}/portcullis.db", self.state.path().display());
+        let environment = [("PORTCULLIS__STORE__URL".to_owned(), database)];
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let status = run(Process {
+            arguments: ["portcullis"].iter().chain(arguments).map(OsString::from).collect(),
+            environment: environment.into(),
+            stdin: &mut stdin.as_bytes(),
+            stdout: &mut stdout,
+            stderr: &mut stderr,
+        })
+        .await;
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ended { status, stdout: text(stdout), stderr: text(stderr) }
+    }
+
+    async fn good(&self, arguments: &[&str]) -> String {
+        let ended = self.run(arguments).await;
+        assert_eq!((ended.status, ended.stderr.as_str()), (0, ""), "{arguments:?}");
+        ended.stdout
+    }
+
+    async fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        serde_json::from_str(&self.good(&[arguments, &["--json"]].concat()).await).unwrap()
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.state.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+}
+
+const LABEL: &str = "nvrxaltborwgc43tnfqw4ltdn5wq-enc";
+
+#[tokio::test]
+async fn encode_and_decode() {
+    let machine = Machine::new();
+    assert_eq!(machine.good(&["encode", "mcp.atlassian.com"]).await, format!("{LABEL}\n"));
+    assert_eq!(machine.good(&["encode", "MCP.Atlassian.com:443"]).await, format!("{LABEL}\n"));
+    for (domain, root, url) in [
+        ("https://mcp.atlassian.com/v1/mcp", "gw.example", format!("https://{LABEL}.gw.example/v1/mcp\n")),
+        ("mcp.atlassian.com/mcp", "localhost:8080", format!("http://{LABEL}.localhost:8080/mcp\n")),
+        ("mcp.atlassian.com/mcp", "https://gw.example:8443/", format!("https://{LABEL}.gw.example:8443/mcp\n")),
+        ("mcp.atlassian.com/mcp", "http://gw.example", format!("http://{LABEL}.gw.example/mcp\n")),
+    ] {
+        assert_eq!(machine.good(&["encode", domain, "--root", root]).await, url);
+    }
+    for text in [LABEL, &format!("work--{LABEL}.gw.example"), &format!("https://{LABEL}.gw.example:8443/mcp?x")] {
+        assert_eq!(machine.good(&["decode", text]).await, "mcp.atlassian.com\n");
+    }
+    let json = machine.json(&["encode", "mcp.atlassian.com/mcp", "--root", "gw.example"]).await;
+    let hostname = format!("{LABEL}.gw.example");
+    let url = format!("https://{hostname}/mcp");
+    let expected = serde_json::json!({
+        "domain": "mcp.atlassian.com", "label": LABEL, "hostname": hostname, "url": url, "alias": null
+    });
+    assert_eq!(json, expected);
+    assert_eq!(machine.json(&["decode", LABEL]).await["domain"], "mcp.atlassian.com");
+}
+
+#[tokio::test]
+async fn what_cannot_be_encoded_or_decoded() {
+    let machine = Machine::new();
+    let long = machine.run(&["encode", "mcp.a-very-long-name.department.example.com"]).await;
+    assert_eq!((long.status, long.stdout.as_str()), (1, ""));
+    assert!(long.stderr.contains("alias"), "{}", long.stderr);
+    for (arguments, why) in [
+        (["encode", "a_b.example"], "cannot be part of a host name"),
+        (["encode", "127.1"], "four decimal numbers"),
+        (["decode", "notes.gw.example"], "not an encoded label"),
+        (["decode", "a-enc"], "base32"),
+    ] {
+        let ended = machine.run(&arguments).await;
+        assert_eq!((ended.status, ended.stdout.as_str()), (1, ""), "{arguments:?}");
+        assert!(ended.stderr.contains(why), "{arguments:?}: {}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn check_says_everything_that_is_wrong() {
+    let machine = Machine::new();
+    let good = machine.file("good.toml", "[tokens]\naccess_ttl = \"1h\"\n");
+    assert_eq!(machine.good(&["check", "-c", &good]).await, format!("{good} is valid\n"));
+    assert_eq!(machine.good(&["-c", &good, "check"]).await, format!("{good} is valid\n"));
+    let bad = machine.file("bad.toml", "[tokens]\naccess_ttl = 1\nx = 2\n");
+    let ended = machine.run(&["check", "-c", &bad]).await;
+    assert_eq!((ended.status, ended.stdout.as_str()), (2, ""));
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert!(lines[0].starts_with(&format!("{bad}:2: tokens.access_ttl: ")), "{lines:?}");
+    assert!(lines[1].starts_with(&format!("{bad}:3: tokens.x: ")), "{lines:?}");
+    assert_eq!(machine.run(&["user", "list", "-c", &bad]).await.status, 2);
+}
+
+#[tokio::test]
+async fn wrong_usage_ends_with_2_and_help_with_0() {
+    let machine = Machine::new();
+    for arguments in [&["frobnicate"][..], &[], &["encode"], &["user", "add", "alice"]] {
+        let ended = machine.run(arguments).await;
+        assert_eq!((ended.status, ended.stdout.as_str()), (2, ""), "{arguments:?}");
+        assert!(!ended.stderr.is_empty());
+    }
+    assert!(machine.good(&["--help"]).await.contains("Usage: portcullis"));
+    assert!(machine.good(&["completions", "bash"]).await.contains("portcullis"));
+    assert!(machine.good(&["man"]).await.contains(".TH portcullis"));
+}
+
+#[test]
+fn the_arguments_are_consistent() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn the_system_s_file_is_used_when_it_is_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let system = directory.path().join("portcullis.toml");
+    assert_eq!(source(None, BTreeMap::new(), &system).file, None);
+    std::fs::write(&system, "").unwrap();
+    assert_eq!(source(None, BTreeMap::new(), &system).file, Some(system.clone()));
+    assert_eq!(source(Some("own.toml".into()), BTreeMap::new(), &system).file, Some("own.toml".into()));
+}
+
+#[tokio::test]
+async fn vault_keygen_prints_a_key_that_check_accepts() {
+    let machine = Machine::new();
+    let key = machine.good(&["vault", "keygen"]).await;
+    let file = machine.file("p.toml", &format!("[vault]\nkey = \"{}\"\n", key.trim()));
+    machine.good(&["check", "-c", &file]).await;
+}
+
+#[tokio::test]
+async fn people_are_added_listed_given_passwords_and_removed() {
+    let machine = Machine::new();
+    let added = machine.run_with(&["user", "add", "alice", "--admin", "--password-stdin"], "open sesame\n").await;
+    assert_eq!((added.status, added.stdout.as_str(), added.stderr.as_str()), (0, "added alice\n", ""));
+    assert_eq!(machine.run_with(&["user", "add", "Alice", "--password-stdin"], "open sesame\n").await.status, 1);
+    for (name, password) in [("bob", ""), ("bob", "short\n"), ("b b", "open sesame\n")] {
+        let refused = machine.run_with(&["user", "add", name, "--password-stdin"], password).await;
+        assert_eq!(refused.status, 1, "{name} {password}");
+        assert!(!refused.stderr.is_empty());
+    }
+    let list = machine.json(&["user", "list"]).await;
+    assert_eq!((&list[0]["name"], &list[0]["role"]), (&"alice".into(), &"administrator".into()));
+    assert_eq!(machine.run_with(&["user", "passwd", "alice", "--password-stdin"], "open barley\n").await.status, 0);
+    assert_eq!(machine.run_with(&["user", "passwd", "bob", "--password-stdin"], "open barley\n").await.status, 1);
+    assert_eq!(machine.good(&["user", "remove", "alice"]).await, "removed alice\n");
+    assert!(machine.run(&["user", "remove", "alice"]).await.stderr.contains("user list"));
+    assert_eq!(machine.json(&["user", "list"]).await, serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn upstreams_are_added_approved_and_removed() {
+    let machine = Machine::new();
+    machine.good(&["upstream", "add", "https://mcp.example.com/mcp", "--alias", "notes", "--name", "Notes"]).await;
+    machine.good(&["upstream", "approve", "mcp.example.com"]).await;
+    let list = machine.json(&["upstream", "list"]).await;
+    assert_eq!((&list[0]["domain"], &list[0]["alias"]), (&"mcp.example.com".into(), &"notes".into()));
+    assert_eq!(list[0]["standing"], "approved");
+    for arguments in [
+        &["upstream", "add", "other.example", "--alias", "notes"][..],
+        &["upstream", "add", "other.example", "--alias", "x-enc"],
+        &["upstream", "add", "a_b"],
+        &["upstream", "remove", "other.example"],
+    ] {
+        assert_eq!(machine.run(arguments).await.status, 1, "{arguments:?}");
+    }
+    machine.good(&["upstream", "remove", "mcp.example.com"]).await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_cannot_be_listed_or_revoked() {
+    let machine = Machine::new();
+    for listing in [["connection", "list"], ["client", "list"], ["keys", "list"]] {
+        assert_eq!(machine.json(&listing).await, serde_json::json!([]), "{listing:?}");
+    }
+    for arguments in [&["connection", "revoke", "x"][..], &["client", "revoke", "-", "x"]] {
+        let ended = machine.run(arguments).await;
+        assert_eq!((ended.status, ended.stdout.as_str()), (1, ""), "{arguments:?}");
+        assert!(ended.stderr.contains("shows all"));
+    }
+}

@@ -1,0 +1,107 @@
+//! The sections that are single tables, key by key, with their defaults. (`[server]`, `[tls]`, `[store]` and `[vault]`,
+//! which depend on each other, are in `ground.rs`.)
+
+pub(super) use super::ground::{domain, server, store_url, tls, vault};
+
+use super::reader::Reader;
+use super::secrets::{self, Directories};
+use super::{Limits, Login, Rate, Streams, Telemetry, Tokens, Unknown, Upstreams, units};
+use crate::secret::Secret;
+use std::time::Duration;
+
+/// `[login]`; `local` comes from the Worker's variables.
+pub(super) fn login(mut reader: Reader<'_>, local: Option<(String, Secret)>) -> Login {
+    reader.unsupported("github");
+    reader.unsupported("oidc");
+    let login = Login { password: reader.flag("password").unwrap_or(true), local };
+    reader.finish();
+    login
+}
+
+/// `[tokens]`
+pub(super) fn tokens(mut reader: Reader<'_>) -> Tokens {
+    let tokens = Tokens {
+        access_ttl: positive(&mut reader, "access_ttl", 24 * 3600),
+        refresh_ttl: positive(&mut reader, "refresh_ttl", 30 * 86_400),
+        rotation_grace: duration(&mut reader, "rotation_grace", 60),
+    };
+    reader.finish();
+    tokens
+}
+
+/// `[limits]`
+pub(super) fn limits(mut reader: Reader<'_>) -> Limits {
+    const SECOND: u64 = 1;
+    const MINUTE: u64 = 60;
+    let limits = Limits {
+        per_ip: rate(&mut reader, "per_ip", (100, SECOND, 200)),
+        per_user: rate(&mut reader, "per_user", (100, SECOND, 200)),
+        per_user_upstream: rate(&mut reader, "per_user_upstream", (50, SECOND, 200)),
+        per_client: rate(&mut reader, "per_client", (100, SECOND, 200)),
+        token_endpoint: rate(&mut reader, "token_endpoint", (10, SECOND, 60)),
+        registration: rate(&mut reader, "registration", (30, MINUTE, 60)),
+        login: rate(&mut reader, "login", (10, MINUTE, 20)),
+    };
+    reader.finish();
+    limits
+}
+
+/// `[streams]`
+pub(super) fn streams(mut reader: Reader<'_>) -> Streams {
+    let streams = Streams {
+        heartbeat: positive(&mut reader, "heartbeat", 15),
+        write_timeout: positive(&mut reader, "write_timeout", 30),
+        // Claude gives a tool call 300 seconds.
+        response_timeout: positive(&mut reader, "response_timeout", 300),
+        drain: duration(&mut reader, "drain", 30),
+    };
+    reader.finish();
+    streams
+}
+
+/// `[upstreams]`
+pub(super) fn upstreams(mut reader: Reader<'_>, directories: &Directories) -> Upstreams {
+    let unknown = reader.parsed("unknown", |text| match text {
+        "ask" => Ok(Unknown::Ask),
+        "deny" => Ok(Unknown::Deny),
+        "allow" => Ok(Unknown::Allow),
+        other => Err(format!("{other:?} is not a policy: write \"ask\", \"deny\" or \"allow\"")),
+    });
+    let upstreams = Upstreams {
+        unknown: unknown.map_or(Unknown::Ask, |found| found.value),
+        allow_private: reader.flag("allow_private").unwrap_or(false),
+        ca_file: secrets::path(&mut reader, "ca_file", directories).map(|found| found.value),
+    };
+    reader.finish();
+    upstreams
+}
+
+/// `[telemetry]`
+pub(super) fn telemetry(mut reader: Reader<'_>) -> Telemetry {
+    reader.unsupported("otlp_endpoint");
+    let json = reader.parsed("log_format", |text| match text {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        other => Err(format!("{other:?} is not a format: write \"text\" or \"json\"")),
+    });
+    let level = reader.parsed("level", crate::telemetry::check_level);
+    let telemetry = Telemetry {
+        json: json.is_some_and(|found| found.value),
+        level: level.map_or_else(|| "info".to_owned(), |found| found.value),
+    };
+    reader.finish();
+    telemetry
+}
+
+fn duration(reader: &mut Reader<'_>, key: &'static str, default: u64) -> Duration {
+    reader.parsed(key, units::duration).map_or(Duration::from_secs(default), |found| found.value)
+}
+
+fn positive(reader: &mut Reader<'_>, key: &'static str, default: u64) -> Duration {
+    reader.parsed(key, units::positive_duration).map_or(Duration::from_secs(default), |found| found.value)
+}
+
+fn rate(reader: &mut Reader<'_>, key: &'static str, (count, period, burst): (u32, u64, u32)) -> Rate {
+    let default = Rate { count, period: Duration::from_secs(period), burst };
+    reader.parsed(key, units::rate).map_or(default, |found| found.value)
+}

@@ -1,0 +1,147 @@
+//! Credentials in memory: read by nearly every request, forgotten the moment a connection changes.
+
+use super::{ConnectionKey, Credential};
+use crate::clock::Timestamp;
+use crate::ids::ConnectionId;
+use moka::sync::Cache;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// How many credentials are kept.
+const CAPACITY: u64 = 100_000;
+/// One that nobody used for so long is dropped.
+const IDLE: Duration = Duration::from_secs(1800);
+
+/// Credentials by key, and an index by connection.
+pub(super) struct Memory {
+    slots: Cache<ConnectionKey, Arc<Slot>>,
+    index: Mutex<Index>,
+}
+
+/// Written together with the slots, under one lock.
+#[derive(Default)]
+struct Index {
+    /// Counts what was forgotten: a row read before that must not be put afterwards.
+    epoch: u64,
+    /// Exactly the slots that may still be read: a weak reference dies with its slot.
+    by_id: HashMap<ConnectionId, Weak<Slot>>,
+}
+
+struct Slot {
+    credential: Arc<Credential>,
+    expires_at: Option<Timestamp>,
+    /// For what the configuration gives: the registry's generation that it was read in.
+    generation: Option<u64>,
+    forgotten: AtomicBool,
+}
+
+impl Memory {
+    pub(super) fn new() -> Self {
+        Self { slots: Cache::builder().max_capacity(CAPACITY).time_to_idle(IDLE).build(), index: Mutex::default() }
+    }
+
+    /// Takes no lock besides what the map does inside.
+    pub(super) fn get(&self, key: &ConnectionKey, now: Timestamp, generation: u64) -> Option<Arc<Credential>> {
+        let slot = self.slots.get(key)?;
+        let good = !slot.forgotten.load(Ordering::Acquire)
+            && slot.expires_at.is_none_or(|end| now < end)
+            && slot.generation.is_none_or(|of| of == generation);
+        good.then(|| slot.credential.clone())
+    }
+
+    /// To be read before the row that [`Memory::put`] is going to be about.
+    pub(super) fn epoch(&self) -> u64 {
+        self.index.lock().epoch
+    }
+
+    /// Keeps a credential, unless something was forgotten since `epoch`: then it is good for this once.
+    pub(super) fn put(
+        &self,
+        key: &ConnectionKey,
+        credential: Credential,
+        expires_at: Option<Timestamp>,
+        epoch: u64,
+    ) -> Arc<Credential> {
+        let credential = Arc::new(credential);
+        let Some(id) = credential.connection else { return credential };
+        let slot = Slot::new(&credential, expires_at, None);
+        let mut index = self.index.lock();
+        if index.epoch == epoch {
+            index.by_id.insert(id, Arc::downgrade(&slot));
+            if index.by_id.len() > 2 * CAPACITY as usize {
+                index.by_id.retain(|_, slot| slot.strong_count() > 0);
+            }
+            self.slots.insert(key.clone(), slot);
+        }
+        credential
+    }
+
+    /// Keeps what everybody shares, as long as the registry does not change.
+    pub(super) fn put_shared(&self, key: &ConnectionKey, credential: Credential, generation: u64) -> Arc<Credential> {
+        let credential = Arc::new(credential);
+        self.slots.insert(key.clone(), Slot::new(&credential, None, Some(generation)));
+        credential
+    }
+
+    pub(super) fn forget(&self, id: ConnectionId) {
+        let mut index = self.index.lock();
+        index.epoch += 1;
+        if let Some(slot) = index.by_id.remove(&id).and_then(|slot| slot.upgrade()) {
+            slot.forgotten.store(true, Ordering::Release);
+        }
+    }
+}
+
+impl Slot {
+    fn new(credential: &Arc<Credential>, expires_at: Option<Timestamp>, generation: Option<u64>) -> Arc<Self> {
+        let credential = credential.clone();
+        Arc::new(Self { credential, expires_at, generation, forgotten: AtomicBool::new(false) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostname::Authority;
+    use crate::ids::{Random, UserId};
+
+    fn key() -> ConnectionKey {
+        let authority = Authority::parse("mcp.example").unwrap();
+        ConnectionKey { user: UserId::random(&Random::default()), authority, account: None }
+    }
+
+    fn credential(key: &ConnectionKey, id: ConnectionId) -> Credential {
+        Credential { authority: key.authority.clone(), connection: Some(id), version: 1, header: None }
+    }
+
+    #[test]
+    fn what_is_forgotten_or_expired_is_not_found() {
+        let (memory, key, id) = (Memory::new(), key(), ConnectionId([1; 16]));
+        memory.put(&key, credential(&key, id), Some(Timestamp(10)), memory.epoch());
+        assert!(memory.get(&key, Timestamp(9), 0).is_some());
+        assert!(memory.get(&key, Timestamp(10), 0).is_none());
+        memory.forget(id);
+        assert!(memory.get(&key, Timestamp(9), 0).is_none());
+    }
+
+    #[test]
+    fn a_row_read_before_something_changed_is_not_kept() {
+        let (memory, key, id) = (Memory::new(), key(), ConnectionId([1; 16]));
+        let epoch = memory.epoch();
+        memory.forget(id);
+        memory.put(&key, credential(&key, id), None, epoch);
+        assert!(memory.get(&key, Timestamp(0), 0).is_none());
+    }
+
+    #[test]
+    fn what_everybody_shares_lasts_as_long_as_the_registry_s_generation() {
+        let (memory, key) = (Memory::new(), key());
+        let shared = Credential { connection: None, ..credential(&key, ConnectionId([1; 16])) };
+        memory.put_shared(&key, shared, 3);
+        assert!(memory.get(&key, Timestamp(0), 3).is_some());
+        assert!(memory.get(&key, Timestamp(0), 4).is_none());
+    }
+}

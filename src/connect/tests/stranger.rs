@@ -1,0 +1,200 @@
+//! An MCP server and its authorization server on one loopback port, as good or as bad as a test wants them.
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+/// What a path answers instead of what it should.
+#[derive(Clone)]
+pub(super) enum Reply {
+    Json(u16, Value),
+    Text(u16, &'static str),
+    Redirect(String),
+    Challenge(String),
+    /// A head, and a body that never ends.
+    Endless,
+    /// Nothing at all, for ever.
+    Silence,
+}
+
+/// A request that arrived.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) line: String,
+    pub(super) authorization: Option<String>,
+    pub(super) body: String,
+}
+
+impl Seen {
+    pub(super) fn form(&self) -> HashMap<String, String> {
+        url::form_urlencoded::parse(self.body.as_bytes()).into_owned().collect()
+    }
+}
+
+pub(super) struct Stranger {
+    pub(super) authority: String,
+    pub(super) origin: String,
+    scripts: Mutex<HashMap<String, Reply>>,
+    seen: Mutex<Vec<Seen>>,
+    /// code -> code_challenge
+    codes: Mutex<HashMap<String, String>>,
+    /// The number of the tokens that are good now.
+    generation: Mutex<u32>,
+    /// Whether a refresh token is replaced at every use.
+    pub(super) rotates: Mutex<bool>,
+}
+
+impl Stranger {
+    pub(super) async fn start() -> Arc<Self> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        let stranger = Arc::new(Self {
+            origin: format!("http://{authority}"),
+            authority,
+            scripts: Mutex::default(),
+            seen: Mutex::default(),
+            codes: Mutex::default(),
+            generation: Mutex::new(0),
+            rotates: Mutex::new(true),
+        });
+        let router = Router::new().fallback(answer).with_state(stranger.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        stranger
+    }
+
+    /// The issuer, which has a path so that every order of discovery shows.
+    pub(super) fn issuer(&self) -> String {
+        format!("{}/tenant", self.origin)
+    }
+
+    /// From now on, `line` (`GET /path`) is answered with `reply`.
+    pub(super) fn answers(&self, line: &str, reply: Reply) {
+        self.scripts.lock().insert(line.to_owned(), reply);
+    }
+
+    pub(super) fn missing(&self, line: &str) {
+        self.answers(line, Reply::Text(404, "not here"));
+    }
+
+    pub(super) fn as_it_should(&self, line: &str) {
+        self.scripts.lock().remove(line);
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.seen.lock().iter().map(|seen| seen.line.clone()).collect()
+    }
+
+    pub(super) fn count(&self, line: &str) -> usize {
+        self.seen.lock().iter().filter(|seen| seen.line == line).count()
+    }
+
+    pub(super) fn last(&self, line: &str) -> Seen {
+        self.seen.lock().iter().rfind(|seen| seen.line == line).cloned().unwrap()
+    }
+
+    /// The person consents: what the browser brings back.
+    pub(super) fn consent(&self, url: &str) -> super::CallbackQuery {
+        let url = url::Url::parse(url).unwrap();
+        let query: HashMap<String, String> = url.query_pairs().into_owned().collect();
+        assert_eq!((query["response_type"].as_str(), query["code_challenge_method"].as_str()), ("code", "S256"));
+        let code = format!("code-{}", self.codes.lock().len());
+        self.codes.lock().insert(code.clone(), query["code_challenge"].clone());
+        super::CallbackQuery {
+            state: Some(query["state"].clone()),
+            code: Some(code),
+            iss: Some(self.issuer()),
+            ..super::CallbackQuery::default()
+        }
+    }
+
+    pub(super) fn resource_metadata(&self) -> Value {
+        json!({
+            "resource": format!("{}/mcp", self.origin),
+            "authorization_servers": [self.issuer()],
+            "scopes_supported": ["read", "write"],
+        })
+    }
+
+    pub(super) fn server_metadata(&self) -> Value {
+        json!({
+            "issuer": self.issuer(),
+            "authorization_endpoint": format!("{}/tenant/authorize", self.origin),
+            "token_endpoint": format!("{}/tenant/token", self.origin),
+            "registration_endpoint": format!("{}/tenant/register", self.origin),
+            "code_challenge_methods_supported": ["plain", "S256"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "none"],
+            "scopes_supported": ["read", "write", "offline_access"],
+            "authorization_response_iss_parameter_supported": true,
+        })
+    }
+
+    fn proper(&self, seen: &Seen) -> Reply {
+        match seen.line.as_str() {
+            "POST /mcp" | "GET /mcp" => Reply::Challenge(format!(
+                "Bearer resource_metadata=\"{}/.well-known/oauth-protected-resource/mcp\"",
+                self.origin
+            )),
+            "GET /.well-known/oauth-protected-resource/mcp" => Reply::Json(200, self.resource_metadata()),
+            "GET /.well-known/oauth-authorization-server/tenant" => Reply::Json(200, self.server_metadata()),
+            "POST /tenant/register" | "POST /register" => Reply::Json(201, json!({ "client_id": "dynamic" })),
+            "POST /tenant/token" | "POST /token" => self.token(&seen.form()),
+            _ => Reply::Text(404, "not here"),
+        }
+    }
+
+    fn token(&self, form: &HashMap<String, String>) -> Reply {
+        let mut generation = self.generation.lock();
+        let good = match form["grant_type"].as_str() {
+            "authorization_code" => self.codes.lock().remove(&form["code"]).is_some_and(|challenge| {
+                crate::oauth::pkce::Challenge::parse(&challenge).unwrap().is_answered_by(&form["code_verifier"])
+            }),
+            "refresh_token" => form["refresh_token"] == format!("rt-{}", *generation) || !*self.rotates.lock(),
+            _ => false,
+        };
+        if !good {
+            return Reply::Json(400, json!({ "error": "invalid_grant" }));
+        }
+        *generation += 1;
+        let mut granted =
+            json!({ "access_token": format!("at-{}", *generation), "token_type": "bearer", "expires_in": 3600 });
+        if *self.rotates.lock() || form["grant_type"] == "authorization_code" {
+            granted["refresh_token"] = format!("rt-{}", *generation).into();
+        }
+        Reply::Json(200, granted)
+    }
+}
+
+async fn answer(State(stranger): State<Arc<Stranger>>, request: Request) -> Response {
+    let line = format!("{} {}", request.method(), request.uri().path());
+    let authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    let body = axum::body::to_bytes(request.into_body(), 100_000).await.unwrap();
+    let seen = Seen { line: line.clone(), authorization, body: String::from_utf8(body.to_vec()).unwrap() };
+    stranger.seen.lock().push(seen.clone());
+    let scripted = stranger.scripts.lock().get(&line).cloned();
+    match scripted.unwrap_or_else(|| stranger.proper(&seen)) {
+        Reply::Json(status, value) => {
+            respond(status, &[("content-type", "application/json")], Body::from(value.to_string()))
+        }
+        Reply::Text(status, text) => respond(status, &[("content-type", "text/plain")], Body::from(text)),
+        Reply::Redirect(to) => respond(302, &[("location", &to)], Body::empty()),
+        Reply::Challenge(challenge) => respond(401, &[("www-authenticate", &challenge)], Body::empty()),
+        Reply::Endless => {
+            let chunks = futures_util::stream::repeat_with(|| {
+                Ok::<_, Infallible>(http_body::Frame::data(Bytes::from_static(&[b' '; 8192])))
+            });
+            respond(200, &[], Body::new(http_body_util::StreamBody::new(chunks)))
+        }
+        Reply::Silence => std::future::pending().await,
+    }
+}
+
+fn respond(status: u16, headers: &[(&str, &str)], body: Body) -> Response {
+    let builder = Response::builder().status(status);
+    headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value)).body(body).unwrap()
+}

@@ -1,0 +1,229 @@
+//! Requests to an upstream's token endpoint (RFC 6749 §3.2) and its answers.
+
+use super::providers::Provider;
+use super::sealed::{AtServer, OurClient};
+use crate::error::{Culprit, Fault};
+use crate::http::{Fetched, HttpClient};
+use bytes::Bytes;
+use data_encoding::BASE64;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use serde_json::{Map, Value};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// The longest wait before a server in trouble is asked again.
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// Tokens as the server gave them.
+pub(super) struct Granted {
+    pub(super) access_token: Zeroizing<String>,
+    pub(super) refresh_token: Option<Zeroizing<String>>,
+    /// How long the access token lives, if the server said so.
+    pub(super) expires_in: Option<Duration>,
+    /// Space-separated; `None`: what was asked for (RFC 6749 §5.1).
+    pub(super) scope: Option<String>,
+}
+
+/// Why there are no tokens.
+#[derive(Debug)]
+pub(super) enum TokenError {
+    /// The server said no, with this code.
+    Refused {
+        /// Such as `invalid_grant`.
+        code: String,
+        /// For the log.
+        description: String,
+    },
+    /// No answer, 5xx, 429, or nonsense: nothing is known about the authorization.
+    Trouble {
+        /// What the server asked for.
+        retry_after: Option<Duration>,
+        /// What happened.
+        fault: Fault,
+    },
+}
+
+/// Sends one request, to the recorded endpoint as the recorded client. Redirects are not followed.
+pub(super) async fn request(
+    http: &HttpClient,
+    server: &AtServer,
+    parameters: &[(&str, &str)],
+    allow_private: bool,
+) -> Result<Granted, TokenError> {
+    let trouble = |fault: Fault| TokenError::Trouble { retry_after: None, fault };
+    let request = build(server, parameters).map_err(|error| trouble(Fault::gateway(error)))?;
+    let fetched = http.send(request, allow_private).await.map_err(|error| trouble(error.into()))?;
+    interpret(&fetched, provider_of(server))
+}
+
+/// The provider behind a token endpoint.
+pub(super) fn provider_of(server: &AtServer) -> &'static Provider {
+    let hosts: Vec<String> = [Some(server.token_endpoint.as_str()), server.resource.as_deref()]
+        .into_iter()
+        .flatten()
+        .filter_map(|url| url::Url::parse(url).ok()?.host_str().map(str::to_owned))
+        .collect();
+    Provider::of(hosts.iter().map(String::as_str))
+}
+
+fn build(server: &AtServer, parameters: &[(&str, &str)]) -> Result<Request<Bytes>, http::Error> {
+    let OurClient { id, secret, auth_method } = &server.client;
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(parameters);
+    if let Some(resource) = &server.resource {
+        form.append_pair("resource", resource);
+    }
+    let mut request = Request::post(&server.token_endpoint)
+        .header(ACCEPT, "application/json")
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    match (auth_method.as_str(), secret) {
+        ("client_secret_basic", Some(secret)) => request = request.header(AUTHORIZATION, basic(id, secret)?),
+        ("client_secret_post", Some(secret)) => {
+            form.append_pair("client_id", id).append_pair("client_secret", secret);
+        }
+        _ => {
+            form.append_pair("client_id", id);
+        }
+    }
+    request.body(Bytes::from(form.finish()))
+}
+
+/// RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
+fn basic(id: &str, secret: &str) -> Result<HeaderValue, http::Error> {
+    let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let pair = Zeroizing::new(format!("{}:{}", encoded(id), encoded(secret)));
+    let mut value = HeaderValue::try_from(format!("Basic {}", BASE64.encode(pair.as_bytes())))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn interpret(fetched: &Fetched, provider: &Provider) -> Result<Granted, TokenError> {
+    let Fetched { status, headers, .. } = fetched;
+    if status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS {
+        return Err(nonsense(fetched, format!("answered {status}")));
+    }
+    let Some(members) = members(fetched) else {
+        return Err(nonsense(fetched, format!("answered {status} with something that is not a token response")));
+    };
+    if let Some(code) = members.get("error").and_then(Value::as_str) {
+        let description = members.get("error_description").and_then(Value::as_str).unwrap_or_default();
+        return Err(TokenError::Refused { code: printable(code, 60), description: printable(description, 300) });
+    }
+    if !status.is_success() {
+        let location = if headers.contains_key("location") { " (redirects are not followed)" } else { "" };
+        return Err(nonsense(fetched, format!("answered {status}{location} without an error code")));
+    }
+    granted(&members, provider).map_err(|why| nonsense(fetched, why.to_owned()))
+}
+
+fn granted(members: &Map<String, Value>, provider: &Provider) -> Result<Granted, &'static str> {
+    let members = match &provider.token_member {
+        Some(inner) => members.get(inner).and_then(Value::as_object).unwrap_or(members),
+        None => members,
+    };
+    let text = |name: &str| members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let access_token = text("access_token").ok_or("answered without an access token")?;
+    if HeaderValue::from_str(access_token).is_err() || access_token.contains(char::is_whitespace) {
+        return Err("answered with an access token that no header can carry");
+    }
+    let bearer = text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"));
+    if provider.checks_token_type && !bearer {
+        return Err("answered with a token that is not a Bearer token");
+    }
+    let seconds = members.get("expires_in").and_then(|value| match value {
+        Value::String(text) => text.parse().ok(),
+        number => number.as_u64().or_else(|| number.as_f64().map(|float| float as u64)),
+    });
+    Ok(Granted {
+        access_token: Zeroizing::new(access_token.to_owned()),
+        refresh_token: text("refresh_token").map(|token| Zeroizing::new(token.to_owned())),
+        expires_in: seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs),
+        scope: text("scope").map(|scope| scope.replace(&provider.scope_separator, " ")),
+    })
+}
+
+/// JSON, or the form encoding that GitHub once began with.
+fn members(fetched: &Fetched) -> Option<Map<String, Value>> {
+    let kind = fetched.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        let pairs = url::form_urlencoded::parse(&fetched.body);
+        return Some(pairs.map(|(name, value)| (name.into_owned(), Value::String(value.into_owned()))).collect());
+    }
+    serde_json::from_slice(&fetched.body).ok()
+}
+
+fn nonsense(fetched: &Fetched, what: String) -> TokenError {
+    let retry_after = retry_after(&fetched.headers);
+    let text = format!("the authorization server {what}");
+    TokenError::Trouble {
+        retry_after,
+        fault: Fault { culprit: Culprit::Upstream, public: text.clone().into(), private: text },
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_WAIT))
+}
+
+/// What a stranger wrote, fit for a line of a log.
+pub(super) fn printable(text: &str, longest: usize) -> String {
+    text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).take(longest).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, kind: &str, body: &str) -> Fetched {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, kind.parse().unwrap());
+        Fetched { status: StatusCode::from_u16(status).unwrap(), headers, body: Bytes::from(body.to_owned()) }
+    }
+
+    fn read(fetched: &Fetched) -> Result<Granted, TokenError> {
+        interpret(fetched, Provider::of([]))
+    }
+
+    #[test]
+    fn section_b_67_token_type_and_expiry() {
+        let good =
+            read(&answer(200, "application/json", r#"{"access_token":"a","token_type":"bEaReR"}"#)).ok().unwrap();
+        assert!(good.expires_in.is_none() && good.refresh_token.is_none() && good.scope.is_none());
+        let text = r#"{"access_token":"a","token_type":"Bearer","expires_in":"60","scope":"x y"}"#;
+        let good = read(&answer(200, "application/json; charset=utf-8", text)).ok().unwrap();
+        assert_eq!((good.expires_in, good.scope.as_deref()), (Some(Duration::from_secs(60)), Some("x y")));
+        for refused in [
+            r#"{"access_token":"a","token_type":"mac"}"#,
+            r#"{"access_token":"a"}"#,
+            r#"{"token_type":"Bearer"}"#,
+            r#"{"access_token":"a\r\nX: y","token_type":"Bearer"}"#,
+            "[]",
+            "",
+        ] {
+            assert!(matches!(read(&answer(200, "application/json", refused)), Err(TokenError::Trouble { .. })));
+        }
+    }
+
+    #[test]
+    fn refusals_and_trouble_are_told_apart() {
+        let refused = |fetched: &Fetched| matches!(read(fetched), Err(TokenError::Refused { .. }));
+        assert!(refused(&answer(400, "application/json", r#"{"error":"invalid_grant"}"#)));
+        assert!(refused(&answer(200, "application/json", r#"{"error":"bad_refresh_token"}"#)));
+        assert!(refused(&answer(200, "application/x-www-form-urlencoded", "error=bad_verification_code")));
+        assert!(!refused(&answer(500, "application/json", r#"{"error":"invalid_grant"}"#)));
+        assert!(!refused(&answer(429, "application/json", r#"{"error":"slow_down"}"#)));
+        assert!(!refused(&answer(400, "text/html", "<html>")));
+        assert!(!refused(&answer(302, "application/json", "{}")));
+    }
+
+    #[test]
+    fn the_person_s_own_token_at_slack() {
+        let text = r#"{"ok":true,"access_token":"bot","token_type":"bot",
+            "authed_user":{"access_token":"user","scope":"a,b","token_type":"user"}}"#;
+        let granted = interpret(&answer(200, "application/json", text), Provider::of(["slack.com"])).ok().unwrap();
+        assert_eq!((granted.access_token.as_str(), granted.scope.as_deref()), ("user", Some("a b")));
+    }
+}

@@ -1,0 +1,164 @@
+//! What stands in the way of a page, told to the person on another one; and where a person may be sent.
+
+use crate::csrf::Forged;
+use crate::error::Fault;
+use crate::page::{self, MessagePage};
+use crate::ratelimit::Limited;
+use crate::store::StoreError;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+
+/// Why a page is not shown.
+pub(super) enum Failure {
+    /// There is no such page, or it is not the person's.
+    NotFound,
+    /// Nobody is signed in; afterwards the person goes on there.
+    SignInFirst(String),
+    /// Only an administrator may.
+    NotAdministrator,
+    /// The form is not ours.
+    Forged,
+    /// Too often.
+    Limited(Limited),
+    /// Something failed.
+    Fault(Fault),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Failure::Fault(fault)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Failure::Fault(error.into())
+    }
+}
+
+impl From<Forged> for Failure {
+    fn from(_: Forged) -> Self {
+        Failure::Forged
+    }
+}
+
+impl From<Limited> for Failure {
+    fn from(limited: Limited) -> Self {
+        Failure::Limited(limited)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        match self {
+            Failure::NotFound => message(StatusCode::NOT_FOUND, "Not found", "There is nothing at this address.", None),
+            Failure::SignInFirst(return_to) => see_other(&sign_in_address(&return_to)),
+            Failure::NotAdministrator => message(
+                StatusCode::FORBIDDEN,
+                "Only for administrators",
+                "Your account does not administer this gateway.",
+                Some("Ask an administrator to do it."),
+            ),
+            Failure::Forged => message(StatusCode::FORBIDDEN, "Please try again", &Forged.to_string(), None),
+            Failure::Limited(limited) => {
+                let hint = format!("Try again in {}.", super::rows::span(limited.retry_after));
+                let (title, text) = ("Too many attempts", "There were too many attempts in a short time.");
+                let mut response = message(StatusCode::TOO_MANY_REQUESTS, title, text, Some(&hint));
+                limited.write(response.headers_mut());
+                response
+            }
+            Failure::Fault(fault) => {
+                tracing::error!(%fault, "a page failed");
+                message(fault.status(), "That did not work", &fault.public, Some("The gateway's log says more."))
+            }
+        }
+    }
+}
+
+/// A page with a message and the way home.
+pub(super) fn message(status: StatusCode, title: &str, text: &str, hint: Option<&str>) -> Response {
+    page::message(&MessagePage { status, title, text, hint, actions: vec![("Go to the start page", "/")] })
+}
+
+/// 303, to a path of ours or to an upstream's authorization server.
+pub(super) fn see_other(address: &str) -> Response {
+    match HeaderValue::from_str(address) {
+        Ok(location) => {
+            (StatusCode::SEE_OTHER, [(header::LOCATION, location), (header::CACHE_CONTROL, NO_STORE)]).into_response()
+        }
+        Err(_) => Failure::Fault(Fault::gateway("an address to go on to has illegal characters")).into_response(),
+    }
+}
+
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Where a person goes on to: `text` when it is a path on the root domain in plain ASCII, else the start page. Browsers
+/// read `\` as `/` and drop tabs and line breaks, so that `/\evil.example` and `/<tab>/evil.example` lead elsewhere.
+pub(super) fn local_path(text: &str) -> &str {
+    let local = text.starts_with('/')
+        && !text.starts_with("//")
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if local { text } else { "/" }
+}
+
+/// `/login`, with the way back in it.
+fn sign_in_address(return_to: &str) -> String {
+    match local_path(return_to) {
+        "/" => "/login".to_owned(),
+        path => {
+            let query = url::form_urlencoded::Serializer::new(String::new()).append_pair("return_to", path).finish();
+            format!("/login?{query}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_sent_elsewhere() {
+        for good in ["/", "/authorize/abc?x=1&y=%2F", "/oauth/start?server=mcp.example", "/.//x"] {
+            assert_eq!(local_path(good), good);
+        }
+        for bad in [
+            "",
+            "evil.example",
+            "https://evil.example/",
+            "//evil.example",
+            "///evil.example",
+            "/\\evil.example",
+            "\\/evil.example",
+            "/a\\b",
+            "/\t/evil.example",
+            "/\n/evil.example",
+            "/\r\nLocation: x",
+            " /",
+            "/a b",
+            "javascript:alert(1)",
+            "/\u{2215}evil",
+            "/\u{0}",
+        ] {
+            assert_eq!(local_path(bad), "/", "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_way_back_survives_the_login() {
+        assert_eq!(sign_in_address("/"), "/login");
+        assert_eq!(sign_in_address("/authorize?a=1&b=2"), "/login?return_to=%2Fauthorize%3Fa%3D1%26b%3D2");
+    }
+
+    #[test]
+    fn a_limit_says_when_to_come_back() {
+        let limited = Limited {
+            retry_after: std::time::Duration::from_secs(7),
+            policy: "login",
+            burst: 5,
+            window: std::time::Duration::from_secs(60),
+        };
+        let response = Failure::from(limited).into_response();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()["retry-after"], "7");
+    }
+}

@@ -1,0 +1,98 @@
+//! `/`: the landing page for strangers, the dashboard for people, and the buttons on it.
+
+use super::failure::{Failure, see_other};
+use super::{Dashboard, rows};
+use crate::ids::{ConnectionId, GrantId};
+use crate::page::{self, HomePage, LandingPage};
+use crate::request::Arrival;
+use crate::session::SignedIn;
+use crate::store::Role;
+use axum::extract::State;
+use axum::response::Response;
+use axum::{Extension, Form};
+use http::HeaderMap;
+use serde::Deserialize;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The form behind a button of a row.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct RowForm {
+    id: String,
+    csrf_token: String,
+}
+
+/// `GET /`
+pub(super) async fn show(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap) -> Result<Response, Failure> {
+    match dashboard.sessions.find(&headers).await? {
+        Some(person) => dashboard.home(&person).await,
+        None => {
+            let unclaimed = !dashboard.store.has_administrator().await?;
+            Ok(page::landing(&LandingPage { domain: dashboard.site.domain(), unclaimed }))
+        }
+    }
+}
+
+/// `POST /connections/disconnect`
+pub(super) async fn disconnect(
+    State(dashboard): State<Arc<Dashboard>>,
+    Extension(arrival): Extension<Arrival>,
+    headers: HeaderMap,
+    Form(sent): Form<RowForm>,
+) -> Result<Response, Failure> {
+    let person = dashboard.sender(&headers, &sent.csrf_token).await?;
+    let id: ConnectionId = sent.id.parse().map_err(|_| Failure::NotFound)?;
+    let connection = dashboard.store.connection_by_id(id).await?;
+    let connection = connection.filter(|connection| connection.user == person.user.id).ok_or(Failure::NotFound)?;
+    dashboard.store.delete_connection(id).await?;
+    dashboard.connections.forget(id);
+    let subject = &connection.authority;
+    dashboard.audit.record(&person.user.name, "connection.removed", subject, Some(arrival.client));
+    Ok(see_other("/"))
+}
+
+/// `POST /grants/revoke`
+pub(super) async fn revoke(
+    State(dashboard): State<Arc<Dashboard>>,
+    Extension(arrival): Extension<Arrival>,
+    headers: HeaderMap,
+    Form(sent): Form<RowForm>,
+) -> Result<Response, Failure> {
+    let person = dashboard.sender(&headers, &sent.csrf_token).await?;
+    let id: GrantId = sent.id.parse().map_err(|_| Failure::NotFound)?;
+    let grant = dashboard.store.grant(id).await?;
+    let grant = grant.filter(|grant| grant.user == person.user.id).ok_or(Failure::NotFound)?;
+    dashboard.store.revoke_grant(id, dashboard.clock.now()).await?;
+    dashboard.lives.end(id);
+    let subject = format!("{} at {}", grant.client_name, grant.resource);
+    dashboard.audit.record(&person.user.name, "grant.revoked", &subject, Some(arrival.client));
+    Ok(see_other("/"))
+}
+
+impl Dashboard {
+    async fn home(&self, person: &SignedIn) -> Result<Response, Failure> {
+        let now = self.clock.now();
+        let names: HashMap<String, String> =
+            self.registry.all().iter().map(|known| (known.authority.to_string(), known.name.clone())).collect();
+        let name_of = |authority: &str| names.get(authority).cloned().unwrap_or_else(|| authority.to_owned());
+        let connections = self.store.connections_of(person.user.id).await?;
+        let grants = self.store.grants_of(person.user.id).await?;
+        let upstreams = match person.user.role {
+            Role::Administrator => Some(self.upstream_rows().await?),
+            Role::Member => None,
+        };
+        Ok(page::home(&HomePage {
+            account: page::Account { name: &person.user.name, csrf_token: &person.csrf_token },
+            connections: connections
+                .into_iter()
+                .map(|connection| {
+                    let name = name_of(&connection.authority);
+                    rows::connection(connection, name, now)
+                })
+                .collect(),
+            grants: grants.into_iter().map(|grant| rows::grant(grant, now)).collect(),
+            upstreams,
+        }))
+    }
+}

@@ -1,0 +1,83 @@
+//! Rows of the database in words.
+
+use super::address::start_address;
+use crate::clock::Timestamp;
+use crate::page::{ConnectionRow, GrantRow};
+use crate::store::{Connection, ConnectionState, Grant};
+use std::time::Duration;
+
+/// A connection as its person sees it; `name` is the upstream's.
+pub(super) fn connection(connection: Connection, name: String, now: Timestamp) -> ConnectionRow {
+    let (tone, state) = match connection.state {
+        ConnectionState::Active if connection.refreshing_since.is_some() => ("good", "Connected, being renewed"),
+        ConnectionState::Active => ("good", "Connected"),
+        ConnectionState::Open => ("quiet", "Needs no sign-in"),
+        ConnectionState::NeedsConsent => ("bad", "Needs your consent again"),
+    };
+    let active = connection.state == ConnectionState::Active;
+    ConnectionRow {
+        id: connection.id.to_string(),
+        name,
+        tone,
+        state,
+        scopes: words(&connection.scope),
+        expiry: connection.expires_at.filter(|_| active).map(|at| expiry(at, now)),
+        last_error: connection.last_error,
+        reconnect: start_address(&connection.authority, &connection.account, true),
+        authority: connection.authority,
+        account: connection.account,
+    }
+}
+
+/// A consent as its person sees it.
+pub(super) fn grant(grant: Grant, now: Timestamp) -> GrantRow {
+    let age = now.since(grant.created_at);
+    GrantRow {
+        id: grant.id.to_string(),
+        client: grant.client_name,
+        resource: grant.resource,
+        scopes: words(&grant.scope),
+        since: if age < Duration::from_secs(60) { "just now".to_owned() } else { format!("{} ago", span(age)) },
+    }
+}
+
+/// A length of time in its largest unit, rounded up: `45 seconds`, `3 hours`.
+pub(super) fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
+    let (count, unit) = match seconds {
+        0..120 => (seconds.max(1), "second"),
+        120..7_200 => (seconds.div_ceil(60), "minute"),
+        7_200..172_800 => (seconds.div_ceil(3_600), "hour"),
+        _ => (seconds.div_ceil(86_400), "day"),
+    };
+    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+}
+
+fn expiry(at: Timestamp, now: Timestamp) -> String {
+    if at > now { format!("token good for {}", span(at.since(now))) } else { "token expired".to_owned() }
+}
+
+fn words(scope: &str) -> Vec<String> {
+    scope.split_ascii_whitespace().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_in_words() {
+        for (seconds, text) in [
+            (0, "1 second"),
+            (45, "45 seconds"),
+            (120, "2 minutes"),
+            (3_601, "61 minutes"),
+            (7_200, "2 hours"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(span(Duration::from_secs(seconds)), text);
+        }
+        assert_eq!(expiry(Timestamp(100), Timestamp(40)), "token good for 60 seconds");
+        assert_eq!(expiry(Timestamp(40), Timestamp(40)), "token expired");
+    }
+}

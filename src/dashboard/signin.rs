@@ -1,0 +1,200 @@
+//! Signing in and out, and claiming a new installation.
+
+use super::Dashboard;
+use super::failure::{Failure, local_path, message, see_other};
+use crate::csrf;
+use crate::error::{Culprit, Fault};
+use crate::identity::LoginError;
+use crate::page::{self, LoginPage, SetupPage};
+use crate::request::Arrival;
+use crate::secret::Secret;
+use crate::session::Visitor;
+use crate::store::User;
+use axum::extract::{Query, State};
+use axum::response::Response;
+use axum::{Extension, Form};
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// One sentence for every reason, so that nobody learns which names exist.
+const REFUSED: &str = "That name and that password do not belong together.";
+/// What the audit log keeps of a name that somebody tried.
+const MAX_TRIED_NAME: usize = 64;
+
+#[derive(Deserialize)]
+#[serde(default)]
+pub(super) struct ReturnTo {
+    return_to: String,
+}
+
+impl Default for ReturnTo {
+    fn default() -> Self {
+        Self { return_to: "/".to_owned() }
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Credentials {
+    username: String,
+    password: String,
+    csrf_token: String,
+    return_to: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SetupQuery {
+    token: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Claim {
+    token: String,
+    username: String,
+    password: String,
+    password_again: String,
+    csrf_token: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SignOut {
+    csrf_token: String,
+}
+
+/// `GET /login`
+pub(super) async fn form(
+    State(dashboard): State<Arc<Dashboard>>,
+    headers: HeaderMap,
+    Query(ReturnTo { return_to }): Query<ReturnTo>,
+) -> Result<Response, Failure> {
+    let return_to = local_path(&return_to);
+    if dashboard.sessions.find(&headers).await?.is_some() {
+        return Ok(see_other(return_to));
+    }
+    let visitor = dashboard.sessions.visitor(&headers);
+    Ok(login_page(visitor, StatusCode::OK, None, "", return_to))
+}
+
+/// `POST /login`
+pub(super) async fn sign_in(
+    State(dashboard): State<Arc<Dashboard>>,
+    Extension(arrival): Extension<Arrival>,
+    headers: HeaderMap,
+    Form(sent): Form<Credentials>,
+) -> Result<Response, Failure> {
+    let Credentials { username, password, csrf_token, return_to } = sent;
+    let (password, return_to) = (Secret::new(password), local_path(&return_to));
+    let visitor = dashboard.sessions.visitor(&headers);
+    if let Err(forged) = csrf::check(&dashboard.site, &headers, &visitor.csrf_token, Some(&csrf_token)) {
+        let error = forged.to_string();
+        return Ok(login_page(visitor, StatusCode::FORBIDDEN, Some(&error), &username, return_to));
+    }
+    dashboard.limits.check_login(arrival.client, &username)?;
+    match dashboard.identity.verify(&username, &password).await {
+        Ok(user) => {
+            dashboard.audit.record(&user.name, "login.succeeded", "password", Some(arrival.client));
+            dashboard.admit(&headers, &user, return_to).await
+        }
+        Err(LoginError::Refused) => {
+            let tried: String = username.chars().filter(|c| !c.is_control()).take(MAX_TRIED_NAME).collect();
+            dashboard.audit.record(&tried, "login.failed", "password", Some(arrival.client));
+            Ok(login_page(visitor, StatusCode::UNAUTHORIZED, Some(REFUSED), &username, return_to))
+        }
+        Err(LoginError::Failed(fault)) => Err(fault.into()),
+    }
+}
+
+/// `POST /logout`
+pub(super) async fn sign_out(
+    State(dashboard): State<Arc<Dashboard>>,
+    headers: HeaderMap,
+    Form(sent): Form<SignOut>,
+) -> Result<Response, Failure> {
+    dashboard.sender(&headers, &sent.csrf_token).await?;
+    let mut response = see_other("/");
+    response.headers_mut().append(header::SET_COOKIE, dashboard.sessions.end(&headers).await?);
+    Ok(response)
+}
+
+/// `GET /setup`
+pub(super) async fn setup_form(
+    State(dashboard): State<Arc<Dashboard>>,
+    headers: HeaderMap,
+    Query(SetupQuery { token }): Query<SetupQuery>,
+) -> Result<Response, Failure> {
+    dashboard.must_be_unclaimed().await?;
+    if token.is_empty() {
+        let (title, text) = ("The link is not complete", "It ends with a one-time token, which is missing here.");
+        let hint = Some("Copy the whole link from the gateway's log.");
+        return Ok(message(StatusCode::BAD_REQUEST, title, text, hint));
+    }
+    let visitor = dashboard.sessions.visitor(&headers);
+    Ok(setup_page(visitor, StatusCode::OK, None, "", &token))
+}
+
+/// `POST /setup`
+pub(super) async fn set_up(
+    State(dashboard): State<Arc<Dashboard>>,
+    Extension(arrival): Extension<Arrival>,
+    headers: HeaderMap,
+    Form(sent): Form<Claim>,
+) -> Result<Response, Failure> {
+    dashboard.must_be_unclaimed().await?;
+    let Claim { token, username, password, password_again, csrf_token } = sent;
+    let (password, again) = (Secret::new(password), Secret::new(password_again));
+    let visitor = dashboard.sessions.visitor(&headers);
+    csrf::check(&dashboard.site, &headers, &visitor.csrf_token, Some(&csrf_token))?;
+    dashboard.limits.check_login(arrival.client, &username)?;
+    let claimed = if again.matches(password.expose()) {
+        dashboard.identity.claim(&Secret::new(token.clone()), &username, &password).await
+    } else {
+        Err(Fault::caller("The two passwords are not the same."))
+    };
+    match claimed {
+        Ok(user) => {
+            dashboard.audit.record(&user.name, "setup.claimed", dashboard.site.domain(), Some(arrival.client));
+            dashboard.admit(&headers, &user, "/").await
+        }
+        Err(fault) if fault.culprit == Culprit::Caller => {
+            Ok(setup_page(visitor, StatusCode::BAD_REQUEST, Some(&fault.public), &username, &token))
+        }
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+impl Dashboard {
+    /// Begins a session and sends the browser on.
+    async fn admit(&self, headers: &HeaderMap, user: &User, return_to: &str) -> Result<Response, Failure> {
+        let cookie = self.sessions.begin(headers, user).await?;
+        let mut response = see_other(return_to);
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+        Ok(response)
+    }
+
+    async fn must_be_unclaimed(&self) -> Result<(), Failure> {
+        if self.store.has_administrator().await? { Err(Failure::NotFound) } else { Ok(()) }
+    }
+}
+
+fn login_page(visitor: Visitor, status: StatusCode, error: Option<&str>, username: &str, return_to: &str) -> Response {
+    let csrf_token = &visitor.csrf_token;
+    let response = page::login(&LoginPage { status, error, username, return_to, csrf_token });
+    remembering(visitor, response)
+}
+
+fn setup_page(visitor: Visitor, status: StatusCode, error: Option<&str>, username: &str, token: &str) -> Response {
+    let csrf_token = &visitor.csrf_token;
+    let response = page::setup(&SetupPage { status, error, username, token, csrf_token });
+    remembering(visitor, response)
+}
+
+fn remembering(visitor: Visitor, mut response: Response) -> Response {
+    if let Some(cookie) = visitor.set_cookie {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}

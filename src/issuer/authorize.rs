@@ -1,0 +1,148 @@
+//! The authorization endpoint (OAuth 2.1 §4.1): requests come in, decisions come in, `steps` says what comes next.
+
+use super::metadata::authorize_path;
+use super::parameters::Parameters;
+use super::pending::{PendingAuthorization, ReturnAddress};
+use super::steps::{self, Place, Visit, cancellation};
+use super::{Issuer, clients::NoClient, pages, reply};
+use crate::error::Fault;
+use crate::hostname::{Label, Realm};
+use crate::oauth::error::{Code, OauthError};
+use crate::request::Arrival;
+use crate::session::SignedIn;
+use axum::Extension;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, Uri};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// `/authorize` on an MCP hostname: people only ever see the root domain.
+pub(super) async fn to_root(
+    State(issuer): State<Arc<Issuer>>,
+    Extension(arrival): Extension<Arrival>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    let location = format!("{}{}{query}", issuer.site.root_origin(), authorize_path(&arrival.realm));
+    reply::redirect(StatusCode::FOUND, &location)
+}
+
+/// `GET /authorize[/{label}]`: a new request, or `flow`, one that goes on.
+pub(super) async fn get(
+    State(issuer): State<Arc<Issuer>>,
+    Extension(arrival): Extension<Arrival>,
+    label: Option<Path<String>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, pages::FaultPage> {
+    let Some(place) = place(&issuer, label) else { return Ok(pages::no_such_server()) };
+    let query = uri.query().unwrap_or_default();
+    let parameters = Parameters::parse(query.as_bytes());
+    let return_to = format!("{}?{query}", authorize_path(&place.realm));
+    let Some(flow) = parameters.get("flow").filter(|_| parameters.get("client_id").is_none()) else {
+        let signed_in = issuer.sessions.find(&headers).await?;
+        return Ok(begin(&issuer, &place, &parameters, signed_in, (&return_to, arrival.client)).await?);
+    };
+    let Some(signed_in) = issuer.sessions.find(&headers).await? else { return Ok(steps::to_login(&return_to)) };
+    let Some(pending) = PendingAuthorization::find(&issuer, flow, &signed_in, &place.realm).await? else {
+        return Ok(pages::flow_is_gone());
+    };
+    let visit = Visit { place: &place, pending: &pending, signed_in: &signed_in, flow, address: arrival.client };
+    match parameters.get("cancel") {
+        None => Ok(steps::go_on(&issuer, &visit).await?),
+        Some(reason) => Ok(steps::refuse(&issuer, &visit, cancellation(reason)).await?),
+    }
+}
+
+/// `POST /authorize[/{label}]`: a decision. `decide` in the query says which of the two pages the person was looking at,
+/// so that an answer to the one is never taken for an answer to the other.
+pub(super) async fn post(
+    State(issuer): State<Arc<Issuer>>,
+    Extension(arrival): Extension<Arrival>,
+    label: Option<Path<String>>,
+    (RawQuery(query), headers): (RawQuery, HeaderMap),
+    body: Bytes,
+) -> Result<Response, pages::FaultPage> {
+    let Some(place) = place(&issuer, label) else { return Ok(pages::no_such_server()) };
+    let (form, query) = (Parameters::parse(&body), Parameters::parse(query.unwrap_or_default().as_bytes()));
+    let flow = form.get("flow").unwrap_or_default();
+    let resume = format!("{}?flow={}", authorize_path(&place.realm), steps::escaped(flow));
+    let Some(signed_in) = issuer.sessions.find(&headers).await? else { return Ok(steps::to_login(&resume)) };
+    if crate::csrf::check(&issuer.site, &headers, &signed_in.csrf_token, form.get("csrf_token")).is_err() {
+        return Ok(pages::forged(&resume));
+    }
+    let Some(pending) = PendingAuthorization::find(&issuer, flow, &signed_in, &place.realm).await? else {
+        return Ok(pages::flow_is_gone());
+    };
+    let visit = Visit { place: &place, pending: &pending, signed_in: &signed_in, flow, address: arrival.client };
+    let is_allowed = match (query.get("decide"), form.get("decision")) {
+        (Some("client"), Some("approve")) => pending.clone().consent(&issuer, flow).await.map(|()| true)?,
+        (Some("upstream"), Some("approve")) => steps::decide_upstream(&issuer, &visit, true).await?,
+        (Some("upstream"), Some("deny")) if !steps::decide_upstream(&issuer, &visit, false).await? => false,
+        (Some("client" | "upstream"), Some("deny")) => {
+            return Ok(steps::refuse(&issuer, &visit, cancellation("denied")).await?);
+        }
+        _ => return Ok(pages::no_decision(&resume)),
+    };
+    if is_allowed { Ok(reply::redirect(StatusCode::SEE_OTHER, &resume)) } else { Ok(pages::not_approved(&visit)) }
+}
+
+/// Client and redirect URI first: while they are in doubt, nothing is sent anywhere (RFC 6749 §4.1.2.1).
+async fn begin(
+    issuer: &Issuer,
+    place: &Place,
+    parameters: &Parameters,
+    signed_in: Option<SignedIn>,
+    (return_to, address): (&str, IpAddr),
+) -> Result<Response, Fault> {
+    let Some(client_id) = parameters.get("client_id") else {
+        return Ok(pages::bad_request("The application did not say who it is (client_id is missing)."));
+    };
+    let client = match issuer.client(&place.realm, client_id).await {
+        Ok(client) => client,
+        Err(NoClient::Failed(fault)) => return Err(fault),
+        Err(why) => return Ok(pages::no_client(&why)),
+    };
+    let (back, redirect) = match ReturnAddress::check(parameters, &client, issuer.site.issuer(&place.realm)) {
+        Ok(checked) => checked,
+        Err(why) => return Ok(pages::bad_request(why)),
+    };
+    let default = default_resource(&back.issuer, place);
+    let pending = match PendingAuthorization::check(parameters, &client, (&back, redirect), &place.realm, default) {
+        Ok(pending) => pending,
+        Err(error) => return Ok(steps::answer(&back.with_error(&error))),
+    };
+    let silent = parameters.get("prompt") == Some("none");
+    match signed_in {
+        None if silent => Ok(refused(&back, Code::LoginRequired, "nobody is signed in")),
+        Some(_) if silent => Ok(refused(&back, Code::InteractionRequired, "the person must consent")),
+        None => Ok(steps::to_login(return_to)),
+        Some(signed_in) => {
+            let flow = pending.keep(issuer, &signed_in).await?;
+            steps::go_on(issuer, &Visit { place, pending: &pending, signed_in: &signed_in, flow: &flow, address }).await
+        }
+    }
+}
+
+/// Where a path leads: the root, or an upstream that may be used or approved.
+fn place(issuer: &Issuer, label: Option<Path<String>>) -> Option<Place> {
+    let Some(Path(label)) = label else { return Some(Place { realm: Realm::Root, upstream: None }) };
+    let label = Label::parse(&label).ok()?;
+    let upstream = issuer.registry.find(&label)?;
+    Some(Place { realm: Realm::Mcp(label), upstream: Some(upstream) })
+}
+
+/// The resource of a client that names none (RFC 8707 §2 leaves it to us): the MCP endpoint, as far as we know it.
+fn default_resource(origin: &str, place: &Place) -> String {
+    let path = match &place.upstream {
+        None => Some("/mcp"),
+        Some(upstream) => upstream.path.as_deref().filter(|path| path.starts_with('/')),
+    };
+    format!("{origin}{}", path.unwrap_or_default())
+}
+
+fn refused(back: &ReturnAddress, code: Code, description: &'static str) -> Response {
+    steps::answer(&back.with_error(&OauthError::new(code, description)))
+}

@@ -1,0 +1,155 @@
+//! What people see on the way: the pages of `page`, filled in, with a way on from every one.
+
+use super::clients::NoClient;
+use super::metadata::authorize_path;
+use super::steps::Visit;
+use crate::connect::ConnectError;
+use crate::error::Fault;
+use crate::hostname::Realm;
+use crate::page::{self, ApprovalPage, ConsentPage, MessagePage};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+
+const START_AGAIN: &str = "Go back to the application and connect again.";
+
+/// Asks whether the client may have access.
+pub(super) fn consent(visit: &Visit<'_>) -> Response {
+    let pending = visit.pending;
+    let account = match &visit.place.realm {
+        Realm::Mcp(label) => label.account.as_ref(),
+        Realm::Root => None,
+    };
+    page::consent(&ConsentPage {
+        client_name: &pending.client_name,
+        client_id: &pending.client_id,
+        client_uri: pending.client_uri.as_deref(),
+        verified_host: pending.verified_host.as_deref(),
+        redirect_host: &pending.redirect_host,
+        redirect_warning: pending.redirect_warning.as_deref(),
+        resource: &pending.resource,
+        upstream_name: visit.place.upstream.as_ref().map_or("all servers that you have connected", |up| &up.name),
+        account: account.map(crate::hostname::Account::as_str),
+        scopes: pending.scope.split(' ').filter(|scope| !scope.is_empty()).collect(),
+        user: &visit.signed_in.user.name,
+        action: &format!("{}?decide=client", authorize_path(&visit.place.realm)),
+        flow: visit.flow,
+        csrf_token: &visit.signed_in.csrf_token,
+    })
+}
+
+/// Asks an administrator whether the upstream may be used.
+pub(super) fn approval(visit: &Visit<'_>) -> Response {
+    let domain = visit.place.upstream.as_ref().map(|upstream| upstream.authority.to_string()).unwrap_or_default();
+    page::approval(&ApprovalPage {
+        domain: &domain,
+        label: &visit.pending.realm,
+        client_name: &visit.pending.client_name,
+        redirect_host: &visit.pending.redirect_host,
+        user: &visit.signed_in.user.name,
+        action: &format!("{}?decide=upstream", authorize_path(&visit.place.realm)),
+        flow: visit.flow,
+        csrf_token: &visit.signed_in.csrf_token,
+    })
+}
+
+/// Tells everybody else that an administrator must.
+pub(super) fn not_approved(visit: &Visit<'_>) -> Response {
+    let domain = visit.place.upstream.as_ref().map(|upstream| upstream.authority.to_string()).unwrap_or_default();
+    let (again, cancel) = (visit.resume(), format!("{}&cancel=denied", visit.resume()));
+    page::message(&MessagePage {
+        status: StatusCode::FORBIDDEN,
+        title: "This server has not been approved yet",
+        text: &format!("An administrator of this gateway must approve {domain} before anybody can use it."),
+        hint: Some("Ask an administrator to open the same address and to approve it, then check again."),
+        actions: vec![("Check again", &again), ("Cancel", &cancel)],
+    })
+}
+
+/// The upstream could not be connected: what failed, try again, or give up and tell the client.
+pub(super) fn connect_failed(visit: &Visit<'_>, error: &ConnectError) -> Response {
+    let (again, cancel) = (visit.resume(), format!("{}&cancel=failed", visit.resume()));
+    page::message(&MessagePage {
+        status: error.fault.status(),
+        title: "The server could not be connected",
+        text: &error.fault.public,
+        hint: Some(&format!("The step that failed: {}.", error.step)),
+        actions: vec![("Try again", &again), ("Cancel", &cancel)],
+    })
+}
+
+/// A request by which nothing must be sent anywhere.
+pub(super) fn bad_request(text: &str) -> Response {
+    message(StatusCode::BAD_REQUEST, "This sign-in request is not valid", text, START_AGAIN)
+}
+
+/// No client of that id.
+pub(super) fn no_client(why: &NoClient) -> Response {
+    match why {
+        NoClient::Unknown => bad_request(
+            "The application is not registered at this address. Remove its stored sign-in for this server, so that it \
+             registers again.",
+        ),
+        NoClient::Document(reason) => {
+            bad_request(&format!("The application's metadata document is not valid: {reason}."))
+        }
+        NoClient::Unreachable(reason) => {
+            bad_request(&format!("The application's metadata document could not be read: {reason}."))
+        }
+        NoClient::Failed(_) => bad_request("The application could not be looked up."),
+    }
+}
+
+/// The handle is unknown, used, too old, or another browser's.
+pub(super) fn flow_is_gone() -> Response {
+    let text = "It was completed already, took longer than ten minutes, or was begun in another browser.";
+    message(StatusCode::BAD_REQUEST, "This sign-in cannot go on", text, START_AGAIN)
+}
+
+/// The form did not come from our page.
+pub(super) fn forged(resume: &str) -> Response {
+    let text = crate::csrf::Forged.to_string();
+    page::message(&MessagePage {
+        status: StatusCode::FORBIDDEN,
+        title: "The form was not accepted",
+        text: &text,
+        hint: None,
+        actions: vec![("Back to the form", resume)],
+    })
+}
+
+/// Neither approved nor denied.
+pub(super) fn no_decision(resume: &str) -> Response {
+    page::message(&MessagePage {
+        status: StatusCode::BAD_REQUEST,
+        title: "The form was not complete",
+        text: "It holds no decision.",
+        hint: None,
+        actions: vec![("Back to the form", resume)],
+    })
+}
+
+/// No upstream of that label.
+pub(super) fn no_such_server() -> Response {
+    let text = "The address does not lead to a server that this gateway may use.";
+    message(StatusCode::NOT_FOUND, "There is no such server here", text, "Check the address in the application.")
+}
+
+fn message(status: StatusCode, title: &str, text: &str, hint: &str) -> Response {
+    page::message(&MessagePage { status, title, text, hint: Some(hint), actions: Vec::new() })
+}
+
+/// A fault of ours, on a page.
+pub(super) struct FaultPage(Fault);
+
+impl From<Fault> for FaultPage {
+    fn from(fault: Fault) -> Self {
+        Self(fault)
+    }
+}
+
+impl IntoResponse for FaultPage {
+    fn into_response(self) -> Response {
+        tracing::error!(error = %self.0, "a sign-in failed");
+        message(self.0.status(), "Something went wrong", &self.0.public, "Try again in a moment.")
+    }
+}

@@ -1,0 +1,122 @@
+//! Answers: JSON that nobody caches, OAuth errors, redirects, and who may call from a browser.
+
+use crate::error::{Culprit, Fault};
+use crate::oauth::error::{Code, OauthError};
+use crate::store::StoreError;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{self, HeaderName};
+use http::{HeaderValue, Method, StatusCode};
+use serde::Serialize;
+
+/// A JSON answer that is never stored (RFC 6749 §5.1).
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let mut response = (status, axum::Json(body)).into_response();
+    forbid_storing(&mut response);
+    response
+}
+
+/// A redirect by which credentials may travel: never 307 or 308, which would repeat a form at the target (RFC 9700
+/// §4.12), never stored, never in a `Referer`.
+pub(super) fn redirect(status: StatusCode, location: &str) -> Response {
+    let Ok(location) = HeaderValue::from_str(location) else {
+        tracing::error!("a redirect target does not fit into a header");
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let mut response = (status, [(header::LOCATION, location)]).into_response();
+    response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    forbid_storing(&mut response);
+    response
+}
+
+fn forbid_storing(response: &mut Response) {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+}
+
+/// A refusal in the form of RFC 6749 §5.2.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) status: StatusCode,
+    pub(super) error: OauthError,
+    /// `WWW-Authenticate`, where a scheme was tried.
+    pub(super) challenge: Option<HeaderValue>,
+}
+
+impl Refused {
+    pub(super) fn new(error: OauthError) -> Self {
+        let status = match error.error {
+            Code::InvalidClient => StatusCode::UNAUTHORIZED,
+            Code::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
+            Code::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self { status, error, challenge: None }
+    }
+
+    pub(super) fn because(code: Code, description: &'static str) -> Self {
+        Self::new(OauthError::new(code, description))
+    }
+}
+
+impl From<OauthError> for Refused {
+    fn from(error: OauthError) -> Self {
+        Self::new(error)
+    }
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        tracing::error!(error = %fault, "an OAuth request failed");
+        match fault.culprit {
+            Culprit::Gateway => Self::because(Code::ServerError, "an internal error occurred"),
+            _ => Self {
+                status: fault.status(),
+                ..Self::because(Code::ServerError, "the request could not be completed")
+            },
+        }
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        Fault::from(error).into()
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let mut response = json(self.status, &self.error);
+        if let Some(challenge) = self.challenge {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+/// 404 in the form that OAuth clients parse.
+pub(super) async fn not_found() -> Response {
+    let error = OauthError::new(Code::InvalidRequest, "there is no such endpoint here");
+    json(StatusCode::NOT_FOUND, &error)
+}
+
+/// Lets pages of any origin call, without credentials: what these endpoints answer depends on no cookie (DESIGN 1.7).
+pub(super) async fn any_origin(request: Request, next: Next) -> Response {
+    let mut response = match *request.method() {
+        Method::OPTIONS => StatusCode::NO_CONTENT.into_response(),
+        _ => next.run(request).await,
+    };
+    for (name, value) in CORS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+const CORS: [(HeaderName, &str); 5] = [
+    (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, DELETE, OPTIONS"),
+    (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, mcp-protocol-version"),
+    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "www-authenticate"),
+    (header::ACCESS_CONTROL_MAX_AGE, "7200"),
+];

@@ -1,0 +1,93 @@
+//! Metadata, keys, CORS, and what is not there.
+
+use super::*;
+use http::Method;
+
+#[tokio::test]
+async fn b13_b14_b15_metadata_of_every_realm_in_every_form() {
+    let world = World::new().await;
+    for (path, issuer, authorize) in [
+        (
+            "https://notes.gw.example/.well-known/oauth-authorization-server",
+            NOTES,
+            "https://gw.example/authorize/notes",
+        ),
+        (
+            "https://notes.gw.example/.well-known/oauth-authorization-server/mcp",
+            NOTES,
+            "https://gw.example/authorize/notes",
+        ),
+        ("https://notes.gw.example/.well-known/openid-configuration", NOTES, "https://gw.example/authorize/notes"),
+        ("https://notes.gw.example/mcp/.well-known/openid-configuration", NOTES, "https://gw.example/authorize/notes"),
+        ("https://gw.example/.well-known/oauth-authorization-server", ROOT, "https://gw.example/authorize"),
+    ] {
+        let reply = world.get(path).await;
+        assert_eq!(reply.status, StatusCode::OK, "{path}");
+        assert_eq!(reply.header(header::ACCESS_CONTROL_ALLOW_ORIGIN), "*");
+        let document = reply.json();
+        assert_eq!((&document["issuer"], &document["authorization_endpoint"]), (&json!(issuer), &json!(authorize)));
+        assert_eq!(document["token_endpoint"], json!(format!("{issuer}/token")));
+        assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
+        assert_eq!(document["grant_types_supported"], json!(["authorization_code", "refresh_token"]));
+        let methods = json!(["none", "client_secret_basic", "client_secret_post"]);
+        assert_eq!(document["token_endpoint_auth_methods_supported"], methods);
+        assert_eq!(document["authorization_response_iss_parameter_supported"], json!(true));
+        assert_eq!(document["client_id_metadata_document_supported"], json!(true));
+        assert!(document["scopes_supported"].as_array().unwrap().contains(&json!("offline_access")));
+        assert!(document.get("introspection_endpoint").is_none());
+    }
+}
+
+#[tokio::test]
+async fn b54_b55_the_resource_is_the_address_that_was_asked_about() {
+    let world = World::new().await;
+    for path in ["", "/mcp", "/mcp/", "/a/b"] {
+        let document = world.get(&format!("{NOTES}/.well-known/oauth-protected-resource{path}")).await.json();
+        assert_eq!(document["resource"], json!(format!("{NOTES}{path}")));
+        assert_eq!(document["authorization_servers"], json!([NOTES]));
+        assert_eq!(document["bearer_methods_supported"], json!(["header"]));
+        assert_eq!(document["resource_name"], json!("The notes server"));
+        assert!(!document.to_string().contains("offline_access"));
+    }
+    let document = world.get(&format!("{ROOT}/.well-known/oauth-protected-resource/mcp")).await.json();
+    assert_eq!(
+        (&document["resource"], &document["authorization_servers"]),
+        (&json!("https://gw.example/mcp"), &json!([ROOT]))
+    );
+}
+
+#[tokio::test]
+async fn b49_browsers_may_call_everything_but_the_authorization_endpoint() {
+    let world = World::new().await;
+    for path in ["/token", "/register", "/jwks", "/revoke", "/.well-known/oauth-protected-resource/mcp"] {
+        let request = Request::builder().method(Method::OPTIONS).uri(format!("{NOTES}{path}"));
+        let reply =
+            world.send(request.header(header::ORIGIN, "https://any.example").body(Body::empty()).unwrap()).await;
+        assert_eq!(reply.status, StatusCode::NO_CONTENT, "{path}");
+        assert_eq!(reply.header(header::ACCESS_CONTROL_ALLOW_ORIGIN), "*");
+        assert!(reply.header(header::ACCESS_CONTROL_ALLOW_HEADERS).contains("mcp-protocol-version"));
+        assert!(!reply.headers.contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS));
+    }
+    for uri in [format!("{NOTES}/authorize?x=1"), format!("{ROOT}/authorize/notes?x=1")] {
+        assert!(!world.get(&uri).await.headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN), "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    let world = World::new().await;
+    for path in ["/introspect", "/device_authorization", "/.well-known/unknown"] {
+        let reply = world.get(&format!("{NOTES}{path}")).await;
+        assert_eq!(reply.status, StatusCode::NOT_FOUND, "{path}");
+        assert!(reply.json()["error"].is_string());
+    }
+}
+
+#[tokio::test]
+async fn keys_are_published_and_authorize_leads_to_the_root() {
+    let world = World::new().await;
+    assert_eq!(world.get(&format!("{NOTES}/jwks")).await.json()["keys"][0]["crv"], json!("P-256"));
+    let reply = world.get(&format!("{NOTES}/authorize?client_id=a&state=b%20c")).await;
+    assert_eq!(reply.status, StatusCode::FOUND);
+    assert_eq!(reply.location(), "https://gw.example/authorize/notes?client_id=a&state=b%20c");
+}

@@ -1,0 +1,146 @@
+//! The token endpoint (RFC 6749 §3.2). What every grant type needs happens here, so that none can forget it: the form,
+//! client authentication, the grant's and the person's life, the token itself, headers.
+
+use super::Issuer;
+use super::clients::KnownClient;
+use super::grants::{code, refresh};
+use super::parameters::Parameters;
+use super::reply::{self, Refused};
+use super::resource;
+use crate::hostname::Realm;
+use crate::ids::GrantId;
+use crate::oauth::error::Code;
+use crate::request::Arrival;
+use crate::store::{Grant, User};
+use crate::tokens::NewToken;
+use axum::Extension;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use serde::Serialize;
+use std::sync::Arc;
+
+/// A request that has passed everything that grant types have in common.
+pub(super) struct TokenRequest<'a> {
+    pub(super) realm: &'a Realm,
+    pub(super) client: &'a KnownClient,
+    pub(super) form: &'a Parameters,
+}
+
+/// What a grant type decides: under which grant, how much, and whether the client may come back.
+pub(super) struct Issue {
+    pub(super) living: LivingGrant,
+    /// The scope of the access token, space-separated.
+    pub(super) scope: String,
+    pub(super) refresh_token: Option<String>,
+}
+
+/// A grant that is in force, of a person who may still sign in. Only [`Issuer::living_grant`] makes one.
+pub(super) struct LivingGrant {
+    grant: Grant,
+    user: User,
+}
+
+#[derive(Serialize)]
+struct TokenResponse<'a> {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    scope: &'a str,
+}
+
+/// `POST /token`
+pub(super) async fn token(
+    State(issuer): State<Arc<Issuer>>,
+    Extension(arrival): Extension<Arrival>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Refused> {
+    let form = form(&headers, body)?;
+    let client = issuer.authenticate(&arrival.realm, &headers, &form).await?;
+    let request = TokenRequest { realm: &arrival.realm, client: &client, form: &form };
+    let issue = match form.require("grant_type")? {
+        "authorization_code" => code::exchange(&issuer, &request).await?,
+        "refresh_token" => refresh::exchange(&issuer, &request).await?,
+        _ => {
+            let description = "grant_type must be authorization_code or refresh_token";
+            return Err(Refused::because(Code::UnsupportedGrantType, description));
+        }
+    };
+    let answer = issuer.issue(&request, &issue)?;
+    issuer.store.touch_client(&arrival.realm.key(), &client.id, issuer.clock.now()).await?;
+    Ok(reply::json(StatusCode::OK, &answer))
+}
+
+/// The parameters of a form (RFC 6749 §3.2): nothing else is read, least of all the query string.
+pub(super) fn form(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Parameters, Refused> {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        let description = "send the parameters as application/x-www-form-urlencoded";
+        return Err(Refused::because(Code::InvalidRequest, description));
+    }
+    let body =
+        body.map_err(|_| Refused::because(Code::InvalidRequest, "the request body is too large or incomplete"))?;
+    let form = Parameters::parse(&body);
+    form.refuse_repetition()?;
+    Ok(form)
+}
+
+impl LivingGrant {
+    pub(super) fn grant(&self) -> &Grant {
+        &self.grant
+    }
+}
+
+impl Issuer {
+    /// The grant behind a code or a refresh token, if this client got it here, it is in force, and its person may still
+    /// sign in.
+    ///
+    /// # Errors
+    /// `invalid_grant` for everything that is not so; `invalid_target` when the request names another resource.
+    pub(super) async fn living_grant(&self, request: &TokenRequest<'_>, id: GrantId) -> Result<LivingGrant, Refused> {
+        let gone = || Refused::because(Code::InvalidGrant, "the authorization has ended or belongs to another client");
+        let grant = self.store.grant(id).await?.ok_or_else(gone)?;
+        if grant.client_id != request.client.id || grant.realm != request.realm.key() || grant.revoked_at.is_some() {
+            return Err(gone());
+        }
+        let user = self.store.user(grant.user).await?.filter(|user| !user.disabled).ok_or_else(gone)?;
+        if request.form.get("resource").is_some_and(|named| !resource::same(named, &grant.resource)) {
+            return Err(Refused::because(Code::InvalidTarget, "the authorization was given for another resource"));
+        }
+        Ok(LivingGrant { grant, user })
+    }
+
+    /// Ends a grant: its access tokens, refresh tokens, codes and open streams.
+    pub(super) async fn end_grant(&self, id: GrantId) -> Result<(), Refused> {
+        self.tokens.lives.end(id);
+        self.store.revoke_grant(id, self.clock.now()).await?;
+        Ok(())
+    }
+
+    fn issue<'a>(&self, request: &TokenRequest<'_>, issue: &'a Issue) -> Result<TokenResponse<'a>, Refused> {
+        let LivingGrant { grant, user } = &issue.living;
+        let access_token = self.tokens.mint(&NewToken {
+            issuer: &self.site.issuer(request.realm),
+            resource: &grant.resource,
+            user,
+            client_id: &grant.client_id,
+            scope: &issue.scope,
+            grant: grant.id,
+            ttl: self.lifetimes.access_ttl,
+        })?;
+        Ok(TokenResponse {
+            access_token,
+            token_type: "Bearer",
+            expires_in: self.lifetimes.access_ttl.as_secs(),
+            refresh_token: issue.refresh_token.as_deref(),
+            scope: &issue.scope,
+        })
+    }
+}

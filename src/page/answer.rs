@@ -1,0 +1,59 @@
+//! From a template to an answer, with the headers of every page.
+
+use super::assets;
+use askama::Template;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{self, HeaderName, HeaderValue};
+
+/// `form-action` stays out on purpose: Chromium applies it to the redirect that follows a form, and the one that follows
+/// the consent form goes to the client.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
+                                       frame-ancestors 'none'; base-uri 'none'";
+
+/// `Referrer-Policy` is not `no-referrer`, with which browsers send `Origin: null` on our own forms, and `csrf::check`
+/// insists on our own origin.
+const HEADERS: [(HeaderName, &str); 8] = [
+    (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+    (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (HeaderName::from_static("x-robots-tag"), "noindex"),
+];
+
+/// The frame around a page's own content; templates reach it as `frame`.
+pub(super) struct Frame<'a> {
+    /// Address of the style sheet, with the digest of its content.
+    pub(super) style: &'static str,
+    /// Address of the script.
+    pub(super) script: &'static str,
+    /// Who is signed in, for the bar on top.
+    pub(super) account: Option<&'a super::people::Account<'a>>,
+}
+
+impl<'a> Frame<'a> {
+    /// A page with the account of the person in its bar.
+    pub(super) fn of(account: Option<&'a super::people::Account<'a>>) -> Self {
+        Self { style: assets::style_address(), script: assets::script_address(), account }
+    }
+
+    /// A page that shows nothing but its own business.
+    pub(super) fn bare() -> Frame<'static> {
+        Frame::of(None)
+    }
+}
+
+/// Renders a page.
+pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
+    let mut response = match template.render() {
+        Ok(html) => (status, html).into_response(),
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "an internal error occurred").into_response(),
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

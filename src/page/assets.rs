@@ -1,0 +1,44 @@
+//! The static files, embedded. Their addresses carry a digest of their content, so that browsers may keep them for good.
+
+use axum::response::{IntoResponse, Response};
+use data_encoding::HEXLOWER;
+use http::header;
+use std::sync::LazyLock;
+
+const STYLE: &str = include_str!("portcullis.css");
+const SCRIPT: &str = include_str!("portcullis.js");
+const ICON: &str = include_str!("icon.svg");
+
+/// The file `/assets/<name>`, if there is one.
+pub fn asset(name: &str) -> Option<Response> {
+    let (content_type, body) = match name {
+        "portcullis.css" => ("text/css; charset=utf-8", STYLE),
+        "portcullis.js" => ("text/javascript; charset=utf-8", SCRIPT),
+        "icon.svg" => ("image/svg+xml", ICON),
+        _ => return None,
+    };
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ];
+    Some((headers, body).into_response())
+}
+
+/// `/assets/portcullis.css?v=<digest>`
+pub(super) fn style_address() -> &'static str {
+    static ADDRESS: LazyLock<String> = LazyLock::new(|| address("portcullis.css", STYLE));
+    &ADDRESS
+}
+
+/// `/assets/portcullis.js?v=<digest>`
+pub(super) fn script_address() -> &'static str {
+    static ADDRESS: LazyLock<String> = LazyLock::new(|| address("portcullis.js", SCRIPT));
+    &ADDRESS
+}
+
+fn address(name: &str, content: &str) -> String {
+    let digest = crate::ids::Digest::of(content);
+    format!("/assets/{name}?v={}", HEXLOWER.encode(&digest.0[..8]))
+}

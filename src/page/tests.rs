@@ -1,0 +1,166 @@
+//! Every page with hostile data in it.
+
+use super::*;
+use axum::response::Response;
+use http::StatusCode;
+
+const HOSTILE: &str = "<script>alert(1)</script>\" onload='x' {{7*7}} \u{202e}moc.live";
+
+pub(super) async fn text(response: Response) -> String {
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+fn consent_by(name: &'static str, uri: &'static str) -> Response {
+    consent(&ConsentPage {
+        client_name: name,
+        client_id: name,
+        client_uri: Some(uri),
+        verified_host: None,
+        redirect_host: name,
+        redirect_warning: Some(name),
+        resource: name,
+        upstream_name: name,
+        account: Some(name),
+        scopes: vec![name],
+        user: name,
+        action: "/authorize",
+        flow: name,
+        csrf_token: name,
+    })
+}
+
+fn every_page() -> Vec<Response> {
+    let account = || Account { name: HOSTILE, csrf_token: HOSTILE };
+    let hostile = || HOSTILE.to_owned();
+    let row = ConnectionRow {
+        id: hostile(),
+        name: hostile(),
+        authority: hostile(),
+        account: hostile(),
+        tone: "good",
+        state: "Connected",
+        scopes: vec![hostile()],
+        expiry: Some(hostile()),
+        last_error: Some(hostile()),
+        reconnect: hostile(),
+    };
+    let grant =
+        GrantRow { id: hostile(), client: hostile(), resource: hostile(), scopes: vec![hostile()], since: hostile() };
+    let upstream = UpstreamRow {
+        name: hostile(),
+        authority: hostile(),
+        tone: "bad",
+        standing: "Denied",
+        can_approve: true,
+        can_remove: true,
+    };
+    let encoded_page = |error: bool, url| EncodedPage {
+        status: StatusCode::OK,
+        account: Some(account()),
+        typed: HOSTILE,
+        error: error.then(hostile),
+        domain: HOSTILE,
+        url,
+        alias: Some(HOSTILE),
+        commands: vec![Command { client: "Cursor", how: "Paste", text: hostile() }],
+        connect: Some(hostile()),
+    };
+    let status = StatusCode::OK;
+    vec![
+        consent_by(HOSTILE, "javascript:alert(1)"),
+        approval(&ApprovalPage {
+            domain: HOSTILE,
+            label: HOSTILE,
+            client_name: HOSTILE,
+            redirect_host: HOSTILE,
+            user: HOSTILE,
+            action: HOSTILE,
+            flow: HOSTILE,
+            csrf_token: HOSTILE,
+        }),
+        message(&MessagePage {
+            status,
+            title: HOSTILE,
+            text: HOSTILE,
+            hint: Some(HOSTILE),
+            actions: vec![(HOSTILE, HOSTILE)],
+        }),
+        login(&LoginPage { status, error: Some(HOSTILE), username: HOSTILE, return_to: HOSTILE, csrf_token: HOSTILE }),
+        setup(&SetupPage { status, error: Some(HOSTILE), username: HOSTILE, token: HOSTILE, csrf_token: HOSTILE }),
+        landing(&LandingPage { domain: HOSTILE, unclaimed: true }),
+        home(&HomePage {
+            account: account(),
+            connections: vec![row],
+            grants: vec![grant],
+            upstreams: Some(vec![upstream]),
+        }),
+        encoded(&encoded_page(false, Some(HOSTILE))),
+        encoded(&encoded_page(false, None)),
+        encoded(&encoded_page(true, None)),
+    ]
+}
+
+#[tokio::test]
+async fn nothing_that_strangers_write_becomes_markup() {
+    for response in every_page() {
+        let html = text(response).await;
+        for forbidden in ["<script>", "' {{", "onload='", "\" onload", "href=\"javascript:", " style=", "<style"] {
+            assert!(!html.contains(forbidden), "{forbidden:?} in {html}");
+        }
+        assert!(html.contains("&#60;script&#62;"), "{html}");
+    }
+}
+
+#[test]
+fn every_page_carries_every_header() {
+    for response in every_page() {
+        let headers = response.headers();
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "same-origin"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cache-control", "no-store"),
+            ("x-frame-options", "DENY"),
+            ("content-type", "text/html; charset=utf-8"),
+        ] {
+            assert_eq!(headers[name], value);
+        }
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+        assert!(!policy.contains("unsafe") && !policy.contains("form-action"), "{policy}");
+    }
+}
+
+#[tokio::test]
+async fn a_decision_is_two_buttons_a_token_and_a_flow() {
+    for response in every_page().into_iter().take(2) {
+        let html = text(response).await;
+        for part in [
+            "name=\"decision\" value=\"approve\"",
+            "name=\"decision\" value=\"deny\"",
+            "name=\"csrf_token\"",
+            "name=\"flow\"",
+        ] {
+            assert_eq!(html.matches(part).count(), 1, "{part} in {html}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_name_cannot_turn_the_writing_around() {
+    let html = text(consent_by("Claude\u{202e}\u{200b}\n", "https://client.example/")).await;
+    assert!(html.contains("Claude\u{fffd}\u{fffd}\u{fffd}"), "{html}");
+    assert!(html.contains("href=\"https://client.example/\""));
+    assert!(text(consent_by("x", "http://client.example/")).await.matches("client.example").count() == 0);
+}
+
+#[test]
+fn assets_are_kept_for_good_and_unknown_ones_do_not_exist() {
+    for name in ["portcullis.css", "portcullis.js", "icon.svg"] {
+        let response = asset(name).unwrap();
+        assert_eq!(response.headers()["cache-control"], "public, max-age=31536000, immutable");
+        assert_eq!(response.headers()["x-content-type-options"], "nosniff");
+    }
+    assert!(asset("../mod.rs").is_none());
+}

@@ -1,0 +1,118 @@
+//! The body of a request on its way to an upstream: kept while it is small, so that the request can be repeated.
+
+use super::headers::Framing;
+use super::reply::Refusal;
+use bytes::{Bytes, BytesMut};
+use http::header;
+use pingora::Result;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::client::HttpSession;
+
+/// Bodies up to this size are kept for a repetition, in bytes. JSON-RPC requests nearly always are.
+const KEPT: usize = 64 * 1024;
+
+/// A request's body.
+pub(super) enum RequestBody {
+    /// There is none.
+    Empty,
+    /// All of it, in memory.
+    Kept(Bytes),
+    /// It flows through; its length in bytes when the caller said so.
+    Streamed(Option<u64>),
+}
+
+/// Why a body was not taken.
+pub(super) enum BodyFailure {
+    /// It is refused.
+    Refused(Refusal),
+    /// The caller is gone.
+    Aborted(Box<pingora::Error>),
+}
+
+impl RequestBody {
+    /// Takes the body of a request: whole when it is announced as small, as a stream otherwise. Not more than `limit`
+    /// bytes.
+    pub(super) async fn take(session: &mut ServerSession, limit: u64) -> Result<Self, BodyFailure> {
+        if session.is_body_empty() {
+            return Ok(Self::Empty);
+        }
+        let length = content_length(session);
+        if length.is_some_and(|length| length > limit) {
+            return Err(BodyFailure::Refused(Refusal::BodyTooLarge(limit)));
+        }
+        if session.req_header().headers.contains_key(header::EXPECT) {
+            session.write_continue_response().await.map_err(BodyFailure::Aborted)?;
+        }
+        match length.and_then(|length| usize::try_from(length).ok()).filter(|length| *length <= KEPT) {
+            Some(length) => Self::read(session, length).await.map_err(BodyFailure::Aborted),
+            None => Ok(Self::Streamed(length)),
+        }
+    }
+
+    async fn read(session: &mut ServerSession, length: usize) -> Result<Self> {
+        // Nearly always the body came in one piece: then no second buffer is needed.
+        let mut first = match session.read_request_body().await? {
+            Some(chunk) if chunk.len() >= length => return Ok(Self::Kept(chunk)),
+            Some(chunk) => BytesMut::from(chunk),
+            None => return Ok(Self::Empty),
+        };
+        first.reserve(length - first.len());
+        while let Some(chunk) = session.read_request_body().await? {
+            first.extend_from_slice(&chunk);
+        }
+        Ok(Self::Kept(first.freeze()))
+    }
+
+    /// How the upstream will know its end.
+    pub(super) fn framing(&self) -> Framing {
+        match self {
+            RequestBody::Empty => Framing::None,
+            RequestBody::Kept(bytes) => Framing::Length(bytes.len() as u64),
+            RequestBody::Streamed(Some(length)) => Framing::Length(*length),
+            RequestBody::Streamed(None) => Framing::Chunked,
+        }
+    }
+
+    /// Whether the request can be sent a second time.
+    pub(super) fn is_repeatable(&self) -> bool {
+        !matches!(self, RequestBody::Streamed(_))
+    }
+}
+
+/// What came of sending a body that flows through.
+pub(super) enum Pumped {
+    /// The upstream has all of it.
+    Sent,
+    /// The upstream takes no more: it may have answered already.
+    Stopped,
+    /// It grew over the limit.
+    TooLarge,
+    /// The caller is gone.
+    Aborted(Box<pingora::Error>),
+}
+
+/// Sends a body piece by piece as it arrives. `http1` bodies are framed by Pingora from the head that was written.
+pub(super) async fn pump(session: &mut ServerSession, upstream: &mut HttpSession, limit: u64) -> Pumped {
+    let mut total = 0;
+    loop {
+        match session.read_request_body().await {
+            Ok(Some(chunk)) => {
+                total += chunk.len() as u64;
+                if total > limit {
+                    return Pumped::TooLarge;
+                }
+                // An empty DATA frame in the middle is legal in HTTP/2 and would end a chunked body.
+                if !chunk.is_empty() && upstream.write_request_body(chunk, false).await.is_err() {
+                    return Pumped::Stopped;
+                }
+            }
+            Ok(None) => break,
+            Err(error) => return Pumped::Aborted(error),
+        }
+    }
+    if upstream.finish_request_body().await.is_err() { Pumped::Stopped } else { Pumped::Sent }
+}
+
+fn content_length(session: &ServerSession) -> Option<u64> {
+    session.get_header(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

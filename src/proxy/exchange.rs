@@ -1,0 +1,225 @@
+//! One request to an upstream and the head of its answer: connecting, writing, repeating what may be repeated.
+
+use super::body::{Pumped, RequestBody, pump};
+use super::headers::{self, Framing};
+use super::peer::{ConnectFailure, Connected, Peers};
+use super::reply::Refusal;
+use super::stream::caller_gone;
+use crate::connect::{ConnectionKey, Credential};
+use crate::upstream::Upstream;
+use bytes::Bytes;
+use http::{Method, Version, header};
+use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::http::v1::client::{HttpSession as Http1, http_req_header_to_wire};
+use pingora::{Error, ErrorType, OrErr, Result};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+
+/// How often a request is sent that meets a connection which the upstream has just closed.
+const MAX_ATTEMPTS: u32 = 3;
+
+/// What is sent, and to whom.
+pub(super) struct Exchange<'a> {
+    pub(super) peers: &'a Peers,
+    pub(super) upstream: &'a Upstream,
+    pub(super) key: &'a ConnectionKey,
+    /// How long the upstream may take to begin its answer.
+    pub(super) response_timeout: Duration,
+    /// The largest body that flows through, in bytes.
+    pub(super) max_body: u64,
+}
+
+/// Why there is no answer of the upstream.
+pub(super) enum ExchangeFailure {
+    /// The caller is told so.
+    Refused(Refusal),
+    /// The caller is gone.
+    Aborted(Box<Error>),
+}
+
+impl Exchange<'_> {
+    /// Sends the request of `session` with `credential` in it and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// When the upstream gives no answer, or the caller leaves before it does.
+    pub(super) async fn send(
+        &self,
+        session: &mut ServerSession,
+        body: &RequestBody,
+        credential: &Credential,
+    ) -> Result<Connected, ExchangeFailure> {
+        let http2 = !session.is_upgrade_req();
+        let mut attempts = 1;
+        loop {
+            let connected = self.connect(http2).await?;
+            let reused = connected.reused;
+            let head = self.head(session, body, credential).map_err(|_| internal())?;
+            match self.attempt(session, connected, head, body).await {
+                Ok(connected) => return Ok(connected),
+                Err(Attempt::Final(failure)) => return Err(failure),
+                // Most likely the upstream closed a connection of the pool while we were writing.
+                Err(Attempt::Lost(_)) if reused && attempts < MAX_ATTEMPTS && may_repeat(session, body) => attempts += 1,
+                Err(Attempt::Lost(error)) => return Err(ExchangeFailure::Refused(lost(&error))),
+            }
+        }
+    }
+
+    async fn connect(&self, http2: bool) -> Result<Connected, ExchangeFailure> {
+        let refused = |why: &str| ExchangeFailure::Refused(Refusal::BadGateway(why.to_owned()));
+        self.peers.connect(self.upstream, self.key, http2).await.map_err(|failure| match failure {
+            ConnectFailure::Timeout => ExchangeFailure::Refused(Refusal::GatewayTimeout),
+            ConnectFailure::Refused(why) => ExchangeFailure::Refused(Refusal::BadGateway(why)),
+            ConnectFailure::Address(why) => refused(&format!("the upstream cannot be reached: {why}")),
+        })
+    }
+
+    fn head(&self, session: &ServerSession, body: &RequestBody, credential: &Credential) -> Result<RequestHeader> {
+        let request = session.req_header();
+        let framing = if session.is_upgrade_req() { Framing::Upgrade } else { body.framing() };
+        let path = request.uri.path_and_query().map_or(&b"/"[..], |target| target.as_str().as_bytes());
+        headers::for_upstream(request, path, self.upstream.authority.as_str(), credential, framing)
+    }
+
+    async fn attempt(
+        &self,
+        session: &mut ServerSession,
+        mut connected: Connected,
+        head: RequestHeader,
+        body: &RequestBody,
+    ) -> Result<Connected, Attempt> {
+        connected.session.set_write_timeout(Some(self.response_timeout));
+        connected = match body {
+            RequestBody::Streamed(_) => self.write_streamed(session, connected, head).await?,
+            RequestBody::Empty => self.write_kept(connected, head, &[]).await.map_err(Attempt::Lost)?,
+            RequestBody::Kept(bytes) => self.write_kept(connected, head, bytes).await.map_err(Attempt::Lost)?,
+        };
+        connected.session.set_read_timeout(Some(self.response_timeout));
+        let answered = read_head(&mut connected.session);
+        tokio::select! { biased;
+            answered = answered => answered.map_err(Attempt::Lost)?,
+            // A caller that leaves before the answer cancels the request (MCP 2026-07-28, streamable HTTP).
+            gone = caller_gone(session) => return Err(Attempt::Final(ExchangeFailure::Aborted(gone))),
+        }
+        Ok(connected)
+    }
+
+    /// Writes head and body. In HTTP/1.1 both go out in one piece: one system call instead of the two or three that
+    /// Pingora's own writer takes.
+    async fn write_kept(&self, connected: Connected, head: RequestHeader, body: &[u8]) -> Result<Connected> {
+        let Connected { session, reused, peer } = connected;
+        // Pingora interprets the answers to these two by the request that it wrote itself.
+        let coalesced = head.method != Method::HEAD && !head.headers.contains_key(header::UPGRADE);
+        let session = match session {
+            HttpSession::H1(session) if coalesced => {
+                let written = write_coalesced(session, &head, body);
+                let written = tokio::time::timeout(self.response_timeout, written).await;
+                HttpSession::H1(written.or_err(ErrorType::WriteTimedout, "writing to the upstream")??)
+            }
+            mut session => {
+                session.write_request_header(Box::new(head)).await?;
+                if !body.is_empty() {
+                    session.write_request_body(Bytes::copy_from_slice(body), true).await?;
+                }
+                session.finish_request_body().await?;
+                session
+            }
+        };
+        Ok(Connected { session, reused, peer })
+    }
+
+    async fn write_streamed(
+        &self,
+        session: &mut ServerSession,
+        mut connected: Connected,
+        head: RequestHeader,
+    ) -> Result<Connected, Attempt> {
+        connected.session.write_request_header(Box::new(head)).await.map_err(Attempt::Lost)?;
+        match pump(session, &mut connected.session, self.max_body).await {
+            // An upstream that stopped taking the body may have said why.
+            Pumped::Sent | Pumped::Stopped => Ok(connected),
+            Pumped::TooLarge => {
+                Err(Attempt::Final(ExchangeFailure::Refused(Refusal::BodyTooLarge(self.max_body))))
+            }
+            Pumped::Aborted(error) => Err(Attempt::Final(ExchangeFailure::Aborted(error))),
+        }
+    }
+}
+
+/// How one attempt failed.
+enum Attempt {
+    /// No answer came on this connection.
+    Lost(Box<Error>),
+    /// Trying again is no use.
+    Final(ExchangeFailure),
+}
+
+async fn write_coalesced(session: Http1, head: &RequestHeader, body: &[u8]) -> Result<Http1> {
+    let mut wire = http_req_header_to_wire(head)
+        .ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "the request target cannot be sent"))?;
+    wire.extend_from_slice(body);
+    let mut stream = session.into_inner();
+    stream.write_all(&wire).await.or_err(ErrorType::WriteError, "writing to the upstream")?;
+    stream.flush().await.or_err(ErrorType::WriteError, "writing to the upstream")?;
+    Ok(Http1::new(stream))
+}
+
+/// Reads the head of the final response; interim ones are not passed on (RFC 9110 §15.2 allows it).
+async fn read_head(session: &mut HttpSession) -> Result<()> {
+    loop {
+        session.read_response_header().await?;
+        let status = session.response_header().map(|head| head.status);
+        if status.is_some_and(|status| !status.is_informational() || status == http::StatusCode::SWITCHING_PROTOCOLS) {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether a request that got no byte of an answer may be sent again on a new connection. It may not when the upstream
+/// could have acted on it already: a tool call. Everything else in MCP only asks (RFC 9110 §9.2.2).
+fn may_repeat(session: &ServerSession, body: &RequestBody) -> bool {
+    let head = session.req_header();
+    if head.version == Version::HTTP_10 || !body.is_repeatable() {
+        return false;
+    }
+    match body {
+        RequestBody::Kept(bytes) if head.method == Method::POST => !calls_a_tool(bytes),
+        _ => head.method.is_idempotent(),
+    }
+}
+
+/// Whether a JSON-RPC body is, or might be, a `tools/call`.
+fn calls_a_tool(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Method<'a> {
+        #[serde(borrow)]
+        method: std::borrow::Cow<'a, str>,
+    }
+    serde_json::from_slice::<Method<'_>>(body).map_or(true, |message| message.method == "tools/call")
+}
+
+fn lost(error: &Error) -> Refusal {
+    match error.etype() {
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Refusal::GatewayTimeout,
+        _ => Refusal::BadGateway("the upstream closed the connection without an answer".to_owned()),
+    }
+}
+
+fn internal() -> ExchangeFailure {
+    ExchangeFailure::Refused(Refusal::Internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_asks_is_repeated() {
+        assert!(!calls_a_tool(br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#));
+        assert!(calls_a_tool(br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#));
+        assert!(calls_a_tool(br#"{"jsonrpc":"2.0","id":1,"method":"tools\/call"}"#));
+        assert!(calls_a_tool(b"[]"));
+        assert!(calls_a_tool(b"not json"));
+    }
+}

@@ -1,0 +1,218 @@
+//! From a permit and a credential to a complete answer: forward, refresh once when the upstream says 401, reply.
+
+use super::admit::Permit;
+use super::body::{BodyFailure, RequestBody};
+use super::exchange::{Exchange, ExchangeFailure};
+use super::peer::{Connected, Peers};
+use super::reply::{Refusal, TokenError};
+use super::route::Target;
+use super::{headers, stream, upgrade};
+use crate::config::Streams;
+use crate::connect::{Connections, Credential, NoCredential};
+use crate::error::Culprit;
+use http::{HeaderValue, StatusCode, Version, header};
+use pingora::Error;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// How much of a 401's body is read, in bytes, so that its connection can be used for the repetition.
+const MAX_DRAINED: usize = 64 * 1024;
+
+/// What forwarding needs.
+pub(super) struct Forwarder<'a> {
+    pub(super) peers: &'a Peers,
+    pub(super) connections: &'a Arc<Connections>,
+    pub(super) streams: &'a Streams,
+    pub(super) max_body: u64,
+    pub(super) stopping: &'a watch::Receiver<bool>,
+}
+
+/// How forwarding failed.
+pub(super) enum Failure {
+    /// Nothing was written to the caller yet: it is told why.
+    Refused(Refusal),
+    /// The connection to the caller is of no more use.
+    Aborted(Box<Error>),
+}
+
+impl Forwarder<'_> {
+    /// Forwards one admitted request and passes the answer on. The status that the caller saw.
+    pub(super) async fn forward(
+        &self,
+        session: &mut ServerSession,
+        target: &Target,
+        permit: &Permit,
+        allowed_origin: Option<&HeaderValue>,
+    ) -> Result<StatusCode, Failure> {
+        let credential = self.credential(permit).await?;
+        let body = RequestBody::take(session, self.max_body).await?;
+        let exchange = Exchange {
+            peers: self.peers,
+            upstream: &target.upstream,
+            key: permit.key(),
+            response_timeout: self.streams.response_timeout,
+            max_body: self.max_body,
+        };
+        let mut connected = exchange.send(session, &body, &credential).await?;
+        if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
+            let renewed = self.renew(permit, &credential, connected).await?;
+            if !body.is_repeatable() {
+                return Err(Refusal::Unauthorized(TokenError::Invalid).into());
+            }
+            connected = exchange.send(session, &body, &renewed).await?;
+            if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
+                // Rejected twice in a row: `renew` takes that for the end of the connection.
+                self.renew(permit, &renewed, connected).await?;
+                return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
+            }
+        }
+        self.answer(session, connected, permit, allowed_origin).await.map_err(Failure::Aborted)
+    }
+
+    async fn credential(&self, permit: &Permit) -> Result<Arc<Credential>, Failure> {
+        match self.connections.cached(permit.key()) {
+            Some(credential) => Ok(credential),
+            None => Ok(self.connections.credential(permit.key()).await?),
+        }
+    }
+
+    /// The upstream refused our credential: its connection is put back, and a better credential is asked for.
+    async fn renew(
+        &self,
+        permit: &Permit,
+        rejected: &Credential,
+        mut refused: Connected,
+    ) -> Result<Arc<Credential>, Failure> {
+        let challenge = refused
+            .session
+            .response_header()
+            .and_then(|head| head.headers.get(header::WWW_AUTHENTICATE))
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let mut drained = 0;
+        while let Ok(Some(chunk)) = refused.session.read_response_body().await {
+            drained += chunk.len();
+            if drained > MAX_DRAINED {
+                break;
+            }
+        }
+        self.peers.release(refused).await;
+        Ok(self.connections.renew(permit.key(), rejected, challenge.as_deref()).await?)
+    }
+
+    async fn answer(
+        &self,
+        session: &mut ServerSession,
+        mut connected: Connected,
+        permit: &Permit,
+        allowed_origin: Option<&HeaderValue>,
+    ) -> Result<StatusCode, Box<Error>> {
+        let Some(response) = connected.session.response_header() else {
+            return Error::e_explain(pingora::ErrorType::InternalError, "an exchange without a response head");
+        };
+        let (status, life) = (response.status, &permit.token().life);
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            session.write_response_header(Box::new(switching(response)?)).await?;
+            let bounds =
+                upgrade::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat };
+            upgrade::pass(session, &mut connected, bounds).await?;
+            return Ok(status);
+        }
+        let events = is_event_stream(response);
+        let head = self.head(session, response, events, allowed_origin)?;
+        session.write_response_header(head).await?;
+        let bounds =
+            stream::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat, events };
+        if stream::pass(session, &mut connected, bounds).await? == stream::End::Complete {
+            self.peers.release(connected).await;
+        }
+        Ok(status)
+    }
+
+    fn head(
+        &self,
+        session: &ServerSession,
+        response: &ResponseHeader,
+        events: bool,
+        allowed_origin: Option<&HeaderValue>,
+    ) -> pingora::Result<Box<ResponseHeader>> {
+        let mut head = headers::for_caller(response, allowed_origin)?;
+        if events {
+            // Tells nginx and its like in front of us not to collect the stream.
+            head.insert_header("x-accel-buffering", "no")?;
+        }
+        let bodiless = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let http11 = session.req_header().version == Version::HTTP_11;
+        if http11 && !bodiless && !head.headers.contains_key(header::CONTENT_LENGTH) {
+            head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        }
+        Ok(head)
+    }
+}
+
+/// The head of a 101: here `Connection` and `Upgrade` are the point.
+fn switching(response: &ResponseHeader) -> pingora::Result<ResponseHeader> {
+    let mut head = *headers::for_caller(response, None)?;
+    head.insert_header(header::CONNECTION, "Upgrade")?;
+    head.insert_header(header::UPGRADE, "websocket")?;
+    Ok(head)
+}
+
+fn status_of(connected: &Connected) -> Option<StatusCode> {
+    connected.session.response_header().map(|head| head.status)
+}
+
+fn is_event_stream(response: &ResponseHeader) -> bool {
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    let content_type = response.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    content_type
+        .and_then(|value| value.get(..EVENT_STREAM.len()))
+        .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Failure::Refused(refusal)
+    }
+}
+
+impl From<BodyFailure> for Failure {
+    fn from(failure: BodyFailure) -> Self {
+        match failure {
+            BodyFailure::Refused(refusal) => Failure::Refused(refusal),
+            BodyFailure::Aborted(error) => Failure::Aborted(error),
+        }
+    }
+}
+
+impl From<ExchangeFailure> for Failure {
+    fn from(failure: ExchangeFailure) -> Self {
+        match failure {
+            ExchangeFailure::Refused(refusal) => Failure::Refused(refusal),
+            ExchangeFailure::Aborted(error) => Failure::Aborted(error),
+        }
+    }
+}
+
+impl From<NoCredential> for Failure {
+    fn from(reason: NoCredential) -> Self {
+        Failure::Refused(match reason {
+            NoCredential::NeedsConsent => Refusal::Unauthorized(TokenError::NotConnected),
+            NoCredential::Trouble { retry_after, fault } => {
+                tracing::warn!(%fault, "an upstream's authorization server is in trouble");
+                let timeout = fault.culprit == Culprit::UpstreamTimeout;
+                Refusal::AuthorizationTrouble { timeout, retry_after }
+            }
+            NoCredential::Failed(fault) if fault.culprit == Culprit::Upstream => {
+                tracing::warn!(%fault, "the upstream takes no credential of ours");
+                Refusal::BadGateway(fault.public.into_owned())
+            }
+            NoCredential::Failed(fault) => {
+                tracing::error!(%fault, "no credential");
+                Refusal::Internal
+            }
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! The control plane behind the same listener: a Pingora session on one side, an axum router on the other, no socket in
+//! between (decision 7).
+
+use super::reply::{self, Asked, Refusal};
+use crate::request::Arrival;
+use axum::Router;
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::{Error, ErrorType, Result};
+use tower::ServiceExt;
+
+/// The largest body of a request to the control plane, in bytes: client metadata and forms are small.
+const MAX_BODY: usize = 64 * 1024;
+
+/// Answers a request from the router.
+///
+/// # Errors
+/// When the client is gone; the connection must not be used again then.
+pub(super) async fn serve(session: &mut ServerSession, router: &Router, arrival: Arrival) -> Result<StatusCode> {
+    let Some(body) = read_body(session).await? else {
+        let refusal = Refusal::BodyTooLarge(MAX_BODY as u64);
+        reply::refuse(session, &refusal, &Asked { origin: "", scope: None, allowed_origin: None }).await?;
+        return Ok(refusal.status());
+    };
+    let mut request = to_http(session, body)?;
+    request.extensions_mut().insert(arrival);
+    let answer = router.clone().oneshot(request);
+    tokio::pin!(answer);
+    // The answer comes first: the idle probe reads from the socket when it is polled.
+    let response = tokio::select! { biased;
+        response = &mut answer => match response { Ok(response) => response, Err(never) => match never {} },
+        gone = session.read_body_or_idle(true) => {
+            gone?;
+            return Error::e_explain(ErrorType::ConnectionClosed, "the client left before the answer");
+        }
+    };
+    let status = response.status();
+    write(session, response).await?;
+    Ok(status)
+}
+
+/// The whole body, or nothing when it is larger than [`MAX_BODY`].
+async fn read_body(session: &mut ServerSession) -> Result<Option<Bytes>> {
+    if session.is_body_empty() {
+        return Ok(Some(Bytes::new()));
+    }
+    if content_length(session).is_some_and(|length| length > MAX_BODY) {
+        return Ok(None);
+    }
+    if session.req_header().headers.contains_key(header::EXPECT) {
+        session.write_continue_response().await?;
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = session.read_request_body().await? {
+        if body.len() + chunk.len() > MAX_BODY {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body.freeze()))
+}
+
+fn content_length(session: &ServerSession) -> Option<usize> {
+    session.get_header(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn to_http(session: &ServerSession, body: Bytes) -> Result<Request<Body>> {
+    let head = session.req_header();
+    let mut request = Request::new(Body::from(body));
+    *request.method_mut() = head.method.clone();
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    *request.uri_mut() = target
+        .parse()
+        .map_err(|cause| Error::because(ErrorType::InvalidHTTPHeader, "the request target is not a path", cause))?;
+    *request.headers_mut() = head.headers.clone();
+    Ok(request)
+}
+
+async fn write(session: &mut ServerSession, response: Response<Body>) -> Result<()> {
+    let request = session.req_header();
+    let (head_only, http11) = (request.method == Method::HEAD, request.version == Version::HTTP_11);
+    let (mut parts, mut body) = response.into_parts();
+    let bodiless = head_only || parts.status == StatusCode::NO_CONTENT || parts.status == StatusCode::NOT_MODIFIED;
+    if !bodiless && !parts.headers.contains_key(header::CONTENT_LENGTH) {
+        match body.size_hint().exact() {
+            Some(length) => drop(parts.headers.insert(header::CONTENT_LENGTH, length.into())),
+            // Without it, Pingora would end the body by closing the connection.
+            None if http11 => {
+                drop(parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked")));
+            }
+            None => {}
+        }
+    }
+    parts.version = Version::HTTP_11;
+    session.write_response_header(Box::new(ResponseHeader::from(parts))).await?;
+    while !bodiless {
+        match body.frame().await {
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data() {
+                    session.write_response_body(data, false).await?;
+                }
+            }
+            Some(Err(cause)) => return Err(Error::because(ErrorType::InternalError, "a local answer broke off", cause)),
+            None => break,
+        }
+    }
+    session.write_response_body(Bytes::new(), true).await
+}

@@ -1,0 +1,100 @@
+//! Browser origins on MCP hostnames: who may call (MCP transport security, DNS rebinding) and what a preflight is told.
+
+use http::{HeaderMap, HeaderValue, header};
+use url::Url;
+
+/// What the `Origin` field of a request means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Origin<'a> {
+    /// Not from a browser's page.
+    Absent,
+    /// From a page that may call.
+    Allowed(&'a HeaderValue),
+    /// From any other page: 403.
+    Forbidden,
+}
+
+/// Which origins may call.
+pub(super) struct OriginPolicy {
+    allowed: Vec<String>,
+}
+
+impl OriginPolicy {
+    /// `configured` origins and the root's own; loopback origins are always allowed, since a page there is a program on
+    /// the person's own machine.
+    pub(super) fn new(configured: &[String], root_origin: String) -> Self {
+        let mut allowed = configured.to_vec();
+        allowed.push(root_origin);
+        Self { allowed }
+    }
+
+    /// Judges a request.
+    pub(super) fn judge<'a>(&self, headers: &'a HeaderMap) -> Origin<'a> {
+        let mut values = headers.get_all(header::ORIGIN).iter();
+        let Some(value) = values.next() else { return Origin::Absent };
+        match value.to_str() {
+            Ok(text) if values.next().is_none() && self.allows(text) => Origin::Allowed(value),
+            _ => Origin::Forbidden,
+        }
+    }
+
+    fn allows(&self, origin: &str) -> bool {
+        self.allowed.iter().any(|allowed| allowed == origin) || is_loopback(origin)
+    }
+}
+
+fn is_loopback(origin: &str) -> bool {
+    let Ok(url) = Url::parse(origin) else { return false };
+    let canonical = url.origin().ascii_serialization() == origin;
+    canonical
+        && matches!(url.scheme(), "http" | "https")
+        && match url.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+            None => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(origin: &'static str) -> bool {
+        let policy = OriginPolicy::new(&["https://claude.ai".to_owned()], "https://gw.example".to_owned());
+        let headers = HeaderMap::from_iter([(header::ORIGIN, HeaderValue::from_static(origin))]);
+        matches!(policy.judge(&headers), Origin::Allowed(_))
+    }
+
+    #[test]
+    fn a34_only_known_origins_may_call() {
+        for good in
+            ["https://claude.ai", "https://gw.example", "http://localhost:6274", "http://127.0.0.1:6274", "http://[::1]:1"]
+        {
+            assert!(allows(good), "{good}");
+        }
+        for bad in [
+            "https://evil.example",
+            "null",
+            "https://claude.ai.evil.example",
+            "http://claude.ai",
+            "https://x.gw.example",
+            "http://localhost.evil.example",
+            "http://localhost:6274/",
+            "http://user@localhost",
+            "file://",
+        ] {
+            assert!(!allows(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn two_origins_are_none() {
+        let policy = OriginPolicy::new(&[], "https://gw.example".to_owned());
+        let mut headers = HeaderMap::new();
+        assert_eq!(policy.judge(&headers), Origin::Absent);
+        headers.append(header::ORIGIN, HeaderValue::from_static("https://gw.example"));
+        headers.append(header::ORIGIN, HeaderValue::from_static("https://evil.example"));
+        assert_eq!(policy.judge(&headers), Origin::Forbidden);
+    }
+}

@@ -1,0 +1,171 @@
+//! Our own answers on MCP hostnames (DESIGN 1.6): status, challenge, and a body that fits who asked.
+
+use super::headers;
+use crate::oauth::challenge::BearerChallenge;
+use crate::paths;
+use crate::ratelimit::Limited;
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use std::time::Duration;
+
+/// Why a request is not forwarded.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The request is malformed; in words.
+    BadRequest(&'static str),
+    /// No such hostname, or one that must not be used.
+    NotFound,
+    /// The token is missing or not good here.
+    Unauthorized(TokenError),
+    /// The page that sent the request may not call.
+    ForeignOrigin,
+    /// Too many requests.
+    Limited(Limited),
+    /// The head is over its limit.
+    HeadTooLarge,
+    /// The body is over its limit, in bytes.
+    BodyTooLarge(u64),
+    /// The upstream cannot be reached or broke its answer off; in words.
+    BadGateway(String),
+    /// The upstream did not answer in time.
+    GatewayTimeout,
+    /// The upstream's authorization server is in trouble.
+    AuthorizationTrouble {
+        /// Whether it did not answer in time.
+        timeout: bool,
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// We ourselves failed.
+    Internal,
+}
+
+/// What is wrong with the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenError {
+    /// There is none: a bare challenge (RFC 6750 §3.1).
+    Missing,
+    /// Wrong audience, expired, revoked, forged.
+    Invalid,
+    /// The token is good, but the person's authorization at the upstream is not: the flow must be run again.
+    NotConnected,
+}
+
+/// Where the answer goes, and what it must say about the resource.
+pub(super) struct Asked<'a> {
+    /// The hostname's origin; empty when there is none.
+    pub(super) origin: &'a str,
+    /// Scopes that the upstream is known to want, space-separated.
+    pub(super) scope: Option<String>,
+    /// The page that asked, if it may read the answer.
+    pub(super) allowed_origin: Option<HeaderValue>,
+}
+
+impl Refusal {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Refusal::NotFound => StatusCode::NOT_FOUND,
+            Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Refusal::ForeignOrigin => StatusCode::FORBIDDEN,
+            Refusal::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::BadGateway(_) => StatusCode::BAD_GATEWAY,
+            Refusal::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::AuthorizationTrouble { timeout: false, .. } => StatusCode::BAD_GATEWAY,
+            Refusal::AuthorizationTrouble { timeout: true, .. } => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// One sentence for whoever reads it: a person, or a model.
+    fn message(&self) -> String {
+        match self {
+            Refusal::BadRequest(why) => (*why).to_owned(),
+            Refusal::NotFound => "no MCP server is reachable under this hostname".to_owned(),
+            Refusal::Unauthorized(TokenError::Missing) => "sign in first: see WWW-Authenticate".to_owned(),
+            Refusal::Unauthorized(TokenError::Invalid) => {
+                "the access token is invalid, expired or revoked, or was issued for another server".to_owned()
+            }
+            Refusal::Unauthorized(TokenError::NotConnected) => {
+                "the connection to the upstream has ended: authorize again".to_owned()
+            }
+            Refusal::ForeignOrigin => {
+                "pages of this origin may not call: an administrator can add it to server.allowed_origins".to_owned()
+            }
+            Refusal::Limited(_) => "too many requests: see Retry-After".to_owned(),
+            Refusal::HeadTooLarge => "the request's head is larger than 64 KiB".to_owned(),
+            Refusal::BodyTooLarge(limit) => format!("the request's body is larger than {limit} bytes"),
+            Refusal::BadGateway(why) => why.clone(),
+            Refusal::GatewayTimeout => "the upstream did not answer in time".to_owned(),
+            Refusal::AuthorizationTrouble { .. } => {
+                "the upstream's authorization server is in trouble: see Retry-After".to_owned()
+            }
+            Refusal::Internal => "an internal error occurred".to_owned(),
+        }
+    }
+}
+
+/// Sends a refusal. The body is a JSON-RPC error, which MCP clients show. Its code is one that neither JSON-RPC nor MCP
+/// gives a meaning to: the codes of MCP 2026-07-28 would make a client believe that the upstream had answered.
+pub(super) async fn refuse(session: &mut ServerSession, refusal: &Refusal, asked: &Asked<'_>) -> Result<()> {
+    let body = serde_json::json!({
+        "jsonrpc": "2.0",
+        "id": null,
+        "error": { "code": -32000, "message": refusal.message() },
+    });
+    let body = Bytes::from(body.to_string());
+    let mut head = ResponseHeader::build_no_case(refusal.status(), Some(12))?;
+    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    headers::isolate(&mut head)?;
+    if let Some(origin) = &asked.allowed_origin {
+        headers::allow_origin(&mut head, origin)?;
+    }
+    match refusal {
+        Refusal::Unauthorized(error) => {
+            let challenge = challenge(*error, asked, session.req_header().uri.path());
+            head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+        }
+        Refusal::Limited(limited) => {
+            let mut fields = http::HeaderMap::new();
+            limited.write(&mut fields);
+            for (name, value) in &fields {
+                head.insert_header(name, value)?;
+            }
+        }
+        Refusal::AuthorizationTrouble { retry_after, .. } => {
+            head.insert_header(header::RETRY_AFTER, retry_after.as_secs().max(1))?;
+        }
+        _ => {}
+    }
+    write_whole(session, head, body).await
+}
+
+/// Writes an answer whose body is complete.
+pub(super) async fn write_whole(session: &mut ServerSession, head: ResponseHeader, body: Bytes) -> Result<()> {
+    let bodiless = session.req_header().method == http::Method::HEAD || body.is_empty();
+    session.write_response_header(Box::new(head)).await?;
+    let body = if bodiless { Bytes::new() } else { body };
+    session.write_response_body(body, true).await
+}
+
+fn challenge(error: TokenError, asked: &Asked<'_>, path: &str) -> String {
+    let (error, error_description) = match error {
+        TokenError::Missing => (None, None),
+        TokenError::Invalid => (Some("invalid_token"), Some("The access token is invalid, expired or revoked")),
+        TokenError::NotConnected => (Some("invalid_token"), Some("The connection to the upstream has ended")),
+    };
+    let challenge = BearerChallenge {
+        resource_metadata: Some(format!("{}{}", asked.origin, paths::inserted(paths::PROTECTED_RESOURCE, path))),
+        scope: asked.scope.clone(),
+        error: error.map(str::to_owned),
+        error_description: error_description.map(str::to_owned),
+    };
+    challenge.to_string()
+}

@@ -1,0 +1,113 @@
+//! WebSocket (RFC 6455): after the handshake two streams of frames, with our own Ping and Close between them.
+
+use super::frames::FrameTracker;
+use super::peer::Connected;
+use crate::tokens::GrantLife;
+use bytes::Bytes;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::http::v1::client::HttpSession as Http1;
+use pingora::{Error, ErrorType, Result};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// An unmasked Ping without payload, as a server sends it (§5.5.2). The Pong travels on to the upstream, which §5.5.3
+/// allows: it is a unidirectional heartbeat there.
+const PING: Bytes = Bytes::from_static(&[0x89, 0x00]);
+/// Close with status 1008, policy violation (§7.4.1): the grant was revoked.
+const CLOSE_POLICY: Bytes = Bytes::from_static(&[0x88, 0x02, 0x03, 0xf0]);
+/// Close with status 1001, going away: the gateway stops.
+const CLOSE_AWAY: Bytes = Bytes::from_static(&[0x88, 0x02, 0x03, 0xe9]);
+/// How long the peer may take to answer a Close.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+/// After this many heartbeats without a byte from the caller, it is gone.
+const MISSED_HEARTBEATS: u32 = 3;
+
+/// What bounds a WebSocket.
+pub(super) struct Bounds<'a> {
+    /// Ends with the grant.
+    pub(super) life: &'a GrantLife,
+    /// Turns true when the gateway stops.
+    pub(super) stopping: watch::Receiver<bool>,
+    /// An idle connection gets a Ping after this long.
+    pub(super) heartbeat: Duration,
+}
+
+enum Happening {
+    Upstream(Result<Option<Bytes>>),
+    Caller(Result<Option<Bytes>>),
+    Ends(Bytes),
+    Idle,
+}
+
+/// Passes frames in both directions until one side ends. The head of the 101 has been written to the caller.
+///
+/// # Errors
+/// When a side breaks off.
+pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, mut bounds: Bounds<'_>) -> Result<()> {
+    let HttpSession::H1(upstream) = &mut upstream.session else {
+        return Error::e_explain(ErrorType::InternalError, "a WebSocket needs HTTP/1.1 toward the upstream");
+    };
+    upstream.maybe_upgrade_body_writer();
+    upstream.read_timeout = None;
+    session.set_read_timeout(None);
+    let mut tracker = FrameTracker::default();
+    let (mut last_sent, mut last_heard) = (Instant::now(), Instant::now());
+    let idle = tokio::time::sleep(bounds.heartbeat);
+    tokio::pin!(idle);
+    let mut closing: Option<Bytes> = None;
+    loop {
+        if let Some(close) = closing.take_if(|_| tracker.at_boundary()) {
+            return say_goodbye(session, upstream, close).await;
+        }
+        let happening = tokio::select! { biased;
+            () = bounds.life.ended(), if closing.is_none() => Happening::Ends(CLOSE_POLICY),
+            _ = bounds.stopping.wait_for(|stopping| *stopping), if closing.is_none() => Happening::Ends(CLOSE_AWAY),
+            bytes = upstream.read_body_bytes() => Happening::Upstream(bytes),
+            bytes = session.read_body_or_idle(false) => Happening::Caller(bytes),
+            () = &mut idle => Happening::Idle,
+        };
+        match happening {
+            Happening::Upstream(bytes) => match bytes.map_err(|error| error.into_up())? {
+                Some(bytes) => {
+                    tracker.feed(&bytes);
+                    last_sent = Instant::now();
+                    session.write_response_body(bytes, false).await?;
+                }
+                None => break,
+            },
+            Happening::Caller(bytes) => match bytes.map_err(|error| error.into_down())? {
+                Some(bytes) => {
+                    last_heard = Instant::now();
+                    upstream.write_body(&bytes).await?;
+                }
+                None => break,
+            },
+            Happening::Ends(close) => closing = Some(close),
+            Happening::Idle => {
+                let now = Instant::now();
+                if now - last_heard > bounds.heartbeat * (MISSED_HEARTBEATS + 1) {
+                    return Error::e_explain(ErrorType::ConnectionClosed, "the caller answers no heartbeat");
+                }
+                if now - last_heard.min(last_sent) >= bounds.heartbeat && tracker.at_boundary() {
+                    session.write_response_body(PING, false).await?;
+                    last_sent = now;
+                }
+                idle.as_mut().reset(now + bounds.heartbeat);
+            }
+        }
+    }
+    upstream.shutdown().await;
+    session.write_response_body(Bytes::new(), true).await
+}
+
+/// Sends a Close, ends the upstream, and waits a moment for the caller's Close: a connection that is dropped with unread
+/// bytes is reset, and the reason for the Close is lost with it.
+async fn say_goodbye(session: &mut ServerSession, upstream: &mut Http1, close: Bytes) -> Result<()> {
+    session.write_response_body(close, false).await?;
+    upstream.shutdown().await;
+    let answered = async { while let Ok(Some(_)) = session.read_body_or_idle(false).await {} };
+    let _ = tokio::time::timeout(CLOSE_PATIENCE, answered).await;
+    session.write_response_body(Bytes::new(), true).await
+}

@@ -1,0 +1,75 @@
+//! The journal of changes that memory must learn about. A change is written in the transaction that makes it, so a
+//! process that reads the journal misses nothing and hears of nothing that did not happen.
+
+use super::columns::{Record, reading};
+use super::*;
+use crate::ids::{ConnectionId, GrantId};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row, Sqlite, Transaction};
+
+/// How many changes a process may be behind.
+pub(super) const KEPT: i64 = 100_000;
+
+impl Store {
+    /// The number of the newest change; a process reads it before it loads anything into memory.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn latest_change(&self) -> Result<i64, StoreError> {
+        Ok(sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM changes").fetch_one(self.sqlite.readers()).await?)
+    }
+
+    /// Every change after number `after`, oldest first. The methods that revoke grants, touch connections, upstreams
+    /// and signing keys append theirs in the same transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
+    pub async fn changes_after(&self, after: i64) -> Result<Vec<(i64, Change)>, StoreError> {
+        let rows: Vec<Entry> = sqlx::query_as("SELECT id, kind, subject FROM changes WHERE id > ? ORDER BY id")
+            .bind(after)
+            .fetch_all(self.sqlite.readers())
+            .await
+            .map_err(reading::<Entry>)?;
+        Ok(rows.into_iter().map(|Entry(id, change)| (id, change)).collect())
+    }
+}
+
+/// Appends to the journal.
+pub(super) async fn record(transaction: &mut Transaction<'static, Sqlite>, change: Change) -> Result<(), StoreError> {
+    let (kind, subject) = match &change {
+        Change::GrantRevoked(id) => (GRANT, Some(&id.0[..])),
+        Change::ConnectionChanged(id) => (CONNECTION, Some(&id.0[..])),
+        Change::UpstreamsChanged => (UPSTREAMS, None),
+        Change::KeysChanged => (KEYS, None),
+    };
+    sqlx::query("INSERT INTO changes (kind, subject) VALUES (?, ?)")
+        .bind(kind)
+        .bind(subject)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+const GRANT: &str = "grant";
+const CONNECTION: &str = "connection";
+const UPSTREAMS: &str = "upstreams";
+const KEYS: &str = "keys";
+
+struct Entry(i64, Change);
+
+impl FromRow<'_, SqliteRow> for Entry {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let change = match row.try_get("kind")? {
+            GRANT => Change::GrantRevoked(row.try_get::<GrantId, _>("subject")?),
+            CONNECTION => Change::ConnectionChanged(row.try_get::<ConnectionId, _>("subject")?),
+            UPSTREAMS => Change::UpstreamsChanged,
+            KEYS => Change::KeysChanged,
+            _ => return Err(sqlx::Error::ColumnDecode { index: "kind".to_owned(), source: "unknown".into() }),
+        };
+        Ok(Self(row.try_get("id")?, change))
+    }
+}
+
+impl Record for Entry {
+    const WHAT: &'static str = "change";
+}

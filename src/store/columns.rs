@@ -1,0 +1,133 @@
+//! How our words become columns and rows become records, in one place for reading and writing.
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::ids::{ConnectionId, Digest, GrantId, UserId};
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteRow, SqliteTypeInfo, SqliteValueRef};
+use sqlx::{Decode, Encode, FromRow, Row, Sqlite, Type};
+
+/// A record that has a name for error messages.
+pub(super) trait Record: for<'r> FromRow<'r, SqliteRow> {
+    const WHAT: &'static str;
+}
+
+/// Makes a failure to read a record name the kind of the record.
+pub(super) fn reading<T: Record>(error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::ColumnDecode { .. } => StoreError::Damaged(T::WHAT),
+        other => other.into(),
+    }
+}
+
+/// `$word` is kept as `$sql`.
+macro_rules! column {
+    ($word:ty as $sql:ty, $to:expr, $from:expr) => {
+        impl Type<Sqlite> for $word {
+            fn type_info() -> SqliteTypeInfo {
+                <$sql as Type<Sqlite>>::type_info()
+            }
+
+            fn compatible(found: &SqliteTypeInfo) -> bool {
+                <$sql as Type<Sqlite>>::compatible(found)
+            }
+        }
+
+        impl Encode<'_, Sqlite> for $word {
+            fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
+                let to: fn(&$word) -> $sql = $to;
+                <$sql as Encode<'_, Sqlite>>::encode(to(self), buffer)
+            }
+        }
+
+        impl Decode<'_, Sqlite> for $word {
+            fn decode(value: SqliteValueRef<'_>) -> Result<Self, BoxDynError> {
+                let from: fn($sql) -> Option<$word> = $from;
+                from(<$sql as Decode<'_, Sqlite>>::decode(value)?).ok_or_else(|| "not a value of ours".into())
+            }
+        }
+    };
+}
+
+/// An enum is kept as text.
+macro_rules! named {
+    ($word:ident: $($variant:ident = $text:literal),+) => {
+        column!(
+            $word as String,
+            |word| match word { $($word::$variant => $text,)+ }.to_owned(),
+            |text| match text.as_str() { $($text => Some($word::$variant),)+ _ => None }
+        );
+    };
+}
+
+/// Columns have the names of the fields; another name is given in parentheses.
+macro_rules! record {
+    ($record:ident, $what:literal: $($field:ident $(($column:literal))?),+) => {
+        impl FromRow<'_, SqliteRow> for $record {
+            fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+                Ok(Self { $($field: row.try_get(record!(@column $field $($column)?))?),+ })
+            }
+        }
+
+        impl Record for $record {
+            const WHAT: &'static str = $what;
+        }
+    };
+    (@column $field:ident) => { stringify!($field) };
+    (@column $field:ident $column:literal) => { $column };
+}
+
+column!(Timestamp as i64, |at| at.0, |seconds| Some(Timestamp(seconds)));
+column!(Digest as Vec<u8>, |digest| digest.0.to_vec(), |bytes| Digest::from_slice(&bytes));
+column!(UserId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(UserId));
+column!(GrantId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(GrantId));
+column!(ConnectionId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(ConnectionId));
+
+named!(Role: Administrator = "administrator", Member = "member");
+named!(Decision: Approved = "approved", Denied = "denied");
+named!(ConnectionState: Active = "active", Open = "open", NeedsConsent = "needs_consent");
+
+record!(User, "user": id, name, password_hash, email, role, disabled, created_at);
+record!(Session, "session": token, user("user_id"), created_at, last_seen_at, expires_at);
+record!(Client, "client": realm, id, metadata, secret, registration_token, created_at, last_used_at);
+record!(ClientDocument, "client metadata document": url, body, fetched_at, fresh_until);
+record!(Grant, "grant":
+    id, user("user_id"), client_id, client_name, realm, resource, scope, created_at, revoked_at);
+record!(AuthorizationCode, "authorization code":
+    code, grant("grant_id"), redirect_uri, code_challenge, expires_at, used_at);
+record!(Flow, "flow": id, session, data, expires_at);
+record!(SigningKey, "signing key": kid, algorithm, sealed, created_at, retired_at);
+record!(Upstream, "upstream": authority, decision, alias, name, decided_by, decided_at);
+record!(Discovery, "discovery": authority, document, found_at);
+record!(UpstreamClient, "registration at an upstream":
+    issuer, redirect_uri, client_id, sealed_secret, auth_method, expires_at, created_at);
+record!(Connection, "connection":
+    id, user("user_id"), authority, account, state, sealed, scope, expires_at, version, refreshing_since, last_error,
+    created_at, updated_at);
+record!(AuditEvent, "audit event": at, actor, action, subject, address);
+
+impl FromRow<'_, SqliteRow> for RefreshToken {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let successor = match row.try_get("successor_token")? {
+            Some(token) => Some(Successor {
+                token,
+                sealed: row.try_get("successor_sealed")?,
+                rotated_at: row.try_get("rotated_at")?,
+            }),
+            None => None,
+        };
+        Ok(Self {
+            token: row.try_get("token")?,
+            grant: row.try_get("grant_id")?,
+            issued_at: row.try_get("issued_at")?,
+            expires_at: row.try_get("expires_at")?,
+            successor,
+            first_used_at: row.try_get("first_used_at")?,
+        })
+    }
+}
+
+impl Record for RefreshToken {
+    const WHAT: &'static str = "refresh token";
+}

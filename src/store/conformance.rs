@@ -1,0 +1,70 @@
+//! What every database must do for us: one function per promise, written against [`Store`] alone.
+
+mod accounts;
+mod authorization;
+mod connections;
+mod fixtures;
+mod grants;
+mod housekeeping;
+mod sqlite;
+
+use super::*;
+use crate::clock::Timestamp;
+use fixtures::*;
+use std::future::Future;
+use std::time::Duration;
+
+/// Runs every promise on databases that `open` makes, a new one for each.
+async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
+    accounts::names_are_unique_without_case(&open().await).await;
+    accounts::an_administrator_counts_while_enabled(&open().await).await;
+    accounts::sessions_end(&open().await).await;
+    accounts::a_person_goes_with_everything(&open().await).await;
+    authorization::clients_belong_to_a_realm(&open().await).await;
+    authorization::documents_are_replaced(&open().await).await;
+    authorization::a_flow_is_taken_once(&open().await).await;
+    authorization::signing_keys_come_oldest_first(&open().await).await;
+    grants::a_grant_comes_with_its_code_or_not_at_all(&open().await).await;
+    grants::a_code_is_consumed_once(&open().await).await;
+    grants::a_refresh_token_rotates_once(&open().await).await;
+    grants::revocation_ends_tokens_and_is_told(&open().await).await;
+    grants::revocation_reaches_clients_and_people(&open().await).await;
+    connections::renewed_consent_keeps_the_id(&open().await).await;
+    connections::a_refresh_is_begun_once(&open().await).await;
+    connections::a_refresh_loses_to_a_newer_version(&open().await).await;
+    connections::urgent_connections_come_first(&open().await).await;
+    connections::upstreams_have_an_alias_each(&open().await).await;
+    connections::what_is_known_of_upstreams_is_replaced(&open().await).await;
+    housekeeping::settings_are_compared_and_deleted(&open().await).await;
+    housekeeping::audit_is_newest_first(&open().await).await;
+    housekeeping::sweeping_takes_what_is_dead(&open().await).await;
+}
+
+/// How many of many simultaneous callers win.
+async fn winners<F>(attempt: impl Fn(usize) -> F) -> usize
+where
+    F: Future<Output = bool> + Send + 'static,
+{
+    let attempts: Vec<_> = (0..100).map(|number| tokio::spawn(attempt(number))).collect();
+    let mut winners = 0;
+    for attempt in attempts {
+        winners += usize::from(attempt.await.unwrap());
+    }
+    winners
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_memory() {
+    run(async || Store::open("sqlite::memory:").await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let number = std::cell::Cell::new(0);
+    run(async || {
+        number.set(number.get() + 1);
+        Store::open(&format!("sqlite://{}/{}.db", directory.path().display(), number.get())).await.unwrap()
+    })
+    .await;
+}

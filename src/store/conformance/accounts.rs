@@ -1,0 +1,70 @@
+//! People and sessions.
+
+use super::*;
+use crate::ids::Digest;
+
+pub(super) async fn names_are_unique_without_case(store: &Store) {
+    let ada = User { email: Some("ada@example.com".to_owned()), role: Role::Administrator, ..user("Ada") };
+    store.create_user(&ada).await.unwrap();
+    assert!(matches!(store.create_user(&user("aDA")).await, Err(StoreError::Conflict(_))));
+    let found = store.user_by_name("ADA").await.unwrap().unwrap();
+    assert_eq!((found.id, found.name.as_str(), found.role), (ada.id, "Ada", Role::Administrator));
+    assert_eq!((found.email, found.password_hash), (ada.email, ada.password_hash));
+    assert!(!found.disabled);
+    assert_eq!(found.created_at, NOW);
+    assert!(store.user_by_name("Ad").await.unwrap().is_none());
+    store.set_password_hash(ada.id, "new").await.unwrap();
+    assert_eq!(store.user(ada.id).await.unwrap().unwrap().password_hash.as_deref(), Some("new"));
+    known_user(store, "Bob").await;
+    let names: Vec<_> = store.users().await.unwrap().into_iter().map(|user| user.name).collect();
+    assert_eq!(names, ["Ada", "Bob"]);
+}
+
+pub(super) async fn an_administrator_counts_while_enabled(store: &Store) {
+    known_user(store, "member").await;
+    assert!(!store.has_administrator().await.unwrap());
+    let admin = User { role: Role::Administrator, ..user("admin") };
+    store.create_user(&admin).await.unwrap();
+    assert!(store.has_administrator().await.unwrap());
+    store.set_user_disabled(admin.id, true).await.unwrap();
+    assert!(!store.has_administrator().await.unwrap());
+    assert!(store.user(admin.id).await.unwrap().unwrap().disabled);
+}
+
+pub(super) async fn sessions_end(store: &Store) {
+    let ada = known_user(store, "ada").await;
+    for token in ["a", "b", "c"] {
+        store.insert_session(&session(ada, token)).await.unwrap();
+    }
+    assert!(matches!(store.insert_session(&session(ada, "a")).await, Err(StoreError::Conflict(_))));
+    let a = Digest::of("a");
+    assert_eq!(store.session(&a, NOW).await.unwrap().unwrap().user, ada);
+    assert!(store.session(&a, later(100)).await.unwrap().is_none());
+    store.touch_session(&a, later(61)).await.unwrap();
+    assert_eq!(store.session(&a, NOW).await.unwrap().unwrap().last_seen_at, later(61));
+    store.delete_session(&a).await.unwrap();
+    assert!(store.session(&a, NOW).await.unwrap().is_none());
+    assert_eq!(store.delete_sessions_of(ada).await.unwrap(), 2);
+}
+
+pub(super) async fn a_person_goes_with_everything(store: &Store) {
+    let (ada, bob) = (known_user(store, "ada").await, known_user(store, "bob").await);
+    store.insert_session(&session(ada, "a")).await.unwrap();
+    let (granted, other) = (known_grant(store, ada).await, known_grant(store, bob).await);
+    let connected = store.put_connection(&connection(ada, "mcp.example", "")).await.unwrap();
+    let decision = Upstream { decided_by: Some(ada), ..upstream("mcp.example", None) };
+    store.put_upstream(&decision).await.unwrap();
+    let before = store.latest_change().await.unwrap();
+
+    assert!(store.delete_user(ada, later(1)).await.unwrap());
+    assert!(!store.delete_user(ada, later(1)).await.unwrap());
+
+    assert!(store.user(ada).await.unwrap().is_none());
+    assert!(store.session(&Digest::of("a"), NOW).await.unwrap().is_none());
+    assert!(store.connection_by_id(connected).await.unwrap().is_none());
+    assert!(store.code(&Digest::of(granted.to_string())).await.unwrap().is_none());
+    assert_eq!(store.grants_revoked_since(later(1)).await.unwrap(), [granted]);
+    assert!(store.grant(other).await.unwrap().unwrap().revoked_at.is_none());
+    assert_eq!(told(store, before).await, [Change::GrantRevoked(granted), Change::ConnectionChanged(connected)]);
+    assert_eq!(store.upstream("mcp.example").await.unwrap().unwrap().decided_by, None);
+}

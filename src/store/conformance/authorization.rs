@@ -1,0 +1,71 @@
+//! Clients, flows, signing keys.
+
+use super::*;
+use crate::ids::Digest;
+
+pub(super) async fn clients_belong_to_a_realm(store: &Store) {
+    let confidential = Client { secret: Some(Digest::of("secret")), ..client("a-enc", "one") };
+    store.insert_client(&confidential).await.unwrap();
+    store.insert_client(&client("b-enc", "one")).await.unwrap();
+    assert!(matches!(store.insert_client(&client("a-enc", "one")).await, Err(StoreError::Conflict(_))));
+    let found = store.client("a-enc", "one").await.unwrap().unwrap();
+    assert_eq!((found.secret, found.registration_token), (confidential.secret, confidential.registration_token));
+    assert_eq!((found.metadata.as_str(), found.last_used_at), ("{}", None));
+    assert!(store.client("c-enc", "one").await.unwrap().is_none());
+    store.touch_client("a-enc", "one", later(5)).await.unwrap();
+    let used: Vec<_> = store.clients().await.unwrap().into_iter().map(|client| client.last_used_at).collect();
+    assert_eq!(used, [Some(later(5)), None]);
+    assert!(store.delete_client("a-enc", "one").await.unwrap());
+    assert!(!store.delete_client("a-enc", "one").await.unwrap());
+    assert!(store.client("b-enc", "one").await.unwrap().is_some());
+}
+
+pub(super) async fn documents_are_replaced(store: &Store) {
+    for body in ["old", "new"] {
+        let url = "https://client.example/metadata.json".to_owned();
+        let document = ClientDocument { url, body: body.to_owned(), fetched_at: NOW, fresh_until: later(60) };
+        store.put_client_document(&document).await.unwrap();
+    }
+    let found = store.client_document("https://client.example/metadata.json").await.unwrap().unwrap();
+    assert_eq!((found.body.as_str(), found.fetched_at, found.fresh_until), ("new", NOW, later(60)));
+    assert!(store.client_document("https://client.example/").await.unwrap().is_none());
+}
+
+pub(super) async fn a_flow_is_taken_once(store: &Store) {
+    let id = Digest::of("flow");
+    store.insert_flow(&flow("flow")).await.unwrap();
+    assert!(matches!(store.insert_flow(&flow("flow")).await, Err(StoreError::Conflict(_))));
+    store.update_flow(&id, "{\"step\":2}").await.unwrap();
+    let found = store.flow(&id, NOW).await.unwrap().unwrap();
+    assert_eq!((found.data.as_str(), found.session), ("{\"step\":2}", Digest::of("session")));
+    assert!(store.flow(&id, later(600)).await.unwrap().is_none());
+    assert!(store.take_flow(&id, later(600)).await.unwrap().is_none());
+    let takers = winners(|_| {
+        let store = store.clone();
+        async move { store.take_flow(&id, NOW).await.unwrap().is_some() }
+    });
+    assert_eq!(takers.await, 1);
+    assert!(store.flow(&id, NOW).await.unwrap().is_none());
+}
+
+pub(super) async fn signing_keys_come_oldest_first(store: &Store) {
+    let key = |kid: &str, created_at| SigningKey {
+        kid: kid.to_owned(),
+        algorithm: "ES256".to_owned(),
+        sealed: vec![1, 2, 3],
+        created_at,
+        retired_at: None,
+    };
+    store.insert_signing_key(&key("new", later(1))).await.unwrap();
+    store.insert_signing_key(&key("old", NOW)).await.unwrap();
+    assert!(matches!(store.insert_signing_key(&key("old", NOW)).await, Err(StoreError::Conflict(_))));
+    store.retire_signing_key("old", later(2)).await.unwrap();
+    store.retire_signing_key("old", later(3)).await.unwrap();
+    let keys = store.signing_keys().await.unwrap();
+    let described: Vec<_> = keys.iter().map(|key| (key.kid.as_str(), key.retired_at)).collect();
+    assert_eq!(described, [("old", Some(later(2))), ("new", None)]);
+    assert_eq!(keys[0].sealed, [1, 2, 3]);
+    store.delete_signing_key("old").await.unwrap();
+    assert_eq!(store.signing_keys().await.unwrap().len(), 1);
+    assert_eq!(told(store, 0).await, [Change::KeysChanged; 5]);
+}

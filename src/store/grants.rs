@@ -1,0 +1,246 @@
+//! Grants, and the codes and refresh tokens that live under them. A revoked grant has neither.
+
+use super::columns::reading;
+use super::*;
+use crate::clock::Timestamp;
+use crate::ids::*;
+use sqlx::{Sqlite, Transaction, query, query_as, query_scalar};
+
+impl Store {
+    /// Keeps a consent and the code that stands for it, both or neither.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when either is there already.
+    pub async fn insert_grant(&self, grant: &Grant, code: &AuthorizationCode) -> Result<(), StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        let insert = query(
+            "INSERT INTO grants (id, user_id, client_id, client_name, realm, resource, scope, created_at, revoked_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        );
+        insert
+            .bind(grant.id)
+            .bind(grant.user)
+            .bind(&grant.client_id)
+            .bind(&grant.client_name)
+            .bind(&grant.realm)
+            .bind(&grant.resource)
+            .bind(&grant.scope)
+            .bind(grant.created_at)
+            .bind(grant.revoked_at)
+            .execute(&mut *transaction)
+            .await
+            .map_err(inserting("that grant"))?;
+        let insert = query(
+            "INSERT INTO codes (code, grant_id, redirect_uri, code_challenge, expires_at, used_at)
+             VALUES (?, ?, ?, ?, ?, ?)",
+        );
+        insert
+            .bind(code.code)
+            .bind(code.grant)
+            .bind(&code.redirect_uri)
+            .bind(&code.code_challenge)
+            .bind(code.expires_at)
+            .bind(code.used_at)
+            .execute(&mut *transaction)
+            .await
+            .map_err(inserting("that authorization code"))?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// A grant, revoked or not.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
+    pub async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
+        let select = query_as("SELECT * FROM grants WHERE id = ?").bind(id);
+        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Grant>)
+    }
+
+    /// A person's grants that are in force, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
+    pub async fn grants_of(&self, user: UserId) -> Result<Vec<Grant>, StoreError> {
+        let select = query_as(
+            "SELECT * FROM grants WHERE user_id = ? AND revoked_at IS NULL ORDER BY created_at DESC, rowid DESC",
+        );
+        select.bind(user).fetch_all(self.sqlite.readers()).await.map_err(reading::<Grant>)
+    }
+
+    /// Ends a grant with its refresh tokens and codes; `false` when it was revoked before or is unknown.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn revoke_grant(&self, id: GrantId, now: Timestamp) -> Result<bool, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        let update = query("UPDATE grants SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL").bind(now).bind(id);
+        let revoked = update.execute(&mut *transaction).await?.rows_affected() > 0;
+        if revoked {
+            end(&mut transaction, &[id]).await?;
+        }
+        transaction.commit().await?;
+        Ok(revoked)
+    }
+
+    /// Ends all grants of a client; those that it ended.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn revoke_grants_of_client(
+        &self,
+        realm: &str,
+        client_id: &str,
+        now: Timestamp,
+    ) -> Result<Vec<GrantId>, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        let update = query_scalar(
+            "UPDATE grants SET revoked_at = ? WHERE realm = ? AND client_id = ? AND revoked_at IS NULL RETURNING id",
+        );
+        let revoked: Vec<GrantId> = update.bind(now).bind(realm).bind(client_id).fetch_all(&mut *transaction).await?;
+        end(&mut transaction, &revoked).await?;
+        transaction.commit().await?;
+        Ok(revoked)
+    }
+
+    /// Ends all grants of a person; those that it ended.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn revoke_grants_of_user(&self, user: UserId, now: Timestamp) -> Result<Vec<GrantId>, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        let revoked = revoke_all_of(&mut transaction, user, now).await?;
+        transaction.commit().await?;
+        Ok(revoked)
+    }
+
+    /// Grants that were revoked at that moment or later.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn grants_revoked_since(&self, since: Timestamp) -> Result<Vec<GrantId>, StoreError> {
+        let select = query_scalar("SELECT id FROM grants WHERE revoked_at >= ?").bind(since);
+        Ok(select.fetch_all(self.sqlite.readers()).await?)
+    }
+
+    /// A code, used or expired as it may be.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
+    pub async fn code(&self, code: &Digest) -> Result<Option<AuthorizationCode>, StoreError> {
+        let select = query_as("SELECT * FROM codes WHERE code = ?").bind(*code);
+        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<AuthorizationCode>)
+    }
+
+    /// Uses a code that has not expired; exactly one caller ever gets `true`.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn consume_code(&self, code: &Digest, now: Timestamp) -> Result<bool, StoreError> {
+        let update = query("UPDATE codes SET used_at = ? WHERE code = ? AND used_at IS NULL AND expires_at > ?");
+        let update = update.bind(now).bind(*code).bind(now);
+        Ok(update.execute(self.sqlite.writer()).await?.rows_affected() > 0)
+    }
+
+    /// Keeps the first refresh token of a grant. If the grant was revoked in the meantime the token is not kept, and so
+    /// it is worth nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when it is there already.
+    pub async fn insert_refresh_token(&self, token: &RefreshToken) -> Result<(), StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        insert_token(&mut transaction, token).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// A refresh token, rotated or expired as it may be.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
+    pub async fn refresh_token(&self, token: &Digest) -> Result<Option<RefreshToken>, StoreError> {
+        let select = query_as("SELECT * FROM refresh_tokens WHERE token = ?").bind(*token);
+        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<RefreshToken>)
+    }
+
+    /// Puts `new` in the place of `old`, which counts as used from then on. `false` when `old` has a successor already or
+    /// its grant was revoked.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when `new` is there already.
+    pub async fn rotate_refresh_token(
+        &self,
+        old: &Digest,
+        successor: &Successor,
+        new: &RefreshToken,
+    ) -> Result<bool, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        let update = query(
+            "UPDATE refresh_tokens SET successor_token = ?, successor_sealed = ?, rotated_at = ?,
+                 first_used_at = COALESCE(first_used_at, ?)
+             WHERE token = ? AND successor_token IS NULL",
+        );
+        let rotated = update
+            .bind(successor.token)
+            .bind(&successor.sealed)
+            .bind(successor.rotated_at)
+            .bind(successor.rotated_at)
+            .bind(*old)
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected()
+            > 0;
+        if rotated {
+            insert_token(&mut transaction, new).await?;
+        }
+        transaction.commit().await?;
+        Ok(rotated)
+    }
+
+    /// Notes the first use of a refresh token; later uses change nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn mark_refresh_token_used(&self, token: &Digest, now: Timestamp) -> Result<(), StoreError> {
+        let update = query("UPDATE refresh_tokens SET first_used_at = ? WHERE token = ? AND first_used_at IS NULL");
+        update.bind(now).bind(*token).execute(self.sqlite.writer()).await?;
+        Ok(())
+    }
+}
+
+/// Revokes all grants of a person within a transaction.
+pub(super) async fn revoke_all_of(
+    transaction: &mut Transaction<'static, Sqlite>,
+    user: UserId,
+    now: Timestamp,
+) -> Result<Vec<GrantId>, StoreError> {
+    let update = query_scalar("UPDATE grants SET revoked_at = ? WHERE user_id = ? AND revoked_at IS NULL RETURNING id");
+    let revoked: Vec<GrantId> = update.bind(now).bind(user).fetch_all(&mut **transaction).await?;
+    end(transaction, &revoked).await?;
+    Ok(revoked)
+}
+
+/// What follows from the revocation of grants.
+async fn end(transaction: &mut Transaction<'static, Sqlite>, revoked: &[GrantId]) -> Result<(), StoreError> {
+    for grant in revoked {
+        query("DELETE FROM codes WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
+        query("DELETE FROM refresh_tokens WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
+        changes::record(transaction, Change::GrantRevoked(*grant)).await?;
+    }
+    Ok(())
+}
+
+async fn insert_token(transaction: &mut Transaction<'static, Sqlite>, token: &RefreshToken) -> Result<(), StoreError> {
+    let insert = query(
+        "INSERT INTO refresh_tokens (token, grant_id, issued_at, expires_at, first_used_at)
+         SELECT ?, id, ?, ?, ? FROM grants WHERE id = ? AND revoked_at IS NULL",
+    );
+    insert
+        .bind(token.token)
+        .bind(token.issued_at)
+        .bind(token.expires_at)
+        .bind(token.first_used_at)
+        .bind(token.grant)
+        .execute(&mut **transaction)
+        .await
+        .map_err(inserting("that refresh token"))?;
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! Metrics in Prometheus' text format. Every counter exists from the start: recording is an atomic addition, without
+//! look-up and without lock.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::{MetricType, TypedMetric};
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Who answered a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// We ourselves.
+    Local,
+    /// An upstream.
+    Upstream,
+}
+
+/// How an attempt went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Well.
+    Succeeded,
+    /// Not.
+    Failed,
+}
+
+/// Everything that is counted. Shared behind an `Arc`.
+pub struct Metrics {
+    registry: Registry,
+    requests: [[Counter; CLASSES.len()]; KINDS.len()],
+    durations: [Latency; KINDS.len()],
+    refreshes: [Counter; OUTCOMES.len()],
+    /// Answers of upstreams that are being streamed at this moment.
+    pub open_streams: Gauge,
+    /// Upstreams that could not be reached, did not answer in time, or broke off.
+    pub upstream_failures: Counter,
+}
+
+// In the order of the enums above.
+const KINDS: [&str; 2] = ["local", "upstream"];
+const OUTCOMES: [&str; 2] = ["succeeded", "failed"];
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    kind: &'static str,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("portcullis");
+        let requests = Family::<RequestLabels, Counter>::default();
+        registry.register("requests", "Requests, by who answered and by class of status", requests.clone());
+        let durations = Family::<KindLabel, Latency, NewLatency>::new_with_constructor(NewLatency);
+        let help = "Time to the end of the answer's head";
+        registry.register_with_unit("request_duration", help, Unit::Seconds, durations.clone());
+        let refreshes = Family::<OutcomeLabel, Counter>::default();
+        registry.register("token_refreshes", "Refreshes of upstream tokens", refreshes.clone());
+        let (open_streams, upstream_failures) = (Gauge::default(), Counter::default());
+        registry.register("open_streams", "Streams being forwarded", open_streams.clone());
+        let help = "Upstreams unreachable, late, or broken off";
+        registry.register("upstream_failures", help, upstream_failures.clone());
+        let counter = |kind, status| requests.get_or_create_owned(&RequestLabels { kind, status });
+        Self {
+            requests: KINDS.map(|kind| CLASSES.map(|status| counter(kind, status))),
+            durations: KINDS.map(|kind| durations.get_or_create_owned(&KindLabel { kind })),
+            refreshes: OUTCOMES.map(|outcome| refreshes.get_or_create_owned(&OutcomeLabel { outcome })),
+            open_streams,
+            upstream_failures,
+            registry,
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a request: its status, and how long it took until the answer's head was on its way.
+    pub fn request(&self, kind: Kind, status: u16, duration: Duration) {
+        let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
+        self.requests[kind as usize][class].inc();
+        self.durations[kind as usize].observe(duration);
+    }
+
+    /// Counts a refresh of an upstream's tokens.
+    pub fn token_refresh(&self, outcome: Outcome) {
+        self.refreshes[outcome as usize].inc();
+    }
+
+    /// Everything in Prometheus' text format.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// A histogram without the library's mutex.
+#[derive(Clone, Debug)]
+struct Latency(Arc<Buckets>);
+
+/// Upper bounds in milliseconds; the last bucket takes the rest.
+const BOUNDS: [u64; 14] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000, 60_000, 300_000];
+
+#[derive(Debug, Default)]
+struct Buckets {
+    counts: [AtomicU64; BOUNDS.len() + 1],
+    microseconds: AtomicU64,
+}
+
+impl Latency {
+    fn observe(&self, duration: Duration) {
+        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let bucket = BOUNDS.partition_point(|bound| bound * 1000 < microseconds);
+        self.0.counts[bucket].fetch_add(1, Ordering::Relaxed);
+        self.0.microseconds.fetch_add(microseconds, Ordering::Relaxed);
+    }
+}
+
+#[derive(Clone)]
+struct NewLatency;
+
+impl MetricConstructor<Latency> for NewLatency {
+    fn new_metric(&self) -> Latency {
+        Latency(Arc::default())
+    }
+}
+
+impl TypedMetric for Latency {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl EncodeMetric for Latency {
+    #[allow(clippy::cast_precision_loss)] // of sums beyond 285 years
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let bounds = BOUNDS.iter().map(|bound| *bound as f64 / 1e3).chain([f64::MAX]);
+        let buckets: Vec<(f64, u64)> =
+            bounds.zip(&self.0.counts).map(|(bound, count)| (bound, count.load(Ordering::Relaxed))).collect();
+        let sum = self.0.microseconds.load(Ordering::Relaxed) as f64 / 1e6;
+        encoder.encode_histogram::<NoLabelSet>(sum, buckets.iter().map(|(_, count)| count).sum(), &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_there_from_the_start_and_counts() {
+        let metrics = Metrics::default();
+        metrics.request(Kind::Upstream, 200, Duration::from_millis(3));
+        metrics.request(Kind::Upstream, 204, Duration::from_secs(7200));
+        metrics.request(Kind::Local, 999, Duration::ZERO);
+        metrics.token_refresh(Outcome::Failed);
+        metrics.open_streams.inc();
+        let text = metrics.encode();
+        for line in [
+            "portcullis_requests_total{kind=\"upstream\",status=\"2xx\"} 2",
+            "portcullis_requests_total{kind=\"upstream\",status=\"5xx\"} 0",
+            "portcullis_requests_total{kind=\"local\",status=\"5xx\"} 1",
+            "portcullis_request_duration_seconds_bucket{le=\"0.005\",kind=\"upstream\"} 1",
+            "portcullis_request_duration_seconds_bucket{le=\"+Inf\",kind=\"upstream\"} 2",
+            "portcullis_request_duration_seconds_count{kind=\"upstream\"} 2",
+            "portcullis_request_duration_seconds_sum{kind=\"upstream\"} 7200.003",
+            "portcullis_token_refreshes_total{outcome=\"failed\"} 1",
+            "portcullis_open_streams 1",
+            "portcullis_upstream_failures_total 0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+    }
+}

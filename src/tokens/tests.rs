@@ -1,0 +1,230 @@
+//! Tokens as they are minted, and as they must not be accepted.
+
+use super::*;
+use crate::clock::Timestamp;
+use crate::ids::{GrantId, UserId};
+use crate::store::{Role, User};
+use crate::vault::Vault;
+use data_encoding::BASE64URL_NOPAD;
+use serde_json::{Value, json};
+
+const TTL: Duration = Duration::from_secs(24 * 3600);
+
+struct World {
+    store: Store,
+    vault: Vault,
+    clock: Clock,
+    tokens: AccessTokens,
+    user: User,
+    grant: GrantId,
+}
+
+async fn world() -> World {
+    let (clock, random) = (Clock::system(), Random::default());
+    let store = Store::open("sqlite::memory:").await.unwrap();
+    let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
+    let tokens = tokens_of(&store, &vault, &clock).await;
+    let user = User {
+        id: UserId::random(&random),
+        name: "alice".into(),
+        password_hash: None,
+        email: None,
+        role: Role::Member,
+        disabled: false,
+        created_at: Timestamp(0),
+    };
+    World { store, vault, clock, tokens, user, grant: GrantId::random(&random) }
+}
+
+async fn tokens_of(store: &Store, vault: &Vault, clock: &Clock) -> AccessTokens {
+    let keys = SigningKeys::load(store.clone(), vault.clone(), clock.clone(), Random::default()).await.unwrap();
+    AccessTokens::new(Arc::new(keys), Arc::default(), clock.clone(), Random::default())
+}
+
+impl World {
+    fn mint(&self) -> String {
+        self.tokens
+            .mint(&NewToken {
+                issuer: "https://notes.gw.example",
+                resource: "https://notes.gw.example/mcp",
+                user: &self.user,
+                client_id: "client",
+                scope: "read write",
+                grant: self.grant,
+                ttl: TTL,
+            })
+            .unwrap()
+    }
+
+    /// A token with a correct signature over whatever header and claims.
+    fn signed(&self, header: &Value, claims: &Value) -> String {
+        let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+        let message = format!("{}.{}", part(header), part(claims));
+        let key = self.tokens.keys.signing();
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key.encoding, key.algorithm).unwrap();
+        format!("{message}.{signature}")
+    }
+}
+
+fn part(token: &str, position: usize) -> Value {
+    let text = token.split('.').nth(position).unwrap();
+    serde_json::from_slice(&BASE64URL_NOPAD.decode(text.as_bytes()).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_token_says_what_it_was_made_for() {
+    let world = world().await;
+    let token = world.mint();
+    let (header, claims) = (part(&token, 0), part(&token, 1));
+    assert_eq!((&header["typ"], &header["alg"]), (&json!("at+jwt"), &json!("ES256")));
+    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), TTL.as_secs() as i64);
+    assert_eq!((&claims["aud"], &claims["username"]), (&json!("https://notes.gw.example/mcp"), &json!("alice")));
+    assert!(claims.get("email").is_none());
+    let verified = world.tokens.verify(&token).unwrap();
+    assert_eq!((&*verified.client_id, &*verified.scope, verified.grant), ("client", "read write", world.grant));
+    assert!(Arc::ptr_eq(&verified, &world.tokens.verify(&token).unwrap()));
+}
+
+#[tokio::test]
+async fn the_published_key_verifies_and_its_id_is_its_thumbprint() {
+    let world = world().await;
+    let jwks = world.tokens.jwks();
+    let key = &jwks["keys"][0];
+    assert_eq!(key["kid"], part(&world.mint(), 0)["kid"]);
+    let thumbprint = format!(r#"{{"crv":"P-256","kty":"EC","x":{},"y":{}}}"#, key["x"], key["y"]);
+    assert_eq!(key["kid"], json!(BASE64URL_NOPAD.encode(&Digest::of(thumbprint).0)));
+    assert!(key.get("d").is_none());
+}
+
+#[tokio::test]
+async fn a_cached_token_expires_to_the_second() {
+    let world = world().await;
+    let token = world.mint();
+    assert!(world.tokens.verify(&token).is_ok());
+    world.clock.advance(TTL);
+    assert_eq!(world.tokens.verify(&token).unwrap_err(), InvalidToken);
+}
+
+#[tokio::test]
+async fn a_revoked_grant_is_refused_cached_or_not_and_after_a_restart() {
+    let world = world().await;
+    let (cached, other) = (world.mint(), world.mint());
+    assert!(world.tokens.verify(&cached).is_ok());
+    world.tokens.lives.end(world.grant);
+    assert!(world.tokens.verify(&cached).is_err());
+    assert!(world.tokens.verify(&other).is_err());
+}
+
+#[tokio::test]
+async fn another_process_with_the_same_database_accepts_it_and_another_deployment_does_not() {
+    let (one, stranger) = (world().await, world().await);
+    let token = one.mint();
+    assert!(tokens_of(&one.store, &one.vault, &one.clock).await.verify(&token).is_ok());
+    assert!(stranger.tokens.verify(&token).is_err());
+    let wrong_vault = Vault::new(&Vault::generate_key(&Random::default()), &[]).unwrap();
+    let loaded = SigningKeys::load(one.store.clone(), wrong_vault, one.clock.clone(), Random::default()).await;
+    assert!(loaded.is_err());
+}
+
+#[tokio::test]
+async fn two_processes_that_start_at_once_agree() {
+    let (clock, random) = (Clock::system(), Random::default());
+    let store = Store::open("sqlite::memory:").await.unwrap();
+    let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
+    let (a, b) = tokio::join!(tokens_of(&store, &vault, &clock), tokens_of(&store, &vault, &clock));
+    a.keys.reload().await.unwrap();
+    b.keys.reload().await.unwrap();
+    assert_eq!(a.keys.signing().kid, b.keys.signing().kid);
+    assert_eq!(a.jwks(), b.jwks());
+}
+
+#[tokio::test]
+async fn nothing_but_our_own_header_is_accepted() {
+    let world = world().await;
+    let token = world.mint();
+    let (header, claims) = (part(&token, 0), part(&token, 1));
+    assert!(world.tokens.verify(&world.signed(&header, &claims)).is_ok());
+    let changed = |name: &str, value: Value| {
+        let mut header = header.clone();
+        header[name] = value;
+        world.signed(&header, &claims)
+    };
+    assert!(world.tokens.verify(&changed("typ", json!("application/at+jwt"))).is_ok());
+    for (name, value) in [
+        ("typ", json!("JWT")),
+        ("typ", Value::Null),
+        ("alg", json!("none")),
+        ("alg", json!("HS256")),
+        ("alg", json!("EdDSA")),
+        ("kid", json!("../../etc/passwd")),
+        ("kid", json!("' OR 1=1 --")),
+        ("kid", Value::Null),
+        ("jku", json!("https://evil.example/jwks")),
+        ("jwk", json!({"kty": "EC"})),
+        ("x5u", json!("https://evil.example/x")),
+        ("crit", json!(["exp"])),
+    ] {
+        assert!(world.tokens.verify(&changed(name, value.clone())).is_err(), "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_but_our_own_claims_is_accepted() {
+    let world = world().await;
+    let token = world.mint();
+    let (header, claims) = (part(&token, 0), part(&token, 1));
+    let now = world.clock.now().seconds();
+    for (name, value) in [
+        ("exp", Value::Null),
+        ("exp", json!(now)),
+        ("exp", json!("never")),
+        ("iat", json!(now + 3600)),
+        ("iat", json!(now + 48 * 3600)),
+        ("aud", json!(["https://notes.gw.example/mcp", "https://other.gw.example/mcp"])),
+        ("sub", json!("alice")),
+        ("gid", json!("x")),
+        ("client_id", Value::Null),
+    ] {
+        let mut claims = claims.clone();
+        claims[name] = value.clone();
+        assert!(world.tokens.verify(&world.signed(&header, &claims)).is_err(), "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn garbage_and_tampering_are_refused() {
+    let world = world().await;
+    let token = world.mint();
+    let prefix = &token[..token.len() - 6];
+    for bad in ["", ".", "..", "a.b.c", prefix, &format!("{token}A"), &format!("{token}="), &"x".repeat(100_000)] {
+        assert!(world.tokens.verify(bad).is_err());
+    }
+    let flipped = token.replacen('.', ".A", 1);
+    assert!(world.tokens.verify(&flipped).is_err());
+}
+
+#[tokio::test]
+async fn an_eddsa_key_signs_and_verifies_too() {
+    let world = world().await;
+    let pkcs8 = ring::signature::Ed25519KeyPair::generate_pkcs8(Random::default().source()).unwrap();
+    let key = keys::Key::from_pkcs8(jsonwebtoken::Algorithm::EdDSA, pkcs8.as_ref()).unwrap();
+    let place =
+        crate::vault::Place { table: "signing_keys", row: &key.kid, column: "sealed", person: "", upstream: "" };
+    let row = crate::store::SigningKey {
+        kid: key.kid.clone(),
+        algorithm: "EdDSA".into(),
+        sealed: world.vault.seal(&place, pkcs8.as_ref()),
+        created_at: world.clock.now(),
+        retired_at: None,
+    };
+    world.store.insert_signing_key(&row).await.unwrap();
+    let es256 = world.mint();
+    world.store.retire_signing_key(part(&es256, 0)["kid"].as_str().unwrap(), world.clock.now()).await.unwrap();
+    world.tokens.keys.reload().await.unwrap();
+    let eddsa = world.mint();
+    assert_eq!(part(&eddsa, 0)["alg"], json!("EdDSA"));
+    assert!(world.tokens.verify(&eddsa).is_ok());
+    // The retired key still verifies.
+    assert!(world.tokens.verify(&es256).is_ok());
+    assert_eq!(world.tokens.jwks()["keys"].as_array().unwrap().len(), 2);
+}

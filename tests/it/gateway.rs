@@ -1,0 +1,180 @@
+//! A gateway in this process, on a port of its own, with everything real but the clock.
+
+use portcullis::app::App;
+use portcullis::clock::Clock;
+use portcullis::config::{Config, Source, UpstreamAuth, UpstreamConfig, load};
+use portcullis::hostname::{Authority, Label};
+use portcullis::ids::{Digest, GrantId, Random};
+use portcullis::secret::Secret;
+use portcullis::server::{Bound, Running};
+use portcullis::store::{AuthorizationCode, Grant, Role};
+use portcullis::tokens::NewToken;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// The administrator of every test gateway.
+pub const USER: &str = "alice";
+/// Her password.
+pub const PASSWORD: &str = "correct horse battery staple";
+
+/// A running gateway.
+pub struct Gateway {
+    running: Option<Running>,
+    directory: Arc<TempDir>,
+    edit: Arc<dyn Fn(&mut Config) + Send + Sync>,
+    pub clock: Clock,
+}
+
+impl Gateway {
+    /// With the defaults for one's own machine, and loopback upstreams allowed.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With these loopback upstreams configured, their authorization discovered.
+    pub async fn with_upstreams(authorities: &[&str]) -> Self {
+        let authorities: Vec<String> = authorities.iter().map(|text| (*text).to_owned()).collect();
+        Self::with(move |config| {
+            for authority in &authorities {
+                config.upstream.push(upstream(authority, UpstreamAuth::OAuth(Box::default())));
+            }
+        })
+        .await
+    }
+
+    /// With a configuration of one's own.
+    pub async fn with(edit: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        let directory = Arc::new(TempDir::new().unwrap());
+        let gateway = Self::run(directory, Arc::new(edit), Clock::system(), 0).await;
+        gateway.app().identity.create(USER, &Secret::new(PASSWORD.to_owned()), Role::Administrator).await.unwrap();
+        gateway
+    }
+
+    /// Stops, and starts again on the same files and the same port.
+    pub async fn restart(mut self) -> Self {
+        let port = self.port();
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+        Self::run(self.directory.clone(), self.edit.clone(), self.clock.clone(), port).await
+    }
+
+    async fn run(
+        directory: Arc<TempDir>,
+        edit: Arc<dyn Fn(&mut Config) + Send + Sync>,
+        clock: Clock,
+        port: u16,
+    ) -> Self {
+        let mut config = config(directory.path());
+        config.server.listen = vec![([127, 0, 0, 1], port).into()];
+        config.streams.drain = Duration::from_secs(5);
+        edit(&mut config);
+        let bound = Bound::bind(&config.server.listen).unwrap();
+        let app = App::build(config, bound.addresses(), clock.clone(), Random::default()).await.unwrap();
+        let running = Running::start(Arc::new(app), bound).await.unwrap();
+        Self { running: Some(running), directory, edit, clock }
+    }
+
+    pub fn app(&self) -> &Arc<App> {
+        self.running.as_ref().unwrap().app()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.running.as_ref().unwrap().address().port()
+    }
+
+    /// `http://localhost:<port>`.
+    pub fn root(&self) -> String {
+        self.app().site.root_origin()
+    }
+
+    /// The origin of an upstream's MCP hostname.
+    pub fn url_of(&self, authority: &str) -> String {
+        self.app().site.origin_of(&label(authority))
+    }
+
+    /// The value of `Host` for an upstream.
+    pub fn host_of(&self, authority: &str) -> String {
+        format!("{}.localhost:{}", label(authority), self.port())
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A token for an upstream's `/mcp`, and its grant, without the flow that leads there.
+    pub async fn token_for(&self, authority: &str) -> (String, GrantId) {
+        let app = self.app();
+        let random = Random::default();
+        let user = app.store.user_by_name(USER).await.unwrap().unwrap();
+        let origin = self.url_of(authority);
+        let (id, now) = (GrantId::random(&random), self.clock.now());
+        let grant = Grant {
+            id,
+            user: user.id,
+            client_id: "test".to_owned(),
+            client_name: "Test".to_owned(),
+            realm: label(authority).to_string(),
+            resource: format!("{origin}/mcp"),
+            scope: String::new(),
+            created_at: now,
+            revoked_at: None,
+        };
+        let code = AuthorizationCode {
+            code: Digest::of(id.0),
+            grant: id,
+            redirect_uri: String::new(),
+            code_challenge: String::new(),
+            expires_at: now,
+            used_at: None,
+        };
+        app.store.insert_grant(&grant, &code).await.unwrap();
+        let new = NewToken {
+            issuer: &origin,
+            resource: &grant.resource,
+            user: &user,
+            client_id: &grant.client_id,
+            scope: "",
+            grant: id,
+            ttl: Duration::from_secs(3600),
+        };
+        (app.tokens.mint(&new).unwrap(), id)
+    }
+
+    pub async fn stop(mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+}
+
+/// An upstream as a configuration would name it.
+pub fn upstream(authority: &str, auth: UpstreamAuth) -> UpstreamConfig {
+    UpstreamConfig {
+        authority: Authority::parse(authority).unwrap(),
+        name: None,
+        alias: None,
+        path: None,
+        auth,
+        allow_private: Some(true),
+    }
+}
+
+pub fn label(authority: &str) -> Label {
+    Label::encode(&Authority::parse(authority).unwrap()).unwrap()
+}
+
+/// The defaults, everything below `directory`, nothing on fixed ports.
+pub fn config(directory: &Path) -> Config {
+    let state = directory.display().to_string();
+    let environment = BTreeMap::from([
+        ("XDG_STATE_HOME".to_owned(), state),
+        ("PORTCULLIS__SERVER__LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
+        ("PORTCULLIS__SERVER__ADMIN_LISTEN".to_owned(), String::new()),
+        ("PORTCULLIS__UPSTREAMS__ALLOW_PRIVATE".to_owned(), "true".to_owned()),
+    ]);
+    load(&Source { file: None, environment }).unwrap()
+}

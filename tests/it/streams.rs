@@ -1,0 +1,137 @@
+//! Server-sent events through the gateway: as they come, with heartbeats in between, and not longer than the grant.
+
+use crate::gateway::{Gateway, upstream};
+use crate::raw::{Caller, PATIENCE, RawUpstream, field, get, post, status};
+use portcullis::config::UpstreamAuth;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
+async fn gateway_for(notes: &RawUpstream, heartbeat: Duration) -> Gateway {
+    let authority = notes.authority.clone();
+    Gateway::with(move |config| {
+        config.streams.heartbeat = heartbeat;
+        config.upstream.push(upstream(&authority, UpstreamAuth::None));
+    })
+    .await
+}
+
+/// An upstream that begins a stream and then says `next` whenever it is told to; it tells when it is left alone.
+async fn speaking(first: &'static str, next: &'static str) -> (RawUpstream, Arc<Notify>, Arc<Notify>) {
+    let (speak, left) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let told = (speak.clone(), left.clone());
+    let notes = RawUpstream::start(move |_, mut connection| {
+        let (speak, left) = told.clone();
+        async move {
+            connection.request().await;
+            connection.send(STREAM.to_owned() + &chunk(first)).await;
+            tokio::select! {
+                () = speak.notified() => connection.send(chunk(next)).await,
+                () = connection.closed() => left.notify_one(),
+            }
+            connection.closed().await;
+            left.notify_one();
+        }
+    })
+    .await;
+    (notes, speak, left)
+}
+
+#[tokio::test]
+async fn events_arrive_as_they_come_and_bytes_are_not_changed() {
+    const FIRST: &str = "id: 7\r\nretry: 10\r\ndata: one\r\n\r\n";
+    let (notes, speak, _) = speaking(FIRST, "data: two\n\n").await;
+    let gateway = gateway_for(&notes, Duration::from_secs(60)).await;
+    let (token, _) = gateway.token_for(&notes.authority).await;
+    let mut caller = Caller::connect(gateway.port()).await;
+    caller.send(post(&gateway.host_of(&notes.authority), &token, "{}")).await;
+    let head = caller.until("\r\n\r\n").await;
+    assert_eq!(status(&head), 200);
+    assert_eq!(field(&head, "x-accel-buffering").as_deref(), Some("no"));
+    assert_eq!(field(&head, "content-type").as_deref(), Some("text/event-stream; charset=utf-8"));
+    assert!(caller.until("data: one\r\n\r\n").await.ends_with(FIRST));
+    speak.notify_one();
+    caller.until("data: two\n\n").await;
+}
+
+#[tokio::test]
+async fn an_idle_stream_gets_a_comment_but_never_inside_an_event() {
+    let (notes, speak, _) = speaking("data: half", " whole\n\n").await;
+    let gateway = gateway_for(&notes, Duration::from_millis(30)).await;
+    let (token, _) = gateway.token_for(&notes.authority).await;
+    let mut caller = Caller::connect(gateway.port()).await;
+    caller.send(get(&gateway.host_of(&notes.authority), &token, "/mcp")).await;
+    caller.until("data: half\r\n").await;
+    tokio::time::sleep(Duration::from_millis(100)).await; // three heartbeats that must not come
+    speak.notify_one();
+    let event = caller.until(" whole\n\n").await;
+    assert!(!event.contains("keep-alive"), "{event:?}");
+    caller.until(": keep-alive\n\n").await;
+    caller.until(": keep-alive\n\n").await;
+}
+
+#[tokio::test]
+async fn revoking_the_grant_ends_its_streams_cleanly_and_the_upstream_s_side_too() {
+    let (notes, _, left) = speaking("data: one\n\n", "").await;
+    let gateway = gateway_for(&notes, Duration::from_secs(60)).await;
+    let (token, grant) = gateway.token_for(&notes.authority).await;
+    let mut caller = Caller::connect(gateway.port()).await;
+    caller.send(get(&gateway.host_of(&notes.authority), &token, "/mcp")).await;
+    caller.until("data: one\n\n").await;
+    // As the command line does it: in the database, noticed by the running gateway.
+    let now = gateway.clock.now();
+    assert!(gateway.app().store.revoke_grant(grant, now).await.unwrap());
+    caller.until("0\r\n\r\n").await;
+    tokio::time::timeout(PATIENCE, left.notified()).await.expect("the upstream was not closed");
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_is_noticed_by_the_upstream_before_and_during_an_answer() {
+    let (notes, _, left) = speaking("data: one\n\n", "").await;
+    let silent_left = Arc::new(Notify::new());
+    let told = silent_left.clone();
+    let silent = RawUpstream::start(move |_, mut connection| {
+        let told = told.clone();
+        async move {
+            connection.request().await;
+            connection.closed().await;
+            told.notify_one();
+        }
+    })
+    .await;
+    let authorities = [notes.authority.clone(), silent.authority.clone()];
+    let gateway = Gateway::with(move |config| {
+        for authority in &authorities {
+            config.upstream.push(upstream(authority, UpstreamAuth::None));
+        }
+    })
+    .await;
+    for (upstream, left) in [(&notes, left), (&silent, silent_left)] {
+        let (token, _) = gateway.token_for(&upstream.authority).await;
+        let mut caller = Caller::connect(gateway.port()).await;
+        caller.send(get(&gateway.host_of(&upstream.authority), &token, "/mcp")).await;
+        while upstream.connections() == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(caller);
+        tokio::time::timeout(PATIENCE, left.notified()).await.expect("the upstream was not closed");
+    }
+}
+
+#[tokio::test]
+async fn stopping_ends_streams_between_two_events() {
+    let (notes, _, _) = speaking("data: one\n\n", "").await;
+    let gateway = gateway_for(&notes, Duration::from_secs(60)).await;
+    let (token, _) = gateway.token_for(&notes.authority).await;
+    let mut caller = Caller::connect(gateway.port()).await;
+    caller.send(get(&gateway.host_of(&notes.authority), &token, "/mcp")).await;
+    caller.until("data: one\n\n").await;
+    gateway.stop().await;
+    assert!(caller.rest().await.ends_with("0\r\n\r\n"));
+}
