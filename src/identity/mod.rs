@@ -1,10 +1,15 @@
 //! People: passwords (argon2id), the first administrator.
 
+mod passwords;
+#[cfg(test)]
+mod tests;
+
 use crate::clock::Clock;
 use crate::error::Fault;
-use crate::ids::Random;
+use crate::ids::{Digest, Random, UserId};
 use crate::secret::Secret;
-use crate::store::{Role, Store, User};
+use crate::store::{Role, Store, StoreError, User};
+use passwords::Passwords;
 
 /// Why somebody is not let in. The text is the same for an unknown name and a wrong password.
 #[derive(Debug)]
@@ -16,22 +21,28 @@ pub enum LoginError {
 }
 
 /// The people and their passwords. Shared behind an `Arc`.
-pub struct Identity {}
+pub struct Identity {
+    store: Store,
+    clock: Clock,
+    random: Random,
+    passwords: Passwords,
+}
 
 impl Identity {
     /// `local` is `LOCAL_USER` and `LOCAL_PASSWORD`: that administrator is created when missing and keeps the configured
     /// password.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the store fails, the name or the password does not do, or the name is that of somebody who is not an
+    /// administrator.
     pub async fn new(
         store: Store,
         clock: Clock,
         random: Random,
         local: Option<&(String, Secret)>,
     ) -> Result<Self, Fault> {
-        let _ = (store, clock, random, local);
-        todo!()
+        let passwords = Passwords::new(random.clone());
+        Self { store, clock, random, passwords }.keeping(local).await
     }
 
     /// Checks a name and a password, in a time that does not tell whether the name exists. At most a few at once.
@@ -39,8 +50,10 @@ impl Identity {
     /// # Errors
     /// [`LoginError`].
     pub async fn verify(&self, name: &str, password: &Secret) -> Result<User, LoginError> {
-        let _ = (name, password);
-        todo!()
+        let user = self.store.user_by_name(name).await?;
+        let hash = user.as_ref().and_then(|user| user.password_hash.as_deref());
+        let fits = self.passwords.verify(password, hash).await?;
+        user.filter(|user| fits && !user.disabled).ok_or(LoginError::Refused)
     }
 
     /// Creates a person.
@@ -48,8 +61,11 @@ impl Identity {
     /// # Errors
     /// When the name is not 1 to 64 characters of `A-Za-z0-9._@-`, is taken, or the password is shorter than 8 characters.
     pub async fn create(&self, name: &str, password: &Secret, role: Role) -> Result<User, Fault> {
-        let _ = (name, password, role);
-        todo!()
+        check_name(name)?;
+        check_password(password)?;
+        self.must_be_free(name).await?;
+        let hash = self.passwords.hash(password).await?;
+        self.insert(name, hash, role).await
     }
 
     /// Gives a person a new password and signs all of the person's browsers out.
@@ -57,8 +73,11 @@ impl Identity {
     /// # Errors
     /// When there is no such person or the password is too short.
     pub async fn set_password(&self, name: &str, password: &Secret) -> Result<(), Fault> {
-        let _ = (name, password);
-        todo!()
+        check_password(password)?;
+        match self.store.user_by_name(name).await? {
+            Some(user) => self.replace_password(&user, password).await,
+            None => Err(Fault::caller("there is no person of that name: `portcullis user list` shows everybody")),
+        }
     }
 
     /// The one-time token that claims an installation without administrator; `None` once there is one. A new call makes
@@ -67,7 +86,13 @@ impl Identity {
     /// # Errors
     /// When the store fails.
     pub async fn setup_token(&self) -> Result<Option<Secret>, Fault> {
-        todo!()
+        if self.store.has_administrator().await? {
+            self.store.delete_setting(SETUP_TOKEN).await?;
+            return Ok(None);
+        }
+        let token = self.random.token();
+        self.store.put_setting(SETUP_TOKEN, &Digest::of(token.as_bytes()).0).await?;
+        Ok(Some(Secret::new(token.to_string())))
     }
 
     /// Creates the first administrator with the one-time token; it works once.
@@ -75,7 +100,111 @@ impl Identity {
     /// # Errors
     /// When the token is wrong or used, or name or password do not do.
     pub async fn claim(&self, token: &Secret, name: &str, password: &Secret) -> Result<User, Fault> {
-        let _ = (token, name, password);
-        todo!()
+        let expected = self.store.setting(SETUP_TOKEN).await?.and_then(|digest| Digest::from_slice(&digest));
+        let right = expected.is_some_and(|expected| expected.matches(&Digest::of(token.expose())));
+        if !right || self.store.has_administrator().await? {
+            return Err(spent());
+        }
+        // Whatever the person can correct comes before the token is used up.
+        check_name(name)?;
+        check_password(password)?;
+        self.must_be_free(name).await?;
+        let hash = self.passwords.hash(password).await?;
+        if !self.store.delete_setting(SETUP_TOKEN).await? {
+            return Err(spent());
+        }
+        self.insert(name, hash, Role::Administrator).await
+    }
+
+    /// Brings the configured administrator in step with the configuration.
+    async fn keeping(self, local: Option<&(String, Secret)>) -> Result<Self, Fault> {
+        let Some((name, password)) = local else { return Ok(self) };
+        match self.store.user_by_name(name).await? {
+            None => {
+                let created = self.create(name, password, Role::Administrator).await;
+                created.map_err(|fault| Fault::gateway(format!("LOCAL_USER and LOCAL_PASSWORD: {fault}")))?;
+            }
+            Some(user) if user.role != Role::Administrator => {
+                return Err(Fault::gateway(
+                    "LOCAL_USER is the name of a person who is not an administrator: choose another name, or remove that \
+                     person with `portcullis user remove`",
+                ));
+            }
+            // Hashing anew what still fits would sign every browser out at every start.
+            Some(user) if self.passwords.verify(password, user.password_hash.as_deref()).await? => {}
+            Some(user) => {
+                check_password(password).map_err(|fault| Fault::gateway(format!("LOCAL_PASSWORD: {fault}")))?;
+                self.replace_password(&user, password).await?;
+            }
+        }
+        Ok(self)
+    }
+
+    async fn replace_password(&self, user: &User, password: &Secret) -> Result<(), Fault> {
+        let hash = self.passwords.hash(password).await?;
+        self.store.set_password_hash(user.id, &hash).await?;
+        self.store.delete_sessions_of(user.id).await?;
+        Ok(())
+    }
+
+    async fn must_be_free(&self, name: &str) -> Result<(), Fault> {
+        if self.store.user_by_name(name).await?.is_some() { Err(taken()) } else { Ok(()) }
+    }
+
+    async fn insert(&self, name: &str, hash: String, role: Role) -> Result<User, Fault> {
+        let user = User {
+            id: UserId::random(&self.random),
+            name: name.to_owned(),
+            password_hash: Some(hash),
+            email: None,
+            role,
+            disabled: false,
+            created_at: self.clock.now(),
+        };
+        match self.store.create_user(&user).await {
+            Ok(()) => Ok(user),
+            Err(StoreError::Conflict(_)) => Err(taken()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// The setting that holds the digest of the one-time token.
+const SETUP_TOKEN: &str = "identity.setup_token";
+const MAX_NAME_LEN: usize = 64;
+const MIN_PASSWORD_CHARS: usize = 8;
+
+fn check_name(name: &str) -> Result<(), Fault> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
+    if (1..=MAX_NAME_LEN).contains(&name.len()) && name.bytes().all(allowed) {
+        return Ok(());
+    }
+    Err(Fault::caller("a user name has 1 to 64 characters: letters, digits, and . _ @ -"))
+}
+
+fn check_password(password: &Secret) -> Result<(), Fault> {
+    if password.expose().chars().count() >= MIN_PASSWORD_CHARS {
+        return Ok(());
+    }
+    Err(Fault::caller("a password has at least 8 characters"))
+}
+
+fn taken() -> Fault {
+    Fault::caller("somebody has that user name already: choose another one")
+}
+
+fn spent() -> Fault {
+    Fault::caller("this set-up token is wrong or was used already: restart the gateway, its log shows a new one")
+}
+
+impl From<Fault> for LoginError {
+    fn from(fault: Fault) -> Self {
+        LoginError::Failed(fault)
+    }
+}
+
+impl From<StoreError> for LoginError {
+    fn from(error: StoreError) -> Self {
+        LoginError::Failed(error.into())
     }
 }
