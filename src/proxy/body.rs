@@ -113,6 +113,20 @@ pub(super) async fn pump(session: &mut ServerSession, upstream: &mut HttpSession
     if upstream.finish_request_body().await.is_err() { Pumped::Stopped } else { Pumped::Sent }
 }
 
+/// Reads and forgets a small body before a refusal is written. Otherwise the connection would have to be closed with
+/// unread bytes in it, and the reset that follows can overtake the very challenge that a client needs.
+///
+/// # Errors
+/// When the caller is gone, or does not send what it announced.
+pub(super) async fn discard_small(session: &mut ServerSession) -> Result<()> {
+    let waits_for_permission = session.req_header().headers.contains_key(header::EXPECT);
+    let small = content_length(session).is_some_and(|length| length <= KEPT as u64);
+    if !small || waits_for_permission || session.is_body_done() {
+        return Ok(());
+    }
+    session.drain_request_body().await
+}
+
 fn content_length(session: &ServerSession) -> Option<u64> {
     session.get_header(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

@@ -138,7 +138,7 @@ impl Gate {
     /// The way of a request.
     async fn serve(&self, session: &mut ServerSession) -> Outcome {
         let client = self.client_address(session);
-        match self.router.route(session.req_header()) {
+        match self.router.route(session) {
             Ok(Route::Local(realm)) => self.local(session, Arrival { realm, client }).await,
             Ok(Route::Rename) => self.rename(session).await,
             Ok(Route::Upstream(target)) => self.upstream(session, &target, client).await,
@@ -202,6 +202,9 @@ impl Gate {
             }
             _ => None,
         };
+        if let Err(error) = body::discard_small(session).await {
+            return Outcome::Aborted(error);
+        }
         let origin = target.map_or("", |target| target.origin.as_str());
         let asked = Asked { origin, scope, allowed_origin };
         reply::refuse(session, refusal, &asked).await.map(|()| refusal.status()).into()

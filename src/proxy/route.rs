@@ -6,6 +6,7 @@ use crate::paths;
 use crate::upstream::{Registry, Standing, Upstream};
 use http::header;
 use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,8 +64,10 @@ impl Router {
     ///
     /// # Errors
     /// The refusal to send.
-    pub(super) fn route(&self, head: &RequestHeader) -> Result<Route, Refusal> {
+    pub(super) fn route(&self, session: &ServerSession) -> Result<Route, Refusal> {
+        let head = session.req_header();
         check_head(head)?;
+        check_target(session)?;
         let host = host_of(head)?;
         if let Some(target) = self.remembered(host) {
             return Ok(self.within(target, head));
@@ -124,8 +127,17 @@ fn check_head(head: &RequestHeader) -> Result<(), Refusal> {
     if head.method == http::Method::CONNECT {
         return Err(Refusal::BadRequest("this is no forward proxy"));
     }
-    if !head.raw_path_is_utf8() || target.contains(&b'#') {
-        return Err(Refusal::BadRequest("the request target has a character that must be percent-encoded"));
-    }
     Ok(())
+}
+
+/// The target as it came over the wire: what parsing has dropped or replaced must not have been there (RFC 9112 §3.2).
+fn check_target(session: &ServerSession) -> Result<(), Refusal> {
+    let refused = Refusal::BadRequest("the request target has a character that must be percent-encoded");
+    if !session.req_header().raw_path_is_utf8() {
+        return Err(refused);
+    }
+    let Some(session) = session.as_http1() else { return Ok(()) };
+    let raw = session.get_headers_raw_bytes();
+    let line = raw.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if line.contains(&b'#') { Err(refused) } else { Ok(()) }
 }

@@ -1,5 +1,7 @@
 //! The integration tests: one binary, real sockets, port 0.
 
+#![allow(unreachable_pub)] // what the tests share with each other is public to nobody
+
 mod gateway;
 mod layers;
 mod raw;
