@@ -2,11 +2,14 @@
 
 #![allow(unreachable_pub)] // what the tests share with each other is public to nobody
 
+mod client;
 mod gateway;
 mod layers;
 mod raw;
+mod upstreams;
 
 mod datapath;
+mod flows;
 mod isolation;
 mod streams;
 mod websocket;
