@@ -60,7 +60,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn explain(address: SocketAddr, error: &io::Error) -> String {
     let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => "another program listens there: stop it, or choose another address in server.listen",
+        io::ErrorKind::AddrInUse => {
+            "another program listens there: stop it, or choose another address in server.listen"
+        }
         io::ErrorKind::PermissionDenied => {
             "ports below 1024 need the capability CAP_NET_BIND_SERVICE, or choose another port in server.listen"
         }
@@ -209,7 +211,8 @@ async fn announce(running: &Running) -> Result<(), Fault> {
         text += &format!("listening on {address} ({root})\n");
     }
     if let Some(token) = running.app.identity.setup_token().await? {
-        text += &format!("nobody owns this gateway yet; become its administrator: {root}/setup?token={}\n", token.expose());
+        text +=
+            &format!("nobody owns this gateway yet; become its administrator: {root}/setup?token={}\n", token.expose());
     }
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Fault::gateway)

@@ -188,17 +188,24 @@ fn approval_page(person: &SignedIn, goal: &Goal, query: &StartQuery) -> Response
     })
 }
 
-/// A failed connection, with the way on.
+/// A failed connection, with the way on: a client that waits for the outcome learns it.
 fn failed(error: &ConnectError) -> Response {
     tracing::warn!(step = error.step, denied = error.denied, fault = %error.fault, "connecting an upstream failed");
+    let authorization = error.return_to.as_deref().filter(|path| path.starts_with("/authorize"));
+    if let Some(path) = authorization.filter(|_| error.denied) {
+        return see_other(&format!("{path}&cancel=denied"));
+    }
+    let cancel = authorization.map(|path| format!("{path}&cancel=failed"));
     let title = if error.denied { "You did not give access" } else { "The server could not be connected" };
     let hint = format!("It happened at this step: {}.", error.step);
     let way_on = error.return_to.as_deref().map_or("/", local_path);
-    let actions = if way_on == "/" {
-        vec![("Go to the start page", "/")]
-    } else {
-        vec![("Try again", way_on), ("Go to the start page", "/")]
-    };
+    let mut actions = vec![("Go to the start page", "/")];
+    if let Some(cancel) = &cancel {
+        actions.insert(0, ("Give up and return to the client", cancel));
+    }
+    if way_on != "/" {
+        actions.insert(0, ("Try again", way_on));
+    }
     let status = error.fault.status();
     let text = &*error.fault.public;
     let mut response = page::message(&MessagePage { status, title, text, hint: Some(&hint), actions });

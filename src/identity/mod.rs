@@ -110,7 +110,7 @@ impl Identity {
         check_password(password)?;
         self.must_be_free(name).await?;
         let hash = self.passwords.hash(password).await?;
-        if !self.store.delete_setting(SETUP_TOKEN).await? {
+        if !self.store.delete_setting_if(SETUP_TOKEN, &Digest::of(token.expose()).0).await? {
             return Err(spent());
         }
         self.insert(name, hash, Role::Administrator).await

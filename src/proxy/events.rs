@@ -47,7 +47,9 @@ mod tests {
     #[test]
     fn every_line_ending_counts_however_the_bytes_arrive() {
         for step in 1..5 {
-            for whole in [&b""[..], b"data: x\n\n", b"data: x\r\n\r\n", b"data: x\r\r", b": comment\n\nid: 1\ndata: y\n\n"] {
+            for whole in
+                [&b""[..], b"data: x\n\n", b"data: x\r\n\r\n", b"data: x\r\r", b": comment\n\nid: 1\ndata: y\n\n"]
+            {
                 assert!(ends_at_boundary(whole, step), "{whole:?} by {step}");
             }
             for broken in [&b"data: x"[..], b"data: x\n", b"data: x\r\n", b"data: x\r\n\r", b"data: \n\nx"] {

@@ -60,7 +60,9 @@ impl Exchange<'_> {
                 Ok(connected) => return Ok(connected),
                 Err(Attempt::Final(failure)) => return Err(failure),
                 // Most likely the upstream closed a connection of the pool while we were writing.
-                Err(Attempt::Lost(_)) if reused && attempts < MAX_ATTEMPTS && may_repeat(session, body) => attempts += 1,
+                Err(Attempt::Lost(_)) if reused && attempts < MAX_ATTEMPTS && may_repeat(session, body) => {
+                    attempts += 1
+                }
                 Err(Attempt::Lost(error)) => return Err(ExchangeFailure::Refused(lost(&error))),
             }
         }
@@ -139,9 +141,7 @@ impl Exchange<'_> {
         match pump(session, &mut connected.session, self.max_body).await {
             // An upstream that stopped taking the body may have said why.
             Pumped::Sent | Pumped::Stopped => Ok(connected),
-            Pumped::TooLarge => {
-                Err(Attempt::Final(ExchangeFailure::Refused(Refusal::BodyTooLarge(self.max_body))))
-            }
+            Pumped::TooLarge => Err(Attempt::Final(ExchangeFailure::Refused(Refusal::BodyTooLarge(self.max_body)))),
             Pumped::Aborted(error) => Err(Attempt::Final(ExchangeFailure::Aborted(error))),
         }
     }

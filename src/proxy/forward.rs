@@ -115,8 +115,7 @@ impl Forwarder<'_> {
         let (status, life) = (response.status, &permit.token().life);
         if status == StatusCode::SWITCHING_PROTOCOLS {
             session.write_response_header(Box::new(switching(response)?)).await?;
-            let bounds =
-                upgrade::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat };
+            let bounds = upgrade::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat };
             upgrade::pass(session, &mut connected, bounds).await?;
             return Ok(status);
         }

@@ -120,7 +120,10 @@ pub(super) enum Framing {
 ///
 /// # Errors
 /// Never in practice: only constant field values are added.
-pub(super) fn for_caller(response: &ResponseHeader, allowed_origin: Option<&HeaderValue>) -> Result<Box<ResponseHeader>> {
+pub(super) fn for_caller(
+    response: &ResponseHeader,
+    allowed_origin: Option<&HeaderValue>,
+) -> Result<Box<ResponseHeader>> {
     let mut head = ResponseHeader::build_no_case(response.status, Some(response.headers.len() + 6))?;
     let nominated = Nominated::of(&response.headers);
     for (name, value) in &response.headers {

@@ -98,15 +98,14 @@ async fn write(session: &mut ServerSession, response: Response<Body>) -> Result<
     }
     parts.version = Version::HTTP_11;
     session.write_response_header(Box::new(ResponseHeader::from(parts))).await?;
-    while !bodiless {
-        match body.frame().await {
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    session.write_response_body(data, false).await?;
-                }
-            }
-            Some(Err(cause)) => return Err(Error::because(ErrorType::InternalError, "a local answer broke off", cause)),
-            None => break,
+    if bodiless {
+        return session.write_response_body(Bytes::new(), true).await;
+    }
+    while let Some(frame) = body.frame().await {
+        let frame =
+            frame.map_err(|cause| Error::because(ErrorType::InternalError, "a local answer broke off", cause))?;
+        if let Ok(data) = frame.into_data() {
+            session.write_response_body(data, false).await?;
         }
     }
     session.write_response_body(Bytes::new(), true).await

@@ -68,9 +68,13 @@ mod tests {
 
     #[test]
     fn a34_only_known_origins_may_call() {
-        for good in
-            ["https://claude.ai", "https://gw.example", "http://localhost:6274", "http://127.0.0.1:6274", "http://[::1]:1"]
-        {
+        for good in [
+            "https://claude.ai",
+            "https://gw.example",
+            "http://localhost:6274",
+            "http://127.0.0.1:6274",
+            "http://[::1]:1",
+        ] {
             assert!(allows(good), "{good}");
         }
         for bad in [

@@ -113,7 +113,8 @@ fn host_of(head: &RequestHeader) -> Result<&str, Refusal> {
         None => head.uri.authority().map(|authority| authority.as_str()),
     };
     let valid = |host: &&str| {
-        !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
+        !host.is_empty()
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']'))
     };
     host.filter(valid).ok_or(Refusal::BadRequest("the Host header is missing or not a host name"))
 }

@@ -152,7 +152,8 @@ impl Client {
 
     /// Calls a tool; status and body.
     pub async fn call(&self, access_token: &str, tool: &str) -> (StatusCode, String) {
-        let body = json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": tool, "arguments": {}}});
+        let body =
+            json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": tool, "arguments": {}}});
         let authorization = format!("Bearer {access_token}");
         let headers = [
             ("authorization", authorization.as_str()),
@@ -197,13 +198,7 @@ pub async fn get_json(browser: &Browser, url: &str) -> Value {
 }
 
 /// One request, no redirects.
-pub async fn send(
-    browser: &Browser,
-    method: Method,
-    url: &str,
-    fields: &[(&str, &str)],
-    body: Option<String>,
-) -> Page {
+pub async fn send(browser: &Browser, method: Method, url: &str, fields: &[(&str, &str)], body: Option<String>) -> Page {
     let headers: HeaderMap = fields
         .iter()
         .map(|(name, value)| (HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap()))

@@ -212,7 +212,8 @@ async fn an_unknown_upstream_is_approved_by_an_administrator_before_it_is_asked_
     let bob = Browser::new().unwrap();
     let mut credentials = alice();
     credentials.user = member.to_owned();
-    let Arrived::Page(page) = bob.fill_login(&open(&bob, &start).await, &credentials, &client.redirect_uri).await.unwrap()
+    let Arrived::Page(page) =
+        bob.fill_login(&open(&bob, &start).await, &credentials, &client.redirect_uri).await.unwrap()
     else {
         panic!("a member got through")
     };

@@ -56,12 +56,9 @@ async fn a34_pages_of_unknown_origins_get_403_and_known_ones_may_read() {
     let (token, _) = gateway.token_for(&notes.authority).await;
     let host = gateway.host_of(&notes.authority);
     let mut caller = Caller::connect(gateway.port()).await;
-    for (origin, expected) in [
-        ("https://evil.example", 403),
-        ("null", 403),
-        ("https://claude.ai", 200),
-        ("http://localhost:6274", 200),
-    ] {
+    for (origin, expected) in
+        [("https://evil.example", 403), ("null", 403), ("https://claude.ai", 200), ("http://localhost:6274", 200)]
+    {
         let fields = format!("Authorization: Bearer {token}\r\nOrigin: {origin}\r\n");
         caller.send(request("GET", &host, &fields)).await;
         let (head, _) = caller.response().await;
