@@ -1,0 +1,79 @@
+# `make demo` and `make test` work on a fresh machine with Rust, git, make, Node and Python. What else is needed, `make deps`
+# installs where it can (Debian, as root) and names otherwise.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CLIENTS := tests/clients
+CONFORMANCE := tests/conformance
+CARGO_DENY_VERSION := 0.20.2
+# Tools that Cargo builds for us live outside the repository's own target directory, so that `cargo clean` keeps them.
+TOOLS := $(CURDIR)/.cache/tools
+export PATH := $(TOOLS)/bin:$(PATH)
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: deps-build ## Run everything on this machine: gateway, authorization server, MCP servers
+	cargo run --quiet -- demo $(ARGS)
+
+.PHONY: test
+test: deps ## Run all tests
+	cargo test
+
+.PHONY: check
+check: ## Everything that CI runs
+	.ci/run
+
+.PHONY: lint
+lint: deps-build ## Formatting, clippy, licences and banned crates
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	@command -v cargo-deny >/dev/null || { echo 'building cargo-deny (once)'; \
+	  cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root $(TOOLS) --quiet; }
+	cargo deny --config .deny.toml check bans licenses sources
+
+.PHONY: bench
+bench: deps-build ## Micro-benchmarks of the hot path (criterion)
+	cargo bench --bench hot_path
+
+.PHONY: bench-nginx
+bench-nginx: deps-build ## Compare with nginx as a plain proxy, in one run (needs nginx and wrk)
+	@$(call need,nginx,nginx-light)
+	@$(call need,wrk,wrk)
+	cargo build --profile dist
+	benches/nginx/run
+
+.PHONY: deps
+deps: deps-build deps-clients ## Install what the tests need
+
+.PHONY: deps-build
+deps-build:
+	@$(call need,cmake,cmake)
+
+.PHONY: deps-clients
+deps-clients: $(CLIENTS)/node_modules/.installed $(CLIENTS)/.venv/.installed $(CONFORMANCE)/node_modules/.installed
+
+%/node_modules/.installed: %/package.json %/package-lock.json
+	@$(call need,npm,npm)
+	npm ci --prefix $* --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(CLIENTS)/.venv/.installed: $(CLIENTS)/requirements.txt
+	@$(call need,python3,python3)
+	python3 -m venv $(CLIENTS)/.venv || { echo 'Python has no venv module: install python3-venv' >&2; exit 1; }
+	$(CLIENTS)/.venv/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+# $(call need,program,Debian package)
+define need
+command -v $(1) >/dev/null || { \
+  if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+    echo 'installing $(2)'; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(2) >/dev/null; \
+  else \
+    echo '$(1) is missing: install the package "$(2)" (Debian: sudo apt-get install $(2)) and run make again' >&2; exit 1; \
+  fi; }
+endef
