@@ -44,8 +44,7 @@ bench: deps-build ## Micro-benchmarks of the hot path (criterion)
 bench-nginx: deps-build ## Compare with nginx as a plain proxy, in one run (needs nginx and wrk)
 	@$(call need,nginx,nginx-light)
 	@$(call need,wrk,wrk)
-	cargo build --profile dist
-	benches/nginx/run
+	cargo bench --profile dist --bench nginx
 
 .PHONY: deps
 deps: deps-build deps-clients ## Install what the tests need

@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::error::Fault;
+use crate::telemetry::CONTENT_TYPE;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
@@ -34,7 +35,7 @@ pub(crate) async fn start(address: SocketAddr, app: Arc<App>) -> Result<JoinHand
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> ([(header::HeaderName, &'static str); 1], String) {
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], app.metrics.encode())
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], app.metrics.encode())
 }
 
 /// Ready when the database answers.

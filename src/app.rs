@@ -81,6 +81,7 @@ impl App {
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let resolver = Resolver::system();
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
+        let metrics = Arc::new(Metrics::default());
         let connections = Connections::new(ConnectionsParts {
             store: store.clone(),
             vault: vault.clone(),
@@ -89,6 +90,7 @@ impl App {
             site: site.clone(),
             clock: clock.clone(),
             random: random.clone(),
+            metrics: metrics.clone(),
         });
         let local = config.login.local.as_ref();
         Ok(Self {
@@ -98,7 +100,7 @@ impl App {
             sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
             connections: Arc::new(connections),
             limits: Arc::new(RateLimits::new(&config.limits)),
-            metrics: Arc::new(Metrics::default()),
+            metrics,
             audit: Audit::new(store.clone(), clock.clone()),
             config,
             site,
@@ -158,6 +160,7 @@ impl App {
             http: self.http.clone(),
             audit: self.audit.clone(),
             allow_private_documents: self.config.upstreams.allow_private,
+            limits: self.limits.clone(),
         }
     }
 

@@ -21,6 +21,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::time::Duration;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -81,6 +82,7 @@ pub struct Running {
     drained: oneshot::Receiver<()>,
     background: Vec<JoinHandle<()>>,
     drain: Duration,
+    certificates: Option<Arc<CertificateFiles>>,
 }
 
 impl Running {
@@ -98,11 +100,11 @@ impl Running {
             background.push(admin::start(address, app.clone()).await?);
         }
         let (addresses, drain) = (bound.addresses.clone(), app.config.streams.drain);
-        background.push(tokio::spawn(serve_connections(gate, certificates, bound, stopping)?));
+        background.push(tokio::spawn(serve_connections(gate, certificates.clone(), bound, stopping)?));
         for address in &addresses {
             tracing::info!(%address, url = app.site.root_origin(), "listening");
         }
-        Ok(Self { app, addresses, stop, drained, background, drain })
+        Ok(Self { app, addresses, stop, drained, background, drain, certificates })
     }
 
     /// The first address that it listens on.
@@ -122,6 +124,15 @@ impl Running {
     /// Its parts.
     pub fn app(&self) -> &Arc<App> {
         &self.app
+    }
+
+    /// Reads the certificate files again, for new connections; open ones are not touched.
+    pub fn reload(&self) {
+        match self.certificates.as_ref().map(|files| files.reload()) {
+            Some(Ok(())) => tracing::info!("certificates reloaded; every other setting needs a restart"),
+            Some(Err(fault)) => tracing::error!(%fault, "the certificates in force stay"),
+            None => tracing::info!("nothing to reload: every setting but certificate files needs a restart"),
+        }
     }
 
     /// Stops: no new connections, open streams end between two events, and what has not ended after `streams.drain` is
@@ -190,17 +201,30 @@ fn tls_settings(resolver: Arc<CertificateFiles>) -> Result<TlsSettings, Fault> {
 pub async fn serve(config: Config) -> Result<(), Fault> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Fault::gateway)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::gateway)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(Fault::gateway)?;
+    forbid_core_dumps()?;
     let bound = Bound::bind(&config.server.listen)?;
     let app = Arc::new(App::build(config, bound.addresses(), Clock::system(), Random::default()).await?);
     let running = Running::start(app, bound).await?;
     announce(&running).await?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => running.reload(),
+        }
     }
     tracing::info!("stopping");
     running.stop().await;
     Ok(())
+}
+
+/// The memory of this process holds tokens: no file may ever hold a copy of it, and no other process of the same user may
+/// read it.
+fn forbid_core_dumps() -> Result<(), Fault> {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
+        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
+        .map_err(|error| Fault::gateway(format!("core dumps cannot be turned off: {error}")))
 }
 
 /// Tells whoever started it where it listens, and how to claim it when nobody has.

@@ -21,6 +21,7 @@ use crate::hostname::{Account, Authority, Site};
 use crate::http::HttpClient;
 use crate::ids::{ConnectionId, Random, UserId};
 use crate::oauth::scope::Scopes;
+use crate::telemetry::Metrics;
 use crate::store::Store;
 use crate::upstream::Registry;
 use crate::vault::Vault;
@@ -92,6 +93,7 @@ pub struct Connections {
     site: Site,
     clock: Clock,
     random: Random,
+    metrics: Arc<Metrics>,
     memory: Memory,
     /// The scopes of earlier discovery, asked for with every challenge that we write.
     scopes: Cache<Authority, Scopes>,
@@ -116,6 +118,8 @@ pub struct ConnectionsParts {
     pub clock: Clock,
     /// Randomness for `state` and PKCE.
     pub random: Random,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// How [`Connections::begin`] goes on.
@@ -187,6 +191,7 @@ impl Connections {
             site: parts.site,
             clock: parts.clock,
             random: parts.random,
+            metrics: parts.metrics,
             memory: Memory::new(),
             scopes: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build(),
             registering: Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(60)).build(),

@@ -11,6 +11,7 @@ use crate::error::{Culprit, Fault};
 use crate::ids::ConnectionId;
 use crate::oauth::scope::Scopes;
 use crate::store::{Connection, ConnectionState, RenewedTokens};
+use crate::telemetry;
 use crate::upstream::Upstream;
 use std::time::Duration;
 
@@ -135,6 +136,7 @@ impl Connections {
         let renewed = RenewedTokens { sealed, scope, expires_at: granted.expires_in.map(|life| now.after(life)) };
         match self.write_patiently(row, &renewed, now).await {
             Ok(true) => {
+                self.metrics.token_refresh(telemetry::Outcome::Succeeded);
                 self.refreshes.recovered(row.id);
                 self.forget(row.id);
                 let renewed_row = Connection {
@@ -169,6 +171,7 @@ impl Connections {
 
     async fn keep_in_trouble(&self, row: &Connection, asked: Option<Duration>, fault: Fault) -> Outcome {
         tracing::warn!(connection = %row.id, authority = row.authority, %fault, "refresh failed, the connection stays");
+        self.metrics.token_refresh(telemetry::Outcome::Failed);
         let text = fault.public.to_string();
         if let Err(error) = self.store.fail_refresh(row.id, row.version, ConnectionState::Active, &text).await {
             tracing::error!(connection = %row.id, %error, "a failed refresh could not be recorded");
@@ -191,6 +194,7 @@ impl Connections {
     }
 
     async fn ended(&self, row: &Connection, why: &str) -> Outcome {
+        self.metrics.token_refresh(telemetry::Outcome::Failed);
         self.end(row, why).await?;
         Err(NoCredential::NeedsConsent)
     }

@@ -6,6 +6,7 @@ mod clients;
 mod documents;
 mod grants;
 mod jwks;
+mod limits;
 mod metadata;
 mod pages;
 mod parameters;
@@ -28,6 +29,7 @@ use crate::http::HttpClient;
 use crate::ids::Random;
 use crate::oauth::registration::MAX_BODY;
 use crate::paths;
+use crate::ratelimit::RateLimits;
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::tokens::AccessTokens;
@@ -35,7 +37,7 @@ use crate::upstream::Registry;
 use crate::vault::Vault;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{any, get, post};
 use std::sync::Arc;
 
@@ -67,11 +69,13 @@ pub struct Issuer {
     pub allow_private_documents: bool,
     /// Who did what.
     pub audit: Audit,
+    /// How often an address may register and ask for tokens.
+    pub limits: Arc<RateLimits>,
 }
 
 /// The routes of an MCP hostname. Every request carries an [`crate::request::Arrival`].
 pub fn mcp_routes(issuer: Arc<Issuer>) -> Router {
-    let open = endpoints()
+    let open = endpoints(&issuer)
         .route("/introspect", any(reply::not_found))
         .route("/device_authorization", any(reply::not_found))
         .fallback(metadata::well_known)
@@ -81,7 +85,7 @@ pub fn mcp_routes(issuer: Arc<Issuer>) -> Router {
 
 /// The issuer's routes on the root domain. Every request carries an [`crate::request::Arrival`] of the root realm.
 pub fn root_routes(issuer: Arc<Issuer>) -> Router {
-    let mut open = endpoints();
+    let mut open = endpoints(&issuer);
     for kind in [paths::AUTHORIZATION_SERVER, paths::OPENID_CONFIGURATION, paths::PROTECTED_RESOURCE] {
         for path in ["", "/mcp", "/mcp/sse"] {
             open = open.route(&format!("{kind}{path}"), get(metadata::well_known));
@@ -96,10 +100,10 @@ pub fn root_routes(issuer: Arc<Issuer>) -> Router {
 }
 
 /// What every realm has on its own origin, for callers of any origin.
-fn endpoints() -> Router<Arc<Issuer>> {
+fn endpoints(issuer: &Arc<Issuer>) -> Router<Arc<Issuer>> {
     Router::new()
-        .route("/token", post(token::token))
-        .route("/register", post(register::register))
+        .route("/token", post(token::token).layer(from_fn_with_state(issuer.clone(), limits::token)))
+        .route("/register", post(register::register).layer(from_fn_with_state(issuer.clone(), limits::registration)))
         .route("/register/{client_id}", get(register::read).delete(register::delete))
         .route("/revoke", post(revoke::revoke))
         .route("/jwks", get(jwks::get))

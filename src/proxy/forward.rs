@@ -10,6 +10,7 @@ use super::{headers, stream, upgrade};
 use crate::config::Streams;
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::Culprit;
+use crate::telemetry::Metrics;
 use http::{HeaderValue, StatusCode, Version, header};
 use pingora::Error;
 use pingora::http::ResponseHeader;
@@ -27,6 +28,7 @@ pub(super) struct Forwarder<'a> {
     pub(super) streams: &'a Streams,
     pub(super) max_body: u64,
     pub(super) stopping: &'a watch::Receiver<bool>,
+    pub(super) metrics: &'a Metrics,
 }
 
 /// How forwarding failed.
@@ -114,6 +116,7 @@ impl Forwarder<'_> {
         };
         let (status, life) = (response.status, &permit.token().life);
         if status == StatusCode::SWITCHING_PROTOCOLS {
+            let _open = OpenStream::count(self.metrics);
             session.write_response_header(Box::new(switching(response)?)).await?;
             let bounds = upgrade::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat };
             upgrade::pass(session, &mut connected, bounds).await?;
@@ -122,6 +125,7 @@ impl Forwarder<'_> {
         let events = is_event_stream(response);
         let head = self.head(session, response, events, allowed_origin)?;
         session.write_response_header(head).await?;
+        let _open = events.then(|| OpenStream::count(self.metrics));
         let bounds =
             stream::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat, events };
         if stream::pass(session, &mut connected, bounds).await? == stream::End::Complete {
@@ -148,6 +152,22 @@ impl Forwarder<'_> {
             head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
         }
         Ok(head)
+    }
+}
+
+/// Counts a stream for as long as it lives, however it ends.
+struct OpenStream<'a>(&'a Metrics);
+
+impl<'a> OpenStream<'a> {
+    fn count(metrics: &'a Metrics) -> Self {
+        metrics.open_streams.inc();
+        Self(metrics)
+    }
+}
+
+impl Drop for OpenStream<'_> {
+    fn drop(&mut self) {
+        self.0.open_streams.dec();
     }
 }
 

@@ -178,6 +178,7 @@ impl Gate {
             streams: &self.streams,
             max_body: self.max_body,
             stopping: &self.stopping,
+            metrics: &self.metrics,
         };
         match forwarder.forward(session, target, &permit, allowed_origin.as_ref()).await {
             Ok(status) => Outcome::Answered(Kind::Upstream, status),

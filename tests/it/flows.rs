@@ -2,6 +2,7 @@
 
 use crate::client::{Client, alice, get_json, mcp_url, send, tokens};
 use crate::gateway::{Gateway, PASSWORD, USER};
+use crate::logs;
 use crate::upstreams::Notes;
 use http::{Method, StatusCode, header};
 use portcullis::config::Unknown;
@@ -45,6 +46,9 @@ async fn b56_neither_side_sees_the_other_s_token_and_nothing_is_stored_in_clear(
     let mut canaries: Vec<String> = theirs.into_iter().collect();
     canaries.extend([ours.access, ours.refresh, PASSWORD.to_owned()]);
     canaries.extend(["demo_at_", "demo_rt_", "demo_cs_", "demo_code_"].map(str::to_owned));
+    for canary in &canaries {
+        assert!(!logs::contain(canary), "{canary} was logged");
+    }
     for file in std::fs::read_dir(gateway.directory().join("portcullis")).unwrap() {
         let path = file.unwrap().path();
         let bytes = std::fs::read(&path).unwrap();

@@ -68,6 +68,7 @@ impl Gateway {
         clock: Clock,
         port: u16,
     ) -> Self {
+        crate::logs::collect();
         let mut config = config(directory.path());
         config.server.listen = vec![([127, 0, 0, 1], port).into()];
         config.streams.drain = Duration::from_secs(5);

@@ -6,6 +6,7 @@
 mod client;
 mod gateway;
 mod layers;
+mod logs;
 mod raw;
 mod upstreams;
 

@@ -136,3 +136,31 @@ async fn stopping_ends_streams_between_two_events() {
     gateway.stop().await;
     assert!(caller.rest().await.ends_with("0\r\n\r\n"));
 }
+
+#[tokio::test]
+async fn a_caller_that_does_not_read_is_ended() {
+    let left = Arc::new(Notify::new());
+    let told = left.clone();
+    let notes = RawUpstream::start(move |_, mut connection| {
+        let told = told.clone();
+        async move {
+            connection.request().await;
+            connection.send(STREAM).await;
+            let event = chunk(&format!("data: {}\n\n", "x".repeat(60_000)));
+            while tokio::io::AsyncWriteExt::write_all(&mut connection.stream, event.as_bytes()).await.is_ok() {}
+            told.notify_one();
+        }
+    })
+    .await;
+    let authority = notes.authority.clone();
+    let gateway = Gateway::with(move |config| {
+        config.streams.write_timeout = Duration::from_millis(300);
+        config.upstream.push(upstream(&authority, UpstreamAuth::None));
+    })
+    .await;
+    let (token, _) = gateway.token_for(&notes.authority).await;
+    let mut caller = Caller::connect(gateway.port()).await;
+    caller.send(get(&gateway.host_of(&notes.authority), &token, "/mcp")).await;
+    caller.until("\r\n\r\n").await;
+    tokio::time::timeout(PATIENCE, left.notified()).await.expect("the upstream was pinned");
+}

@@ -6,7 +6,7 @@ mod discovery;
 mod token;
 
 use super::*;
-use crate::config::{Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
+use crate::config::{Limits, Rate, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Authority, Label, Realm, Scheme};
 use crate::http::Resolver;
@@ -92,6 +92,7 @@ impl World {
             site: site.clone(),
             clock: clock.clone(),
             random: random.clone(),
+            metrics: Arc::default(),
         }));
         let alice = User {
             id: UserId::random(&random),
@@ -114,6 +115,7 @@ impl World {
             },
             audit: Audit::new(store.clone(), clock.clone()),
             allow_private_documents: false,
+            limits: Arc::new(RateLimits::new(&limits())),
             site,
             clock,
             random,
@@ -283,4 +285,17 @@ fn flow_of(page: &Reply) -> String {
     let at = page.body.find("name=\"flow\"").unwrap_or_else(|| panic!("no form: {}", page.body));
     let value = page.body[at..].split("value=\"").nth(1).unwrap();
     value.split('"').next().unwrap().to_owned()
+}
+
+fn limits() -> Limits {
+    let plenty = Rate { count: 1000, period: Duration::from_secs(1), burst: 1000 };
+    Limits {
+        per_ip: plenty,
+        per_user: plenty,
+        per_user_upstream: plenty,
+        per_client: plenty,
+        token_endpoint: plenty,
+        registration: plenty,
+        login: plenty,
+    }
 }

@@ -1,0 +1,87 @@
+//! A gateway for benchmarks: everything on, defaults, an upstream that wants a fixed header, one person with a token.
+
+use portcullis::app::App;
+use portcullis::clock::Clock;
+use portcullis::config::{Config, Rate, Source, UpstreamAuth, UpstreamConfig, load};
+use portcullis::connect::ConnectionKey;
+use portcullis::hostname::{Authority, Label};
+use portcullis::ids::{GrantId, Random};
+use portcullis::secret::Secret;
+use portcullis::server::Bound;
+use portcullis::store::{Role, User};
+use portcullis::tokens::NewToken;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The parts of a gateway, and the sockets that it can serve on.
+pub struct Bench {
+    pub app: Arc<App>,
+    pub bound: Option<Bound>,
+    pub user: User,
+    authority: Authority,
+}
+
+impl Bench {
+    /// In front of `127.0.0.1:<port>`, its files below `directory`.
+    pub async fn new(directory: &Path, port: u16) -> Self {
+        let authority = Authority::parse(&format!("127.0.0.1:{port}")).unwrap();
+        let config = config(directory, &authority);
+        let bound = Bound::bind(&config.server.listen).unwrap();
+        let app = App::build(config, bound.addresses(), Clock::system(), Random::default()).await.unwrap();
+        let password = Secret::new("correct horse battery staple".to_owned());
+        let user = app.identity.create("alice", &password, Role::Member).await.unwrap();
+        Self { app: Arc::new(app), bound: Some(bound), user, authority }
+    }
+
+    pub fn label(&self) -> Label {
+        Label::encode(&self.authority).unwrap()
+    }
+
+    pub fn key(&self) -> ConnectionKey {
+        ConnectionKey { user: self.user.id, authority: self.authority.clone(), account: None }
+    }
+
+    /// A token that was never seen before.
+    pub fn token(&self) -> String {
+        let issuer = self.app.site.origin_of(&self.label());
+        let new = NewToken {
+            issuer: &issuer,
+            resource: &format!("{issuer}/mcp"),
+            user: &self.user,
+            client_id: "bench",
+            scope: "",
+            grant: GrantId::random(&Random::default()),
+            ttl: Duration::from_secs(24 * 3600),
+        };
+        self.app.tokens.mint(&new).unwrap()
+    }
+}
+
+fn config(directory: &Path, authority: &Authority) -> Config {
+    let environment = BTreeMap::from([
+        ("XDG_STATE_HOME".to_owned(), directory.display().to_string()),
+        ("PORTCULLIS__SERVER__LISTEN".to_owned(), "127.0.0.1:0".to_owned()),
+        ("PORTCULLIS__SERVER__ADMIN_LISTEN".to_owned(), String::new()),
+    ]);
+    let mut config = load(&Source { file: None, environment }).unwrap();
+    // The limiters count; they only must not refuse one client that sends as fast as it can.
+    let plenty = Rate { count: 10_000_000, period: Duration::from_secs(1), burst: 10_000_000 };
+    config.limits.per_ip = plenty;
+    config.limits.per_user = plenty;
+    config.limits.per_user_upstream = plenty;
+    config.limits.per_client = plenty;
+    config.upstream.push(UpstreamConfig {
+        authority: authority.clone(),
+        name: None,
+        alias: None,
+        path: None,
+        auth: UpstreamAuth::Header {
+            name: http::header::AUTHORIZATION,
+            value: Secret::new("Bearer upstream".to_owned()),
+        },
+        allow_private: Some(true),
+    });
+    config
+}
