@@ -1,0 +1,44 @@
+// mcp-remote, the bridge from stdio clients to remote servers. Usage: mcp-remote.mjs MCP-URL
+
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+import { authorize } from './browser.mjs';
+import { exercise, person, report } from './provider.mjs';
+
+const state = await mkdtemp(path.join(tmpdir(), 'mcp-remote-'));
+const transport = new StdioClientTransport({
+  command: process.execPath,
+  args: [fileURLToPath(import.meta.resolve('mcp-remote/dist/proxy.js')), process.argv[2]],
+  env: {
+    PATH: process.env.PATH,
+    HOME: state,
+    MCP_REMOTE_CONFIG_DIR: state,
+    NODE_OPTIONS: `--import ${new URL('localhost.mjs', import.meta.url)}`,
+    // It opens a browser, whatever happens; `true` is one that shows nothing.
+    BROWSER: 'true',
+  },
+  stderr: 'pipe',
+});
+createInterface(transport.stderr).on('line', (line) => {
+  console.error(line);
+  if (!/^https?:\/\/\S+[?&]code_challenge=\S+$/.test(line)) return;
+  authorize(line, person).catch((error) => {
+    console.error(error);
+    process.exit(1);
+  });
+});
+
+const client = new Client({ name: 'stdio', version: '1.0.0' });
+try {
+  await client.connect(transport);
+  report(await exercise(client));
+} finally {
+  await client.close();
+  await rm(state, { recursive: true, force: true });
+}
+process.exit(0);
