@@ -1,6 +1,6 @@
 // mcp-remote, the bridge from stdio clients to remote servers. Usage: mcp-remote.mjs MCP-URL
 
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
@@ -13,7 +13,8 @@ import { exercise, person, report } from './provider.mjs';
 const state = await mkdtemp(path.join(tmpdir(), 'mcp-remote-'));
 const transport = new StdioClientTransport({
   command: process.execPath,
-  args: [fileURLToPath(import.meta.resolve('mcp-remote/dist/proxy.js')), process.argv[2]],
+  // `--allow-http`: it takes plain HTTP to `localhost` as safe, but not to a name below it.
+  args: [fileURLToPath(import.meta.resolve('mcp-remote/dist/proxy.js')), process.argv[2], '--allow-http'],
   env: {
     PATH: process.env.PATH,
     HOME: state,
@@ -36,9 +37,16 @@ createInterface(transport.stderr).on('line', (line) => {
 const client = new Client({ name: 'stdio', version: '1.0.0' });
 try {
   await client.connect(transport);
-  report(await exercise(client));
+  report({ ...(await exercise(client)), bearers: await bearers() });
 } finally {
   await client.close();
   await rm(state, { recursive: true, force: true });
 }
 process.exit(0);
+
+/** The access tokens that it keeps in its directory. */
+async function bearers() {
+  const files = await readdir(state, { recursive: true });
+  const tokens = files.filter((name) => name.endsWith('tokens.json')).map((name) => readFile(path.join(state, name), 'utf8'));
+  return (await Promise.all(tokens)).map((text) => JSON.parse(text).access_token);
+}

@@ -7,15 +7,19 @@ import { once } from 'node:events';
 import { authorize } from './browser.mjs';
 
 export const person = { user: process.env.GATEWAY_USER ?? '', password: process.env.GATEWAY_PASSWORD ?? '' };
+const SPOILED = 'spoiled';
 
 export class Application {
   /** How often a person had to be asked. */
   authorizations = 0;
+  /** Every access token that it ever got, the newest last. */
+  bearers = [];
   #server;
   #state;
   #verifier;
   #client;
   #tokens;
+  #discovery;
   #callback;
 
   static async start() {
@@ -58,6 +62,7 @@ export class Application {
 
   saveTokens(tokens) {
     this.#tokens = tokens;
+    this.bearers.push(tokens.access_token);
   }
 
   codeVerifier() {
@@ -66,6 +71,14 @@ export class Application {
 
   saveCodeVerifier(verifier) {
     this.#verifier = verifier;
+  }
+
+  discoveryState() {
+    return this.#discovery;
+  }
+
+  saveDiscoveryState(state) {
+    this.#discovery = state;
   }
 
   async redirectToAuthorization(url) {
@@ -85,8 +98,22 @@ export class Application {
 
   /** From now on only the refresh token is good. */
   spoilAccessToken() {
-    this.#tokens = { ...this.#tokens, access_token: 'spoiled' };
+    this.#tokens = { ...this.#tokens, access_token: SPOILED };
   }
+
+  /** Whether that led to a new access token without asking the person again. */
+  get refreshed() {
+    return this.#tokens.access_token !== SPOILED && this.bearers.length === 2 && this.authorizations === 1;
+  }
+}
+
+/** Waits until `attempt` fails with such an error, as a first connection without a token does. */
+export async function refusal(attempt, kind) {
+  const error = await attempt.then(
+    () => new Error('connected without authorization'),
+    (reason) => reason,
+  );
+  if (!(error instanceof kind)) throw error;
 }
 
 /** What every driver asks of a connected client. */

@@ -4,25 +4,22 @@ import './localhost.mjs';
 import { UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import { Application, call, exercise, report } from './provider.mjs';
+import { Application, call, exercise, refusal, report } from './provider.mjs';
 
-const url = new URL(process.argv[2]);
 const application = await Application.start();
-const transport = () => new StreamableHTTPClientTransport(url, { authProvider: application });
-const client = () => new Client({ name: 'ts-v1', version: '1.0.0' });
+const newTransport = () => new StreamableHTTPClientTransport(new URL(process.argv[2]), { authProvider: application });
+const newClient = () => new Client({ name: 'ts-v1', version: '1.0.0' });
 
-const refused = transport();
-await client().connect(refused).then(
-  () => Promise.reject(new Error('connected without authorization')),
-  (error) => (error instanceof UnauthorizedError ? undefined : Promise.reject(error)),
-);
+const refused = newTransport();
+await refusal(newClient().connect(refused), UnauthorizedError);
 await refused.finishAuth(application.callback().get('code'));
 
-const connected = client();
-await connected.connect(transport());
-const result = await exercise(connected);
+const [client, transport] = [newClient(), newTransport()];
+await client.connect(transport);
+const result = await exercise(client);
 application.spoilAccessToken();
-await call(connected, 'whoami', {});
-await connected.close();
-report({ ...result, refreshed: application.authorizations === 1, registered: application.clientInformation().client_id !== undefined });
+await call(client, 'whoami', {});
+const { refreshed, bearers } = application;
+report({ ...result, refreshed, bearers, protocol: transport.protocolVersion });
+await client.close();
 process.exit(0);

@@ -1,26 +1,23 @@
-// The official TypeScript SDK, version 2 (protocol revision 2026-07-28, older ones when the server is). Usage: ts-v2.mjs MCP-URL
+// The official TypeScript SDK, version 2 (protocol revision 2026-07-28, and older servers too). Usage: ts-v2.mjs MCP-URL
 
 import './localhost.mjs';
 import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client';
-import { Application, call, exercise, report } from './provider.mjs';
+import { Application, call, exercise, refusal, report } from './provider.mjs';
 
-const url = new URL(process.argv[2]);
 const application = await Application.start();
-const transport = () => new StreamableHTTPClientTransport(url, { authProvider: application });
-const client = () => new Client({ name: 'ts-v2', version: '1.0.0' }, { versionNegotiation: { mode: 'auto' } });
+const newTransport = () => new StreamableHTTPClientTransport(new URL(process.argv[2]), { authProvider: application });
+const newClient = () => new Client({ name: 'ts-v2', version: '1.0.0' }, { versionNegotiation: { mode: 'auto' } });
 
-const refused = transport();
-await client().connect(refused).then(
-  () => Promise.reject(new Error('connected without authorization')),
-  (error) => (error instanceof UnauthorizedError ? undefined : Promise.reject(error)),
-);
+const refused = newTransport();
+await refusal(newClient().connect(refused), UnauthorizedError);
 await refused.finishAuth(application.callback());
 
-const connected = client();
-await connected.connect(transport());
-const result = await exercise(connected);
+const client = newClient();
+await client.connect(newTransport());
+const result = await exercise(client);
 application.spoilAccessToken();
-await call(connected, 'whoami', {});
-await connected.close();
-report({ ...result, refreshed: application.authorizations === 1, registered: application.clientInformation().client_id !== undefined });
+await call(client, 'whoami', {});
+const { refreshed, bearers } = application;
+report({ ...result, refreshed, bearers, protocol: client.getNegotiatedProtocolVersion() });
+await client.close();
 process.exit(0);
