@@ -10,6 +10,7 @@ mod logs;
 mod raw;
 mod upstreams;
 
+mod clients;
 mod datapath;
 mod flows;
 mod isolation;

@@ -1,0 +1,25 @@
+// The official TypeScript SDK, version 1 (protocol revisions up to 2025-11-25). Usage: ts-v1.mjs MCP-URL
+
+import './localhost.mjs';
+import { UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js';
+import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
+import { Application, call, exercise, refusal, report } from './provider.mjs';
+
+const application = await Application.start();
+const newTransport = () => new StreamableHTTPClientTransport(new URL(process.argv[2]), { authProvider: application });
+const newClient = () => new Client({ name: 'ts-v1', version: '1.0.0' });
+
+const refused = newTransport();
+await refusal(newClient().connect(refused), UnauthorizedError);
+await refused.finishAuth(application.callback().get('code'));
+
+const [client, transport] = [newClient(), newTransport()];
+await client.connect(transport);
+const result = await exercise(client);
+application.spoilAccessToken();
+await call(client, 'whoami', {});
+const { refreshed, bearers } = application;
+report({ ...result, refreshed, bearers, protocol: transport.protocolVersion });
+await client.close();
+process.exit(0);

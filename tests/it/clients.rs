@@ -1,0 +1,154 @@
+//! Official MCP clients that this project did not write complete OAuth through the gateway and call tools; so does an
+//! upstream whose server and authorization server come from elsewhere. The drivers are in `tests/clients`.
+
+use crate::client::mcp_url;
+use crate::gateway::{Gateway, PASSWORD, USER};
+use crate::upstreams::Notes;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// What a driver may take, sign-in included; they take about two seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn typescript_sdk_1_with_a_foreign_upstream() {
+    let told = through_the_gateway("ts-v1.mjs").await;
+    assert_eq!((&told["refreshed"], &told["protocol"]), (&json!(true), &json!("2025-11-25")), "{told}");
+}
+
+#[tokio::test]
+async fn typescript_sdk_2_with_a_foreign_upstream() {
+    let told = through_the_gateway("ts-v2.mjs").await;
+    assert_eq!((&told["refreshed"], &told["protocol"]), (&json!(true), &json!("2026-07-28")), "{told}");
+}
+
+#[tokio::test]
+async fn mcp_remote_with_a_foreign_upstream() {
+    through_the_gateway("mcp-remote.mjs").await;
+}
+
+#[tokio::test]
+async fn typescript_sdk_1_with_the_demo_upstream() {
+    let told = to_the_demo("ts-v1.mjs").await;
+    assert_eq!((&told["refreshed"], &told["protocol"]), (&json!(true), &json!("2025-11-25")), "{told}");
+}
+
+#[tokio::test]
+async fn typescript_sdk_2_with_the_demo_upstream() {
+    let told = to_the_demo("ts-v2.mjs").await;
+    assert_eq!((&told["refreshed"], &told["protocol"]), (&json!(true), &json!("2026-07-28")), "{told}");
+}
+
+#[tokio::test]
+async fn mcp_remote_with_the_demo_upstream() {
+    to_the_demo("mcp-remote.mjs").await;
+}
+
+/// The same drivers without a gateway: when one of the others fails, this says whose fault it is.
+#[tokio::test]
+async fn every_client_works_without_the_gateway() {
+    let upstream = Foreign::start().await;
+    for driver in ["ts-v1.mjs", "ts-v2.mjs", "mcp-remote.mjs"] {
+        let told = drive(driver, &upstream.mcp).await;
+        assert_eq!((&told["whoami"], &told["echo"]), (&json!("carol"), &json!(ECHO)), "{driver}");
+        let bearers = told["bearers"].as_array().unwrap();
+        let seen = upstream.seen().await;
+        assert!(
+            bearers.iter().all(|token| seen.contains(&token.as_str().unwrap().to_owned())),
+            "{driver}: `/seen` works"
+        );
+    }
+}
+
+/// What the drivers say to `echo`.
+const ECHO: &str = "Grüße, 世界";
+
+async fn through_the_gateway(driver: &str) -> Value {
+    let upstream = Foreign::start().await;
+    let gateway = Gateway::with_upstreams(&[&upstream.authority()]).await;
+    let told = drive(driver, &mcp_url(&gateway, &upstream.authority())).await;
+    assert_eq!(told["tools"], json!(["whoami", "echo", "add"]));
+    assert_eq!(told["whoami"], "carol", "the person that the upstream knows, not ours");
+    assert_eq!(told["echo"], ECHO);
+    assert_sides_apart(&told, &upstream.seen().await);
+    told
+}
+
+async fn to_the_demo(driver: &str) -> Value {
+    let notes = Notes::start().await;
+    let gateway = Gateway::with_upstreams(&[&notes.authority()]).await;
+    let told = drive(driver, &mcp_url(&gateway, &notes.authority())).await;
+    assert!(told["tools"].as_array().unwrap().contains(&json!("whoami")), "{told}");
+    assert!(told["whoami"].as_str().unwrap().contains("demo"), "{told}");
+    assert_eq!(told["echo"], ECHO);
+    assert_sides_apart(&told, &notes.mcp.control.recorder().bearers());
+    told
+}
+
+/// Neither side has a token of the other's: the driver tells those that it got, the upstream those that it was sent.
+fn assert_sides_apart(told: &Value, seen: &[String]) {
+    let ours: Vec<&str> = told["bearers"].as_array().unwrap().iter().map(|token| token.as_str().unwrap()).collect();
+    assert!(!ours.is_empty() && !seen.is_empty(), "{ours:?} {seen:?}");
+    for bearer in seen {
+        assert!(bearer != "spoiled" && !ours.contains(&bearer.as_str()), "the upstream got a caller's token: {bearer}");
+    }
+}
+
+/// Runs a driver against an MCP URL, and returns the line of JSON that it prints.
+async fn drive(driver: &str, url: &str) -> Value {
+    let child =
+        node(driver).arg(url).env("GATEWAY_USER", USER).env("GATEWAY_PASSWORD", PASSWORD).stdin(Stdio::null()).spawn();
+    let output = timeout(PATIENCE, child.unwrap().wait_with_output()).await;
+    let output = output.unwrap_or_else(|_| panic!("{driver} took more than {PATIENCE:?}")).unwrap();
+    let (told, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{driver} {url}: {}\n{said}", output.status);
+    serde_json::from_str(&told).unwrap_or_else(|error| panic!("{driver} {url}: {error}: {told:?}\n{said}"))
+}
+
+/// An MCP server and an authorization server from npm, in a process of their own that ends with this value.
+struct Foreign {
+    mcp: String,
+    _child: Child,
+}
+
+impl Foreign {
+    async fn start() -> Self {
+        // Its standard error is the test's: shown when the test fails to start, and harmless otherwise.
+        let mut child = node("upstream.mjs").stdin(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = timeout(PATIENCE, lines.next_line()).await.expect("upstream.mjs is slow to start").unwrap();
+        let ready: Value = serde_json::from_str(&line.expect("upstream.mjs ended; its error is above")).unwrap();
+        Self { mcp: ready["mcp"].as_str().unwrap().to_owned(), _child: child }
+    }
+
+    fn authority(&self) -> String {
+        self.mcp.strip_prefix("http://").unwrap().strip_suffix("/mcp").unwrap().to_owned()
+    }
+
+    /// Every bearer token that the MCP server was sent.
+    async fn seen(&self) -> Vec<String> {
+        let browser = portcullis::devkit::browser::Browser::new().unwrap();
+        let seen = crate::client::get_json(&browser, &format!("http://{}/seen", self.authority())).await;
+        serde_json::from_value(seen).unwrap()
+    }
+}
+
+/// `node` with a script of `tests/clients`, not yet started.
+fn node(script: &str) -> Command {
+    let directory = clients();
+    let mut command = Command::new("node");
+    command.arg("--import").arg(directory.join("localhost.mjs")).arg(directory.join(script));
+    command.current_dir(directory).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+fn clients() -> PathBuf {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+    assert!(directory.join("node_modules").is_dir(), "tests/clients/node_modules is missing: run `make deps`");
+    directory
+}
