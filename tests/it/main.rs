@@ -12,5 +12,6 @@ mod upstreams;
 mod datapath;
 mod flows;
 mod isolation;
+mod python;
 mod streams;
 mod websocket;

@@ -1,0 +1,51 @@
+//! The Python clients that people use, from nothing but the URL to a tool call.
+
+use crate::client::mcp_url;
+use crate::gateway::{Gateway, PASSWORD, USER};
+use crate::upstreams::Notes;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Duration;
+use tokio::process::Command;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn the_official_python_sdk_gets_from_nothing_to_a_tool_call() {
+    let answer = run("python_sdk.py").await;
+    assert_eq!(answer["whoami"], "You are demo, with the scopes: notes.read notes.write", "{answer}");
+    assert!(answer["tools"].as_array().unwrap().contains(&json!("whoami")), "{answer}");
+}
+
+#[tokio::test]
+async fn fastmcp_gets_from_nothing_to_a_tool_call() {
+    let answer = run("fastmcp_client.py").await;
+    assert_eq!(answer["whoami"], "You are demo, with the scopes: notes.read notes.write", "{answer}");
+    assert_eq!(answer["add"], "5", "{answer}");
+    assert!(answer["tools"].as_array().unwrap().contains(&json!("add")), "{answer}");
+}
+
+/// The line of JSON that a driver prints.
+async fn run(driver: &str) -> Value {
+    let notes = Notes::start().await;
+    let gateway = Gateway::with_upstreams(&[&notes.authority()]).await;
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+    let python = clients.join(".venv/bin/python");
+    assert!(python.exists(), "{} is missing: run `make deps`", python.display());
+    let running = Command::new(python)
+        .arg(clients.join(driver))
+        .arg(mcp_url(&gateway, &notes.authority()))
+        .env("GATEWAY_USER", USER)
+        .env("GATEWAY_PASSWORD", PASSWORD)
+        .env("HOME", gateway.directory())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(LIMIT, running).await.unwrap_or_else(|_| panic!("{driver} took over {LIMIT:?}"));
+    let output = output.unwrap();
+    let (told, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{driver}: {}\n{told}\n{complaints}", output.status);
+    let line = told.lines().last().unwrap_or_default();
+    let answer = serde_json::from_str(line).unwrap_or_else(|error| panic!("{driver}: {error}: {told}\n{complaints}"));
+    assert_eq!(notes.authorization.counters().authorizations, 1);
+    answer
+}
