@@ -13,14 +13,14 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn the_official_python_sdk_gets_from_nothing_to_a_tool_call() {
     let answer = run("python_sdk.py").await;
-    assert_eq!(answer["whoami"], "You are demo, with the scopes: notes.read notes.write", "{answer}");
+    assert!(answer["whoami"].as_str().unwrap().starts_with("You are demo, "), "{answer}");
     assert!(answer["tools"].as_array().unwrap().contains(&json!("whoami")), "{answer}");
 }
 
 #[tokio::test]
 async fn fastmcp_gets_from_nothing_to_a_tool_call() {
     let answer = run("fastmcp_client.py").await;
-    assert_eq!(answer["whoami"], "You are demo, with the scopes: notes.read notes.write", "{answer}");
+    assert!(answer["whoami"].as_str().unwrap().starts_with("You are demo, "), "{answer}");
     assert_eq!(answer["add"], "5", "{answer}");
     assert!(answer["tools"].as_array().unwrap().contains(&json!("add")), "{answer}");
 }
