@@ -9,6 +9,7 @@ mod layers;
 mod raw;
 mod upstreams;
 
+mod conformance;
 mod datapath;
 mod flows;
 mod isolation;
