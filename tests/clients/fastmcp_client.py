@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import sys
 import threading
+import traceback
 import webbrowser
 
 import browser
@@ -27,8 +29,17 @@ async def main(url):
 class Scripted(webbrowser.BaseBrowser):
     def open(self, url, new=0, autoraise=True):
         # The client listens at its redirect URI only after this has returned.
-        threading.Thread(target=browser.authorize, args=[url], daemon=True).start()
+        threading.Thread(target=browse, args=[url], daemon=True).start()
         return True
+
+
+def browse(url):
+    try:
+        browser.authorize(url)
+    except BaseException:
+        # Nothing else tells the client, which would wait for minutes.
+        traceback.print_exc()
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ use crate::client::mcp_url;
 use crate::gateway::{Gateway, PASSWORD, USER};
 use crate::upstreams::Notes;
 use serde_json::{Value, json};
+use std::fs::File;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
 
@@ -32,17 +34,22 @@ async fn run(driver: &str) -> Value {
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     let python = clients.join(".venv/bin/python");
     assert!(python.exists(), "{} is missing: run `make deps`", python.display());
+    let complaints = gateway.directory().join("stderr");
     let running = Command::new(python)
         .arg(clients.join(driver))
         .arg(mcp_url(&gateway, &notes.authority()))
         .env("GATEWAY_USER", USER)
         .env("GATEWAY_PASSWORD", PASSWORD)
+        // Nothing is remembered from elsewhere, and nothing is left there.
         .env("HOME", gateway.directory())
+        .stdin(Stdio::null())
+        .stderr(File::create(&complaints).unwrap())
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(LIMIT, running).await.unwrap_or_else(|_| panic!("{driver} took over {LIMIT:?}"));
-    let output = output.unwrap();
-    let (told, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let output = tokio::time::timeout(LIMIT, running).await;
+    let complaints = std::fs::read_to_string(complaints).unwrap();
+    let output = output.unwrap_or_else(|_| panic!("{driver} took over {LIMIT:?}\n{complaints}")).unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{driver}: {}\n{told}\n{complaints}", output.status);
     let line = told.lines().last().unwrap_or_default();
     let answer = serde_json::from_str(line).unwrap_or_else(|error| panic!("{driver}: {error}: {told}\n{complaints}"));
