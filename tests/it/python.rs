@@ -43,9 +43,12 @@ async fn run(driver: &str) -> Value {
         // Nothing is remembered from elsewhere, and nothing is left there.
         .env("HOME", gateway.directory())
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(File::create(&complaints).unwrap())
         .kill_on_drop(true)
-        .output();
+        .spawn()
+        .unwrap()
+        .wait_with_output();
     let output = tokio::time::timeout(LIMIT, running).await;
     let complaints = std::fs::read_to_string(complaints).unwrap();
     let output = output.unwrap_or_else(|_| panic!("{driver} took over {LIMIT:?}\n{complaints}")).unwrap();
