@@ -11,8 +11,10 @@ mod raw;
 mod upstreams;
 
 mod clients;
+mod conformance;
 mod datapath;
 mod flows;
 mod isolation;
+mod python;
 mod streams;
 mod websocket;

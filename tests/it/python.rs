@@ -1,0 +1,61 @@
+//! The Python clients that people use, from nothing but the URL to a tool call.
+
+use crate::client::mcp_url;
+use crate::gateway::{Gateway, PASSWORD, USER};
+use crate::upstreams::Notes;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::process::Command;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn the_official_python_sdk_gets_from_nothing_to_a_tool_call() {
+    let answer = run("python_sdk.py").await;
+    assert!(answer["whoami"].as_str().unwrap().starts_with("You are demo, "), "{answer}");
+    assert!(answer["tools"].as_array().unwrap().contains(&json!("whoami")), "{answer}");
+}
+
+#[tokio::test]
+async fn fastmcp_gets_from_nothing_to_a_tool_call() {
+    let answer = run("fastmcp_client.py").await;
+    assert!(answer["whoami"].as_str().unwrap().starts_with("You are demo, "), "{answer}");
+    assert_eq!(answer["add"], "5", "{answer}");
+    assert!(answer["tools"].as_array().unwrap().contains(&json!("add")), "{answer}");
+}
+
+/// The line of JSON that a driver prints.
+async fn run(driver: &str) -> Value {
+    let notes = Notes::start().await;
+    let gateway = Gateway::with_upstreams(&[&notes.authority()]).await;
+    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
+    let python = clients.join(".venv/bin/python");
+    assert!(python.exists(), "{} is missing: run `make deps`", python.display());
+    let complaints = gateway.directory().join("stderr");
+    let running = Command::new(python)
+        .arg(clients.join(driver))
+        .arg(mcp_url(&gateway, &notes.authority()))
+        .env("GATEWAY_USER", USER)
+        .env("GATEWAY_PASSWORD", PASSWORD)
+        // Nothing is remembered from elsewhere, and nothing is left there.
+        .env("HOME", gateway.directory())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(File::create(&complaints).unwrap())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+        .wait_with_output();
+    let output = tokio::time::timeout(LIMIT, running).await;
+    let complaints = std::fs::read_to_string(complaints).unwrap();
+    let output = output.unwrap_or_else(|_| panic!("{driver} took over {LIMIT:?}\n{complaints}")).unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{driver}: {}\n{told}\n{complaints}", output.status);
+    let line = told.lines().last().unwrap_or_default();
+    let answer = serde_json::from_str(line).unwrap_or_else(|error| panic!("{driver}: {error}: {told}\n{complaints}"));
+    assert_eq!(notes.authorization.counters().authorizations, 1);
+    answer
+}
