@@ -12,5 +12,7 @@ mod upstreams;
 mod datapath;
 mod flows;
 mod isolation;
+mod process;
+mod shapes;
 mod streams;
 mod websocket;
