@@ -9,10 +9,13 @@ mod layers;
 mod raw;
 mod upstreams;
 
+mod bad_input;
 mod datapath;
 mod flows;
 mod isolation;
+mod liars;
 mod process;
+mod routes;
 mod shapes;
 mod streams;
 mod websocket;
