@@ -31,7 +31,11 @@ pub struct Tokens {
 impl Client {
     /// Follows the challenge of `url` to the metadata of its authorization server; has no `client_id` yet.
     pub async fn discover(url: &str, redirect_uri: &str) -> Self {
-        let browser = Browser::new().unwrap();
+        Self::discover_with(Browser::new().unwrap(), url, redirect_uri).await
+    }
+
+    /// The same in a browser of one's own, which may trust another certificate authority.
+    pub async fn discover_with(browser: Browser, url: &str, redirect_uri: &str) -> Self {
         let refused = send(&browser, Method::POST, url, &[], Some(INITIALIZE.to_owned())).await;
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{}", refused.body);
         let challenge = refused.headers[header::WWW_AUTHENTICATE].to_str().unwrap();

@@ -18,4 +18,5 @@ mod process;
 mod routes;
 mod shapes;
 mod streams;
+mod tls;
 mod websocket;

@@ -191,6 +191,66 @@ async fn paths_are_taken_as_they_are_written() {
     }
 }
 
+#[tokio::test]
+async fn malformed_parameters_and_large_bodies_are_our_callers_fault() {
+    let (notes, gateway) = setup().await;
+    let (browser, _) = signed_in(&gateway).await;
+    let mcp = gateway.url_of(&notes.authority());
+    let all = ROOT.iter().map(|route| (gateway.root(), route)).chain(MCP.iter().map(|route| (mcp.clone(), route)));
+    let large = "x".repeat(70_000);
+    for (origin, (method, target, _)) in all {
+        let path = target.split('?').next().unwrap();
+        for query in
+            ["%ff=%ff", "a=%00&=&&&=", "server=a&server=b", "return_to=%&return_to=%", "renew=x", "token=%f0%28"]
+        {
+            let page = call(&browser, method, &format!("{origin}{path}?{query}"), &[]).await;
+            assert!(page.status.as_u16() < 500, "{method} {path}?{query}: {}", page.status);
+        }
+        if *method == "POST" {
+            for body in [&large, "%ff=%ff&csrf_token=%", "{", "\u{0}"] {
+                for kind in ["application/x-www-form-urlencoded", "application/json", "multipart/form-data", "x"] {
+                    let fields = [("content-type", kind)];
+                    let url = format!("{origin}{path}");
+                    let page = send(&browser, Method::POST, &url, &fields, Some(body.to_owned())).await;
+                    assert!(page.status.as_u16() < 500, "{path} with {kind}: {} {}", page.status, page.body);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn claiming_needs_our_own_page_too() {
+    let (_notes, gateway) = setup().await;
+    let store = &gateway.app().store;
+    let alice = store.user_by_name(USER).await.unwrap().unwrap();
+    store.delete_user(alice.id, gateway.clock.now()).await.unwrap();
+    let token = gateway.app().identity.setup_token().await.unwrap().unwrap();
+    let browser = Browser::new().unwrap();
+    let url = format!("{}/setup", gateway.root());
+    let form = call(&browser, "GET", &format!("{url}?token={}", token.expose()), &[]).await;
+    let csrf_token = csrf_token(&form);
+    let claim = |csrf_token: &str| {
+        let password = crate::gateway::PASSWORD;
+        encoded(&[
+            ("token", token.expose()),
+            ("csrf_token", csrf_token),
+            ("username", "mallory"),
+            ("password", password),
+            ("password_again", password),
+        ])
+    };
+    for fields in [&[("origin", "null")][..], &[("origin", "http://x.localhost")], &[("sec-fetch-site", "same-site")]] {
+        let page = send(&browser, Method::POST, &url, fields, Some(claim(&csrf_token))).await;
+        assert_eq!(page.status, StatusCode::FORBIDDEN, "{fields:?}");
+    }
+    let page = send(&browser, Method::POST, &url, &[], Some(claim(""))).await;
+    assert_eq!(page.status, StatusCode::FORBIDDEN);
+    assert!(!store.has_administrator().await.unwrap());
+    let page = send(&browser, Method::POST, &url, &[], Some(claim(&csrf_token))).await;
+    assert_eq!(page.status, StatusCode::SEE_OTHER, "{}", page.text());
+}
+
 /// The tables above are complete when every route that the sources name is in them.
 #[test]
 fn no_route_is_missing_above() {
