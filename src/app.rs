@@ -61,10 +61,24 @@ impl App {
     /// # Errors
     /// When the database cannot be used, the vault key does not fit, or a file is missing; the text names the fix.
     pub async fn build(
+        config: Config,
+        addresses: &[SocketAddr],
+        clock: Clock,
+        random: Random,
+    ) -> Result<Self, Fault> {
+        Self::build_with(config, addresses, clock, random, Resolver::system()).await
+    }
+
+    /// The same with a resolver of one's own: tests and demonstrations say where names lead.
+    ///
+    /// # Errors
+    /// As [`App::build`].
+    pub async fn build_with(
         mut config: Config,
         addresses: &[SocketAddr],
         clock: Clock,
         random: Random,
+        resolver: Resolver,
     ) -> Result<Self, Fault> {
         let site = site_of(&config, addresses);
         let store = Store::open(&config.store_url).await?;
@@ -79,7 +93,6 @@ impl App {
         tokens.recall_revocations(&store, config.tokens.access_ttl).await?;
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
-        let resolver = Resolver::system();
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
         let metrics = Arc::new(Metrics::default());
         let connections = Connections::new(ConnectionsParts {

@@ -31,7 +31,11 @@ pub struct Tokens {
 impl Client {
     /// Follows the challenge of `url` to the metadata of its authorization server; has no `client_id` yet.
     pub async fn discover(url: &str, redirect_uri: &str) -> Self {
-        let browser = Browser::new().unwrap();
+        Self::discover_with(Browser::new().unwrap(), url, redirect_uri).await
+    }
+
+    /// The same in a browser of one's own, which may trust another certificate authority.
+    pub async fn discover_with(browser: Browser, url: &str, redirect_uri: &str) -> Self {
         let refused = send(&browser, Method::POST, url, &[], Some(INITIALIZE.to_owned())).await;
         assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{}", refused.body);
         let challenge = refused.headers[header::WWW_AUTHENTICATE].to_str().unwrap();
@@ -60,6 +64,26 @@ impl Client {
         let registered: Value = serde_json::from_str(&page.body).unwrap();
         self.client_id = registered["client_id"].as_str().unwrap().to_owned();
         self
+    }
+
+    /// Reads no metadata and guesses (2025-03-26, the fallback): every endpoint is at its default path of the origin.
+    pub fn guessing(url: &str, redirect_uri: &str) -> Self {
+        let origin = Url::parse(url).unwrap().origin().ascii_serialization();
+        let endpoint = |name: &str| format!("{origin}/{name}");
+        Self {
+            url: url.to_owned(),
+            resource: String::new(),
+            metadata: json!({
+                "issuer": origin,
+                "authorization_endpoint": endpoint("authorize"),
+                "token_endpoint": endpoint("token"),
+                "registration_endpoint": endpoint("register"),
+            }),
+            client_id: String::new(),
+            redirect_uri: redirect_uri.to_owned(),
+            browser: Browser::new().unwrap(),
+            verifier: pkce::verifier(&Random::default()),
+        }
     }
 
     /// Names a metadata document instead.
@@ -95,7 +119,7 @@ impl Client {
             .append_pair("code_challenge", challenge.as_str())
             .append_pair("code_challenge_method", "S256")
             .append_pair("state", "the-state")
-            .append_pair("resource", &self.resource)
+            .extend_pairs(self.resource())
             .extend_pairs(extra);
         url.into()
     }
@@ -112,14 +136,20 @@ impl Client {
 
     /// The parameters that exchange a code.
     pub fn code_parameters(&self, code: &str) -> Vec<(&'static str, String)> {
-        vec![
+        let mut parameters = vec![
             ("grant_type", "authorization_code".to_owned()),
             ("code", code.to_owned()),
             ("redirect_uri", self.redirect_uri.clone()),
             ("client_id", self.client_id.clone()),
             ("code_verifier", self.verifier.expose().to_owned()),
-            ("resource", self.resource.clone()),
-        ]
+        ];
+        parameters.extend(self.resource().map(|(name, resource)| (name, resource.to_owned())));
+        parameters
+    }
+
+    /// An empty resource is none: clients before 2025-06-18 know of none.
+    fn resource(&self) -> Option<(&'static str, &str)> {
+        Some(("resource", self.resource.as_str())).filter(|(_, resource)| !resource.is_empty())
     }
 
     pub async fn token_request(&self, parameters: &[(&'static str, String)]) -> (StatusCode, Value) {

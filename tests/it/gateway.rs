@@ -4,12 +4,14 @@ use portcullis::app::App;
 use portcullis::clock::Clock;
 use portcullis::config::{Config, Source, UpstreamAuth, UpstreamConfig, load};
 use portcullis::hostname::{Authority, Label};
+use portcullis::http::Resolver;
 use portcullis::ids::{Digest, GrantId, Random};
 use portcullis::secret::Secret;
 use portcullis::server::{Bound, Running};
 use portcullis::store::{AuthorizationCode, Grant, Role};
 use portcullis::tokens::NewToken;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +27,8 @@ pub struct Gateway {
     running: Option<Running>,
     directory: Arc<TempDir>,
     edit: Arc<dyn Fn(&mut Config) + Send + Sync>,
+    /// Names that lead to this machine; no others lead anywhere.
+    names: Vec<String>,
     pub clock: Clock,
 }
 
@@ -47,8 +51,19 @@ impl Gateway {
 
     /// With a configuration of one's own.
     pub async fn with(edit: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
-        let directory = Arc::new(TempDir::new().unwrap());
-        let gateway = Self::run(directory, Arc::new(edit), Clock::system(), 0).await;
+        Self::with_names(&[], edit).await
+    }
+
+    /// The same, with names that lead to this machine.
+    pub async fn with_names(names: &[&str], edit: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        let gateway = Self {
+            running: None,
+            directory: Arc::new(TempDir::new().unwrap()),
+            edit: Arc::new(edit),
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            clock: Clock::system(),
+        };
+        let gateway = gateway.run(0).await;
         gateway.app().identity.create(USER, &Secret::new(PASSWORD.to_owned()), Role::Administrator).await.unwrap();
         gateway
     }
@@ -59,9 +74,10 @@ impl Gateway {
         if let Some(running) = self.running.take() {
             running.stop().await;
         }
-        Self::run(self.directory.clone(), self.edit.clone(), self.clock.clone(), port).await
+        self.run(port).await
     }
 
+<<<<<<< HEAD
     async fn run(
         directory: Arc<TempDir>,
         edit: Arc<dyn Fn(&mut Config) + Send + Sync>,
@@ -70,13 +86,20 @@ impl Gateway {
     ) -> Self {
         crate::logs::collect();
         let mut config = config(directory.path());
+=======
+    async fn run(mut self, port: u16) -> Self {
+        let mut config = config(self.directory.path());
+>>>>>>> shapes
         config.server.listen = vec![([127, 0, 0, 1], port).into()];
         config.streams.drain = Duration::from_secs(5);
-        edit(&mut config);
+        (self.edit)(&mut config);
         let bound = Bound::bind(&config.server.listen).unwrap();
-        let app = App::build(config, bound.addresses(), clock.clone(), Random::default()).await.unwrap();
-        let running = Running::start(Arc::new(app), bound).await.unwrap();
-        Self { running: Some(running), directory, edit, clock }
+        let here = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        let names: HashMap<_, _> = self.names.iter().map(|name| (name.clone(), here.clone())).collect();
+        let (clock, random, resolver) = (self.clock.clone(), Random::default(), Resolver::fixed(names));
+        let app = App::build_with(config, bound.addresses(), clock, random, resolver).await.unwrap();
+        self.running = Some(Running::start(Arc::new(app), bound).await.unwrap());
+        self
     }
 
     pub fn app(&self) -> &Arc<App> {

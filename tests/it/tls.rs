@@ -1,0 +1,456 @@
+//! TLS on both sides: HTTP/2 and HTTP/1.1 from clients, HTTP/2 and HTTP/1.1 to upstreams, and whose certificates count.
+
+use crate::client::{Client, mcp_url};
+use crate::gateway::{Gateway, label, upstream};
+use crate::raw::{PATIENCE, RawUpstream};
+use crate::upstreams::Notes;
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use http::{HeaderMap, Request, Response, StatusCode, Version, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
+use portcullis::config::{Tls, UpstreamAuth};
+use portcullis::devkit::browser::Browser;
+use portcullis::secret::Secret;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::{PrivateKeyDer, ServerName};
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
+const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+const DOMAIN: &str = "gw.test";
+
+/// A certificate authority of one's own, and a directory for its files.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    directory: TempDir,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("ca.pem"), issuer.pem()).unwrap();
+        Self { issuer, directory }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
+    }
+
+    fn issue(&self, names: &[&str]) -> (rcgen::Certificate, KeyPair) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        (CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap(), key)
+    }
+
+    /// Chain and key in files, as a gateway is configured.
+    fn files(&self, names: &[&str]) -> Tls {
+        let (certificate, key) = self.issue(names);
+        let (cert, key_file) = (self.directory.path().join("cert.pem"), self.directory.path().join("key.pem"));
+        std::fs::write(&cert, certificate.pem()).unwrap();
+        std::fs::write(&key_file, key.serialize_pem()).unwrap();
+        Tls::Files { cert, key: key_file }
+    }
+
+    /// A TLS connection to a gateway, as a client that trusts this authority.
+    async fn connect(&self, port: u16, host: &str, protocol: &str) -> TlsStream<TcpStream> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let name = ServerName::try_from(host.to_owned()).unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
+        stream
+    }
+}
+
+/// A gateway at `https://gw.test:<port>` in front of one upstream with a fixed header.
+async fn gateway(authority: &Authority, upstreams: &[&str]) -> Gateway {
+    let tls = authority.files(&[DOMAIN, &format!("*.{DOMAIN}")]);
+    let upstreams: Vec<String> = upstreams.iter().map(|text| (*text).to_owned()).collect();
+    Gateway::with(move |config| {
+        config.tls = tls.clone();
+        config.server.domain = DOMAIN.to_owned();
+        config.upstream.extend(upstreams.iter().map(|authority| upstream(authority, fixed())));
+    })
+    .await
+}
+
+/// The same in front of an upstream with an authorization server.
+async fn oauth_gateway(authority: &Authority, notes: &Notes) -> Gateway {
+    let (tls, address) = (authority.files(&[DOMAIN, &format!("*.{DOMAIN}")]), notes.authority());
+    Gateway::with(move |config| {
+        config.tls = tls.clone();
+        config.server.domain = DOMAIN.to_owned();
+        config.upstream.push(upstream(&address, UpstreamAuth::OAuth(Box::default())));
+    })
+    .await
+}
+
+async fn claude(authority: &Authority, url: &str) -> Client {
+    let browser = Browser::trusting(&[authority.issuer.der().clone()]).unwrap();
+    let client = Client::discover_with(browser, url, "https://claude.ai/api/mcp/auth_callback").await;
+    client.with_document("https://claude.ai/oauth/mcp-oauth-client-metadata")
+}
+
+fn fixed() -> UpstreamAuth {
+    UpstreamAuth::Header { name: header::AUTHORIZATION, value: Secret::new("Bearer upstream-secret".to_owned()) }
+}
+
+fn host_of(authority: &str) -> String {
+    format!("{}.{DOMAIN}", label(authority))
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+/// One request over a connection of its own.
+async fn ask(authority: &Authority, protocol: &str, url: &str, token: Option<&str>, body: &'static str) -> Answer {
+    let url: http::Uri = url.parse().unwrap();
+    let stream = authority.connect(url.port_u16().unwrap(), url.host().unwrap(), protocol).await;
+    let io = TokioIo::new(stream);
+    let method = if body.is_empty() { "GET" } else { "POST" };
+    let mut request = Request::builder().method(method);
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let body = Full::new(Bytes::from(body));
+    let response = if protocol == "h2" {
+        let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+        tokio::spawn(connection);
+        sender.send_request(request.uri(url).body(body).unwrap()).await.unwrap()
+    } else {
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+        tokio::spawn(connection);
+        let target = url.path_and_query().unwrap().as_str();
+        let request = request.header(header::HOST, url.authority().unwrap().as_str()).uri(target);
+        sender.send_request(request.body(body).unwrap()).await.unwrap()
+    };
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer { status: parts.status, headers: parts.headers, body: String::from_utf8_lossy(&body).into_owned() }
+}
+
+#[tokio::test]
+async fn both_versions_of_http_find_the_root_and_the_upstream() {
+    let authority = Authority::new("test");
+    let mut notes = RawUpstream::answering(OK).await;
+    let gateway = gateway(&authority, &[&notes.authority]).await;
+    let (root, mcp) = (gateway.root(), gateway.url_of(&notes.authority));
+    assert_eq!(root, format!("https://{DOMAIN}:{}", gateway.port()));
+    let (token, _) = gateway.token_for(&notes.authority).await;
+    for protocol in ["h2", "http/1.1"] {
+        let answer = ask(&authority, protocol, &format!("{root}/health"), None, "").await;
+        assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, "{\"status\":\"ok\"}"), "{protocol}");
+        let answer = ask(&authority, protocol, &format!("{root}/login"), None, "").await;
+        let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap();
+        assert!(cookie.starts_with("__Host-") && cookie.contains("Secure"), "{protocol}: {cookie}");
+
+        let answer = ask(&authority, protocol, &format!("{mcp}/mcp"), None, LIST).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{protocol}");
+        let challenge = answer.headers[header::WWW_AUTHENTICATE].to_str().unwrap();
+        let pointer = format!("resource_metadata=\"{mcp}/.well-known/oauth-protected-resource/mcp\"");
+        assert!(challenge.contains(&pointer), "{protocol}: {challenge}");
+        let answer = ask(&authority, protocol, &format!("{mcp}/mcp"), Some(&token), LIST).await;
+        assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, "{}"), "{protocol}");
+        let seen = notes.received().await;
+        assert_eq!(seen.field("host"), Some(notes.authority.as_str()));
+        assert_eq!(seen.field("authorization"), Some("Bearer upstream-secret"));
+        assert_eq!(seen.body, LIST.as_bytes());
+
+        let nowhere = format!("https://garbage-enc.{DOMAIN}:{}/mcp", gateway.port());
+        assert_eq!(ask(&authority, protocol, &nowhere, Some(&token), LIST).await.status, StatusCode::NOT_FOUND);
+    }
+}
+
+#[tokio::test]
+async fn the_whole_way_over_https() {
+    let authority = Authority::new("test");
+    let notes = Notes::start().await;
+    let gateway = oauth_gateway(&authority, &notes).await;
+    let client = claude(&authority, &mcp_url(&gateway, &notes.authority())).await;
+    let ours = client.connect().await;
+    let (status, body) = client.call(&ours.access, "whoami").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let (status, answer) = client.refresh(&ours.refresh).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+}
+
+#[tokio::test]
+async fn a_websocket_over_tls() {
+    let authority = Authority::new("test");
+    let notes = Notes::start().await;
+    let gateway = oauth_gateway(&authority, &notes).await;
+    let client = claude(&authority, &mcp_url(&gateway, &notes.authority())).await;
+    let ours = client.connect().await;
+    let host = host_of(&notes.authority());
+    let stream = authority.connect(gateway.port(), &host, "http/1.1").await;
+    let mut request = format!("wss://{host}:{}/echo", gateway.port()).into_client_request().unwrap();
+    request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {}", ours.access).parse().unwrap());
+    let (mut socket, _) = tokio_tungstenite::client_async(request, stream).await.unwrap();
+    socket.send(Message::text("hello")).await.unwrap();
+    let echoed = tokio::time::timeout(PATIENCE, socket.next()).await.expect("no echo").unwrap().unwrap();
+    assert_eq!(echoed.into_text().unwrap().as_str(), "hello");
+}
+
+/// A client of HTTP/2 that decides about every frame.
+struct Frames {
+    sender: h2::client::SendRequest<Bytes>,
+}
+
+impl Frames {
+    async fn connect(authority: &Authority, port: u16) -> Self {
+        let stream = authority.connect(port, DOMAIN, "h2").await;
+        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        Self { sender }
+    }
+
+    /// Sends a body in these pieces, then an empty one that ends the stream.
+    async fn post(&self, request: http::request::Builder, pieces: &[Bytes]) -> (StatusCode, String) {
+        let mut sender = self.sender.clone().ready().await.unwrap();
+        let (response, mut body) = sender.send_request(request.body(()).unwrap(), false).unwrap();
+        for piece in pieces {
+            body.send_data(piece.clone(), false).unwrap();
+        }
+        body.send_data(Bytes::new(), true).unwrap();
+        let response = tokio::time::timeout(PATIENCE, response).await.expect("no answer").unwrap();
+        let (parts, mut stream) = response.into_parts();
+        let mut text = Vec::new();
+        while let Some(chunk) = stream.data().await {
+            text.extend_from_slice(&chunk.unwrap());
+        }
+        (parts.status, String::from_utf8(text).unwrap())
+    }
+}
+
+fn request(port: u16, host: &str, token: &str) -> http::request::Builder {
+    Request::post(format!("https://{host}:{port}/mcp")).header(header::AUTHORIZATION, format!("Bearer {token}"))
+}
+
+/// Pingora's issue #935: its proxy ended the body twice, and the second end became the beginning of the next request on
+/// that connection.
+#[tokio::test]
+async fn an_empty_frame_at_the_end_ends_the_body_once() {
+    let authority = Authority::new("test");
+    let mut notes = RawUpstream::answering(OK).await;
+    let gateway = gateway(&authority, &[&notes.authority]).await;
+    let (token, _) = gateway.token_for(&notes.authority).await;
+    let client = Frames::connect(&authority, gateway.port()).await;
+    let host = host_of(&notes.authority);
+    let large = Bytes::from(vec![b' '; 40_000]);
+    for pieces in [vec![Bytes::from(LIST)], vec![large.clone(); 5], Vec::new(), vec![Bytes::new(), Bytes::from(LIST)]] {
+        let sent: Vec<u8> = pieces.concat();
+        for announced in [false, true] {
+            let mut request = request(gateway.port(), &host, &token);
+            if announced {
+                request = request.header(header::CONTENT_LENGTH, sent.len());
+            }
+            let (status, body) = client.post(request, &pieces).await;
+            assert_eq!((status, body.as_str()), (StatusCode::OK, "{}"), "{} bytes, {announced}", sent.len());
+            let seen = notes.received().await;
+            assert!(seen.head.starts_with("POST /mcp HTTP/1.1\r\n"), "{:?}", seen.head);
+            assert_eq!(seen.body.len(), sent.len());
+        }
+    }
+    assert_eq!(notes.connections(), 1, "the connection stays usable");
+    assert!(!notes.has_received());
+}
+
+#[tokio::test]
+async fn every_request_of_a_shared_connection_goes_by_its_own_authority() {
+    let authority = Authority::new("test");
+    let (mut notes, mut other) = (RawUpstream::answering(OK).await, RawUpstream::answering(OK).await);
+    let gateway = gateway(&authority, &[&notes.authority, &other.authority]).await;
+    let (token, _) = gateway.token_for(&notes.authority).await;
+    let (other_token, _) = gateway.token_for(&other.authority).await;
+    let client = Frames::connect(&authority, gateway.port()).await;
+    let (host, other_host) = (host_of(&notes.authority), host_of(&other.authority));
+    let body = [Bytes::from(LIST)];
+    let port = gateway.port();
+    assert_eq!(client.post(request(port, &host, &token), &body).await.0, StatusCode::OK);
+    assert_eq!(client.post(request(port, &other_host, &other_token), &body).await.0, StatusCode::OK);
+    assert_eq!(client.post(request(port, &other_host, &token), &body).await.0, StatusCode::UNAUTHORIZED);
+    notes.received().await;
+    other.received().await;
+    // Two names in one request: neither is believed.
+    let contradictory = request(port, &host, &token).header(header::HOST, format!("{other_host}:{port}"));
+    assert_eq!(client.post(contradictory, &body).await.0, StatusCode::BAD_REQUEST);
+    assert!(!notes.has_received() && !other.has_received());
+}
+
+/// An upstream over TLS that answers `{}` and notes version and authority of every request.
+struct TlsUpstream {
+    port: u16,
+    seen: Arc<Mutex<Vec<(Version, String)>>>,
+    task: JoinHandle<()>,
+}
+
+impl TlsUpstream {
+    async fn start(authority: &Authority, name: &str, protocols: &[&str]) -> Self {
+        let (certificate, key) = authority.issue(&[name]);
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (port, seen) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+        let task = tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), seen.clone()));
+        Self { port, seen, task }
+    }
+}
+
+impl Drop for TlsUpstream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+type Seen = Arc<Mutex<Vec<(Version, String)>>>;
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, seen: Seen) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (acceptor, seen) = (acceptor.clone(), seen.clone());
+        tokio::spawn(async move {
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let service = service_fn(move |request| answer(request, seen.clone()));
+            let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(request: Request<Incoming>, seen: Seen) -> Result<Response<Full<Bytes>>, Infallible> {
+    let host = request.headers().get(header::HOST).map(|value| value.to_str().unwrap().to_owned());
+    let host = host.or_else(|| request.uri().authority().map(ToString::to_string)).unwrap_or_default();
+    let version = request.version();
+    let path = request.uri().path().to_owned();
+    let _ = request.into_body().collect().await;
+    seen.lock().push((version, host.clone()));
+    let body = if path == "/client.json" { client_document(&host) } else { "{}".to_owned() };
+    Ok(Response::builder().header("content-type", "application/json").body(Full::new(body.into())).unwrap())
+}
+
+fn client_document(host: &str) -> String {
+    serde_json::json!({
+        "client_id": format!("https://{host}/client.json"),
+        "client_name": "Test",
+        "redirect_uris": ["https://app.example/callback"],
+    })
+    .to_string()
+}
+
+/// A plain gateway that knows `mcp.test` and trusts `ca` for upstreams.
+async fn trusting(ca: &Path, upstream_authority: &str) -> Gateway {
+    let (ca, authority) = (ca.to_owned(), upstream_authority.to_owned());
+    Gateway::with_names(&["mcp.test"], move |config| {
+        config.upstreams.ca_file = Some(ca.clone());
+        config.upstream.push(upstream(&authority, fixed()));
+    })
+    .await
+}
+
+async fn post_through(gateway: &Gateway, authority: &str) -> (u16, String) {
+    let (token, _) = gateway.token_for(authority).await;
+    let mut caller = crate::raw::Caller::connect(gateway.port()).await;
+    caller.send(crate::raw::post(&gateway.host_of(authority), &token, LIST)).await;
+    let (head, body) = caller.response().await;
+    (crate::raw::status(&head), body)
+}
+
+#[tokio::test]
+async fn an_upstream_over_tls_speaks_what_it_can() {
+    let authority = Authority::new("upstreams");
+    for (protocols, version) in [
+        (&["h2", "http/1.1"][..], Version::HTTP_2),
+        (&["h2"], Version::HTTP_2),
+        (&["http/1.1"], Version::HTTP_11),
+        (&[], Version::HTTP_11),
+    ] {
+        let upstream = TlsUpstream::start(&authority, "mcp.test", protocols).await;
+        let name = format!("mcp.test:{}", upstream.port);
+        let gateway = trusting(&authority.file(), &name).await;
+        for _ in 0..2 {
+            assert_eq!(post_through(&gateway, &name).await, (200, "{}".to_owned()), "{protocols:?}");
+        }
+        let seen = upstream.seen.lock().clone();
+        assert_eq!(seen, [(version, name.clone()), (version, name)], "{protocols:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_without_a_good_certificate_gets_nothing() {
+    let (authority, stranger) = (Authority::new("upstreams"), Authority::new("strangers"));
+    for (issuer, name) in [(&authority, "other.test"), (&authority, "sub.mcp.test"), (&stranger, "mcp.test")] {
+        let upstream = TlsUpstream::start(issuer, name, &["h2", "http/1.1"]).await;
+        let address = format!("mcp.test:{}", upstream.port);
+        let gateway = trusting(&authority.file(), &address).await;
+        let (status, body) = post_through(&gateway, &address).await;
+        assert_eq!(status, 502, "{name}: {body}");
+        assert!(body.contains("certificate"), "{name}: {body}");
+        assert!(upstream.seen.lock().is_empty(), "{name}");
+    }
+    // Plain HTTP where TLS is spoken, and a name that leads nowhere.
+    let plain = RawUpstream::start(|_, mut connection| async move {
+        connection.send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+    })
+    .await;
+    let port = plain.authority.rsplit(':').next().unwrap();
+    for address in [format!("mcp.test:{port}"), format!("nowhere.test:{port}")] {
+        let gateway = trusting(&authority.file(), &address).await;
+        let (status, body) = post_through(&gateway, &address).await;
+        assert_eq!(status, 502, "{address}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn the_outbound_client_trusts_the_same_authorities() {
+    let (authority, stranger) = (Authority::new("upstreams"), Authority::new("strangers"));
+    let server = TlsUpstream::start(&authority, "mcp.test", &["h2", "http/1.1"]).await;
+    let host = format!("mcp.test:{}", server.port);
+    for (trusted, expected) in [(&authority, 303), (&stranger, 400)] {
+        let gateway = trusting(&trusted.file(), &host).await;
+        let query = format!(
+            "response_type=code&client_id=https%3A%2F%2Fmcp.test%3A{}%2Fclient.json&code_challenge_method=S256\
+             &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
+            server.port
+        );
+        let mut caller = crate::raw::Caller::connect(gateway.port()).await;
+        let target = format!("/authorize/{}?{query}", label(&host));
+        caller.send(format!("GET {target} HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", gateway.port())).await;
+        let (head, body) = caller.response().await;
+        assert_eq!(crate::raw::status(&head), expected, "{head}{body}");
+    }
+}
