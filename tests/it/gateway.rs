@@ -77,19 +77,9 @@ impl Gateway {
         self.run(port).await
     }
 
-<<<<<<< HEAD
-    async fn run(
-        directory: Arc<TempDir>,
-        edit: Arc<dyn Fn(&mut Config) + Send + Sync>,
-        clock: Clock,
-        port: u16,
-    ) -> Self {
-        crate::logs::collect();
-        let mut config = config(directory.path());
-=======
     async fn run(mut self, port: u16) -> Self {
+        crate::logs::collect();
         let mut config = config(self.directory.path());
->>>>>>> shapes
         config.server.listen = vec![([127, 0, 0, 1], port).into()];
         config.streams.drain = Duration::from_secs(5);
         (self.edit)(&mut config);

@@ -3,25 +3,23 @@
 #![allow(unreachable_pub)] // what the tests share with each other is public to nobody
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that fails says so
 
+// Helpers.
 mod client;
 mod gateway;
-mod layers;
 mod logs;
 mod raw;
 mod upstreams;
 
+mod bad_input;
 mod clients;
 mod conformance;
 mod datapath;
 mod flows;
 mod isolation;
-mod python;
-mod bad_input;
-mod datapath;
-mod flows;
-mod isolation;
+mod layers;
 mod liars;
 mod process;
+mod python;
 mod routes;
 mod shapes;
 mod streams;
