@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
 /// What a driver may take, sign-in included; they take about two seconds.
@@ -145,11 +145,16 @@ fn assert_sides_apart(told: &Value, seen: &[String]) {
 /// Runs a driver against an MCP URL, and returns the line of JSON that it prints.
 async fn drive(mut command: Command, driver: &str, url: &str) -> Value {
     command.arg(url).env("GATEWAY_USER", USER).env("GATEWAY_PASSWORD", PASSWORD).stdin(Stdio::null());
-    let output = timeout(PATIENCE, command.output()).await;
-    let output = output.unwrap_or_else(|_| panic!("{driver} took more than {PATIENCE:?}")).unwrap();
-    let (told, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{driver} {url}: {}\n{said}", output.status);
-    serde_json::from_str(&told).unwrap_or_else(|error| panic!("{driver} {url}: {error}: {told:?}\n{said}"))
+    let mut child = command.spawn().unwrap();
+    let (mut stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let mut told = String::new();
+    let everything =
+        async { tokio::join!(child.wait(), stdout.read_to_string(&mut told), retell(driver.to_owned(), stderr)) };
+    let (status, read, ()) =
+        timeout(PATIENCE, everything).await.unwrap_or_else(|_| panic!("{driver} {url} took more than {PATIENCE:?}"));
+    let (status, _) = (status.unwrap(), read.unwrap());
+    assert!(status.success(), "{driver} {url}: {status}");
+    serde_json::from_str(&told).unwrap_or_else(|error| panic!("{driver} {url}: {error}: {told:?}"))
 }
 
 /// An MCP server and an authorization server from npm, in a process of their own that ends with this value.
@@ -160,8 +165,8 @@ struct Foreign {
 
 impl Foreign {
     async fn start() -> Self {
-        // Its standard error is the test's: shown when the test fails to start, and harmless otherwise.
-        let mut child = node("upstream.mjs").stdin(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut child = node("upstream.mjs").stdin(Stdio::piped()).spawn().unwrap();
+        tokio::spawn(retell("upstream.mjs".to_owned(), child.stderr.take().unwrap()));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = timeout(PATIENCE, lines.next_line()).await.expect("upstream.mjs is slow to start").unwrap();
         let ready: Value = serde_json::from_str(&line.expect("upstream.mjs ended; its error is above")).unwrap();
@@ -177,6 +182,15 @@ impl Foreign {
         let browser = portcullis::devkit::browser::Browser::new().unwrap();
         let seen = crate::client::get_json(&browser, &format!("http://{}/seen", self.authority())).await;
         serde_json::from_value(seen).unwrap()
+    }
+}
+
+/// Says what a child says, in the test's own name: shown when the test fails, and only then.
+#[allow(clippy::print_stderr)]
+async fn retell(name: String, stderr: ChildStderr) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        eprintln!("{name}: {line}");
     }
 }
 
