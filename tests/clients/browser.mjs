@@ -2,6 +2,7 @@
 // URI, as Chromium would send it. A server that only works with a lenient browser fails here.
 
 import http from 'node:http';
+import https from 'node:https';
 import './localhost.mjs';
 
 const MAX_PAGES = 20;
@@ -92,9 +93,10 @@ class Browser {
     const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join('; ');
     if (cookie) headers.cookie = cookie;
     return new Promise((resolve, reject) => {
-      const request = http.request(url, { method, headers, agent: false }, async (response) => {
+      const { request: open } = url.protocol === 'https:' ? https : http;
+      const request = open(url, { method, headers, agent: false }, async (response) => {
         try {
-          for (const line of response.headers['set-cookie'] ?? []) keep(jar, line);
+          for (const line of response.headers['set-cookie'] ?? []) keep(jar, line, url);
           this.#cookies.set(url.host, jar);
           const chunks = await response.setEncoding('utf8').toArray();
           resolve({ status: response.statusCode, headers: response.headers, body: chunks.join('') });
@@ -108,11 +110,15 @@ class Browser {
   }
 }
 
-function keep(jar, line) {
+/** RFC 6265bis §5.7 as far as it matters here: `Secure` and `__Host-` are refused where they do not belong. */
+function keep(jar, line, url) {
   const [pair, ...attributes] = line.split(';').map((part) => part.trim());
   const [name, ...value] = pair.split('=');
-  const dead = attributes.some((part) => /^max-age=(0|-\d+)$/i.test(part) || /^expires=.*\b1970\b/i.test(part));
-  if (dead) jar.delete(name);
+  const given = (pattern) => attributes.some((part) => pattern.test(part));
+  const secure = given(/^secure$/i);
+  if (secure && url.protocol !== 'https:') return;
+  if (name.startsWith('__Host-') && !(secure && given(/^path=\/$/i) && !given(/^domain=/i))) return;
+  if (given(/^max-age=(0|-\d+)$/i) || given(/^expires=.*\b1970\b/i)) jar.delete(name);
   else jar.set(name, value.join('='));
 }
 

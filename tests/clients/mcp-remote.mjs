@@ -1,4 +1,8 @@
 // mcp-remote, the bridge from stdio clients to remote servers. Usage: mcp-remote.mjs MCP-URL
+//
+// The URL has to be https, or on 127.0.0.1 or `localhost` itself: this version sends no credentials over plain HTTP to
+// a token endpoint at a name below `localhost`, whatever its options. Trust for a test's certificate comes from
+// NODE_EXTRA_CA_CERTS.
 
 import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -13,11 +17,11 @@ import { exercise, person, report } from './provider.mjs';
 const state = await mkdtemp(path.join(tmpdir(), 'mcp-remote-'));
 const transport = new StdioClientTransport({
   command: process.execPath,
-  // `--allow-http`: it takes plain HTTP to `localhost` as safe, but not to a name below it.
-  args: [fileURLToPath(import.meta.resolve('mcp-remote/dist/proxy.js')), process.argv[2], '--allow-http'],
+  args: [fileURLToPath(import.meta.resolve('mcp-remote/dist/proxy.js')), process.argv[2]],
   env: {
     PATH: process.env.PATH,
     HOME: state,
+    NODE_EXTRA_CA_CERTS: process.env.NODE_EXTRA_CA_CERTS ?? '',
     MCP_REMOTE_CONFIG_DIR: state,
     NODE_OPTIONS: `--import ${new URL('localhost.mjs', import.meta.url)}`,
     // It opens a browser, whatever happens; `true` is one that shows nothing.

@@ -2,14 +2,16 @@
 //! upstream whose server and authorization server come from elsewhere. The drivers are in `tests/clients`.
 
 use crate::client::mcp_url;
-use crate::gateway::{Gateway, PASSWORD, USER};
+use crate::gateway::{Gateway, PASSWORD, USER, label, upstream};
 use crate::upstreams::Notes;
+use portcullis::config::{Tls, UpstreamAuth};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
 
 /// What a driver may take, sign-in included; they take about two seconds.
@@ -54,7 +56,7 @@ async fn mcp_remote_with_the_demo_upstream() {
 async fn every_client_works_without_the_gateway() {
     let upstream = Foreign::start().await;
     for driver in ["ts-v1.mjs", "ts-v2.mjs", "mcp-remote.mjs"] {
-        let told = drive(driver, &upstream.mcp).await;
+        let told = drive(node(driver), driver, &upstream.mcp).await;
         assert_eq!((&told["whoami"], &told["echo"]), (&json!("carol"), &json!(ECHO)), "{driver}");
         let bearers = told["bearers"].as_array().unwrap();
         let seen = upstream.seen().await;
@@ -70,8 +72,8 @@ const ECHO: &str = "Grüße, 世界";
 
 async fn through_the_gateway(driver: &str) -> Value {
     let upstream = Foreign::start().await;
-    let gateway = Gateway::with_upstreams(&[&upstream.authority()]).await;
-    let told = drive(driver, &mcp_url(&gateway, &upstream.authority())).await;
+    let front = Front::of(driver, &upstream.authority()).await;
+    let told = front.drive(driver, &upstream.authority()).await;
     assert_eq!(told["tools"], json!(["whoami", "echo", "add"]));
     assert_eq!(told["whoami"], "carol", "the person that the upstream knows, not ours");
     assert_eq!(told["echo"], ECHO);
@@ -81,13 +83,54 @@ async fn through_the_gateway(driver: &str) -> Value {
 
 async fn to_the_demo(driver: &str) -> Value {
     let notes = Notes::start().await;
-    let gateway = Gateway::with_upstreams(&[&notes.authority()]).await;
-    let told = drive(driver, &mcp_url(&gateway, &notes.authority())).await;
+    let front = Front::of(driver, &notes.authority()).await;
+    let told = front.drive(driver, &notes.authority()).await;
     assert!(told["tools"].as_array().unwrap().contains(&json!("whoami")), "{told}");
     assert!(told["whoami"].as_str().unwrap().contains("demo"), "{told}");
     assert_eq!(told["echo"], ECHO);
     assert_sides_apart(&told, &notes.mcp.control.recorder().bearers());
     told
+}
+
+/// A gateway, and the certificate that its clients are to trust when it speaks TLS.
+struct Front {
+    gateway: Gateway,
+    certificate: Option<(PathBuf, TempDir)>,
+}
+
+impl Front {
+    /// Plain HTTP as on one's own machine, except for the client that refuses it.
+    async fn of(driver: &str, authority: &str) -> Self {
+        if driver == "mcp-remote.mjs" {
+            return Self::with_tls(authority).await;
+        }
+        Self { gateway: Gateway::with_upstreams(&[authority]).await, certificate: None }
+    }
+
+    async fn with_tls(authority: &str) -> Self {
+        // Node takes no `*.localhost`: a wildcard needs two labels after it.
+        let names = ["localhost".to_owned(), format!("{}.localhost", label(authority))];
+        let pair = rcgen::generate_simple_self_signed(names).unwrap();
+        let directory = TempDir::new().unwrap();
+        let (cert, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+        std::fs::write(&cert, pair.cert.pem()).unwrap();
+        std::fs::write(&key, pair.signing_key.serialize_pem()).unwrap();
+        let tls = Tls::Files { cert: cert.clone(), key };
+        let authority = authority.to_owned();
+        let gateway = Gateway::with(move |config| {
+            config.tls = tls.clone();
+            config.upstream.push(upstream(&authority, UpstreamAuth::OAuth(Box::default())));
+        });
+        Self { gateway: gateway.await, certificate: Some((cert, directory)) }
+    }
+
+    async fn drive(&self, driver: &str, authority: &str) -> Value {
+        let mut command = node(driver);
+        if let Some((certificate, _)) = &self.certificate {
+            command.env("NODE_EXTRA_CA_CERTS", certificate);
+        }
+        drive(command, driver, &mcp_url(&self.gateway, authority)).await
+    }
 }
 
 /// Neither side has a token of the other's: the driver tells those that it got, the upstream those that it was sent.
@@ -100,14 +143,18 @@ fn assert_sides_apart(told: &Value, seen: &[String]) {
 }
 
 /// Runs a driver against an MCP URL, and returns the line of JSON that it prints.
-async fn drive(driver: &str, url: &str) -> Value {
-    let child =
-        node(driver).arg(url).env("GATEWAY_USER", USER).env("GATEWAY_PASSWORD", PASSWORD).stdin(Stdio::null()).spawn();
-    let output = timeout(PATIENCE, child.unwrap().wait_with_output()).await;
-    let output = output.unwrap_or_else(|_| panic!("{driver} took more than {PATIENCE:?}")).unwrap();
-    let (told, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{driver} {url}: {}\n{said}", output.status);
-    serde_json::from_str(&told).unwrap_or_else(|error| panic!("{driver} {url}: {error}: {told:?}\n{said}"))
+async fn drive(mut command: Command, driver: &str, url: &str) -> Value {
+    command.arg(url).env("GATEWAY_USER", USER).env("GATEWAY_PASSWORD", PASSWORD).stdin(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let (mut stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let mut told = String::new();
+    let everything =
+        async { tokio::join!(child.wait(), stdout.read_to_string(&mut told), retell(driver.to_owned(), stderr)) };
+    let (status, read, ()) =
+        timeout(PATIENCE, everything).await.unwrap_or_else(|_| panic!("{driver} {url} took more than {PATIENCE:?}"));
+    let (status, _) = (status.unwrap(), read.unwrap());
+    assert!(status.success(), "{driver} {url}: {status}");
+    serde_json::from_str(&told).unwrap_or_else(|error| panic!("{driver} {url}: {error}: {told:?}"))
 }
 
 /// An MCP server and an authorization server from npm, in a process of their own that ends with this value.
@@ -118,8 +165,8 @@ struct Foreign {
 
 impl Foreign {
     async fn start() -> Self {
-        // Its standard error is the test's: shown when the test fails to start, and harmless otherwise.
-        let mut child = node("upstream.mjs").stdin(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut child = node("upstream.mjs").stdin(Stdio::piped()).spawn().unwrap();
+        tokio::spawn(retell("upstream.mjs".to_owned(), child.stderr.take().unwrap()));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = timeout(PATIENCE, lines.next_line()).await.expect("upstream.mjs is slow to start").unwrap();
         let ready: Value = serde_json::from_str(&line.expect("upstream.mjs ended; its error is above")).unwrap();
@@ -135,6 +182,15 @@ impl Foreign {
         let browser = portcullis::devkit::browser::Browser::new().unwrap();
         let seen = crate::client::get_json(&browser, &format!("http://{}/seen", self.authority())).await;
         serde_json::from_value(seen).unwrap()
+    }
+}
+
+/// Says what a child says, in the test's own name: shown when the test fails, and only then.
+#[allow(clippy::print_stderr)]
+async fn retell(name: String, stderr: ChildStderr) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        eprintln!("{name}: {line}");
     }
 }
 

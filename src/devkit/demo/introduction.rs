@@ -46,8 +46,6 @@ Try it: each opens a browser; sign in as above, allow the program, then allow Po
     claude mcp add --transport http notes {notes}
   MCP Inspector
     npx @modelcontextprotocol/inspector --cli {notes} --transport http --method tools/call --tool-name whoami
-  mcp-remote, for programs that only start local servers
-    npx mcp-remote {notes} --allow-http
   curl: the challenge, and the metadata that it points to
     curl -i {notes}
     curl {metadata}
@@ -83,7 +81,6 @@ mod tests {
         for line in [
             "Dashboard   http://localhost:8080/",
             "claude mcp add --transport http notes http://notes.localhost:8080/mcp",
-            "npx mcp-remote http://notes.localhost:8080/mcp --allow-http",
             "curl http://notes.localhost:8080/.well-known/oauth-protected-resource/mcp",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
