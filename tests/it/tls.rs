@@ -7,8 +7,9 @@ use crate::upstreams::Notes;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, Request, Response, StatusCode, Version, header};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -136,14 +138,26 @@ struct Answer {
 async fn ask(authority: &Authority, protocol: &str, url: &str, token: Option<&str>, body: &'static str) -> Answer {
     let url: http::Uri = url.parse().unwrap();
     let stream = authority.connect(url.port_u16().unwrap(), url.host().unwrap(), protocol).await;
-    let io = TokioIo::new(stream);
     let method = if body.is_empty() { "GET" } else { "POST" };
     let mut request = Request::builder().method(method);
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
-    let body = Full::new(Bytes::from(body));
-    let response = if protocol == "h2" {
+    let response = send(stream, protocol, request, url, Bytes::from(body)).await;
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer { status: parts.status, headers: parts.headers, body: String::from_utf8_lossy(&body).into_owned() }
+}
+
+async fn send(
+    stream: TlsStream<TcpStream>,
+    protocol: &str,
+    request: http::request::Builder,
+    url: http::Uri,
+    body: Bytes,
+) -> Response<Incoming> {
+    let (io, body) = (TokioIo::new(stream), Full::new(body));
+    if protocol == "h2" {
         let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
         tokio::spawn(connection);
         sender.send_request(request.uri(url).body(body).unwrap()).await.unwrap()
@@ -153,10 +167,7 @@ async fn ask(authority: &Authority, protocol: &str, url: &str, token: Option<&st
         let target = url.path_and_query().unwrap().as_str();
         let request = request.header(header::HOST, url.authority().unwrap().as_str()).uri(target);
         sender.send_request(request.body(body).unwrap()).await.unwrap()
-    };
-    let (parts, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    Answer { status: parts.status, headers: parts.headers, body: String::from_utf8_lossy(&body).into_owned() }
+    }
 }
 
 #[tokio::test]
@@ -307,10 +318,13 @@ async fn every_request_of_a_shared_connection_goes_by_its_own_authority() {
     assert!(!notes.has_received() && !other.has_received());
 }
 
-/// An upstream over TLS that answers `{}` and notes version and authority of every request.
+/// An upstream over TLS that notes version and authority of every request and answers by its path: `/echo` with what it
+/// got, `/empty` with nothing, `/events` with one event and a stream that stays open, everything else with `{}`.
 struct TlsUpstream {
     port: u16,
-    seen: Arc<Mutex<Vec<(Version, String)>>>,
+    /// The other end of every stream of events.
+    streams: mpsc::UnboundedReceiver<mpsc::Sender<Bytes>>,
+    shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
 
@@ -327,9 +341,15 @@ impl TlsUpstream {
             .unwrap();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (port, seen) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
-        let task = tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), seen.clone()));
-        Self { port, seen, task }
+        let port = listener.local_addr().unwrap().port();
+        let (opened, streams) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared { seen: Mutex::default(), opened });
+        let task = tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), shared.clone()));
+        Self { port, streams, shared, task }
+    }
+
+    fn seen(&self) -> Vec<(Version, String)> {
+        self.shared.seen.lock().clone()
     }
 }
 
@@ -339,28 +359,52 @@ impl Drop for TlsUpstream {
     }
 }
 
-type Seen = Arc<Mutex<Vec<(Version, String)>>>;
+struct Shared {
+    seen: Mutex<Vec<(Version, String)>>,
+    opened: mpsc::UnboundedSender<mpsc::Sender<Bytes>>,
+}
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, seen: Seen) {
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let (acceptor, seen) = (acceptor.clone(), seen.clone());
+        let (acceptor, shared) = (acceptor.clone(), shared.clone());
         tokio::spawn(async move {
             let Ok(stream) = acceptor.accept(stream).await else { return };
-            let service = service_fn(move |request| answer(request, seen.clone()));
+            let service = service_fn(move |request| answer(request, shared.clone()));
             let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
         });
     }
 }
 
-async fn answer(request: Request<Incoming>, seen: Seen) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Body>, Infallible> {
     let host = request.headers().get(header::HOST).map(|value| value.to_str().unwrap().to_owned());
     let host = host.or_else(|| request.uri().authority().map(ToString::to_string)).unwrap_or_default();
-    let version = request.version();
+    shared.seen.lock().push((request.version(), host.clone()));
     let path = request.uri().path().to_owned();
-    let _ = request.into_body().collect().await;
-    seen.lock().push((version, host.clone()));
-    let body = if path == "/client.json" { client_document(&host) } else { "{}".to_owned() };
-    Ok(Response::builder().header("content-type", "application/json").body(Full::new(body.into())).unwrap())
+    let sent = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let mut response = Response::builder().header(header::CONTENT_TYPE, "application/json");
+    let whole = |bytes: Bytes| Full::new(bytes).boxed_unsync();
+    let body = match path.as_str() {
+        "/echo" => whole(sent),
+        "/client.json" => whole(client_document(&host).into()),
+        "/empty" => {
+            response = response.status(StatusCode::NO_CONTENT);
+            whole(Bytes::new())
+        }
+        "/events" => {
+            response = Response::builder().header(header::CONTENT_TYPE, "text/event-stream");
+            let (sender, receiver) = mpsc::channel(8);
+            sender.send(Bytes::from("data: 1\n\n")).await.unwrap();
+            shared.opened.send(sender).unwrap();
+            let frames = futures_util::stream::unfold(receiver, |mut receiver| async {
+                receiver.recv().await.map(|bytes| (Ok(Frame::data(bytes)), receiver))
+            });
+            BodyExt::boxed_unsync(StreamBody::new(frames))
+        }
+        _ => whole(Bytes::from("{}")),
+    };
+    Ok(response.body(body).unwrap())
 }
 
 fn client_document(host: &str) -> String {
@@ -405,7 +449,7 @@ async fn an_upstream_over_tls_speaks_what_it_can() {
         for _ in 0..2 {
             assert_eq!(post_through(&gateway, &name).await, (200, "{}".to_owned()), "{protocols:?}");
         }
-        let seen = upstream.seen.lock().clone();
+        let seen = upstream.seen();
         assert_eq!(seen, [(version, name.clone()), (version, name)], "{protocols:?}");
     }
 }
@@ -420,7 +464,7 @@ async fn an_upstream_without_a_good_certificate_gets_nothing() {
         let (status, body) = post_through(&gateway, &address).await;
         assert_eq!(status, 502, "{name}: {body}");
         assert!(body.contains("certificate"), "{name}: {body}");
-        assert!(upstream.seen.lock().is_empty(), "{name}");
+        assert!(upstream.seen().is_empty(), "{name}");
     }
     // Plain HTTP where TLS is spoken, and a name that leads nowhere.
     let plain = RawUpstream::start(|_, mut connection| async move {
@@ -453,4 +497,89 @@ async fn the_outbound_client_trusts_the_same_authorities() {
         let (head, body) = caller.response().await;
         assert_eq!(crate::raw::status(&head), expected, "{head}{body}");
     }
+}
+
+/// A gateway with TLS on both sides, and a token for its upstream.
+async fn between(authority: &Authority, upstream_port: u16) -> (Gateway, String, String) {
+    let (tls, ca) = (authority.files(&[DOMAIN, &format!("*.{DOMAIN}")]), authority.file());
+    let name = format!("mcp.test:{upstream_port}");
+    let configured = name.clone();
+    let gateway = Gateway::with_names(&["mcp.test"], move |config| {
+        config.tls = tls.clone();
+        config.server.domain = DOMAIN.to_owned();
+        config.upstreams.ca_file = Some(ca.clone());
+        config.upstream.push(upstream(&configured, fixed()));
+    })
+    .await;
+    let (token, _) = gateway.token_for(&name).await;
+    (gateway, name, token)
+}
+
+const PAIRS: [(&str, &str); 4] = [("h2", "h2"), ("h2", "http/1.1"), ("http/1.1", "h2"), ("http/1.1", "http/1.1")];
+
+#[tokio::test]
+async fn bodies_of_every_size_pass_between_every_pair_of_versions() {
+    let authority = Authority::new("test");
+    for (downstream, spoken) in PAIRS {
+        let upstream = TlsUpstream::start(&authority, "mcp.test", &[spoken]).await;
+        let (gateway, name, token) = between(&authority, upstream.port).await;
+        let host = host_of(&name);
+        for (method, path, length) in [
+            ("POST", "/echo", 0),
+            ("POST", "/echo", 1),
+            ("POST", "/echo", 65_536),
+            ("POST", "/echo", 3_000_000),
+            ("HEAD", "/echo", 0),
+            ("POST", "/empty", 5),
+            ("GET", "/", 0),
+        ] {
+            let what = format!("{downstream} to {spoken}: {method} {path} {length}");
+            let stream = authority.connect(gateway.port(), &host, downstream).await;
+            let request = Request::builder().method(method).header(header::AUTHORIZATION, format!("Bearer {token}"));
+            let url = format!("https://{host}:{}{path}", gateway.port()).parse().unwrap();
+            let sent: Vec<u8> = (0..length).map(|at: usize| (at % 251) as u8).collect();
+            let body = Bytes::from(sent.clone());
+            let response =
+                tokio::time::timeout(PATIENCE, send(stream, downstream, request, url, body)).await.expect(&what);
+            let expected = if path == "/empty" { StatusCode::NO_CONTENT } else { StatusCode::OK };
+            assert_eq!(response.status(), expected, "{what}");
+            let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await.expect(&what).expect(&what);
+            match path {
+                "/echo" => assert!(body.to_bytes() == sent, "{what}"),
+                "/empty" => assert!(body.to_bytes().is_empty(), "{what}"),
+                _ => assert_eq!(body.to_bytes(), "{}", "{what}"),
+            }
+        }
+        let version = if spoken == "h2" { Version::HTTP_2 } else { Version::HTTP_11 };
+        assert!(upstream.seen().iter().all(|(seen, host)| *seen == version && *host == name), "{:?}", upstream.seen());
+    }
+}
+
+#[tokio::test]
+async fn events_arrive_at_once_and_a_reader_that_leaves_is_noticed_upstream() {
+    let authority = Authority::new("test");
+    for (downstream, spoken) in PAIRS {
+        let mut upstream = TlsUpstream::start(&authority, "mcp.test", &[spoken]).await;
+        let (gateway, name, token) = between(&authority, upstream.port).await;
+        let host = host_of(&name);
+        let stream = authority.connect(gateway.port(), &host, downstream).await;
+        let request = Request::builder()
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::ACCEPT, "text/event-stream");
+        let url = format!("https://{host}:{}/events", gateway.port()).parse().unwrap();
+        let what = format!("{downstream} to {spoken}");
+        let response = send(stream, downstream, request, url, Bytes::new());
+        let mut events = tokio::time::timeout(PATIENCE, response).await.expect(&what).into_body();
+        assert_eq!(next(&mut events, &what).await, "data: 1\n\n", "{what}");
+        let source = upstream.streams.recv().await.unwrap();
+        source.send(Bytes::from("data: 2\n\n")).await.unwrap();
+        assert_eq!(next(&mut events, &what).await, "data: 2\n\n", "{what}");
+        drop(events);
+        tokio::time::timeout(PATIENCE, source.closed()).await.unwrap_or_else(|_| panic!("{what}: still open"));
+    }
+}
+
+async fn next(events: &mut Incoming, what: &str) -> Bytes {
+    let frame = tokio::time::timeout(PATIENCE, events.frame()).await.expect(what).expect(what).expect(what);
+    frame.into_data().unwrap()
 }
