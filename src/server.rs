@@ -81,6 +81,7 @@ pub struct Running {
     drained: oneshot::Receiver<()>,
     background: Vec<JoinHandle<()>>,
     drain: Duration,
+    certificates: Option<Arc<CertificateFiles>>,
 }
 
 impl Running {
@@ -98,11 +99,11 @@ impl Running {
             background.push(admin::start(address, app.clone()).await?);
         }
         let (addresses, drain) = (bound.addresses.clone(), app.config.streams.drain);
-        background.push(tokio::spawn(serve_connections(gate, certificates, bound, stopping)?));
+        background.push(tokio::spawn(serve_connections(gate, certificates.clone(), bound, stopping)?));
         for address in &addresses {
             tracing::info!(%address, url = app.site.root_origin(), "listening");
         }
-        Ok(Self { app, addresses, stop, drained, background, drain })
+        Ok(Self { app, addresses, stop, drained, background, drain, certificates })
     }
 
     /// The first address that it listens on.
@@ -122,6 +123,15 @@ impl Running {
     /// Its parts.
     pub fn app(&self) -> &Arc<App> {
         &self.app
+    }
+
+    /// Reads the certificates again, and says in the log what became of it. Open connections are not touched.
+    pub fn reload(&self) {
+        match self.certificates.as_ref().map(|certificates| certificates.reload()) {
+            None => tracing::info!("there are no certificates to read again; everything else needs a restart"),
+            Some(Ok(())) => tracing::info!("the certificates were read again; everything else needs a restart"),
+            Some(Err(error)) => tracing::error!(%error, "the certificates stay as they are"),
+        }
     }
 
     /// Stops: no new connections, open streams end between two events, and what has not ended after `streams.drain` is
@@ -183,20 +193,24 @@ fn tls_settings(resolver: Arc<CertificateFiles>) -> Result<TlsSettings, Fault> {
     Ok(settings)
 }
 
-/// Runs the gateway until SIGTERM or SIGINT.
+/// Runs the gateway until SIGTERM or SIGINT; SIGHUP makes it read its certificates again.
 ///
 /// # Errors
 /// When it cannot start; the text says what to do.
 pub async fn serve(config: Config) -> Result<(), Fault> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Fault::gateway)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::gateway)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(Fault::gateway)?;
     let bound = Bound::bind(&config.server.listen)?;
     let app = Arc::new(App::build(config, bound.addresses(), Clock::system(), Random::default()).await?);
     let running = Running::start(app, bound).await?;
     announce(&running).await?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => running.reload(),
+        }
     }
     tracing::info!("stopping");
     running.stop().await;

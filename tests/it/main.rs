@@ -7,11 +7,15 @@ mod client;
 mod gateway;
 mod layers;
 mod raw;
+mod tls_peers;
 mod upstreams;
+mod visitors;
 
 mod bad_input;
 mod datapath;
 mod flows;
+mod forgery;
+mod hostile;
 mod isolation;
 mod liars;
 mod process;

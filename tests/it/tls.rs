@@ -2,94 +2,27 @@
 
 use crate::client::{Client, mcp_url};
 use crate::gateway::{Gateway, label, upstream};
-use crate::raw::{PATIENCE, RawUpstream};
+use crate::raw::{Caller, PATIENCE, RawUpstream, post, status};
+use crate::tls_peers::{Authority, Frames, TlsUpstream};
 use crate::upstreams::Notes;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, Request, Response, StatusCode, Version, header};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
-use hyper::service::service_fn;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use parking_lot::Mutex;
-use portcullis::config::{Tls, UpstreamAuth};
+use portcullis::config::UpstreamAuth;
 use portcullis::devkit::browser::Browser;
 use portcullis::secret::Secret;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use rustls_pki_types::{PrivateKeyDer, ServerName};
-use std::convert::Infallible;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
+use std::path::Path;
+use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
 const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
 const DOMAIN: &str = "gw.test";
-
-/// A certificate authority of one's own, and a directory for its files.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    directory: TempDir,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let directory = TempDir::new().unwrap();
-        std::fs::write(directory.path().join("ca.pem"), issuer.pem()).unwrap();
-        Self { issuer, directory }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.directory.path().join("ca.pem")
-    }
-
-    fn issue(&self, names: &[&str]) -> (rcgen::Certificate, KeyPair) {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let key = KeyPair::generate().unwrap();
-        (CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap(), key)
-    }
-
-    /// Chain and key in files, as a gateway is configured.
-    fn files(&self, names: &[&str]) -> Tls {
-        let (certificate, key) = self.issue(names);
-        let (cert, key_file) = (self.directory.path().join("cert.pem"), self.directory.path().join("key.pem"));
-        std::fs::write(&cert, certificate.pem()).unwrap();
-        std::fs::write(&key_file, key.serialize_pem()).unwrap();
-        Tls::Files { cert, key: key_file }
-    }
-
-    /// A TLS connection to a gateway, as a client that trusts this authority.
-    async fn connect(&self, port: u16, host: &str, protocol: &str) -> TlsStream<TcpStream> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        let name = ServerName::try_from(host.to_owned()).unwrap();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
-        stream
-    }
-}
 
 /// A gateway at `https://gw.test:<port>` in front of one upstream with a fixed header.
 async fn gateway(authority: &Authority, upstreams: &[&str]) -> Gateway {
@@ -232,37 +165,6 @@ async fn a_websocket_over_tls() {
     assert_eq!(echoed.into_text().unwrap().as_str(), "hello");
 }
 
-/// A client of HTTP/2 that decides about every frame.
-struct Frames {
-    sender: h2::client::SendRequest<Bytes>,
-}
-
-impl Frames {
-    async fn connect(authority: &Authority, port: u16) -> Self {
-        let stream = authority.connect(port, DOMAIN, "h2").await;
-        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
-        tokio::spawn(connection);
-        Self { sender }
-    }
-
-    /// Sends a body in these pieces, then an empty one that ends the stream.
-    async fn post(&self, request: http::request::Builder, pieces: &[Bytes]) -> (StatusCode, String) {
-        let mut sender = self.sender.clone().ready().await.unwrap();
-        let (response, mut body) = sender.send_request(request.body(()).unwrap(), false).unwrap();
-        for piece in pieces {
-            body.send_data(piece.clone(), false).unwrap();
-        }
-        body.send_data(Bytes::new(), true).unwrap();
-        let response = tokio::time::timeout(PATIENCE, response).await.expect("no answer").unwrap();
-        let (parts, mut stream) = response.into_parts();
-        let mut text = Vec::new();
-        while let Some(chunk) = stream.data().await {
-            text.extend_from_slice(&chunk.unwrap());
-        }
-        (parts.status, String::from_utf8(text).unwrap())
-    }
-}
-
 fn request(port: u16, host: &str, token: &str) -> http::request::Builder {
     Request::post(format!("https://{host}:{port}/mcp")).header(header::AUTHORIZATION, format!("Bearer {token}"))
 }
@@ -275,7 +177,7 @@ async fn an_empty_frame_at_the_end_ends_the_body_once() {
     let mut notes = RawUpstream::answering(OK).await;
     let gateway = gateway(&authority, &[&notes.authority]).await;
     let (token, _) = gateway.token_for(&notes.authority).await;
-    let client = Frames::connect(&authority, gateway.port()).await;
+    let client = Frames::connect(&authority, gateway.port(), DOMAIN).await;
     let host = host_of(&notes.authority);
     let large = Bytes::from(vec![b' '; 40_000]);
     for pieces in [vec![Bytes::from(LIST)], vec![large.clone(); 5], Vec::new(), vec![Bytes::new(), Bytes::from(LIST)]] {
@@ -303,7 +205,7 @@ async fn every_request_of_a_shared_connection_goes_by_its_own_authority() {
     let gateway = gateway(&authority, &[&notes.authority, &other.authority]).await;
     let (token, _) = gateway.token_for(&notes.authority).await;
     let (other_token, _) = gateway.token_for(&other.authority).await;
-    let client = Frames::connect(&authority, gateway.port()).await;
+    let client = Frames::connect(&authority, gateway.port(), DOMAIN).await;
     let (host, other_host) = (host_of(&notes.authority), host_of(&other.authority));
     let body = [Bytes::from(LIST)];
     let port = gateway.port();
@@ -318,104 +220,6 @@ async fn every_request_of_a_shared_connection_goes_by_its_own_authority() {
     assert!(!notes.has_received() && !other.has_received());
 }
 
-/// An upstream over TLS that notes version and authority of every request and answers by its path: `/echo` with what it
-/// got, `/empty` with nothing, `/events` with one event and a stream that stays open, everything else with `{}`.
-struct TlsUpstream {
-    port: u16,
-    /// The other end of every stream of events.
-    streams: mpsc::UnboundedReceiver<mpsc::Sender<Bytes>>,
-    shared: Arc<Shared>,
-    task: JoinHandle<()>,
-}
-
-impl TlsUpstream {
-    async fn start(authority: &Authority, name: &str, protocols: &[&str]) -> Self {
-        let (certificate, key) = authority.issue(&[name]);
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (opened, streams) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared { seen: Mutex::default(), opened });
-        let task = tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), shared.clone()));
-        Self { port, streams, shared, task }
-    }
-
-    fn seen(&self) -> Vec<(Version, String)> {
-        self.shared.seen.lock().clone()
-    }
-}
-
-impl Drop for TlsUpstream {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-struct Shared {
-    seen: Mutex<Vec<(Version, String)>>,
-    opened: mpsc::UnboundedSender<mpsc::Sender<Bytes>>,
-}
-
-type Body = UnsyncBoxBody<Bytes, Infallible>;
-
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let (acceptor, shared) = (acceptor.clone(), shared.clone());
-        tokio::spawn(async move {
-            let Ok(stream) = acceptor.accept(stream).await else { return };
-            let service = service_fn(move |request| answer(request, shared.clone()));
-            let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
-        });
-    }
-}
-
-async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Body>, Infallible> {
-    let host = request.headers().get(header::HOST).map(|value| value.to_str().unwrap().to_owned());
-    let host = host.or_else(|| request.uri().authority().map(ToString::to_string)).unwrap_or_default();
-    shared.seen.lock().push((request.version(), host.clone()));
-    let path = request.uri().path().to_owned();
-    let sent = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let mut response = Response::builder().header(header::CONTENT_TYPE, "application/json");
-    let whole = |bytes: Bytes| Full::new(bytes).boxed_unsync();
-    let body = match path.as_str() {
-        "/echo" => whole(sent),
-        "/client.json" => whole(client_document(&host).into()),
-        "/empty" => {
-            response = response.status(StatusCode::NO_CONTENT);
-            whole(Bytes::new())
-        }
-        "/events" => {
-            response = Response::builder().header(header::CONTENT_TYPE, "text/event-stream");
-            let (sender, receiver) = mpsc::channel(8);
-            sender.send(Bytes::from("data: 1\n\n")).await.unwrap();
-            shared.opened.send(sender).unwrap();
-            let frames = futures_util::stream::unfold(receiver, |mut receiver| async {
-                receiver.recv().await.map(|bytes| (Ok(Frame::data(bytes)), receiver))
-            });
-            BodyExt::boxed_unsync(StreamBody::new(frames))
-        }
-        _ => whole(Bytes::from("{}")),
-    };
-    Ok(response.body(body).unwrap())
-}
-
-fn client_document(host: &str) -> String {
-    serde_json::json!({
-        "client_id": format!("https://{host}/client.json"),
-        "client_name": "Test",
-        "redirect_uris": ["https://app.example/callback"],
-    })
-    .to_string()
-}
-
 /// A plain gateway that knows `mcp.test` and trusts `ca` for upstreams.
 async fn trusting(ca: &Path, upstream_authority: &str) -> Gateway {
     let (ca, authority) = (ca.to_owned(), upstream_authority.to_owned());
@@ -428,10 +232,10 @@ async fn trusting(ca: &Path, upstream_authority: &str) -> Gateway {
 
 async fn post_through(gateway: &Gateway, authority: &str) -> (u16, String) {
     let (token, _) = gateway.token_for(authority).await;
-    let mut caller = crate::raw::Caller::connect(gateway.port()).await;
-    caller.send(crate::raw::post(&gateway.host_of(authority), &token, LIST)).await;
+    let mut caller = Caller::connect(gateway.port()).await;
+    caller.send(post(&gateway.host_of(authority), &token, LIST)).await;
     let (head, body) = caller.response().await;
-    (crate::raw::status(&head), body)
+    (status(&head), body)
 }
 
 #[tokio::test]
@@ -491,11 +295,11 @@ async fn the_outbound_client_trusts_the_same_authorities() {
              &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
             server.port
         );
-        let mut caller = crate::raw::Caller::connect(gateway.port()).await;
+        let mut caller = Caller::connect(gateway.port()).await;
         let target = format!("/authorize/{}?{query}", label(&host));
         caller.send(format!("GET {target} HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", gateway.port())).await;
         let (head, body) = caller.response().await;
-        assert_eq!(crate::raw::status(&head), expected, "{head}{body}");
+        assert_eq!(status(&head), expected, "{head}{body}");
     }
 }
 
