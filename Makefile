@@ -58,7 +58,7 @@ deps-clients: $(CLIENTS)/node_modules/.installed $(CLIENTS)/.venv/.installed $(C
 
 %/node_modules/.installed: %/package.json %/package-lock.json
 	@$(call need,npm,npm)
-	npm ci --prefix $* --no-audit --no-fund --loglevel=error
+	cd $* && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
 $(CLIENTS)/.venv/.installed: $(CLIENTS)/requirements.txt

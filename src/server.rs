@@ -194,7 +194,7 @@ fn tls_settings(resolver: Arc<CertificateFiles>) -> Result<TlsSettings, Fault> {
     Ok(settings)
 }
 
-/// Runs the gateway until SIGTERM or SIGINT.
+/// Runs the gateway until SIGTERM or SIGINT; SIGHUP makes it read its certificates again.
 ///
 /// # Errors
 /// When it cannot start; the text says what to do.

@@ -8,13 +8,17 @@ mod client;
 mod gateway;
 mod logs;
 mod raw;
+mod tls_peers;
 mod upstreams;
+mod visitors;
 
 mod bad_input;
 mod clients;
 mod conformance;
 mod datapath;
 mod flows;
+mod forgery;
+mod hostile;
 mod isolation;
 mod layers;
 mod liars;

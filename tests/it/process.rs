@@ -3,13 +3,14 @@
 use crate::client::{Client, send};
 use http::{Method, StatusCode};
 use portcullis::devkit::browser::{Arrived, Browser, Credentials, Page};
+use rustls_pki_types::CertificateDer;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 /// Nothing here takes longer, however slow the machine.
@@ -59,6 +60,14 @@ impl Machine {
 
     async fn serve(&self) -> Server {
         Server::start(self.command(&["serve"]), "(http").await
+    }
+
+    /// A new certificate in `cert.pem` and `key.pem`.
+    fn certify(&self) -> CertificateDer<'static> {
+        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        self.write("cert.pem", &pair.cert.pem());
+        self.write("key.pem", &pair.signing_key.serialize_pem());
+        pair.cert.der().clone()
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -114,11 +123,20 @@ impl Server {
         line.split(['(', ')']).nth(1).unwrap().to_owned()
     }
 
-    async fn signal(mut self, name: &str) -> ExitStatus {
+    async fn tell(&self, signal: &str) {
         let id = self.child.id().unwrap().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().await.unwrap().success());
+        assert!(Command::new("kill").args([signal, &id]).status().await.unwrap().success());
+    }
+
+    async fn signal(mut self, name: &str) -> ExitStatus {
+        self.tell(name).await;
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it does not stop").unwrap()
     }
+}
+
+async fn wait_for(log: &mut Lines<impl AsyncBufRead + Unpin>, text: &str) {
+    let found = async { while log.next_line().await.unwrap().is_some_and(|line| !line.contains(text)) {} };
+    tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("{text:?} is not in the log"));
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -223,6 +241,33 @@ fn find(directory: &Path, name: &str) -> Option<PathBuf> {
         let path = entry.unwrap().path();
         if path.is_dir() { find(&path, name) } else { path.ends_with(name).then_some(path) }
     })
+}
+
+#[tokio::test]
+async fn a_hangup_renews_the_certificates_and_ends_nothing() {
+    let machine = Machine::new();
+    let first = machine.certify();
+    let mut command = machine.command(&["serve"]);
+    command
+        .env("PORTCULLIS__TLS__MODE", "files")
+        .env("PORTCULLIS__TLS__CERT", machine.path("cert.pem"))
+        .env("PORTCULLIS__TLS__KEY", machine.path("key.pem"));
+    let mut server = Server::start(command, "(https").await;
+    let mut log = BufReader::new(server.child.stderr.take().unwrap()).lines();
+    let health = format!("{}/health", server.root());
+    let before = Browser::trusting(&[first]).unwrap();
+    assert_eq!(open(&before, &health).await.status, StatusCode::OK);
+
+    machine.write("key.pem", "nonsense");
+    server.tell("-HUP").await;
+    wait_for(&mut log, "tls.key").await;
+    let second = machine.certify();
+    server.tell("-HUP").await;
+    wait_for(&mut log, "were read again").await;
+    let after = Browser::trusting(&[second]).unwrap();
+    assert_eq!(open(&after, &health).await.status, StatusCode::OK);
+    assert_eq!(open(&before, &health).await.status, StatusCode::OK, "the connection is still open");
+    assert_eq!(server.signal("-TERM").await.code(), Some(0));
 }
 
 #[tokio::test]

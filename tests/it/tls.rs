@@ -2,92 +2,27 @@
 
 use crate::client::{Client, mcp_url};
 use crate::gateway::{Gateway, label, upstream};
-use crate::raw::{PATIENCE, RawUpstream};
+use crate::raw::{Caller, PATIENCE, RawUpstream, post, status};
+use crate::tls_peers::{Authority, Frames, TlsUpstream};
 use crate::upstreams::Notes;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::server::conn::auto;
-use parking_lot::Mutex;
-use portcullis::config::{Tls, UpstreamAuth};
+use portcullis::config::UpstreamAuth;
 use portcullis::devkit::browser::Browser;
 use portcullis::secret::Secret;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use rustls_pki_types::{PrivateKeyDer, ServerName};
-use std::convert::Infallible;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use std::path::Path;
+use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
 const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
 const DOMAIN: &str = "gw.test";
-
-/// A certificate authority of one's own, and a directory for its files.
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    directory: TempDir,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, name);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let directory = TempDir::new().unwrap();
-        std::fs::write(directory.path().join("ca.pem"), issuer.pem()).unwrap();
-        Self { issuer, directory }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.directory.path().join("ca.pem")
-    }
-
-    fn issue(&self, names: &[&str]) -> (rcgen::Certificate, KeyPair) {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let key = KeyPair::generate().unwrap();
-        (CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap(), key)
-    }
-
-    /// Chain and key in files, as a gateway is configured.
-    fn files(&self, names: &[&str]) -> Tls {
-        let (certificate, key) = self.issue(names);
-        let (cert, key_file) = (self.directory.path().join("cert.pem"), self.directory.path().join("key.pem"));
-        std::fs::write(&cert, certificate.pem()).unwrap();
-        std::fs::write(&key_file, key.serialize_pem()).unwrap();
-        Tls::Files { cert, key: key_file }
-    }
-
-    /// A TLS connection to a gateway, as a client that trusts this authority.
-    async fn connect(&self, port: u16, host: &str, protocol: &str) -> TlsStream<TcpStream> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        let name = ServerName::try_from(host.to_owned()).unwrap();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
-        stream
-    }
-}
 
 /// A gateway at `https://gw.test:<port>` in front of one upstream with a fixed header.
 async fn gateway(authority: &Authority, upstreams: &[&str]) -> Gateway {
@@ -136,14 +71,26 @@ struct Answer {
 async fn ask(authority: &Authority, protocol: &str, url: &str, token: Option<&str>, body: &'static str) -> Answer {
     let url: http::Uri = url.parse().unwrap();
     let stream = authority.connect(url.port_u16().unwrap(), url.host().unwrap(), protocol).await;
-    let io = TokioIo::new(stream);
     let method = if body.is_empty() { "GET" } else { "POST" };
     let mut request = Request::builder().method(method);
     if let Some(token) = token {
         request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
     }
-    let body = Full::new(Bytes::from(body));
-    let response = if protocol == "h2" {
+    let response = send(stream, protocol, request, url, Bytes::from(body)).await;
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer { status: parts.status, headers: parts.headers, body: String::from_utf8_lossy(&body).into_owned() }
+}
+
+async fn send(
+    stream: TlsStream<TcpStream>,
+    protocol: &str,
+    request: http::request::Builder,
+    url: http::Uri,
+    body: Bytes,
+) -> Response<Incoming> {
+    let (io, body) = (TokioIo::new(stream), Full::new(body));
+    if protocol == "h2" {
         let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
         tokio::spawn(connection);
         sender.send_request(request.uri(url).body(body).unwrap()).await.unwrap()
@@ -153,10 +100,7 @@ async fn ask(authority: &Authority, protocol: &str, url: &str, token: Option<&st
         let target = url.path_and_query().unwrap().as_str();
         let request = request.header(header::HOST, url.authority().unwrap().as_str()).uri(target);
         sender.send_request(request.body(body).unwrap()).await.unwrap()
-    };
-    let (parts, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes();
-    Answer { status: parts.status, headers: parts.headers, body: String::from_utf8_lossy(&body).into_owned() }
+    }
 }
 
 #[tokio::test]
@@ -221,37 +165,6 @@ async fn a_websocket_over_tls() {
     assert_eq!(echoed.into_text().unwrap().as_str(), "hello");
 }
 
-/// A client of HTTP/2 that decides about every frame.
-struct Frames {
-    sender: h2::client::SendRequest<Bytes>,
-}
-
-impl Frames {
-    async fn connect(authority: &Authority, port: u16) -> Self {
-        let stream = authority.connect(port, DOMAIN, "h2").await;
-        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
-        tokio::spawn(connection);
-        Self { sender }
-    }
-
-    /// Sends a body in these pieces, then an empty one that ends the stream.
-    async fn post(&self, request: http::request::Builder, pieces: &[Bytes]) -> (StatusCode, String) {
-        let mut sender = self.sender.clone().ready().await.unwrap();
-        let (response, mut body) = sender.send_request(request.body(()).unwrap(), false).unwrap();
-        for piece in pieces {
-            body.send_data(piece.clone(), false).unwrap();
-        }
-        body.send_data(Bytes::new(), true).unwrap();
-        let response = tokio::time::timeout(PATIENCE, response).await.expect("no answer").unwrap();
-        let (parts, mut stream) = response.into_parts();
-        let mut text = Vec::new();
-        while let Some(chunk) = stream.data().await {
-            text.extend_from_slice(&chunk.unwrap());
-        }
-        (parts.status, String::from_utf8(text).unwrap())
-    }
-}
-
 fn request(port: u16, host: &str, token: &str) -> http::request::Builder {
     Request::post(format!("https://{host}:{port}/mcp")).header(header::AUTHORIZATION, format!("Bearer {token}"))
 }
@@ -264,7 +177,7 @@ async fn an_empty_frame_at_the_end_ends_the_body_once() {
     let mut notes = RawUpstream::answering(OK).await;
     let gateway = gateway(&authority, &[&notes.authority]).await;
     let (token, _) = gateway.token_for(&notes.authority).await;
-    let client = Frames::connect(&authority, gateway.port()).await;
+    let client = Frames::connect(&authority, gateway.port(), DOMAIN).await;
     let host = host_of(&notes.authority);
     let large = Bytes::from(vec![b' '; 40_000]);
     for pieces in [vec![Bytes::from(LIST)], vec![large.clone(); 5], Vec::new(), vec![Bytes::new(), Bytes::from(LIST)]] {
@@ -292,7 +205,7 @@ async fn every_request_of_a_shared_connection_goes_by_its_own_authority() {
     let gateway = gateway(&authority, &[&notes.authority, &other.authority]).await;
     let (token, _) = gateway.token_for(&notes.authority).await;
     let (other_token, _) = gateway.token_for(&other.authority).await;
-    let client = Frames::connect(&authority, gateway.port()).await;
+    let client = Frames::connect(&authority, gateway.port(), DOMAIN).await;
     let (host, other_host) = (host_of(&notes.authority), host_of(&other.authority));
     let body = [Bytes::from(LIST)];
     let port = gateway.port();
@@ -307,71 +220,6 @@ async fn every_request_of_a_shared_connection_goes_by_its_own_authority() {
     assert!(!notes.has_received() && !other.has_received());
 }
 
-/// An upstream over TLS that answers `{}` and notes version and authority of every request.
-struct TlsUpstream {
-    port: u16,
-    seen: Arc<Mutex<Vec<(Version, String)>>>,
-    task: JoinHandle<()>,
-}
-
-impl TlsUpstream {
-    async fn start(authority: &Authority, name: &str, protocols: &[&str]) -> Self {
-        let (certificate, key) = authority.issue(&[name]);
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (port, seen) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
-        let task = tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), seen.clone()));
-        Self { port, seen, task }
-    }
-}
-
-impl Drop for TlsUpstream {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-type Seen = Arc<Mutex<Vec<(Version, String)>>>;
-
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, seen: Seen) {
-    while let Ok((stream, _)) = listener.accept().await {
-        let (acceptor, seen) = (acceptor.clone(), seen.clone());
-        tokio::spawn(async move {
-            let Ok(stream) = acceptor.accept(stream).await else { return };
-            let service = service_fn(move |request| answer(request, seen.clone()));
-            let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
-        });
-    }
-}
-
-async fn answer(request: Request<Incoming>, seen: Seen) -> Result<Response<Full<Bytes>>, Infallible> {
-    let host = request.headers().get(header::HOST).map(|value| value.to_str().unwrap().to_owned());
-    let host = host.or_else(|| request.uri().authority().map(ToString::to_string)).unwrap_or_default();
-    let version = request.version();
-    let path = request.uri().path().to_owned();
-    let _ = request.into_body().collect().await;
-    seen.lock().push((version, host.clone()));
-    let body = if path == "/client.json" { client_document(&host) } else { "{}".to_owned() };
-    Ok(Response::builder().header("content-type", "application/json").body(Full::new(body.into())).unwrap())
-}
-
-fn client_document(host: &str) -> String {
-    serde_json::json!({
-        "client_id": format!("https://{host}/client.json"),
-        "client_name": "Test",
-        "redirect_uris": ["https://app.example/callback"],
-    })
-    .to_string()
-}
-
 /// A plain gateway that knows `mcp.test` and trusts `ca` for upstreams.
 async fn trusting(ca: &Path, upstream_authority: &str) -> Gateway {
     let (ca, authority) = (ca.to_owned(), upstream_authority.to_owned());
@@ -384,10 +232,10 @@ async fn trusting(ca: &Path, upstream_authority: &str) -> Gateway {
 
 async fn post_through(gateway: &Gateway, authority: &str) -> (u16, String) {
     let (token, _) = gateway.token_for(authority).await;
-    let mut caller = crate::raw::Caller::connect(gateway.port()).await;
-    caller.send(crate::raw::post(&gateway.host_of(authority), &token, LIST)).await;
+    let mut caller = Caller::connect(gateway.port()).await;
+    caller.send(post(&gateway.host_of(authority), &token, LIST)).await;
     let (head, body) = caller.response().await;
-    (crate::raw::status(&head), body)
+    (status(&head), body)
 }
 
 #[tokio::test]
@@ -405,7 +253,7 @@ async fn an_upstream_over_tls_speaks_what_it_can() {
         for _ in 0..2 {
             assert_eq!(post_through(&gateway, &name).await, (200, "{}".to_owned()), "{protocols:?}");
         }
-        let seen = upstream.seen.lock().clone();
+        let seen = upstream.seen();
         assert_eq!(seen, [(version, name.clone()), (version, name)], "{protocols:?}");
     }
 }
@@ -420,7 +268,7 @@ async fn an_upstream_without_a_good_certificate_gets_nothing() {
         let (status, body) = post_through(&gateway, &address).await;
         assert_eq!(status, 502, "{name}: {body}");
         assert!(body.contains("certificate"), "{name}: {body}");
-        assert!(upstream.seen.lock().is_empty(), "{name}");
+        assert!(upstream.seen().is_empty(), "{name}");
     }
     // Plain HTTP where TLS is spoken, and a name that leads nowhere.
     let plain = RawUpstream::start(|_, mut connection| async move {
@@ -447,10 +295,95 @@ async fn the_outbound_client_trusts_the_same_authorities() {
              &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM",
             server.port
         );
-        let mut caller = crate::raw::Caller::connect(gateway.port()).await;
+        let mut caller = Caller::connect(gateway.port()).await;
         let target = format!("/authorize/{}?{query}", label(&host));
         caller.send(format!("GET {target} HTTP/1.1\r\nHost: localhost:{}\r\n\r\n", gateway.port())).await;
         let (head, body) = caller.response().await;
-        assert_eq!(crate::raw::status(&head), expected, "{head}{body}");
+        assert_eq!(status(&head), expected, "{head}{body}");
     }
+}
+
+/// A gateway with TLS on both sides, and a token for its upstream.
+async fn between(authority: &Authority, upstream_port: u16) -> (Gateway, String, String) {
+    let (tls, ca) = (authority.files(&[DOMAIN, &format!("*.{DOMAIN}")]), authority.file());
+    let name = format!("mcp.test:{upstream_port}");
+    let configured = name.clone();
+    let gateway = Gateway::with_names(&["mcp.test"], move |config| {
+        config.tls = tls.clone();
+        config.server.domain = DOMAIN.to_owned();
+        config.upstreams.ca_file = Some(ca.clone());
+        config.upstream.push(upstream(&configured, fixed()));
+    })
+    .await;
+    let (token, _) = gateway.token_for(&name).await;
+    (gateway, name, token)
+}
+
+const PAIRS: [(&str, &str); 4] = [("h2", "h2"), ("h2", "http/1.1"), ("http/1.1", "h2"), ("http/1.1", "http/1.1")];
+
+#[tokio::test]
+async fn bodies_of_every_size_pass_between_every_pair_of_versions() {
+    let authority = Authority::new("test");
+    for (downstream, spoken) in PAIRS {
+        let upstream = TlsUpstream::start(&authority, "mcp.test", &[spoken]).await;
+        let (gateway, name, token) = between(&authority, upstream.port).await;
+        let host = host_of(&name);
+        for (method, path, length) in [
+            ("POST", "/echo", 0),
+            ("POST", "/echo", 1),
+            ("POST", "/echo", 65_536),
+            ("POST", "/echo", 3_000_000),
+            ("HEAD", "/echo", 0),
+            ("POST", "/empty", 5),
+            ("GET", "/", 0),
+        ] {
+            let what = format!("{downstream} to {spoken}: {method} {path} {length}");
+            let stream = authority.connect(gateway.port(), &host, downstream).await;
+            let request = Request::builder().method(method).header(header::AUTHORIZATION, format!("Bearer {token}"));
+            let url = format!("https://{host}:{}{path}", gateway.port()).parse().unwrap();
+            let sent: Vec<u8> = (0..length).map(|at: usize| (at % 251) as u8).collect();
+            let body = Bytes::from(sent.clone());
+            let response =
+                tokio::time::timeout(PATIENCE, send(stream, downstream, request, url, body)).await.expect(&what);
+            let expected = if path == "/empty" { StatusCode::NO_CONTENT } else { StatusCode::OK };
+            assert_eq!(response.status(), expected, "{what}");
+            let body = tokio::time::timeout(PATIENCE, response.into_body().collect()).await.expect(&what).expect(&what);
+            match path {
+                "/echo" => assert!(body.to_bytes() == sent, "{what}"),
+                "/empty" => assert!(body.to_bytes().is_empty(), "{what}"),
+                _ => assert_eq!(body.to_bytes(), "{}", "{what}"),
+            }
+        }
+        let version = if spoken == "h2" { Version::HTTP_2 } else { Version::HTTP_11 };
+        assert!(upstream.seen().iter().all(|(seen, host)| *seen == version && *host == name), "{:?}", upstream.seen());
+    }
+}
+
+#[tokio::test]
+async fn events_arrive_at_once_and_a_reader_that_leaves_is_noticed_upstream() {
+    let authority = Authority::new("test");
+    for (downstream, spoken) in PAIRS {
+        let mut upstream = TlsUpstream::start(&authority, "mcp.test", &[spoken]).await;
+        let (gateway, name, token) = between(&authority, upstream.port).await;
+        let host = host_of(&name);
+        let stream = authority.connect(gateway.port(), &host, downstream).await;
+        let request = Request::builder()
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .header(header::ACCEPT, "text/event-stream");
+        let url = format!("https://{host}:{}/events", gateway.port()).parse().unwrap();
+        let what = format!("{downstream} to {spoken}");
+        let response = send(stream, downstream, request, url, Bytes::new());
+        let mut events = tokio::time::timeout(PATIENCE, response).await.expect(&what).into_body();
+        assert_eq!(next(&mut events, &what).await, "data: 1\n\n", "{what}");
+        let source = upstream.streams.recv().await.unwrap();
+        source.send(Bytes::from("data: 2\n\n")).await.unwrap();
+        assert_eq!(next(&mut events, &what).await, "data: 2\n\n", "{what}");
+        drop(events);
+        tokio::time::timeout(PATIENCE, source.closed()).await.unwrap_or_else(|_| panic!("{what}: still open"));
+    }
+}
+
+async fn next(events: &mut Incoming, what: &str) -> Bytes {
+    let frame = tokio::time::timeout(PATIENCE, events.frame()).await.expect(what).expect(what).expect(what);
+    frame.into_data().unwrap()
 }

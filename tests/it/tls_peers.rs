@@ -1,0 +1,209 @@
+//! What stands on both sides of a gateway with TLS: a certificate authority, clients, upstreams.
+
+use crate::raw::PATIENCE;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, Version, header};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
+use portcullis::config::Tls;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls_pki_types::{PrivateKeyDer, ServerName};
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// A certificate authority of one's own, and a directory for its files.
+pub struct Authority {
+    pub issuer: CertifiedIssuer<'static, KeyPair>,
+    directory: TempDir,
+}
+
+impl Authority {
+    pub fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("ca.pem"), issuer.pem()).unwrap();
+        Self { issuer, directory }
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
+    }
+
+    fn issue(&self, names: &[&str]) -> (rcgen::Certificate, KeyPair) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        (CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap(), key)
+    }
+
+    /// Chain and key in files, as a gateway is configured.
+    pub fn files(&self, names: &[&str]) -> Tls {
+        let (certificate, key) = self.issue(names);
+        let (cert, key_file) = (self.directory.path().join("cert.pem"), self.directory.path().join("key.pem"));
+        std::fs::write(&cert, certificate.pem()).unwrap();
+        std::fs::write(&key_file, key.serialize_pem()).unwrap();
+        Tls::Files { cert, key: key_file }
+    }
+
+    /// A TLS connection to a gateway, as a client that trusts this authority.
+    pub async fn connect(&self, port: u16, host: &str, protocol: &str) -> TlsStream<TcpStream> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let name = ServerName::try_from(host.to_owned()).unwrap();
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
+        stream
+    }
+}
+
+/// A client of HTTP/2 that decides about every frame.
+pub struct Frames {
+    sender: h2::client::SendRequest<Bytes>,
+}
+
+impl Frames {
+    pub async fn connect(authority: &Authority, port: u16, host: &str) -> Self {
+        let stream = authority.connect(port, host, "h2").await;
+        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        Self { sender }
+    }
+
+    /// Sends a body in these pieces, then an empty one that ends the stream.
+    pub async fn post(&self, request: http::request::Builder, pieces: &[Bytes]) -> (StatusCode, String) {
+        let mut sender = self.sender.clone().ready().await.unwrap();
+        let (response, mut body) = sender.send_request(request.body(()).unwrap(), false).unwrap();
+        for piece in pieces {
+            body.send_data(piece.clone(), false).unwrap();
+        }
+        body.send_data(Bytes::new(), true).unwrap();
+        let response = tokio::time::timeout(PATIENCE, response).await.expect("no answer").unwrap();
+        let (parts, mut stream) = response.into_parts();
+        let mut text = Vec::new();
+        while let Some(chunk) = stream.data().await {
+            text.extend_from_slice(&chunk.unwrap());
+        }
+        (parts.status, String::from_utf8(text).unwrap())
+    }
+}
+
+/// An upstream over TLS that notes version and authority of every request and answers by its path: `/echo` with what it
+/// got, `/empty` with nothing, `/events` with one event and a stream that stays open, everything else with `{}`.
+pub struct TlsUpstream {
+    pub port: u16,
+    /// The other end of every stream of events.
+    pub streams: mpsc::UnboundedReceiver<mpsc::Sender<Bytes>>,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+}
+
+impl TlsUpstream {
+    pub async fn start(authority: &Authority, name: &str, protocols: &[&str]) -> Self {
+        let (certificate, key) = authority.issue(&[name]);
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (opened, streams) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared { seen: Mutex::default(), opened });
+        let task = tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), shared.clone()));
+        Self { port, streams, shared, task }
+    }
+
+    pub fn seen(&self) -> Vec<(Version, String)> {
+        self.shared.seen.lock().clone()
+    }
+}
+
+impl Drop for TlsUpstream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Shared {
+    seen: Mutex<Vec<(Version, String)>>,
+    opened: mpsc::UnboundedSender<mpsc::Sender<Bytes>>,
+}
+
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let (acceptor, shared) = (acceptor.clone(), shared.clone());
+        tokio::spawn(async move {
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let service = service_fn(move |request| answer(request, shared.clone()));
+            let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<Body>, Infallible> {
+    let host = request.headers().get(header::HOST).map(|value| value.to_str().unwrap().to_owned());
+    let host = host.or_else(|| request.uri().authority().map(ToString::to_string)).unwrap_or_default();
+    shared.seen.lock().push((request.version(), host.clone()));
+    let path = request.uri().path().to_owned();
+    let sent = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let mut response = Response::builder().header(header::CONTENT_TYPE, "application/json");
+    let whole = |bytes: Bytes| Full::new(bytes).boxed_unsync();
+    let body = match path.as_str() {
+        "/echo" => whole(sent),
+        "/client.json" => whole(client_document(&host).into()),
+        "/empty" => {
+            response = response.status(StatusCode::NO_CONTENT);
+            whole(Bytes::new())
+        }
+        "/events" => {
+            response = Response::builder().header(header::CONTENT_TYPE, "text/event-stream");
+            let (sender, receiver) = mpsc::channel(8);
+            sender.send(Bytes::from("data: 1\n\n")).await.unwrap();
+            shared.opened.send(sender).unwrap();
+            let frames = futures_util::stream::unfold(receiver, |mut receiver| async {
+                receiver.recv().await.map(|bytes| (Ok(Frame::data(bytes)), receiver))
+            });
+            BodyExt::boxed_unsync(StreamBody::new(frames))
+        }
+        _ => whole(Bytes::from("{}")),
+    };
+    Ok(response.body(body).unwrap())
+}
+
+fn client_document(host: &str) -> String {
+    serde_json::json!({
+        "client_id": format!("https://{host}/client.json"),
+        "client_name": "Test",
+        "redirect_uris": ["https://app.example/callback"],
+    })
+    .to_string()
+}
