@@ -104,12 +104,7 @@ fn measure(target: &Target, connections: u32, script: &Path) -> Round {
     let values: Vec<f64> = line.split(' ').skip(1).map(|value| value.parse().unwrap()).collect();
     let [requests, microseconds, p50, p99, failures] = values[..] else { panic!("{line}") };
     assert!(failures == 0.0, "{}: {failures} requests failed\n{text}", target.name);
-    Round {
-        requests_per_second: requests / microseconds * 1e6,
-        p50,
-        p99,
-        cpu: cpu / requests * 100_000.0,
-    }
+    Round { requests_per_second: requests / microseconds * 1e6, p50, p99, cpu: cpu / requests * 100_000.0 }
 }
 
 /// User and system time of a process so far; of this one without an id.

@@ -60,12 +60,7 @@ impl App {
     ///
     /// # Errors
     /// When the database cannot be used, the vault key does not fit, or a file is missing; the text names the fix.
-    pub async fn build(
-        config: Config,
-        addresses: &[SocketAddr],
-        clock: Clock,
-        random: Random,
-    ) -> Result<Self, Fault> {
+    pub async fn build(config: Config, addresses: &[SocketAddr], clock: Clock, random: Random) -> Result<Self, Fault> {
         Self::build_with(config, addresses, clock, random, Resolver::system()).await
     }
 

@@ -137,8 +137,8 @@ fn connections_at(
         site,
         clock: clock.clone(),
         random: Random::default(),
-            metrics: Arc::default(),
-        }))
+        metrics: Arc::default(),
+    }))
 }
 
 fn bearer(credential: &Credential) -> &str {
