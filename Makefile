@@ -8,6 +8,7 @@ SHELL := /bin/bash
 CLIENTS := tests/clients
 CONFORMANCE := tests/conformance
 CARGO_DENY_VERSION := 0.20.2
+CMAKE_VERSION := 4.4.4
 # Tools that Cargo builds for us live outside the repository's own target directory, so that `cargo clean` keeps them.
 TOOLS := $(CURDIR)/.cache/tools
 export PATH := $(TOOLS)/bin:$(PATH)
@@ -32,8 +33,8 @@ check: ## Everything that CI runs
 lint: deps-build ## Formatting, clippy, licences and banned crates
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	@command -v cargo-deny >/dev/null || { echo 'building cargo-deny (once)'; \
-	  cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root $(TOOLS) --quiet; }
+	@command -v cargo-deny >/dev/null || { echo 'building cargo-deny (once, about two minutes)'; \
+	  env -u CARGO_TARGET_DIR cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --root $(TOOLS) --quiet; }
 	cargo deny --config .deny.toml check bans licenses sources
 
 .PHONY: bench
@@ -51,7 +52,14 @@ deps: deps-build deps-clients ## Install what the tests need
 
 .PHONY: deps-build
 deps-build:
-	@$(call need,cmake,cmake)
+	@command -v cmake >/dev/null || $(MAKE) --no-print-directory $(TOOLS)/bin/cmake
+
+# Pingora's zlib-ng is built with it. Python's package registry has the program itself, so nobody needs to be root.
+$(TOOLS)/bin/cmake:
+	@echo 'installing cmake $(CMAKE_VERSION) in .cache/tools'
+	@python3 -m venv $(TOOLS)/cmake 2>/dev/null || { $(call need,cmake,cmake); exit 0; }; \
+	$(TOOLS)/cmake/bin/pip install --quiet --disable-pip-version-check cmake==$(CMAKE_VERSION); \
+	mkdir -p $(@D); ln -sf ../cmake/bin/cmake $@
 
 .PHONY: deps-clients
 deps-clients: $(CLIENTS)/node_modules/.installed $(CLIENTS)/.venv/.installed $(CONFORMANCE)/node_modules/.installed
