@@ -129,9 +129,9 @@ impl Running {
     /// Reads the certificate files again, for new connections; open ones are not touched.
     pub fn reload(&self) {
         match self.certificates.as_ref().map(|files| files.reload()) {
-            Some(Ok(())) => tracing::info!("certificates reloaded; every other setting needs a restart"),
-            Some(Err(fault)) => tracing::error!(%fault, "the certificates in force stay"),
-            None => tracing::info!("nothing to reload: every setting but certificate files needs a restart"),
+            Some(Ok(())) => tracing::info!("the certificates were read again; everything else needs a restart"),
+            Some(Err(fault)) => tracing::error!(%fault, "the certificates stay as they are"),
+            None => tracing::info!("there are no certificates to read again; everything else needs a restart"),
         }
     }
 

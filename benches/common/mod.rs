@@ -1,5 +1,7 @@
 //! A gateway for benchmarks: everything on, defaults, an upstream that wants a fixed header, one person with a token.
 
+#![allow(unreachable_pub, dead_code, clippy::unwrap_used)] // shared by benchmarks that each need a part of it
+
 use portcullis::app::App;
 use portcullis::clock::Clock;
 use portcullis::config::{Config, Rate, Source, UpstreamAuth, UpstreamConfig, load};
