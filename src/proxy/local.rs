@@ -1,7 +1,7 @@
 //! The control plane behind the same listener: a Pingora session on one side, an axum router on the other, no socket in
 //! between (decision 7).
 
-use super::reply::{self, Asked, Refusal};
+use super::reply::{self, Asked, Reader, Refusal};
 use crate::request::Arrival;
 use axum::Router;
 use axum::body::Body;
@@ -24,7 +24,12 @@ const MAX_BODY: usize = 64 * 1024;
 pub(super) async fn serve(session: &mut ServerSession, router: &Router, arrival: Arrival) -> Result<StatusCode> {
     let Some(body) = read_body(session).await? else {
         let refusal = Refusal::BodyTooLarge(MAX_BODY as u64);
-        reply::refuse(session, &refusal, &Asked { origin: "", scope: None, allowed_origin: None }).await?;
+        reply::refuse(
+            session,
+            &refusal,
+            &Asked { origin: "", scope: None, allowed_origin: None, reader: Reader::OAuth },
+        )
+        .await?;
         return Ok(refusal.status());
     };
     let mut request = to_http(session, body)?;

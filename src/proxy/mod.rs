@@ -39,7 +39,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::ShutdownWatch;
 use pingora::{Error, ErrorSource, ErrorType};
-use reply::{Asked, Refusal, TokenError};
+use reply::{Asked, Reader, Refusal, TokenError};
 use route::{Route, Router, Target};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -207,7 +207,8 @@ impl Gate {
             return Outcome::Aborted(error);
         }
         let origin = target.map_or("", |target| target.origin.as_str());
-        let asked = Asked { origin, scope, allowed_origin };
+        let reader = if target.is_some() { Reader::Mcp } else { Reader::OAuth };
+        let asked = Asked { origin, scope, allowed_origin, reader };
         reply::refuse(session, refusal, &asked).await.map(|()| refusal.status()).into()
     }
 

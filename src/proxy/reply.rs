@@ -62,6 +62,17 @@ pub(super) struct Asked<'a> {
     pub(super) scope: Option<String>,
     /// The page that asked, if it may read the answer.
     pub(super) allowed_origin: Option<HeaderValue>,
+    /// Who will read the body.
+    pub(super) reader: Reader,
+}
+
+/// Who reads the body of a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// An MCP client: a JSON-RPC error.
+    Mcp,
+    /// An OAuth client (RFC 6749 §5.2).
+    OAuth,
 }
 
 impl Refusal {
@@ -110,15 +121,9 @@ impl Refusal {
     }
 }
 
-/// Sends a refusal. The body is a JSON-RPC error, which MCP clients show. Its code is one that neither JSON-RPC nor MCP
-/// gives a meaning to: the codes of MCP 2026-07-28 would make a client believe that the upstream had answered.
+/// Sends a refusal.
 pub(super) async fn refuse(session: &mut ServerSession, refusal: &Refusal, asked: &Asked<'_>) -> Result<()> {
-    let body = serde_json::json!({
-        "jsonrpc": "2.0",
-        "id": null,
-        "error": { "code": -32000, "message": refusal.message() },
-    });
-    let body = Bytes::from(body.to_string());
+    let body = Bytes::from(body(refusal, asked.reader).to_string());
     let mut head = ResponseHeader::build_no_case(refusal.status(), Some(12))?;
     head.insert_header(header::CONTENT_TYPE, "application/json")?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
@@ -145,6 +150,25 @@ pub(super) async fn refuse(session: &mut ServerSession, refusal: &Refusal, asked
         _ => {}
     }
     write_whole(session, head, body).await
+}
+
+fn body(refusal: &Refusal, reader: Reader) -> serde_json::Value {
+    match reader {
+        // The code is one that neither JSON-RPC nor MCP gives a meaning to: those of MCP 2026-07-28 would make a client
+        // believe that the upstream had answered.
+        Reader::Mcp => serde_json::json!({
+            "jsonrpc": "2.0",
+            "id": null,
+            "error": { "code": -32000, "message": refusal.message() },
+        }),
+        Reader::OAuth => {
+            let error = match refusal {
+                Refusal::Limited(_) => "temporarily_unavailable",
+                _ => "invalid_request",
+            };
+            serde_json::json!({ "error": error, "error_description": refusal.message() })
+        }
+    }
 }
 
 /// Writes an answer whose body is complete.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// How long a refresh that was begun keeps others from beginning one. Longer than a token endpoint may take to answer:
 /// after that its process is taken for dead.
-pub const REFRESH_LEASE: Duration = Duration::from_secs(30);
+pub const REFRESH_LEASE: Duration = Duration::from_secs(15);
 
 impl Store {
     /// Keeps a person's new consent. Where there is a connection of the same person, authority and account, its tokens

@@ -40,6 +40,7 @@ pub struct Demo {
 /// A demo MCP server, by its alias.
 struct Shown {
     alias: &'static str,
+    name: &'static str,
     path: &'static str,
     about: &'static str,
     server: McpServer,
@@ -168,15 +169,15 @@ fn port_error(port: u16, error: &io::Error) -> Fault {
 
 async fn start_servers(authorization: &AuthorizationServer, random: &Random) -> io::Result<Vec<Shown>> {
     let mut servers = Vec::new();
-    for (alias, path, about) in [
-        ("notes", "/mcp", "Streamable HTTP, behind OAuth"),
-        ("legacy", "/sse", "HTTP+SSE of 2024-11-05, behind OAuth"),
-        ("socket", "/ws", "WebSocket, behind OAuth"),
-        ("open", "/mcp", "Streamable HTTP, without authorization of its own"),
+    for (alias, name, path, about) in [
+        ("notes", "Demo Notes", "/mcp", "Streamable HTTP, behind OAuth"),
+        ("legacy", "Demo Legacy", "/sse", "HTTP+SSE of 2024-11-05, behind OAuth"),
+        ("socket", "Demo Socket", "/ws", "WebSocket, behind OAuth"),
+        ("open", "Demo Open", "/mcp", "Streamable HTTP, without authorization of its own"),
     ] {
         let protection = if alias == "open" { Protection::Open } else { Protection::Bearer(authorization.tokens()) };
         let server = McpServer::start(loopback(), random.clone(), protection).await?;
-        servers.push(Shown { alias, path, about, server });
+        servers.push(Shown { alias, name, path, about, server });
     }
     Ok(servers)
 }
@@ -185,7 +186,7 @@ fn configured(shown: &Shown) -> Result<UpstreamConfig, Fault> {
     let open = shown.alias == "open";
     Ok(UpstreamConfig {
         authority: Authority::parse(&shown.server.address().to_string()).map_err(Fault::gateway)?,
-        name: Some(format!("Demo: {}", shown.about)),
+        name: Some(shown.name.to_owned()),
         alias: Some(shown.alias.to_owned()),
         path: Some(shown.path.to_owned()),
         auth: if open { UpstreamAuth::None } else { UpstreamAuth::OAuth(Box::<OAuthSettings>::default()) },
