@@ -31,7 +31,7 @@ use crate::tokens::AccessTokens;
 use crate::upstream::Registry;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use origin::{Origin, OriginPolicy};
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::http::ResponseHeader;
@@ -161,8 +161,8 @@ impl Gate {
             Origin::Allowed(origin) => Some(origin.clone()),
             Origin::Forbidden => return self.refuse(session, &Refusal::ForeignOrigin, Some(target), None).await,
         };
-        if let Some(origin) = allowed_origin.as_ref().filter(|_| is_preflight(session)) {
-            return preflight(session, origin).await.into();
+        if let Some(origin) = allowed_origin.as_ref().filter(|_| origin::is_preflight(session)) {
+            return origin::preflight(session, origin).await.into();
         }
         let admitted = match self.limits.check_ip(client) {
             Ok(()) => admit::admit(&self.tokens, &self.limits, target, &session.req_header().headers),
@@ -285,7 +285,12 @@ impl HttpServerApp for Gate {
         let started = Instant::now();
         let outcome = self.serve(&mut session).await;
         match outcome {
-            Outcome::Answered(kind, status) => self.metrics.request(kind, status.as_u16(), started.elapsed()),
+            Outcome::Answered(kind, status) => {
+                let (head, took) = (session.req_header(), started.elapsed());
+                // The path alone: queries carry codes and state.
+                tracing::debug!(target: "access", method = %head.method, path = head.uri.path(), %status, ?kind, ?took);
+                self.metrics.request(kind, status.as_u16(), took);
+            }
             Outcome::Aborted(error) => {
                 tracing::debug!(%error, "a request was broken off");
                 if *error.esource() == ErrorSource::Upstream {
@@ -314,24 +319,4 @@ impl From<pingora::Result<StatusCode>> for Outcome {
     fn from(result: pingora::Result<StatusCode>) -> Self {
         result.map_or_else(Outcome::Aborted, |status| Outcome::Answered(Kind::Local, status))
     }
-}
-
-fn is_preflight(session: &ServerSession) -> bool {
-    let head = session.req_header();
-    head.method == Method::OPTIONS && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-}
-
-/// Answers a preflight of an allowed page; it never reaches the upstream, which has no say in who may call us.
-async fn preflight(session: &mut ServerSession, origin: &HeaderValue) -> pingora::Result<StatusCode> {
-    let mut head = ResponseHeader::build_no_case(StatusCode::NO_CONTENT, Some(6))?;
-    headers::allow_origin(&mut head, origin)?;
-    head.insert_header(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE, OPTIONS")?;
-    let asked = session.get_header(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-    head.insert_header(
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        asked.unwrap_or_else(|| HeaderValue::from_static("Authorization, Content-Type, MCP-Protocol-Version")),
-    )?;
-    head.insert_header(header::ACCESS_CONTROL_MAX_AGE, "600")?;
-    reply::write_whole(session, head, Bytes::new()).await?;
-    Ok(StatusCode::NO_CONTENT)
 }

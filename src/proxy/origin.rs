@@ -1,6 +1,10 @@
 //! Browser origins on MCP hostnames: who may call (MCP transport security, DNS rebinding) and what a preflight is told.
 
-use http::{HeaderMap, HeaderValue, header};
+use super::{headers, reply};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
 use url::Url;
 
 /// What the `Origin` field of a request means.
@@ -41,6 +45,27 @@ impl OriginPolicy {
     fn allows(&self, origin: &str) -> bool {
         self.allowed.iter().any(|allowed| allowed == origin) || is_loopback(origin)
     }
+}
+
+/// Whether a browser asks, before the request itself, whether its page may send it (Fetch, CORS protocol).
+pub(super) fn is_preflight(session: &ServerSession) -> bool {
+    let head = session.req_header();
+    head.method == Method::OPTIONS && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Answers a preflight of an allowed page; it never reaches the upstream, which has no say in who may call us.
+pub(super) async fn preflight(session: &mut ServerSession, origin: &HeaderValue) -> pingora::Result<StatusCode> {
+    let mut head = ResponseHeader::build_no_case(StatusCode::NO_CONTENT, Some(6))?;
+    headers::allow_origin(&mut head, origin)?;
+    head.insert_header(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE, OPTIONS")?;
+    let asked = session.get_header(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    head.insert_header(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        asked.unwrap_or_else(|| HeaderValue::from_static("Authorization, Content-Type, MCP-Protocol-Version")),
+    )?;
+    head.insert_header(header::ACCESS_CONTROL_MAX_AGE, "600")?;
+    reply::write_whole(session, head, Bytes::new()).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn is_loopback(origin: &str) -> bool {

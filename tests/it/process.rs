@@ -379,3 +379,19 @@ async fn the_demo_works_and_leaves_nothing_behind() {
     let left: Vec<_> = std::fs::read_dir(machine.home.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+#[tokio::test]
+async fn its_memory_cannot_end_up_in_a_core_file() {
+    let machine = Machine::new();
+    let server = machine.serve().await;
+    let id = server.child.id().unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
+    // What is not dumpable belongs to root, and other processes of the same person cannot read its memory.
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{id}/mem")).unwrap());
+    assert_eq!(owner, 0);
+    assert!(server.signal("-ABRT").await.code().is_none());
+    let left: Vec<_> = std::fs::read_dir(machine.home.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("core")), "{left:?}");
+}

@@ -1,7 +1,9 @@
 //! Server-sent events through the gateway: as they come, with heartbeats in between, and not longer than the grant.
 
+use crate::client::Client;
 use crate::gateway::{Gateway, upstream};
 use crate::raw::{Caller, PATIENCE, RawUpstream, field, get, post, status};
+use crate::upstreams::Notes;
 use portcullis::config::UpstreamAuth;
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,4 +165,25 @@ async fn a_caller_that_does_not_read_is_ended() {
     caller.send(get(&gateway.host_of(&notes.authority), &token, "/mcp")).await;
     caller.until("\r\n\r\n").await;
     tokio::time::timeout(PATIENCE, left.notified()).await.expect("the upstream was pinned");
+}
+
+#[tokio::test]
+async fn the_transport_of_2024_works_and_its_messages_stay_on_our_hostname() {
+    let notes = Notes::start().await;
+    let gateway = Gateway::with_upstreams(&[&notes.authority()]).await;
+    let client = Client::ready(&format!("{}/sse", gateway.url_of(&notes.authority()))).await;
+    let ours = client.connect().await;
+    let host = gateway.host_of(&notes.authority());
+    let mut stream = Caller::connect(gateway.port()).await;
+    stream.send(get(&host, &ours.access, "/sse")).await;
+    stream.until("event: endpoint").await;
+    let event = stream.until("\n\n").await;
+    let path = event.split("data:").nth(1).unwrap().trim();
+    assert!(path.starts_with('/'), "{path} leads elsewhere");
+    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2024-11-05",
+        "capabilities":{},"clientInfo":{"name":"test","version":"1"}}}"#;
+    let mut caller = Caller::connect(gateway.port()).await;
+    caller.send(post(&host, &ours.access, initialize).replace("/mcp", path)).await;
+    assert_eq!(caller.status().await, 202);
+    stream.until("\"protocolVersion\"").await;
 }
