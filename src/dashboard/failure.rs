@@ -80,6 +80,18 @@ pub(super) fn message(status: StatusCode, title: &str, text: &str, hint: Option<
     page::message(&MessagePage { status, title, text, hint, actions: vec![("Go to the start page", "/")] })
 }
 
+/// Malformed queries and forms are refused by axum, in plain text for programmers; here people read.
+pub(super) async fn as_page(response: Response) -> Response {
+    let status = response.status();
+    let plain =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !status.is_client_error() || !plain {
+        return response;
+    }
+    let hint = Some("Go back, reload the page and try again.");
+    message(status, "That cannot be read", "The address or the form is not one of ours, or was cut short.", hint)
+}
+
 /// 303, to a path of ours or to an upstream's authorization server.
 pub(super) fn see_other(address: &str) -> Response {
     match HeaderValue::from_str(address) {

@@ -22,6 +22,7 @@ use crate::store::Store;
 use crate::tokens::GrantLives;
 use crate::upstream::Registry;
 use axum::extract::{DefaultBodyLimit, Path};
+use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -76,6 +77,7 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .route("/assets/{name}", get(asset))
         .fallback(|| async { Failure::NotFound })
         .layer(DefaultBodyLimit::max(MAX_FORM))
+        .layer(map_response(failure::as_page))
         .with_state(dashboard)
 }
 

@@ -184,6 +184,14 @@ async fn a_new_installation_is_claimed_once_and_the_claimant_is_signed_in() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_is_answered_with_a_page() {
+    let house = House::new().await;
+    let page = house.browser().get("/login?return_to=a&return_to=b").await;
+    assert_eq!(page.status, StatusCode::BAD_REQUEST);
+    assert!(page.body.starts_with("<!doctype html>") && page.body.contains("cannot be read"), "{}", page.body);
+}
+
+#[tokio::test]
 async fn sign_in_leads_back_but_never_elsewhere() {
     let house = House::with(&[("alice", Role::Member)]).await;
     let mut browser = house.browser();

@@ -2,7 +2,7 @@
 
 use crate::gateway::{Gateway, upstream};
 use crate::raw::{Caller, RawUpstream, field, get, post, status};
-use portcullis::config::UpstreamAuth;
+use portcullis::config::{Rate, UpstreamAuth};
 use portcullis::secret::Secret;
 use std::time::Duration;
 
@@ -338,4 +338,35 @@ async fn a_head_request_gets_a_head() {
     assert_eq!((status(&head), field(&head, "content-length").as_deref()), (200, Some("5")));
     caller.send(get(&host, &token, "/mcp").replace("GET", "HEAD")).await;
     assert_eq!(status(&caller.until("\r\n\r\n").await), 200, "the connection goes on");
+}
+
+#[tokio::test]
+async fn too_many_requests_are_told_when_to_come_again() {
+    let notes = RawUpstream::answering(OK).await;
+    let authority = notes.authority.clone();
+    let gateway = Gateway::with(move |config| {
+        config.limits.per_user = Rate { count: 1, period: Duration::from_secs(3600), burst: 2 };
+        config.limits.token_endpoint = Rate { count: 1, period: Duration::from_secs(3600), burst: 1 };
+        config.upstream.push(upstream(&authority, UpstreamAuth::None));
+    })
+    .await;
+    let host = gateway.host_of(&notes.authority);
+    let (token, _) = gateway.token_for(&notes.authority).await;
+    let mut caller = Caller::connect(gateway.port()).await;
+    assert_eq!(caller.send(post(&host, &token, LIST)).await.status().await, 200);
+    assert_eq!(caller.send(post(&host, &token, LIST)).await.status().await, 200);
+    let (head, body) = caller.send(post(&host, &token, LIST)).await.response().await;
+    assert_eq!(status(&head), 429);
+    let seconds: u64 = field(&head, "retry-after").unwrap().parse().unwrap();
+    assert!((3500..=3600).contains(&seconds), "{seconds}");
+    assert!(field(&head, "ratelimit").unwrap().starts_with("\"per_user\";r=0;t="), "{head}");
+    assert!(field(&head, "ratelimit-policy").is_some() && body.contains("jsonrpc"), "{body}");
+
+    let form = "POST /token HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+                Content-Length: 0\r\n\r\n"
+        .replace("HOST", &host);
+    assert_eq!(caller.send(&form).await.status().await, 401, "no client");
+    let (head, body) = caller.send(&form).await.response().await;
+    assert_eq!(status(&head), 429);
+    assert!(field(&head, "retry-after").is_some() && body.contains("temporarily_unavailable"), "{body}");
 }
