@@ -22,6 +22,9 @@ pub(crate) async fn start(address: SocketAddr, app: Arc<App>) -> Result<JoinHand
             "cannot listen on {address}: {error}; choose another address in server.admin_listen, or \"\" for none"
         ))
     })?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(%address, "admin listening");
+    }
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
