@@ -19,7 +19,7 @@ help: ## List the targets
 
 .PHONY: demo
 demo: deps-build ## Run everything on this machine: gateway, authorization server, MCP servers
-	cargo run --quiet -- demo $(ARGS)
+	cargo run -- demo $(ARGS)
 
 .PHONY: test
 test: deps ## Run all tests
