@@ -158,13 +158,13 @@ async fn drive(mut command: Command, driver: &str, url: &str) -> Value {
 }
 
 /// An MCP server and an authorization server from npm, in a process of their own that ends with this value.
-struct Foreign {
-    mcp: String,
+pub struct Foreign {
+    pub mcp: String,
     _child: Child,
 }
 
 impl Foreign {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let mut child = node("upstream.mjs").stdin(Stdio::piped()).spawn().unwrap();
         tokio::spawn(retell("upstream.mjs".to_owned(), child.stderr.take().unwrap()));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -173,12 +173,12 @@ impl Foreign {
         Self { mcp: ready["mcp"].as_str().unwrap().to_owned(), _child: child }
     }
 
-    fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         self.mcp.strip_prefix("http://").unwrap().strip_suffix("/mcp").unwrap().to_owned()
     }
 
     /// Every bearer token that the MCP server was sent.
-    async fn seen(&self) -> Vec<String> {
+    pub async fn seen(&self) -> Vec<String> {
         let browser = portcullis::devkit::browser::Browser::new().unwrap();
         let seen = crate::client::get_json(&browser, &format!("http://{}/seen", self.authority())).await;
         serde_json::from_value(seen).unwrap()
