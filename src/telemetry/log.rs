@@ -26,11 +26,23 @@ pub fn check_level(text: &str) -> Result<String, String> {
     let is_level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
     // The filter itself takes a misspelt level for the name of a module.
     let good = |directive: &str| is_level(directive.rsplit_once('=').map_or(directive, |(_, level)| level));
+    if text.split(',').any(tells_secrets) {
+        return Err(format!(
+            "{text:?}: Pingora logs whole requests at debug and trace, tokens included: leave it at info"
+        ));
+    }
     let parses = EnvFilter::builder().parse(text).is_ok();
     if parses && text.split(',').map(str::trim).all(good) {
         return Ok(text.to_owned());
     }
     Err(format!("{text:?} is not a log level: write {}, or \"info,portcullis=debug\"", LEVELS.join(", ")))
+}
+
+/// Whether a directive makes Pingora trace what passes through it.
+fn tells_secrets(directive: &str) -> bool {
+    let (target, level) = directive.trim().rsplit_once('=').unwrap_or((directive.trim(), "trace"));
+    target.to_ascii_lowercase().starts_with("pingora")
+        && ["debug", "trace"].iter().any(|l| level.eq_ignore_ascii_case(l))
 }
 
 #[cfg(test)]
@@ -39,8 +51,11 @@ mod tests {
 
     #[test]
     fn levels_and_directives() {
-        for text in ["info", "WARN", "info,portcullis=debug", "portcullis::connect=trace"] {
+        for text in ["info", "WARN", "info,portcullis=debug", "portcullis::connect=trace", "pingora_core=info"] {
             assert_eq!(check_level(text), Ok(text.to_owned()));
+        }
+        for text in ["pingora_core=trace", "info,pingora_core::protocols=DEBUG", "pingora_core"] {
+            assert!(check_level(text).is_err(), "{text}");
         }
         for text in ["", "inof", "portcullis=", "portcullis=loud", "info,,warn"] {
             assert!(check_level(text).is_err(), "{text}");
