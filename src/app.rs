@@ -232,8 +232,11 @@ impl App {
             let access_ttl = self.config.tokens.access_ttl;
             let swept = async {
                 self.store.sweep(now, access_ttl).await?;
-                let revoked = self.store.grants_revoked_since(now.before(access_ttl)).await?;
-                self.lives.sweep(&revoked.into_iter().collect());
+                let mut irrelevant = self.lives.ended();
+                for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {
+                    irrelevant.remove(&grant);
+                }
+                self.lives.sweep(&irrelevant);
                 Ok::<(), Fault>(())
             };
             if let Err(fault) = swept.await {

@@ -74,11 +74,18 @@ impl GrantLives {
         }
     }
 
-    /// Drops what nobody holds any more, and of the ended grants all but `still_relevant`.
-    pub fn sweep(&self, still_relevant: &HashSet<GrantId>) {
+    /// The grants that are known to have ended. Read it before asking the store which of them still matter: a grant that
+    /// ends in between must not be taken for one that matters no more.
+    pub fn ended(&self) -> HashSet<GrantId> {
+        self.state.lock().ended.clone()
+    }
+
+    /// Drops what nobody holds any more, and of the ended grants exactly those that are `irrelevant`: no token of theirs
+    /// can be unexpired.
+    pub fn sweep(&self, irrelevant: &HashSet<GrantId>) {
         let mut state = self.state.lock();
         state.alive.retain(|_, life| life.strong_count() > 0);
-        state.ended.retain(|grant| still_relevant.contains(grant));
+        state.ended.retain(|grant| !irrelevant.contains(grant));
     }
 }
 
@@ -112,5 +119,17 @@ mod tests {
         lives.sweep(&HashSet::new());
         assert_eq!(lives.state.lock().alive.len(), 1);
         assert!(Arc::ptr_eq(&life, &lives.of(used)));
+    }
+
+    #[test]
+    fn a_grant_that_ends_while_the_store_is_asked_stays_ended() {
+        let (lives, random) = (GrantLives::default(), Random::default());
+        let (old, fresh) = (GrantId::random(&random), GrantId::random(&random));
+        lives.end(old);
+        let known = lives.ended();
+        lives.end(fresh); // the store was asked before
+        lives.sweep(&known);
+        assert!(!lives.of(old).has_ended());
+        assert!(lives.of(fresh).has_ended());
     }
 }
