@@ -127,6 +127,7 @@ pub(super) async fn discard_small(session: &mut ServerSession) -> Result<()> {
     session.drain_request_body().await
 }
 
-fn content_length(session: &ServerSession) -> Option<u64> {
+/// What a request says its body has, in bytes.
+pub(super) fn content_length(session: &ServerSession) -> Option<u64> {
     session.get_header(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

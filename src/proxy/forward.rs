@@ -48,7 +48,7 @@ impl Forwarder<'_> {
         permit: &Permit,
         allowed_origin: Option<&HeaderValue>,
     ) -> Result<StatusCode, Failure> {
-        let credential = self.credential(permit).await?;
+        let credential = self.connections.credential(permit.key()).await?;
         let body = RequestBody::take(session, self.max_body).await?;
         let exchange = Exchange {
             peers: self.peers,
@@ -71,13 +71,6 @@ impl Forwarder<'_> {
             }
         }
         self.answer(session, connected, permit, allowed_origin).await.map_err(Failure::Aborted)
-    }
-
-    async fn credential(&self, permit: &Permit) -> Result<Arc<Credential>, Failure> {
-        match self.connections.cached(permit.key()) {
-            Some(credential) => Ok(credential),
-            None => Ok(self.connections.credential(permit.key()).await?),
-        }
     }
 
     /// The upstream refused our credential: its connection is put back, and a better credential is asked for.

@@ -1,7 +1,8 @@
 //! The control plane behind the same listener: a Pingora session on one side, an axum router on the other, no socket in
 //! between (decision 7).
 
-use super::reply::{self, Asked, Reader, Refusal};
+use super::body::content_length;
+use super::reply::{self, Asked, Refusal};
 use crate::request::Arrival;
 use axum::Router;
 use axum::body::Body;
@@ -24,12 +25,7 @@ const MAX_BODY: usize = 64 * 1024;
 pub(super) async fn serve(session: &mut ServerSession, router: &Router, arrival: Arrival) -> Result<StatusCode> {
     let Some(body) = read_body(session).await? else {
         let refusal = Refusal::BodyTooLarge(MAX_BODY as u64);
-        reply::refuse(
-            session,
-            &refusal,
-            &Asked { origin: "", scope: None, allowed_origin: None, reader: Reader::OAuth },
-        )
-        .await?;
+        reply::refuse(session, &refusal, &Asked::by_oauth_client()).await?;
         return Ok(refusal.status());
     };
     let mut request = to_http(session, body)?;
@@ -54,7 +50,7 @@ async fn read_body(session: &mut ServerSession) -> Result<Option<Bytes>> {
     if session.is_body_empty() {
         return Ok(Some(Bytes::new()));
     }
-    if content_length(session).is_some_and(|length| length > MAX_BODY) {
+    if content_length(session).is_some_and(|length| length > MAX_BODY as u64) {
         return Ok(None);
     }
     if session.req_header().headers.contains_key(header::EXPECT) {
@@ -68,10 +64,6 @@ async fn read_body(session: &mut ServerSession) -> Result<Option<Bytes>> {
         body.extend_from_slice(&chunk);
     }
     Ok(Some(body.freeze()))
-}
-
-fn content_length(session: &ServerSession) -> Option<usize> {
-    session.get_header(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn to_http(session: &ServerSession, body: Bytes) -> Result<Request<Body>> {

@@ -148,7 +148,9 @@ impl Gate {
 
     async fn local(&self, session: &mut ServerSession, arrival: Arrival) -> Outcome {
         if let Err(limited) = self.limits.check_ip(arrival.client) {
-            return self.refuse(session, &Refusal::Limited(limited), None, None).await;
+            let refusal = Refusal::Limited(limited);
+            let refused = reply::refuse(session, &refusal, &Asked::by_oauth_client()).await;
+            return refused.map(|()| refusal.status()).into();
         }
         let router = if arrival.realm == Realm::Root { &self.root } else { &self.mcp };
         local::serve(session, router, arrival).await.into()
@@ -203,12 +205,11 @@ impl Gate {
             }
             _ => None,
         };
-        if let Err(error) = body::discard_small(session).await {
-            return Outcome::Aborted(error);
+        if refusal.blames_upstream() {
+            self.metrics.upstream_failures.inc();
         }
         let origin = target.map_or("", |target| target.origin.as_str());
-        let reader = if target.is_some() { Reader::Mcp } else { Reader::OAuth };
-        let asked = Asked { origin, scope, allowed_origin, reader };
+        let asked = Asked { origin, scope, allowed_origin, reader: Reader::Mcp };
         reply::refuse(session, refusal, &asked).await.map(|()| refusal.status()).into()
     }
 

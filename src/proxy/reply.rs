@@ -1,5 +1,6 @@
 //! Our own answers on MCP hostnames (DESIGN 1.6): status, challenge, and a body that fits who asked.
 
+use super::body::discard_small;
 use super::headers;
 use crate::oauth::challenge::BearerChallenge;
 use crate::paths;
@@ -66,6 +67,13 @@ pub(super) struct Asked<'a> {
     pub(super) reader: Reader,
 }
 
+impl Asked<'_> {
+    /// A request to one of our own OAuth endpoints.
+    pub(super) fn by_oauth_client() -> Self {
+        Self { origin: "", scope: None, allowed_origin: None, reader: Reader::OAuth }
+    }
+}
+
 /// Who reads the body of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reader {
@@ -91,6 +99,11 @@ impl Refusal {
             Refusal::AuthorizationTrouble { timeout: true, .. } => StatusCode::GATEWAY_TIMEOUT,
             Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
+    }
+
+    /// Whether the upstream is to blame: unreachable, late, or broken off.
+    pub(super) fn blames_upstream(&self) -> bool {
+        matches!(self, Refusal::BadGateway(_) | Refusal::GatewayTimeout)
     }
 
     /// One sentence for whoever reads it: a person, or a model.
@@ -121,8 +134,9 @@ impl Refusal {
     }
 }
 
-/// Sends a refusal.
+/// Sends a refusal, after a small body was read away.
 pub(super) async fn refuse(session: &mut ServerSession, refusal: &Refusal, asked: &Asked<'_>) -> Result<()> {
+    discard_small(session).await?;
     let body = Bytes::from(body(refusal, asked.reader).to_string());
     let mut head = ResponseHeader::build_no_case(refusal.status(), Some(12))?;
     head.insert_header(header::CONTENT_TYPE, "application/json")?;

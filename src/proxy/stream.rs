@@ -55,12 +55,14 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
     let idle = tokio::time::sleep_until(last_byte + bounds.heartbeat);
     tokio::pin!(idle);
     let mut ending = false;
+    let ended = bounds.life.ended();
+    tokio::pin!(ended);
     if bounds.events {
         upstream.session.set_read_timeout(None);
     }
     loop {
         let happening = tokio::select! { biased;
-            () = bounds.life.ended() => Happening::Revoked,
+            () = &mut ended => Happening::Revoked,
             chunk = upstream.session.read_response_body() => Happening::Upstream(chunk),
             gone = caller_gone(session) => Happening::CallerGone(gone),
             _ = bounds.stopping.wait_for(|stopping| *stopping), if bounds.events && !ending => Happening::Stopping,

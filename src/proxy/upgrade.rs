@@ -57,12 +57,14 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
     let idle = tokio::time::sleep(bounds.heartbeat);
     tokio::pin!(idle);
     let mut closing: Option<Bytes> = None;
+    let ended = bounds.life.ended();
+    tokio::pin!(ended);
     loop {
         if let Some(close) = closing.take_if(|_| tracker.at_boundary()) {
             return say_goodbye(session, upstream, close).await;
         }
         let happening = tokio::select! { biased;
-            () = bounds.life.ended(), if closing.is_none() => Happening::Ends(CLOSE_POLICY),
+            () = &mut ended, if closing.is_none() => Happening::Ends(CLOSE_POLICY),
             _ = bounds.stopping.wait_for(|stopping| *stopping), if closing.is_none() => Happening::Ends(CLOSE_AWAY),
             bytes = upstream.read_body_bytes() => Happening::Upstream(bytes),
             bytes = session.read_body_or_idle(false) => Happening::Caller(bytes),

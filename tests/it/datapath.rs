@@ -232,6 +232,18 @@ async fn an_upstream_that_is_not_there_is_a_502_and_one_that_never_answers_a_504
         assert_eq!(status(&head), expected);
         assert!(body.contains("upstream"), "{body}");
     }
+    let counted = gateway.app().metrics.encode();
+    assert!(counted.contains("portcullis_upstream_failures_total 2"), "{counted}");
+}
+
+#[tokio::test]
+async fn a_hostname_that_leads_nowhere_is_refused_in_the_words_of_mcp() {
+    let gateway = Gateway::start().await;
+    let mut caller = Caller::connect(gateway.port()).await;
+    caller.send(post(&format!("garbage-enc.localhost:{}", gateway.port()), "x", LIST)).await;
+    let (head, body) = caller.response().await;
+    assert_eq!(status(&head), 404);
+    assert!(body.contains("\"jsonrpc\":\"2.0\""), "{body}");
 }
 
 #[tokio::test]
