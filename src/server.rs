@@ -11,8 +11,9 @@ use crate::proxy::Gate;
 use crate::tls::CertificateFiles;
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use pingora::listeners::TlsAccept;
+use pingora::listeners::{L4BufferSettings, ListenerConfig, TcpSocketOptions, TlsAccept};
 use pingora::listeners::tls::TlsSettings;
+use pingora::protocols::TcpKeepalive;
 use pingora::server::Fds;
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
@@ -100,7 +101,8 @@ impl Running {
             background.push(admin::start(address, app.clone()).await?);
         }
         let (addresses, drain) = (bound.addresses.clone(), app.config.streams.drain);
-        background.push(tokio::spawn(serve_connections(gate, certificates.clone(), bound, stopping)?));
+        let write_timeout = app.config.streams.write_timeout;
+        background.push(tokio::spawn(serve_connections(gate, certificates.clone(), bound, stopping, write_timeout)?));
         for address in &addresses {
             tracing::info!(%address, url = app.site.root_origin(), "listening");
         }
@@ -166,20 +168,39 @@ fn serve_connections(
     certificates: Option<Arc<CertificateFiles>>,
     bound: Bound,
     stopping: watch::Receiver<bool>,
+    write_timeout: Duration,
 ) -> Result<impl Future<Output = ()> + use<>, Fault> {
     let mut service = Service::new("portcullis".to_owned(), gate);
     let mut descriptors = Fds::new();
     for (address, listener) in bound.addresses.iter().zip(bound.listeners) {
         let address = address.to_string();
         match &certificates {
-            None => service.add_tcp(&address),
-            Some(certificates) => service.add_tls_with_settings(&address, None, tls_settings(certificates.clone())?),
+            None => service.endpoints().add_listener(listener_config(&address, write_timeout)),
+            Some(certificates) => {
+                let settings = tls_settings(certificates.clone())?;
+                service.endpoints().add_listener(listener_config(&address, write_timeout).tls(settings));
+            }
         }
         // From here on the descriptor is Pingora's.
         descriptors.add(address, listener.into_raw_fd());
     }
     let descriptors = Arc::new(Mutex::new(descriptors));
     Ok(async move { service.start_service(Some(descriptors), stopping, 1).await })
+}
+
+/// One listener. Without a read buffer: Pingora's would be 64 KiB for every connection, and heads and TLS records are read
+/// into buffers of their own anyhow. The kernel ends connections whose peer has vanished: it acknowledges nothing for
+/// `write_timeout`, or answers no probe.
+fn listener_config(address: &str, write_timeout: Duration) -> ListenerConfig {
+    let keepalive = TcpKeepalive {
+        idle: Duration::from_secs(60),
+        interval: Duration::from_secs(10),
+        count: 3,
+        user_timeout: write_timeout,
+    };
+    let mut options = TcpSocketOptions::default();
+    options.tcp_keepalive = Some(keepalive);
+    ListenerConfig::tcp(address).l4_buffer(L4BufferSettings::default().read(0)).tcp_socket_options(options)
 }
 
 /// HTTP/2 and HTTP/1.1 over TLS 1.3 and 1.2, certificates from `resolver`.

@@ -145,8 +145,12 @@ pub struct Limits {
 /// `[streams]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Streams {
-    /// An idle stream gets a heartbeat after this long.
-    pub heartbeat: Duration,
+    /// An idle stream of events gets a heartbeat after this long.
+    pub heartbeat: Option<Duration>,
+    /// An idle WebSocket gets a Ping after this long.
+    pub websocket_heartbeat: Option<Duration>,
+    /// A stream or WebSocket is ended after this long.
+    pub max_duration: Option<Duration>,
     /// A peer that takes no byte for this long is gone.
     pub write_timeout: Duration,
     /// How long an upstream may take to begin its answer.

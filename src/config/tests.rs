@@ -172,7 +172,8 @@ refresh_ttl = 30
 per_ip = "fast"
 
 [streams]
-heartbeat = "0s"
+heartbeat = "none"
+write_timeout = "0s"
 
 [upstreams]
 unknown = "maybe"
@@ -201,11 +202,12 @@ x = 1
             "portcullis.toml:21: tokens.access_ttl: \"1 day\" is not a duration",
             "portcullis.toml:22: tokens.refresh_ttl: must be a text in quotes",
             "portcullis.toml:25: limits.per_ip: \"fast\" is not a rate",
-            "portcullis.toml:28: streams.heartbeat: must be longer than nothing",
-            "portcullis.toml:31: upstreams.unknown: \"maybe\" is not a policy",
-            "portcullis.toml:34: telemetry.level: \"inof\" is not a log level",
-            "portcullis.toml:35: telemetry.log_format: \"xml\" is not a format",
-            "portcullis.toml:37: serverr: unknown key; did you mean \"server\"?",
+            "portcullis.toml:28: streams.heartbeat: \"none\" is not a duration: write one like \"15s\" or \"24h\", or \"off\"",
+            "portcullis.toml:29: streams.write_timeout: must be longer than nothing",
+            "portcullis.toml:32: upstreams.unknown: \"maybe\" is not a policy",
+            "portcullis.toml:35: telemetry.level: \"inof\" is not a log level",
+            "portcullis.toml:36: telemetry.log_format: \"xml\" is not a format",
+            "portcullis.toml:38: serverr: unknown key; did you mean \"server\"?",
         ],
     );
 }

@@ -5,6 +5,7 @@ use super::headers::{self, Framing};
 use super::peer::{ConnectFailure, Connected, Peers};
 use super::reply::Refusal;
 use super::stream::caller_gone;
+use super::wire::Wire;
 use crate::connect::{ConnectionKey, Credential};
 use crate::upstream::Upstream;
 use bytes::Bytes;
@@ -162,7 +163,7 @@ async fn write_coalesced(session: Http1, head: &RequestHeader, body: &[u8]) -> R
     let mut stream = session.into_inner();
     stream.write_all(&wire).await.or_err(ErrorType::WriteError, "writing to the upstream")?;
     stream.flush().await.or_err(ErrorType::WriteError, "writing to the upstream")?;
-    Ok(Http1::new(stream))
+    Ok(Http1::new(Wire::before_answer(stream)))
 }
 
 /// Reads the head of the final response; interim ones are not passed on (RFC 9110 §15.2 allows it).

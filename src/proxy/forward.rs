@@ -6,6 +6,7 @@ use super::exchange::{Exchange, ExchangeFailure};
 use super::peer::{Connected, Peers};
 use super::reply::{Refusal, TokenError};
 use super::route::Target;
+use super::source::Source;
 use super::{headers, stream, upgrade};
 use crate::config::Streams;
 use crate::connect::{Connections, Credential, NoCredential};
@@ -111,7 +112,12 @@ impl Forwarder<'_> {
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let _open = OpenStream::count(self.metrics);
             session.write_response_header(Box::new(switching(response)?)).await?;
-            let bounds = upgrade::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat };
+            let bounds = upgrade::Bounds {
+                life,
+                stopping: self.stopping.clone(),
+                heartbeat: self.streams.websocket_heartbeat,
+                max_duration: self.streams.max_duration,
+            };
             upgrade::pass(session, &mut connected, bounds).await?;
             return Ok(status);
         }
@@ -119,9 +125,17 @@ impl Forwarder<'_> {
         let head = self.head(session, response, events, allowed_origin)?;
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
-        let bounds =
-            stream::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat, events };
-        if stream::pass(session, &mut connected, bounds).await? == stream::End::Complete {
+        let bounds = stream::Bounds {
+            life,
+            stopping: self.stopping.clone(),
+            heartbeat: self.streams.heartbeat,
+            max_duration: self.streams.max_duration,
+            events,
+        };
+        let mut source = Source::new(connected, events);
+        if stream::pass(session, &mut source, bounds).await? == stream::End::Complete
+            && let Some(connected) = source.into_connected().await
+        {
             self.peers.release(connected).await;
         }
         Ok(status)

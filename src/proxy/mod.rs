@@ -7,6 +7,7 @@
 mod address;
 mod admit;
 mod body;
+mod chunks;
 mod events;
 mod exchange;
 mod forward;
@@ -17,8 +18,10 @@ mod origin;
 mod peer;
 mod reply;
 mod route;
+mod source;
 mod stream;
 mod upgrade;
+mod wire;
 
 use crate::config::{Server, Streams, Upstreams};
 use crate::connect::Connections;

@@ -2,17 +2,24 @@
 //! grant lives.
 
 use super::events::EventTracker;
-use super::peer::Connected;
+use super::source::Source;
 use crate::tokens::GrantLife;
 use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
+use std::pin::Pin;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 /// A comment (WHATWG HTML §9.2): every parser skips it.
 const HEARTBEAT: Bytes = Bytes::from_static(b": keep-alive\n\n");
+/// A stream whose grant was revoked inside an event gets this long to reach the end of the event.
+const REVOKED_PATIENCE: Duration = Duration::from_millis(500);
+/// The same for a stream that has lasted as long as it may.
+const EXPIRED_PATIENCE: Duration = Duration::from_secs(10);
+/// A timer without a deadline is set to this: longer than any process lives.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// What bounds a stream.
 pub(super) struct Bounds<'a> {
@@ -21,7 +28,9 @@ pub(super) struct Bounds<'a> {
     /// Turns true when the gateway stops.
     pub(super) stopping: watch::Receiver<bool>,
     /// An idle event stream gets a comment after this long.
-    pub(super) heartbeat: Duration,
+    pub(super) heartbeat: Option<Duration>,
+    /// An event stream is ended after this long.
+    pub(super) max_duration: Option<Duration>,
     /// Whether the answer is a stream of events.
     pub(super) events: bool,
 }
@@ -31,7 +40,7 @@ pub(super) struct Bounds<'a> {
 pub(super) enum End {
     /// The upstream finished its answer; its connection can be used again.
     Complete,
-    /// We ended it at the boundary of an event: the grant was revoked, or the gateway stops.
+    /// We ended it at the boundary of an event: the grant was revoked, the gateway stops, or it lasted long enough.
     Cut,
 }
 
@@ -41,7 +50,7 @@ enum Happening {
     CallerGone(Box<Error>),
     Revoked,
     Stopping,
-    Idle,
+    Clock,
 }
 
 /// Passes the body on. The head has been written already.
@@ -49,64 +58,142 @@ enum Happening {
 /// # Errors
 /// When either side breaks off. The caller's connection must not be used again then; above all the terminating chunk is
 /// not sent, so that a torn answer is seen to be torn.
-pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, mut bounds: Bounds<'_>) -> Result<End> {
+pub(super) async fn pass(session: &mut ServerSession, source: &mut Source, mut bounds: Bounds<'_>) -> Result<End> {
+    if !bounds.events {
+        return pass_plain(session, source, bounds.life).await;
+    }
     let mut tracker = EventTracker::default();
-    let mut last_byte = Instant::now();
-    let idle = tokio::time::sleep_until(last_byte + bounds.heartbeat);
-    tokio::pin!(idle);
+    let mut clock = StreamClock::start(&bounds);
+    let timer = tokio::time::sleep_until(clock.due());
+    tokio::pin!(timer);
     let mut ending = false;
     let ended = bounds.life.ended();
     tokio::pin!(ended);
-    if bounds.events {
-        upstream.session.set_read_timeout(None);
-    }
     loop {
         let happening = tokio::select! { biased;
-            () = &mut ended => Happening::Revoked,
-            chunk = upstream.session.read_response_body() => Happening::Upstream(chunk),
+            () = &mut ended, if !ending => Happening::Revoked,
+            chunk = source.next() => Happening::Upstream(chunk),
             gone = caller_gone(session) => Happening::CallerGone(gone),
-            _ = bounds.stopping.wait_for(|stopping| *stopping), if bounds.events && !ending => Happening::Stopping,
-            () = &mut idle, if bounds.events => Happening::Idle,
+            _ = bounds.stopping.wait_for(|stopping| *stopping), if !ending => Happening::Stopping,
+            () = &mut timer => Happening::Clock,
         };
         match happening {
             Happening::Upstream(Ok(Some(chunk))) => {
-                if bounds.events {
-                    tracker.feed(&chunk);
-                    last_byte = Instant::now();
-                }
+                tracker.feed(&chunk);
+                clock.last_byte = Instant::now();
                 session.write_response_body(chunk, false).await?;
             }
             Happening::Upstream(Ok(None)) => break,
             Happening::Upstream(Err(error)) => return Err(error.into_up()),
             Happening::CallerGone(error) => return Err(error.into_down()),
-            Happening::Revoked if bounds.events && tracker.at_boundary() => return cut(session, upstream).await,
-            Happening::Revoked => return Error::e_explain(ErrorType::ConnectionClosed, "the grant was revoked"),
+            Happening::Revoked => {
+                ending = true;
+                clock.end_by(REVOKED_PATIENCE, timer.as_mut());
+            }
             Happening::Stopping => ending = true,
-            Happening::Idle => {
-                // Not reset at every event: a timer that is moved a thousand times a second costs more than one that
-                // looks at the clock when it fires.
-                let due = last_byte + bounds.heartbeat;
-                if due <= Instant::now() {
-                    if tracker.at_boundary() {
-                        session.write_response_body(HEARTBEAT, false).await?;
+            Happening::Clock => {
+                match clock.strike() {
+                    Strike::Beat if tracker.at_boundary() => session.write_response_body(HEARTBEAT, false).await?,
+                    Strike::Beat | Strike::Early => {}
+                    Strike::Expired => {
+                        ending = true;
+                        clock.end_by(EXPIRED_PATIENCE, timer.as_mut());
                     }
-                    last_byte = Instant::now();
+                    Strike::TooLate => {
+                        return Error::e_explain(ErrorType::ConnectionClosed, "an event did not end in time");
+                    }
                 }
-                idle.as_mut().reset(last_byte + bounds.heartbeat);
+                timer.as_mut().reset(clock.due());
             }
         }
         if ending && tracker.at_boundary() {
-            return cut(session, upstream).await;
+            source.shutdown().await;
+            session.write_response_body(Bytes::new(), true).await?;
+            return Ok(End::Cut);
         }
     }
     session.write_response_body(Bytes::new(), true).await?;
     Ok(End::Complete)
 }
 
-async fn cut(session: &mut ServerSession, upstream: &mut Connected) -> Result<End> {
-    upstream.session.shutdown().await;
+/// An answer that is no stream of events: nothing may be put into it, and nothing but its grant ends it early.
+async fn pass_plain(session: &mut ServerSession, source: &mut Source, life: &GrantLife) -> Result<End> {
+    let ended = life.ended();
+    tokio::pin!(ended);
+    loop {
+        let chunk = tokio::select! { biased;
+            () = &mut ended => return Error::e_explain(ErrorType::ConnectionClosed, "the grant was revoked"),
+            chunk = source.next() => chunk.map_err(|error| error.into_up())?,
+            gone = caller_gone(session) => return Err(gone.into_down()),
+        };
+        match chunk {
+            Some(chunk) => session.write_response_body(chunk, false).await?,
+            None => break,
+        }
+    }
     session.write_response_body(Bytes::new(), true).await?;
-    Ok(End::Cut)
+    Ok(End::Complete)
+}
+
+/// The deadlines of a stream of events behind one timer.
+struct StreamClock {
+    heartbeat: Option<Duration>,
+    last_byte: Instant,
+    /// When it has lasted as long as it may.
+    expires: Option<Instant>,
+    /// When the event that is under way must have ended.
+    end_by: Option<Instant>,
+}
+
+/// Why the timer fired.
+enum Strike {
+    /// For nothing: bytes have flowed meanwhile.
+    Early,
+    /// A heartbeat is due.
+    Beat,
+    /// The stream has lasted as long as it may.
+    Expired,
+    /// The last event takes too long.
+    TooLate,
+}
+
+impl StreamClock {
+    fn start(bounds: &Bounds<'_>) -> Self {
+        let now = Instant::now();
+        Self {
+            heartbeat: bounds.heartbeat,
+            last_byte: now,
+            expires: bounds.max_duration.map(|duration| now + duration),
+            end_by: None,
+        }
+    }
+
+    /// When to look again. The timer is not moved at every event: one that is moved a thousand times a second costs more
+    /// than one that looks at the clock when it fires.
+    fn due(&self) -> Instant {
+        let beat = self.heartbeat.map(|heartbeat| self.last_byte + heartbeat);
+        [beat, self.expires, self.end_by].into_iter().flatten().min().unwrap_or_else(|| Instant::now() + NEVER)
+    }
+
+    fn strike(&mut self) -> Strike {
+        let now = Instant::now();
+        if self.end_by.is_some_and(|deadline| deadline <= now) {
+            return Strike::TooLate;
+        }
+        if self.expires.take_if(|deadline| *deadline <= now).is_some() {
+            return Strike::Expired;
+        }
+        if self.heartbeat.is_some_and(|heartbeat| self.last_byte + heartbeat <= now) {
+            self.last_byte = now;
+            return Strike::Beat;
+        }
+        Strike::Early
+    }
+
+    fn end_by(&mut self, patience: Duration, timer: Pin<&mut Sleep>) {
+        self.end_by = Some(Instant::now() + patience);
+        timer.reset(self.due());
+    }
 }
 
 /// Waits for the caller to leave. What it sends meanwhile belongs to its next request, and Pingora keeps it for that.

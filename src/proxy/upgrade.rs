@@ -24,6 +24,8 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 /// After this many heartbeats without a byte from the caller, it is gone.
 const MISSED_HEARTBEATS: u32 = 3;
 
+const NEVER: Duration = Duration::from_secs(365 * 86_400);
+
 /// What bounds a WebSocket.
 pub(super) struct Bounds<'a> {
     /// Ends with the grant.
@@ -31,7 +33,9 @@ pub(super) struct Bounds<'a> {
     /// Turns true when the gateway stops.
     pub(super) stopping: watch::Receiver<bool>,
     /// An idle connection gets a Ping after this long.
-    pub(super) heartbeat: Duration,
+    pub(super) heartbeat: Option<Duration>,
+    /// A connection is closed after this long.
+    pub(super) max_duration: Option<Duration>,
 }
 
 enum Happening {
@@ -54,7 +58,8 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
     session.set_read_timeout(None);
     let mut tracker = FrameTracker::default();
     let (mut last_sent, mut last_heard) = (Instant::now(), Instant::now());
-    let idle = tokio::time::sleep(bounds.heartbeat);
+    let beat = bounds.heartbeat.unwrap_or(NEVER);
+    let idle = tokio::time::sleep(beat);
     tokio::pin!(idle);
     let mut closing: Option<Bytes> = None;
     let ended = bounds.life.ended();
@@ -89,14 +94,14 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
             Happening::Ends(close) => closing = Some(close),
             Happening::Idle => {
                 let now = Instant::now();
-                if now - last_heard > bounds.heartbeat * (MISSED_HEARTBEATS + 1) {
+                if now - last_heard > beat * (MISSED_HEARTBEATS + 1) {
                     return Error::e_explain(ErrorType::ConnectionClosed, "the caller answers no heartbeat");
                 }
-                if now - last_heard.min(last_sent) >= bounds.heartbeat && tracker.at_boundary() {
+                if now - last_heard.min(last_sent) >= beat && tracker.at_boundary() {
                     session.write_response_body(PING, false).await?;
                     last_sent = now;
                 }
-                idle.as_mut().reset(now + bounds.heartbeat);
+                idle.as_mut().reset(now + beat);
             }
         }
     }

@@ -225,7 +225,9 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             login: Rate { count: 30, period: Duration::from_secs(60), burst: 30 },
         },
         streams: Streams {
-            heartbeat: Duration::from_secs(15),
+            heartbeat: Some(Duration::from_secs(15)),
+            websocket_heartbeat: Some(Duration::from_secs(15)),
+            max_duration: None,
             write_timeout: Duration::from_secs(30),
             response_timeout: Duration::from_secs(60),
             drain: Duration::from_secs(1),
