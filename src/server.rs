@@ -17,7 +17,7 @@ use pingora::protocols::TcpKeepalive;
 use pingora::server::Fds;
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
@@ -224,6 +224,7 @@ pub async fn serve(config: Config) -> Result<(), Fault> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::gateway)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Fault::gateway)?;
     forbid_core_dumps()?;
+    raise_descriptor_limit();
     let bound = Bound::bind(&config.server.listen)?;
     let app = Arc::new(App::build(config, bound.addresses(), Clock::system(), Random::default()).await?);
     let running = Running::start(app, bound).await?;
@@ -246,6 +247,14 @@ fn forbid_core_dumps() -> Result<(), Fault> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
         .map_err(|error| Fault::gateway(format!("core dumps cannot be turned off: {error}")))
+}
+
+/// Every stream takes two descriptors; the usual soft limit of 1024 is for programs that use `select`.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open descriptors stays as it is");
+    }
 }
 
 /// Tells whoever started it where it listens, and how to claim it when nobody has.
