@@ -3,12 +3,12 @@
 
 use super::events::EventTracker;
 use super::peer::Connected;
+use super::stopping::StreamEnd;
 use crate::tokens::GrantLife;
 use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// A comment (WHATWG HTML §9.2): every parser skips it.
@@ -18,8 +18,8 @@ const HEARTBEAT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 pub(super) struct Bounds<'a> {
     /// Ends with the grant.
     pub(super) life: &'a GrantLife,
-    /// Turns true when the gateway stops.
-    pub(super) stopping: watch::Receiver<bool>,
+    /// Ends it when the gateway stops.
+    pub(super) stopping: StreamEnd,
     /// An idle event stream gets a comment after this long.
     pub(super) heartbeat: Duration,
     /// Whether the answer is a stream of events.
@@ -65,7 +65,7 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
             () = &mut ended => Happening::Revoked,
             chunk = upstream.session.read_response_body() => Happening::Upstream(chunk),
             gone = caller_gone(session) => Happening::CallerGone(gone),
-            _ = bounds.stopping.wait_for(|stopping| *stopping), if bounds.events && !ending => Happening::Stopping,
+            () = bounds.stopping.due(), if bounds.events && !ending => Happening::Stopping,
             () = &mut idle, if bounds.events => Happening::Idle,
         };
         match happening {
