@@ -212,11 +212,12 @@ impl App {
                 self.lives.end(grant);
                 Ok(())
             }
-            Change::ConnectionChanged(connection) => {
-                self.connections.forget(connection);
-                Ok(())
+            Change::ConnectionChanged(connection) => self.connections.catch_up(connection).await,
+            Change::UpstreamsChanged => {
+                let reloaded = self.registry.reload().await;
+                self.connections.leave_unusable_upstreams();
+                reloaded
             }
-            Change::UpstreamsChanged => self.registry.reload().await,
             Change::KeysChanged => self.keys.reload().await,
         };
         if let Err(fault) = applied {
@@ -242,6 +243,7 @@ impl App {
             if let Err(fault) = swept.await {
                 tracing::error!(%fault, "what has expired could not be removed");
             }
+            self.connections.sweep();
             self.limits.sweep();
         }
     }

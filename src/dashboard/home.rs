@@ -46,7 +46,7 @@ pub(super) async fn disconnect(
     let connection = dashboard.store.connection_by_id(id).await?;
     let connection = connection.filter(|connection| connection.user == person.user.id).ok_or(Failure::NotFound)?;
     dashboard.store.delete_connection(id).await?;
-    dashboard.connections.forget(id);
+    dashboard.connections.cut_off(id);
     let subject = &connection.authority;
     dashboard.audit.record(&person.user.name, "connection.removed", subject, Some(arrival.client));
     Ok(see_other("/"))

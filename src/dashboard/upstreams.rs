@@ -53,6 +53,7 @@ pub(super) async fn remove(
         return Err(Failure::NotFound);
     }
     dashboard.registry.reload().await?;
+    dashboard.connections.leave_unusable_upstreams();
     dashboard.audit.record(&person.user.name, "upstream.removed", &sent.authority, Some(arrival.client));
     Ok(see_other("/"))
 }
