@@ -28,6 +28,7 @@ pub mod csrf;
 pub mod identity;
 pub mod page;
 pub mod ratelimit;
+pub mod revocation;
 pub mod session;
 pub mod tokens;
 pub mod upstream;
