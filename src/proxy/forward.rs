@@ -3,6 +3,7 @@
 use super::admit::Permit;
 use super::body::{BodyFailure, RequestBody};
 use super::exchange::{Exchange, ExchangeFailure};
+use super::lifeline::Lifeline;
 use super::peer::{Connected, Peers};
 use super::reply::{Refusal, TokenError};
 use super::route::Target;
@@ -48,7 +49,7 @@ impl Forwarder<'_> {
         permit: &Permit,
         allowed_origin: Option<&HeaderValue>,
     ) -> Result<StatusCode, Failure> {
-        let credential = self.connections.credential(permit.key()).await?;
+        let mut credential = self.connections.credential(permit.key()).await?;
         let body = RequestBody::take(session, self.max_body).await?;
         let exchange = Exchange {
             peers: self.peers,
@@ -59,18 +60,20 @@ impl Forwarder<'_> {
         };
         let mut connected = exchange.send(session, &body, &credential).await?;
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
-            let renewed = self.renew(permit, &credential, connected).await?;
+            credential = self.renew(permit, &credential, connected).await?;
             if !body.is_repeatable() {
                 return Err(Refusal::Unauthorized(TokenError::Invalid).into());
             }
-            connected = exchange.send(session, &body, &renewed).await?;
+            connected = exchange.send(session, &body, &credential).await?;
             if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
                 // Rejected twice in a row: `renew` takes that for the end of the connection.
-                self.renew(permit, &renewed, connected).await?;
+                self.renew(permit, &credential, connected).await?;
                 return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
             }
         }
-        self.answer(session, connected, permit, allowed_origin).await.map_err(Failure::Aborted)
+        let life = Lifeline::new(permit, &credential);
+        life.check().map_err(Refusal::Unauthorized)?;
+        self.answer(session, connected, &life, allowed_origin).await.map_err(Failure::Aborted)
     }
 
     /// The upstream refused our credential: its connection is put back, and a better credential is asked for.
@@ -101,13 +104,13 @@ impl Forwarder<'_> {
         &self,
         session: &mut ServerSession,
         mut connected: Connected,
-        permit: &Permit,
+        life: &Lifeline,
         allowed_origin: Option<&HeaderValue>,
     ) -> Result<StatusCode, Box<Error>> {
         let Some(response) = connected.session.response_header() else {
             return Error::e_explain(pingora::ErrorType::InternalError, "an exchange without a response head");
         };
-        let (status, life) = (response.status, &permit.token().life);
+        let status = response.status;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let _open = OpenStream::count(self.metrics);
             session.write_response_header(Box::new(switching(response)?)).await?;

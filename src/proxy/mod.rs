@@ -12,6 +12,7 @@ mod exchange;
 mod forward;
 mod frames;
 mod headers;
+mod lifeline;
 mod local;
 mod origin;
 mod peer;
