@@ -7,6 +7,7 @@ pub mod clock;
 pub mod error;
 pub mod hostname;
 pub mod ids;
+pub mod mcp;
 pub mod oauth;
 pub mod paths;
 pub mod request;
