@@ -122,8 +122,13 @@ impl Forwarder<'_> {
         let head = self.head(session, response, events, allowed_origin)?;
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
-        let bounds =
-            stream::Bounds { life, stopping: self.stopping.stream(), heartbeat: self.streams.heartbeat, events };
+        let bounds = stream::Bounds {
+            life,
+            stopping: self.stopping.stream(),
+            heartbeat: self.streams.heartbeat,
+            events,
+            filter: None,
+        };
         if stream::pass(session, &mut connected, bounds).await? == stream::End::Complete {
             self.peers.release(connected).await;
         }

@@ -9,6 +9,7 @@ mod admit;
 mod body;
 mod events;
 mod exchange;
+mod filter;
 mod forward;
 mod frames;
 mod headers;

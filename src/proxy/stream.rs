@@ -2,6 +2,7 @@
 //! grant and the connection live.
 
 use super::events::EventTracker;
+use super::filter::EventFilter;
 use super::lifeline::Lifeline;
 use super::peer::Connected;
 use super::stopping::StreamEnd;
@@ -27,6 +28,8 @@ pub(super) struct Bounds<'a> {
     pub(super) heartbeat: Duration,
     /// Whether the answer is a stream of events.
     pub(super) events: bool,
+    /// Takes tools out of it that an administrator denies.
+    pub(super) filter: Option<EventFilter<'a>>,
 }
 
 /// How a stream came to its end.
@@ -84,6 +87,13 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
         };
         match happening {
             Happening::Upstream(Ok(Some(chunk))) => {
+                let chunk = match &mut bounds.filter {
+                    None => chunk,
+                    Some(filter) => filter.feed(chunk).map_err(|error| error.into_up())?,
+                };
+                if chunk.is_empty() {
+                    continue;
+                }
                 if bounds.events {
                     tracker.feed(&chunk);
                     last_byte = Instant::now();
@@ -109,6 +119,12 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
                 }
                 idle.as_mut().reset(last_byte + bounds.heartbeat);
             }
+        }
+    }
+    if let Some(filter) = &mut bounds.filter {
+        let rest = filter.finish();
+        if !rest.is_empty() {
+            session.write_response_body(rest, false).await?;
         }
     }
     session.write_response_body(Bytes::new(), true).await?;
