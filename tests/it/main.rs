@@ -8,6 +8,7 @@ mod client;
 mod gateway;
 mod logs;
 mod raw;
+mod suite;
 mod tls_peers;
 mod upstreams;
 mod visitors;
