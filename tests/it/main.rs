@@ -23,6 +23,7 @@ mod flows;
 mod forgery;
 mod hostile;
 mod isolation;
+mod kosoku;
 mod layers;
 mod liars;
 mod process;
