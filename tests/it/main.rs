@@ -16,6 +16,7 @@ mod visitors;
 mod bad_input;
 mod clients;
 mod conformance;
+mod conformance_client;
 mod datapath;
 mod flows;
 mod forgery;
