@@ -17,6 +17,7 @@ mod visitors;
 mod bad_input;
 mod clients;
 mod conformance;
+mod conformance_client;
 mod conformance_server;
 mod datapath;
 mod flows;
