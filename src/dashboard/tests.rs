@@ -145,6 +145,7 @@ fn limits() -> Limits {
         token_endpoint: wide,
         registration: wide,
         login,
+        connections: Default::default(),
     }
 }
 

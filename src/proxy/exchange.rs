@@ -101,9 +101,13 @@ impl Exchange<'_> {
             RequestBody::Kept(bytes) => self.write_kept(connected, head, bytes).await.map_err(Attempt::Lost)?,
         };
         connected.session.set_read_timeout(Some(self.response_timeout));
-        let answered = read_head(&mut connected.session);
+        // One deadline for the whole head: the time-out of a read begins again with every byte.
+        let answered = tokio::time::timeout(self.response_timeout, read_head(&mut connected.session));
         tokio::select! { biased;
-            answered = answered => answered.map_err(Attempt::Lost)?,
+            answered = answered => match answered {
+                Ok(read) => read.map_err(Attempt::Lost)?,
+                Err(_) => return Err(Attempt::Final(ExchangeFailure::Refused(Refusal::GatewayTimeout))),
+            },
             // A caller that leaves before the answer cancels the request (MCP 2026-07-28, streamable HTTP).
             gone = caller_gone(session) => return Err(Attempt::Final(ExchangeFailure::Aborted(gone))),
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that fails says so
 
 // Helpers.
+mod chaos_proxy;
 mod client;
 mod gateway;
 mod logs;
@@ -13,6 +14,7 @@ mod upstreams;
 mod visitors;
 
 mod bad_input;
+mod chaos;
 mod clients;
 mod conformance;
 mod datapath;
