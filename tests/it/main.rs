@@ -7,6 +7,7 @@
 mod chaos_proxy;
 mod client;
 mod gateway;
+mod h2_attacks;
 mod logs;
 mod raw;
 mod tls_peers;
@@ -21,6 +22,7 @@ mod datapath;
 mod flows;
 mod forgery;
 mod hostile;
+mod http2;
 mod isolation;
 mod layers;
 mod liars;
