@@ -152,7 +152,8 @@ impl App {
             phase,
             alive,
         };
-        Gate::new(parts, &self.config.server, self.config.streams, &self.config.upstreams)
+        let (server, upstreams) = (&self.config.server, &self.config.upstreams);
+        Gate::new(parts, server, self.config.streams, self.config.limits.connections, upstreams)
     }
 
     /// Everything that runs beside the requests, until `stopping`.

@@ -148,6 +148,7 @@ fn limits() -> Limits {
         token_endpoint: wide,
         registration: wide,
         login,
+        connections: Default::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::reply::{Refusal, TokenError};
 use super::route::Target;
 use super::stopping::Stopping;
 use super::{headers, stream, upgrade};
-use crate::config::Streams;
+use crate::config::{ConnectionLimits, Streams};
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::Culprit;
 use crate::telemetry::Metrics;
@@ -28,6 +28,7 @@ pub(super) struct Forwarder<'a> {
     pub(super) connections: &'a Arc<Connections>,
     pub(super) streams: &'a Streams,
     pub(super) max_body: u64,
+    pub(super) patience: &'a ConnectionLimits,
     pub(super) stopping: &'a Stopping,
     pub(super) metrics: &'a Metrics,
 }
@@ -50,13 +51,14 @@ impl Forwarder<'_> {
         allowed_origin: Option<&HeaderValue>,
     ) -> Result<StatusCode, Failure> {
         let mut credential = self.connections.credential(permit.key()).await?;
-        let body = RequestBody::take(session, self.max_body).await?;
+        let body = RequestBody::take(session, self.max_body, self.patience).await?;
         let exchange = Exchange {
             peers: self.peers,
             upstream: &target.upstream,
             key: permit.key(),
             response_timeout: self.streams.response_timeout,
             max_body: self.max_body,
+            patience: self.patience,
         };
         let mut connected = exchange.send(session, &body, &credential).await?;
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {

@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that fails says so
 
 // Helpers.
+mod chaos_proxy;
 mod client;
 mod gateway;
+mod h2_attacks;
 mod logs;
 mod raw;
 mod shim;
@@ -15,6 +17,7 @@ mod upstreams;
 mod visitors;
 
 mod bad_input;
+mod chaos;
 mod clients;
 mod conformance;
 mod conformance_client;
@@ -23,6 +26,7 @@ mod datapath;
 mod flows;
 mod forgery;
 mod hostile;
+mod http2;
 mod isolation;
 mod kosoku;
 mod layers;

@@ -301,5 +301,6 @@ fn limits() -> Limits {
         token_endpoint: plenty,
         registration: plenty,
         login: plenty,
+        connections: Default::default(),
     }
 }
