@@ -1,5 +1,8 @@
 //! Listening and draining.
 
+mod announced;
+mod entrance;
+
 use crate::admin;
 use crate::app::App;
 use crate::clock::Clock;
@@ -7,9 +10,9 @@ use crate::config::{Config, Tls};
 use crate::error::Fault;
 use crate::hostname::Site;
 use crate::ids::Random;
-use crate::proxy::Gate;
 use crate::tls::CertificateFiles;
 use async_trait::async_trait;
+use entrance::Entrance;
 use parking_lot::Mutex;
 use pingora::listeners::TlsAccept;
 use pingora::listeners::tls::TlsSettings;
@@ -95,12 +98,13 @@ impl Running {
         let (alive, drained) = oneshot::channel();
         let gate = app.gate(stopping.clone(), alive);
         let certificates = certificates(&app.config.tls)?;
+        let entrance = Entrance::new(gate, &app.config.server, certificates.is_some());
         let mut background = app.clone().background(&stopping);
         if let Some(address) = app.config.server.admin_listen {
             background.push(admin::start(address, app.clone()).await?);
         }
         let (addresses, drain) = (bound.addresses.clone(), app.config.streams.drain);
-        background.push(tokio::spawn(serve_connections(gate, certificates.clone(), bound, stopping)?));
+        background.push(tokio::spawn(serve_connections(entrance, certificates.clone(), bound, stopping)?));
         for address in &addresses {
             tracing::info!(%address, url = app.site.root_origin(), "listening");
         }
@@ -162,12 +166,16 @@ fn certificates(tls: &Tls) -> Result<Option<Arc<CertificateFiles>>, Fault> {
 
 /// Hands the sockets to Pingora; the future ends when the last of them is closed.
 fn serve_connections(
-    gate: Gate,
+    entrance: Entrance,
     certificates: Option<Arc<CertificateFiles>>,
     bound: Bound,
     stopping: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = ()> + use<>, Fault> {
-    let mut service = Service::new("portcullis".to_owned(), gate);
+    let before_tls = entrance.before_tls();
+    let mut service = Service::new("portcullis".to_owned(), entrance);
+    if let Some(before_tls) = before_tls {
+        service.endpoints().set_pre_tls_callback(before_tls);
+    }
     let mut descriptors = Fds::new();
     for (address, listener) in bound.addresses.iter().zip(bound.listeners) {
         let address = address.to_string();

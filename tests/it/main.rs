@@ -12,6 +12,7 @@ mod tls_peers;
 mod upstreams;
 mod visitors;
 
+mod announced;
 mod bad_input;
 mod clients;
 mod conformance;

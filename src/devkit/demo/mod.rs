@@ -203,6 +203,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             admin_listen: None,
             public: None,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             allowed_origins: Vec::new(),
             max_body: 64 * 1024 * 1024,
         },
