@@ -17,7 +17,7 @@ use crate::session::Sessions;
 use crate::store::{Change, Store};
 use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
-use crate::upstream::Registry;
+use crate::upstream::{HealthTable, Registry};
 use crate::vault::Vault;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,6 +48,7 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     pub audit: Audit,
     pub resolver: Resolver,
+    pub health: HealthTable,
     keys: Arc<SigningKeys>,
     http: HttpClient,
     random: Random,
@@ -89,7 +90,8 @@ impl App {
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
-        let metrics = Arc::new(Metrics::default());
+        let health = HealthTable::new(clock.clone(), random.clone(), config.upstreams.max_requests);
+        let metrics = Arc::new(Metrics::collecting(health.clone()));
         let connections = Connections::new(ConnectionsParts {
             store: store.clone(),
             vault: vault.clone(),
@@ -120,6 +122,7 @@ impl App {
             resolver,
             http,
             random,
+            health,
             known_change,
         })
     }
@@ -135,6 +138,7 @@ impl App {
             limits: self.limits.clone(),
             connections: self.connections.clone(),
             resolver: self.resolver.clone(),
+            health: self.health.clone(),
             metrics: self.metrics.clone(),
             root,
             mcp: issuer::mcp_routes(issuer),

@@ -177,6 +177,8 @@ pub struct Upstreams {
     pub allow_private: bool,
     /// PEM file of the certificate authorities to trust for upstreams, instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// How many requests may wait for one upstream; open streams do not count.
+    pub max_requests: u32,
 }
 
 /// `[[upstream]]`

@@ -15,6 +15,7 @@ mod headers;
 mod local;
 mod origin;
 mod peer;
+mod race;
 mod reply;
 mod route;
 mod stream;
@@ -28,7 +29,7 @@ use crate::ratelimit::RateLimits;
 use crate::request::Arrival;
 use crate::telemetry::{Kind, Metrics};
 use crate::tokens::AccessTokens;
-use crate::upstream::Registry;
+use crate::upstream::{HealthTable, Registry};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -70,6 +71,8 @@ pub struct Parts {
     pub connections: Arc<Connections>,
     /// Where upstreams are.
     pub resolver: Resolver,
+    /// How upstreams do.
+    pub health: HealthTable,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The control plane of the root domain.
@@ -116,7 +119,7 @@ impl Gate {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(HTTP2_IDLE);
         Self {
-            router: Router::new(parts.site.clone(), parts.registry),
+            router: Router::new(parts.site.clone(), parts.registry, parts.health),
             origins: OriginPolicy::new(&server.allowed_origins, parts.site.root_origin()),
             site: parts.site,
             tokens: parts.tokens,
