@@ -55,6 +55,7 @@ impl Forwarder<'_> {
         let exchange = Exchange {
             peers: self.peers,
             upstream: &target.upstream,
+            health: &target.health,
             key: permit.key(),
             response_timeout: self.streams.response_timeout,
             max_body: self.max_body,
@@ -113,6 +114,10 @@ impl Forwarder<'_> {
             return Error::e_explain(pingora::ErrorType::InternalError, "an exchange without a response head");
         };
         let status = response.status;
+        let events = is_event_stream(response);
+        if events || status == StatusCode::SWITCHING_PROTOCOLS {
+            connected.turn.streams();
+        }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let _open = OpenStream::count(self.metrics);
             session.write_response_header(Box::new(switching(response)?)).await?;
@@ -120,7 +125,6 @@ impl Forwarder<'_> {
             upgrade::pass(session, &mut connected, bounds).await?;
             return Ok(status);
         }
-        let events = is_event_stream(response);
         let head = self.head(session, response, events, allowed_origin)?;
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));

@@ -19,6 +19,7 @@ mod origin;
 mod patience;
 mod peer;
 mod progress;
+mod race;
 mod reply;
 mod route;
 mod stopping;
@@ -36,7 +37,7 @@ use crate::ratelimit::RateLimits;
 use crate::request::Arrival;
 use crate::telemetry::{Kind, Metrics};
 use crate::tokens::AccessTokens;
-use crate::upstream::Registry;
+use crate::upstream::{HealthTable, Registry};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -74,6 +75,8 @@ pub struct Parts {
     pub connections: Arc<Connections>,
     /// Where upstreams are.
     pub resolver: Resolver,
+    /// How upstreams do.
+    pub health: HealthTable,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The control plane of the root domain.
@@ -127,7 +130,7 @@ impl Gate {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(HTTP2_IDLE);
         Self {
-            router: Router::new(parts.site.clone(), parts.registry),
+            router: Router::new(parts.site.clone(), parts.registry, parts.health),
             origins: OriginPolicy::new(&server.allowed_origins, parts.site.root_origin()),
             site: parts.site,
             tokens: parts.tokens,
