@@ -6,6 +6,7 @@
 use super::chunks::Chunks;
 use super::peer::Connected;
 use super::wire::Wire;
+use crate::upstream::Turn;
 use bytes::Bytes;
 use http::{HeaderMap, Version, header};
 use pingora::http::ResponseHeader;
@@ -44,6 +45,7 @@ pub(super) struct Direct {
     persistent: bool,
     reused: bool,
     peer: HttpPeer,
+    turn: Turn,
 }
 
 /// How a body tells its end (RFC 9112 §6.3).
@@ -59,28 +61,17 @@ impl Source {
             return Source::Session(Box::new(connected));
         }
         connected.session.set_read_timeout(None);
-        let framing = match &connected.session {
-            HttpSession::H1(session) => direct_framing(session),
-            _ => None,
-        };
-        match (connected.session, framing) {
-            (HttpSession::H1(session), Some(framing)) => {
-                let persistent = session.resp_header().is_some_and(is_persistent);
-                match Wire::take(session.into_inner()) {
-                    Ok(wire) => {
-                        let Connected { reused, peer, .. } = connected;
-                        Source::Wire(Box::new(Direct { wire, framing, persistent, reused, peer }))
-                    }
-                    // `direct_framing` has made sure that it is one.
-                    Err(stream) => Source::Session(Box::new(Connected {
-                        session: HttpSession::H1(Http1::new(stream)),
-                        reused: connected.reused,
-                        peer: connected.peer,
-                    })),
+        let Connected { session, reused, peer, turn } = connected;
+        let session = match session {
+            HttpSession::H1(session) => match take_over(session) {
+                Ok((wire, framing, persistent)) => {
+                    return Source::Wire(Box::new(Direct { wire, framing, persistent, reused, peer, turn }));
                 }
-            }
-            (session, _) => Source::Session(Box::new(Connected { session, ..connected })),
-        }
+                Err(session) => HttpSession::H1(session),
+            },
+            session => session,
+        };
+        Source::Session(Box::new(Connected { session, reused, peer, turn }))
     }
 
     /// The next bytes of the body, `None` at its end. Dropping the future loses nothing.
@@ -112,9 +103,10 @@ impl Source {
         if !complete || !direct.persistent || direct.wire.has_more() {
             return None;
         }
-        let mut session = Http1::new(direct.wire.pretend(NOTHING));
+        let Direct { wire, reused, peer, turn, .. } = *direct;
+        let mut session = Http1::new(wire.pretend(NOTHING));
         session.read_response().await.ok()?;
-        Some(Connected { session: HttpSession::H1(session), reused: direct.reused, peer: direct.peer })
+        Some(Connected { session: HttpSession::H1(session), reused, peer, turn })
     }
 }
 
@@ -165,12 +157,23 @@ impl Framing {
     }
 }
 
-/// The framing of an answer that can be read from the connection; none where it is better left to Pingora.
-fn direct_framing(session: &Http1) -> Option<Framing> {
+/// The connection of a session that has read a head and nothing else, how its body is framed, and whether it persists; the
+/// session again where the body is better left to Pingora.
+#[allow(clippy::result_large_err)] // it is handed back, not reported
+fn take_over(session: Http1) -> std::result::Result<(Box<Wire>, Framing, bool), Http1> {
+    let Some(head) = session.resp_header() else { return Err(session) };
+    let (Some(framing), persistent) = (framing_of(&head.headers), is_persistent(head)) else { return Err(session) };
     if !Wire::is_at_body(session.stream(), session.get_headers_raw_bytes().len()) {
-        return None;
+        return Err(session);
     }
-    let headers = &session.resp_header()?.headers;
+    match Wire::take(session.into_inner()) {
+        Ok(wire) => Ok((wire, framing, persistent)),
+        Err(stream) => Err(Http1::new(stream)),
+    }
+}
+
+/// The two framings of answers that may last (RFC 9112 §6.3).
+fn framing_of(headers: &HeaderMap) -> Option<Framing> {
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {

@@ -1,38 +1,41 @@
 //! The body of an answer on its way to the caller: as it comes, with heartbeats while it does not, and not longer than the
-//! grant lives.
+//! grant and the connection live.
 
 use super::events::EventTracker;
+use super::filter::EventFilter;
+use super::lifeline::Lifeline;
 use super::source::Source;
-use crate::tokens::GrantLife;
+use super::stopping::StreamEnd;
 use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 /// A comment (WHATWG HTML §9.2): every parser skips it.
 const HEARTBEAT: Bytes = Bytes::from_static(b": keep-alive\n\n");
-/// A stream whose grant was revoked inside an event gets this long to reach the end of the event.
+/// How long an upstream may take to finish an event after a revocation.
 const REVOKED_PATIENCE: Duration = Duration::from_millis(500);
-/// The same for a stream that has lasted as long as it may.
+/// The same when the stream has lasted as long as it may.
 const EXPIRED_PATIENCE: Duration = Duration::from_secs(10);
 /// A timer without a deadline is set to this: longer than any process lives.
-const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// What bounds a stream.
 pub(super) struct Bounds<'a> {
-    /// Ends with the grant.
-    pub(super) life: &'a GrantLife,
-    /// Turns true when the gateway stops.
-    pub(super) stopping: watch::Receiver<bool>,
+    /// Ends with the grant or the connection.
+    pub(super) life: &'a Lifeline,
+    /// Ends it when the gateway stops.
+    pub(super) stopping: StreamEnd,
     /// An idle event stream gets a comment after this long.
     pub(super) heartbeat: Option<Duration>,
     /// An event stream is ended after this long.
     pub(super) max_duration: Option<Duration>,
     /// Whether the answer is a stream of events.
     pub(super) events: bool,
+    /// Takes tools out of it that an administrator denies.
+    pub(super) filter: Option<EventFilter<'a>>,
 }
 
 /// How a stream came to its end.
@@ -40,7 +43,7 @@ pub(super) struct Bounds<'a> {
 pub(super) enum End {
     /// The upstream finished its answer; its connection can be used again.
     Complete,
-    /// We ended it at the boundary of an event: the grant was revoked, the gateway stops, or it lasted long enough.
+    /// We ended it at the boundary of an event: something was revoked, the gateway stops, or it has lasted long enough.
     Cut,
 }
 
@@ -48,7 +51,6 @@ pub(super) enum End {
 enum Happening {
     Upstream(Result<Option<Bytes>>),
     CallerGone(Box<Error>),
-    Revoked,
     Stopping,
     Clock,
 }
@@ -66,30 +68,43 @@ pub(super) async fn pass(session: &mut ServerSession, source: &mut Source, mut b
     let mut clock = StreamClock::start(&bounds);
     let timer = tokio::time::sleep_until(clock.due());
     tokio::pin!(timer);
-    let mut ending = false;
+    let (mut ending, mut revoked) = (false, false);
     let ended = bounds.life.ended();
     tokio::pin!(ended);
     loop {
+        // Asked before each read and waited for after it: an answer that is there already never takes a place among those
+        // who wait, which costs a lock.
+        if !revoked && bounds.life.has_ended() {
+            (ending, revoked) = (true, true);
+            clock.end_by(REVOKED_PATIENCE, timer.as_mut());
+        }
+        if ending && tracker.at_boundary() {
+            source.shutdown().await;
+            session.write_response_body(Bytes::new(), true).await?;
+            return Ok(End::Cut);
+        }
         let happening = tokio::select! { biased;
-            () = &mut ended, if !ending => Happening::Revoked,
             chunk = source.next() => Happening::Upstream(chunk),
             gone = caller_gone(session) => Happening::CallerGone(gone),
-            _ = bounds.stopping.wait_for(|stopping| *stopping), if !ending => Happening::Stopping,
+            () = &mut ended, if !revoked => continue,
+            () = bounds.stopping.due(), if !ending => Happening::Stopping,
             () = &mut timer => Happening::Clock,
         };
         match happening {
             Happening::Upstream(Ok(Some(chunk))) => {
-                tracker.feed(&chunk);
-                clock.last_byte = Instant::now();
-                session.write_response_body(chunk, false).await?;
+                let chunk = match &mut bounds.filter {
+                    None => chunk,
+                    Some(filter) => filter.feed(chunk).map_err(|error| error.into_up())?,
+                };
+                if !chunk.is_empty() {
+                    tracker.feed(&chunk);
+                    clock.last_byte = Instant::now();
+                    session.write_response_body(chunk, false).await?;
+                }
             }
             Happening::Upstream(Ok(None)) => break,
             Happening::Upstream(Err(error)) => return Err(error.into_up()),
             Happening::CallerGone(error) => return Err(error.into_down()),
-            Happening::Revoked => {
-                ending = true;
-                clock.end_by(REVOKED_PATIENCE, timer.as_mut());
-            }
             Happening::Stopping => ending = true,
             Happening::Clock => {
                 match clock.strike() {
@@ -100,31 +115,33 @@ pub(super) async fn pass(session: &mut ServerSession, source: &mut Source, mut b
                         clock.end_by(EXPIRED_PATIENCE, timer.as_mut());
                     }
                     Strike::TooLate => {
-                        return Error::e_explain(ErrorType::ConnectionClosed, "an event did not end in time");
+                        return Error::e_explain(ErrorType::ConnectionClosed, "an event went on when it had to end");
                     }
                 }
                 timer.as_mut().reset(clock.due());
             }
         }
-        if ending && tracker.at_boundary() {
-            source.shutdown().await;
-            session.write_response_body(Bytes::new(), true).await?;
-            return Ok(End::Cut);
-        }
+    }
+    if let Some(filter) = &mut bounds.filter {
+        session.write_response_body(filter.finish(), false).await?;
     }
     session.write_response_body(Bytes::new(), true).await?;
     Ok(End::Complete)
 }
 
 /// An answer that is no stream of events: nothing may be put into it, and nothing but its grant ends it early.
-async fn pass_plain(session: &mut ServerSession, source: &mut Source, life: &GrantLife) -> Result<End> {
+async fn pass_plain(session: &mut ServerSession, source: &mut Source, life: &Lifeline) -> Result<End> {
     let ended = life.ended();
     tokio::pin!(ended);
     loop {
+        let revoked = || Error::e_explain(ErrorType::ConnectionClosed, "what let the request in was revoked");
+        if life.has_ended() {
+            return revoked();
+        }
         let chunk = tokio::select! { biased;
-            () = &mut ended => return Error::e_explain(ErrorType::ConnectionClosed, "the grant was revoked"),
             chunk = source.next() => chunk.map_err(|error| error.into_up())?,
             gone = caller_gone(session) => return Err(gone.into_down()),
+            () = &mut ended => return revoked(),
         };
         match chunk {
             Some(chunk) => session.write_response_body(chunk, false).await?,
