@@ -34,7 +34,7 @@ const BUSY: usize = 100;
 
 fn main() {
     let wanted = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(STREAMS);
-    let streams = wanted.min(descriptors().saturating_sub(200) / 2);
+    let streams = wanted.min(descriptors().saturating_sub(1000) / 2);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let directory = tempfile::tempdir().unwrap();
     runtime.block_on(async {
@@ -258,6 +258,7 @@ impl Gateway {
                 ["PER_IP", "PER_USER", "PER_USER_UPSTREAM", "PER_CLIENT"]
                     .map(|limit| (format!("PORTCULLIS__LIMITS__{limit}"), plenty)),
             )
+            .env("PORTCULLIS__LIMITS__CONNECTIONS_PER_IP", "100000")
             .env("PORTCULLIS__UPSTREAM__0__DOMAIN", upstream.to_string())
             .env("PORTCULLIS__UPSTREAM__0__AUTH", "header")
             .env("PORTCULLIS__UPSTREAM__0__HEADER", "authorization")

@@ -63,16 +63,16 @@ impl Forwarder<'_> {
             max_body: self.max_body,
             patience: self.patience,
         };
-        let mut connected = Box::pin(exchange.send(session, &body, &credential)).await?;
+        let mut connected = Box::new(Box::pin(exchange.send(session, &body, &credential)).await?);
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
-            credential = Box::pin(self.renew(permit, &credential, connected)).await?;
+            credential = Box::pin(self.renew(permit, &credential, *connected)).await?;
             if !body.is_repeatable() {
                 return Err(Refusal::Unauthorized(TokenError::Invalid).into());
             }
-            connected = Box::pin(exchange.send(session, &body, &credential)).await?;
+            connected = Box::new(Box::pin(exchange.send(session, &body, &credential)).await?);
             if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
                 // Rejected twice in a row: `renew` takes that for the end of the connection.
-                Box::pin(self.renew(permit, &credential, connected)).await?;
+                Box::pin(self.renew(permit, &credential, *connected)).await?;
                 return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
             }
         }
@@ -109,7 +109,7 @@ impl Forwarder<'_> {
     async fn answer(
         &self,
         session: &mut ServerSession,
-        mut connected: Connected,
+        mut connected: Box<Connected>,
         life: &Lifeline,
         allowed_origin: Option<&HeaderValue>,
     ) -> Result<StatusCode, Box<Error>> {
@@ -134,7 +134,10 @@ impl Forwarder<'_> {
             Box::pin(upgrade::pass(session, &mut connected, bounds)).await?;
             return Ok(status);
         }
-        let head = self.head(session, response, events, allowed_origin)?;
+        let mut head = self.head(session, response, events, allowed_origin)?;
+        if events {
+            head = headers::detached(&head)?;
+        }
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
         let bounds = stream::Bounds {
@@ -149,7 +152,7 @@ impl Forwarder<'_> {
         if stream::pass(session, &mut source, bounds).await? == stream::End::Complete
             && let Some(connected) = source.into_connected().await
         {
-            self.peers.release(connected).await;
+            self.peers.release(*connected).await;
         }
         Ok(status)
     }

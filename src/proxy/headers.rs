@@ -139,6 +139,20 @@ pub(super) fn for_caller(
     Ok(head.into())
 }
 
+/// The same head in memory of its own. Values of [`for_caller`] are parts of the buffer that the upstream's head was read
+/// into; a stream would keep all of it for as long as it lives.
+///
+/// # Errors
+/// Never: what is copied was a head before.
+pub(super) fn detached(head: &ResponseHeader) -> Result<Box<ResponseHeader>> {
+    let mut copy = ResponseHeader::build_no_case(head.status, Some(head.headers.len()))?;
+    for (name, value) in &head.headers {
+        let value = HeaderValue::from_bytes(value.as_bytes()).or_err(pingora::ErrorType::InternalError, "a copy")?;
+        copy.append_header(name.clone(), value)?;
+    }
+    Ok(Box::new(copy))
+}
+
 /// Upstream content must not act as a page of ours, whatever it is.
 pub(super) fn isolate(head: &mut ResponseHeader) -> Result<()> {
     head.insert_header(header::CONTENT_SECURITY_POLICY, SANDBOX)?;

@@ -56,12 +56,12 @@ enum Framing {
 
 impl Source {
     /// The body behind the head that `connected` has read; `idle` when it is one that may be silent for hours.
-    pub(super) fn new(mut connected: Connected, idle: bool) -> Self {
+    pub(super) fn new(mut connected: Box<Connected>, idle: bool) -> Self {
         if !idle {
-            return Source::Session(Box::new(connected));
+            return Source::Session(connected);
         }
         connected.session.set_read_timeout(None);
-        let Connected { session, reused, peer, turn } = connected;
+        let Connected { session, reused, peer, turn } = *connected;
         let session = match session {
             HttpSession::H1(session) => match take_over(session) {
                 Ok((wire, framing, persistent)) => {
@@ -94,9 +94,9 @@ impl Source {
     }
 
     /// The connection, once the body has ended, if it can be used again.
-    pub(super) async fn into_connected(self) -> Option<Connected> {
+    pub(super) async fn into_connected(self) -> Option<Box<Connected>> {
         let direct = match self {
-            Source::Session(connected) => return Some(*connected),
+            Source::Session(connected) => return Some(connected),
             Source::Wire(direct) => direct,
         };
         let complete = matches!(&direct.framing, Framing::Chunked(chunks) if chunks.is_complete());
@@ -106,7 +106,7 @@ impl Source {
         let Direct { wire, reused, peer, turn, .. } = *direct;
         let mut session = Http1::new(wire.pretend(NOTHING));
         session.read_response().await.ok()?;
-        Some(Connected { session: HttpSession::H1(session), reused, peer, turn })
+        Some(Box::new(Connected { session: HttpSession::H1(session), reused, peer, turn }))
     }
 }
 

@@ -68,11 +68,12 @@ impl Reception {
         }
     }
 
+    /// What comes before the first request is on the heap: a connection has no room for it while it lives.
     async fn greet(self: Arc<Self>, mut stream: TcpStream, mut seat: Seat) {
         let deadline = Instant::now() + self.head_timeout;
         let Ok(mut client) = stream.peer_addr() else { return };
         if let Some(protocol) = &self.proxy_protocol {
-            client = match protocol.receive(&mut stream, client).await {
+            client = match Box::pin(protocol.receive(&mut stream, client)).await {
                 Ok(announced) => announced,
                 Err(refused) => return tracing::debug!(client = %client.ip(), %refused, "a connection was refused"),
             };
@@ -86,7 +87,7 @@ impl Reception {
             self.gate.process_new(Box::new(transport), &self.stopping).await;
             return;
         };
-        let stream = match timeout_at(deadline, acceptor.tls_handshake(transport)).await {
+        let stream = match timeout_at(deadline, Box::pin(acceptor.tls_handshake(transport))).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(client = %client.ip(), %error, "no TLS handshake"),
             Err(_) => return tracing::debug!(client = %client.ip(), "a TLS handshake took too long"),

@@ -24,6 +24,7 @@ mod conformance;
 mod conformance_client;
 mod conformance_server;
 mod datapath;
+mod endings;
 mod flows;
 mod forgery;
 mod hostile;
