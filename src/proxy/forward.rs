@@ -152,7 +152,7 @@ impl Forwarder<'_> {
         if stream::pass(session, &mut source, bounds).await? == stream::End::Complete
             && let Some(connected) = source.into_connected().await
         {
-            self.peers.release(*connected).await;
+            Box::pin(self.peers.release(*connected)).await;
         }
         Ok(status)
     }

@@ -47,6 +47,7 @@ use http::{HeaderValue, StatusCode, header};
 use origin::{Origin, OriginPolicy};
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::http::ResponseHeader;
+use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::ShutdownWatch;
@@ -150,6 +151,21 @@ impl Gate {
             streams,
             patience,
             options,
+        }
+    }
+
+    /// Serves a connection that speaks HTTP/1, request by request. (Pingora's own loop has room for HTTP/2 in every
+    /// connection.)
+    pub async fn serve_http1(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) {
+        let mut session = ServerSession::new_http1(stream);
+        session.set_keepalive(Some(self.patience.idle_timeout.as_secs().max(1)));
+        let mut next = self.process_new_http(session, shutdown).await;
+        while let Some((stream, settings)) = next.map(ReusedHttpStream::consume) {
+            let mut session = ServerSession::new_http1(stream);
+            if let Some(settings) = settings {
+                settings.apply_to_session(&mut session);
+            }
+            next = self.process_new_http(session, shutdown).await;
         }
     }
 

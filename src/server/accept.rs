@@ -10,7 +10,7 @@ use crate::proxy::{Gate, Progress};
 use crate::tls::CertificateFiles;
 use pingora::apps::ServerApp;
 use pingora::listeners::tls::{Acceptor, TlsSettings};
-use pingora::protocols::{ALPN, Ssl};
+use pingora::protocols::{ALPN, Stream};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,43 +68,49 @@ impl Reception {
         }
     }
 
-    /// What comes before the first request is on the heap: a connection has no room for it while it lives.
-    async fn greet(self: Arc<Self>, mut stream: TcpStream, mut seat: Seat) {
-        let deadline = Instant::now() + self.head_timeout;
-        let Ok(mut client) = stream.peer_addr() else { return };
-        if let Some(protocol) = &self.proxy_protocol {
-            client = match Box::pin(protocol.receive(&mut stream, client)).await {
-                Ok(announced) => announced,
-                Err(refused) => return tracing::debug!(client = %client.ip(), %refused, "a connection was refused"),
-            };
+    async fn greet(self: Arc<Self>, stream: TcpStream, mut seat: Seat) {
+        // What comes before the first request is on the heap: a connection has no room for it while it lives.
+        let Some((stream, progress)) = Box::pin(self.receive(stream, &mut seat)).await else { return };
+        if !matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+            return self.gate.serve_http1(stream, &self.stopping).await;
         }
-        if !seat.belongs_to(client.ip()) {
-            return;
-        }
-        let progress = Progress::default();
-        let Ok(transport) = Transport::new(stream, client, progress.clone(), self.write_timeout) else { return };
-        let Some(acceptor) = &self.tls else {
-            self.gate.process_new(Box::new(transport), &self.stopping).await;
-            return;
-        };
-        let stream = match timeout_at(deadline, Box::pin(acceptor.tls_handshake(transport))).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(client = %client.ip(), %error, "no TLS handshake"),
-            Err(_) => return tracing::debug!(client = %client.ip(), "a TLS handshake took too long"),
-        };
-        let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
-        let served = self.gate.process_new(Box::new(stream), &self.stopping);
+        let served = self.gate.process_new(stream, &self.stopping);
         tokio::pin!(served);
-        if http2 {
-            // Its requests come in tasks of their own, so that the first of them is waited for here.
-            tokio::select! { biased;
-                _ = &mut served => return,
-                came = timeout_at(Instant::now() + self.head_timeout, progress.first_request()) => if came.is_err() {
-                    return tracing::debug!(client = %client.ip(), "no request came over HTTP/2");
-                },
-            }
+        // Its requests come in tasks of their own, so that the first of them is waited for here.
+        tokio::select! { biased;
+            _ = &mut served => return,
+            came = timeout_at(Instant::now() + self.head_timeout, progress.first_request()) => if came.is_err() {
+                return tracing::debug!("no request came over HTTP/2");
+            },
         }
         served.await;
+    }
+
+    /// Learns whose connection it is, and shakes hands: what HTTP is spoken on, if anything.
+    async fn receive(&self, mut stream: TcpStream, seat: &mut Seat) -> Option<(Stream, Progress)> {
+        let deadline = Instant::now() + self.head_timeout;
+        let mut client = stream.peer_addr().ok()?;
+        if let Some(protocol) = &self.proxy_protocol {
+            match protocol.receive(&mut stream, client).await {
+                Ok(announced) => client = announced,
+                Err(refused) => {
+                    tracing::debug!(client = %client.ip(), %refused, "a connection was refused");
+                    return None;
+                }
+            }
+        }
+        if !seat.belongs_to(client.ip()) {
+            return None;
+        }
+        let progress = Progress::default();
+        let transport = Transport::new(stream, client, progress.clone(), self.write_timeout).ok()?;
+        let Some(acceptor) = &self.tls else { return Some((Box::new(transport), progress)) };
+        match timeout_at(deadline, acceptor.tls_handshake(transport)).await {
+            Ok(Ok(stream)) => return Some((Box::new(stream), progress)),
+            Ok(Err(error)) => tracing::debug!(client = %client.ip(), %error, "no TLS handshake"),
+            Err(_) => tracing::debug!(client = %client.ip(), "a TLS handshake took too long"),
+        }
+        None
     }
 }
 
