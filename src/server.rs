@@ -1,6 +1,7 @@
 //! Listening and draining.
 
 mod accept;
+mod announced;
 mod seats;
 mod transport;
 
@@ -11,9 +12,10 @@ use crate::config::{Config, Tls};
 use crate::error::Fault;
 use crate::hostname::Site;
 use crate::ids::Random;
-use crate::proxy::Gate;
+use crate::proxy::{Gate, Phase};
 use crate::tls::CertificateFiles;
 use accept::Reception;
+use announced::ProxyProtocol;
 use futures_util::future::join_all;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use seats::Seats;
@@ -81,7 +83,9 @@ fn explain(address: SocketAddr, error: &io::Error) -> String {
 pub struct Running {
     app: Arc<App>,
     addresses: Vec<SocketAddr>,
+    /// Turns true when no more connections are taken.
     stop: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
     /// Resolves when the last connection is done.
     drained: oneshot::Receiver<()>,
     background: Vec<JoinHandle<()>>,
@@ -97,7 +101,8 @@ impl Running {
     pub async fn start(app: Arc<App>, bound: Bound) -> Result<Self, Fault> {
         let (stop, stopping) = watch::channel(false);
         let (alive, drained) = oneshot::channel();
-        let gate = app.gate(stopping.clone(), alive);
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let gate = app.gate(phases, alive);
         let certificates = certificates(&app.config.tls)?;
         let mut background = app.clone().background(&stopping);
         if let Some(address) = app.config.server.admin_listen {
@@ -108,7 +113,7 @@ impl Running {
         for address in &addresses {
             tracing::info!(%address, url = app.site.root_origin(), "listening");
         }
-        Ok(Self { app, addresses, stop, drained, background, drain, certificates })
+        Ok(Self { app, addresses, stop, phase, drained, background, drain, certificates })
     }
 
     /// The first address that it listens on.
@@ -142,6 +147,7 @@ impl Running {
     /// Stops: no new connections, open streams end between two events, and what has not ended after `streams.drain` is
     /// cut.
     pub async fn stop(mut self) {
+        self.phase.send_replace(Phase::ending_now());
         self.stop.send_replace(true);
         if tokio::time::timeout(self.drain, &mut self.drained).await.is_err() {
             tracing::warn!("some streams did not end in time and are cut");
@@ -152,6 +158,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.phase.send_replace(Phase::ending_now());
         self.stop.send_replace(true);
         self.background.iter().for_each(JoinHandle::abort);
     }
@@ -173,12 +180,13 @@ fn serve_connections(
     stopping: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = ()> + use<>, Fault> {
     let limits = &app.config.limits.connections;
-    let trusted = app.config.server.trusted_proxies.clone();
+    let trusted = &app.config.server.trusted_proxies;
     let total = limits.total.unwrap_or_else(most_connections);
     let reception = Arc::new(Reception {
         gate: Arc::new(gate),
         tls: certificates.map(accept::acceptor).transpose().map_err(Fault::gateway)?,
-        seats: Seats::new(total, limits.per_address, trusted, app.metrics.clone()),
+        seats: Seats::new(total, limits.per_address, trusted.clone(), app.metrics.clone()),
+        proxy_protocol: app.config.server.proxy_protocol.then(|| ProxyProtocol::new(trusted)),
         head_timeout: limits.head_timeout,
         stopping,
     });

@@ -9,20 +9,25 @@ mod admit;
 mod body;
 mod events;
 mod exchange;
+mod filter;
 mod forward;
 mod frames;
 mod headers;
+mod lifeline;
 mod local;
 mod origin;
 mod patience;
 mod peer;
 mod progress;
+mod race;
 mod reply;
 mod route;
+mod stopping;
 mod stream;
 mod upgrade;
 
 pub use progress::Progress;
+pub use stopping::Phase;
 
 use crate::config::{ConnectionLimits, Server, Streams, Upstreams};
 use crate::connect::Connections;
@@ -32,7 +37,7 @@ use crate::ratelimit::RateLimits;
 use crate::request::Arrival;
 use crate::telemetry::{Kind, Metrics};
 use crate::tokens::AccessTokens;
-use crate::upstream::Registry;
+use crate::upstream::{HealthTable, Registry};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -48,6 +53,7 @@ use route::{Route, Router, Target};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use stopping::Stopping;
 use tokio::sync::{oneshot, watch};
 
 /// A body that nobody wants is read for this long, so that the connection can be used again.
@@ -69,14 +75,16 @@ pub struct Parts {
     pub connections: Arc<Connections>,
     /// Where upstreams are.
     pub resolver: Resolver,
+    /// How upstreams do.
+    pub health: HealthTable,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The control plane of the root domain.
     pub root: axum::Router,
     /// The control plane of every MCP hostname.
     pub mcp: axum::Router,
-    /// Turns true when the gateway stops.
-    pub stopping: watch::Receiver<bool>,
+    /// Says when the gateway stops.
+    pub phase: watch::Receiver<Phase>,
     /// Dropped with the last connection.
     pub alive: oneshot::Sender<()>,
 }
@@ -93,7 +101,7 @@ pub struct Gate {
     metrics: Arc<Metrics>,
     root: axum::Router,
     mcp: axum::Router,
-    stopping: watch::Receiver<bool>,
+    stopping: Stopping,
     _alive: oneshot::Sender<()>,
     trusted_proxies: Vec<ipnet::IpNet>,
     max_body: u64,
@@ -122,7 +130,7 @@ impl Gate {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(HTTP2_IDLE);
         Self {
-            router: Router::new(parts.site.clone(), parts.registry),
+            router: Router::new(parts.site.clone(), parts.registry, parts.health),
             origins: OriginPolicy::new(&server.allowed_origins, parts.site.root_origin()),
             site: parts.site,
             tokens: parts.tokens,
@@ -132,7 +140,7 @@ impl Gate {
             metrics: parts.metrics,
             root: parts.root,
             mcp: parts.mcp,
-            stopping: parts.stopping,
+            stopping: Stopping::new(parts.phase),
             _alive: parts.alive,
             trusted_proxies: server.trusted_proxies.clone(),
             max_body: server.max_body,
@@ -246,17 +254,16 @@ impl Gate {
     }
 
     /// Reads the head of the next request; false when there is none, or none that deserves an answer.
-    async fn read_head(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> bool {
+    async fn read_head(&self, session: &mut ServerSession) -> bool {
         let (patience, http1) = (&self.patience, !session.is_http2());
         // Only a connection that was used before has this switched on.
         let again = session.pipelining_enabled();
         if let Some(progress) = Progress::of(session) {
             if http1 { progress.expects_head() } else { progress.has_request() }
         }
-        let mut shutdown = shutdown.clone();
         let read = tokio::select! { biased;
             read = tokio::time::timeout(if again { patience.idle_timeout } else { patience.head_timeout }, session.read_request()) => read,
-            _ = shutdown.wait_for(|stopping| *stopping) => return false,
+            () = self.stopping.ending() => return false,
         };
         match read {
             Ok(Ok(true)) => {}
@@ -270,7 +277,7 @@ impl Gate {
             progress.has_head();
         }
         // Pingora has turned keep-alive off where the framing was doubtful, and on without end where it was not.
-        if *shutdown.borrow() {
+        if !self.stopping.keeps_connections() {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some(self.patience.idle_timeout.as_secs().max(1)));
@@ -306,9 +313,9 @@ impl HttpServerApp for Gate {
     async fn process_new_http(
         self: &Arc<Self>,
         mut session: ServerSession,
-        shutdown: &ShutdownWatch,
+        _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if !self.read_head(&mut session, shutdown).await {
+        if !self.read_head(&mut session).await {
             return None;
         }
         let started = Instant::now();

@@ -203,6 +203,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             admin_listen: None,
             public: None,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             allowed_origins: Vec::new(),
             max_body: 64 * 1024 * 1024,
         },
@@ -231,7 +232,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             response_timeout: Duration::from_secs(60),
             drain: Duration::from_secs(1),
         },
-        upstreams: Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None },
+        upstreams: Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 },
         upstream,
         telemetry: Telemetry { json: false, level: "warn".to_owned() },
     }
