@@ -36,6 +36,7 @@ mod process;
 mod python;
 mod routes;
 mod shapes;
+mod slow;
 mod streams;
 mod tls;
 mod websocket;
