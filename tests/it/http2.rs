@@ -37,6 +37,7 @@ impl Besieged {
             config.tls = tls.clone();
             config.server.domain = DOMAIN.to_owned();
             config.limits.per_ip = Rate { count: 1_000_000, period: Duration::from_secs(1), burst: 1_000_000 };
+            config.server.max_body = 10_000;
             config.limits.connections.head_timeout = Duration::from_millis(700);
             config.limits.connections.body_timeout = Duration::from_millis(700);
             config.streams.write_timeout = Duration::from_millis(700);
@@ -138,6 +139,31 @@ impl Besieged {
         };
         let in_time = tokio::time::timeout(PATIENCE, gone).await.is_ok();
         assert!(in_time, "{} connections are left", metrics.connections.get());
+    }
+}
+
+#[tokio::test]
+async fn bodies_over_the_limit_are_refused_and_the_connection_goes_on() {
+    let besieged = Besieged::new().await;
+    let host = besieged.request.authority.split(':').next().unwrap();
+    let frames = tls_peers::Frames::connect(&besieged.authority, besieged.gateway.port(), host).await;
+    let request = |length: Option<usize>| {
+        let bearer = format!("Bearer {}", besieged.request.token.as_deref().unwrap());
+        let url = format!("https://{}/mcp", besieged.request.authority);
+        let request = http::Request::builder().method("POST").uri(url).header("authorization", bearer);
+        length.iter().fold(request, |request, length| request.header("content-length", *length))
+    };
+    let piece = bytes::Bytes::from(vec![b'x'; 5_000]);
+    let three = [piece.clone(), piece.clone(), piece.clone()];
+    for (length, pieces, expected) in [
+        (Some(15_000), &three[..], 413),
+        (None, &three[..], 413),
+        (None, &three[..1], 200),
+        (Some(5_000), &three[..1], 200),
+    ] {
+        let (status, body) = frames.post(request(length), pieces).await;
+        assert_eq!(status, expected, "{length:?}: {body}");
+        assert!(expected != 413 || body.contains("jsonrpc"), "{body}");
     }
 }
 
