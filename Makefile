@@ -59,11 +59,11 @@ bench-nginx: deps-build ## Compare with nginx as a plain proxy, in one run (need
 .PHONY: slowloris
 slowloris: deps-build ## 5,000 slow connections, and what others notice of them (needs slowhttptest)
 	@$(call need,slowhttptest,slowhttptest)
-	cargo bench --profile release --bench hostile -- slowloris
+	cargo bench --profile dist --bench hostile -- slowloris
 
 .PHONY: h2-attacks
 h2-attacks: deps-build ## Every HTTP/2 attack for a minute, and the memory that it takes
-	cargo bench --profile release --bench hostile -- h2 $(SECONDS_EACH)
+	cargo bench --profile dist --bench hostile -- h2 $(SECONDS_EACH)
 
 .PHONY: chaos
 chaos: deps-build ## The chaos proxy with many seeds
