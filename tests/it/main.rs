@@ -23,6 +23,7 @@ mod hostile;
 mod isolation;
 mod layers;
 mod liars;
+mod peers;
 mod process;
 mod python;
 mod routes;
