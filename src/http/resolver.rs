@@ -2,10 +2,10 @@
 
 use super::guard::{Forbidden, permits};
 use crate::hostname::Authority;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::{ResolverBuilder, TokioResolver};
 use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use moka::Expiry;
 use moka::sync::Cache;
 use std::collections::HashMap;

@@ -185,7 +185,8 @@ fn wire(name: &str) -> Vec<u8> {
 async fn aliases_are_followed_and_judged_by_where_they_end() {
     let server = NameServer::start().await;
     let chain = |end: &str| {
-        let records = vec![Record::Alias("b.example"), Record::Alias("c.example"), Record::Address(end.parse().unwrap())];
+        let records =
+            vec![Record::Alias("b.example"), Record::Alias("c.example"), Record::Address(end.parse().unwrap())];
         Reply::Records(60, records)
     };
     server.set("good.example", chain("8.8.8.8"));

@@ -179,7 +179,10 @@ impl Peers {
 /// The addresses to try: the last winner first, for a while.
 fn in_order(addresses: &[SocketAddr], favourite: Option<(SocketAddr, bool)>) -> impl Iterator<Item = SocketAddr> {
     let first = favourite.filter(|(address, stale)| !stale && addresses.contains(address)).map(|(address, _)| address);
-    first.into_iter().chain(addresses.iter().copied().filter(move |address| Some(*address) != first)).take(MAX_ADDRESSES)
+    first
+        .into_iter()
+        .chain(addresses.iter().copied().filter(move |address| Some(*address) != first))
+        .take(MAX_ADDRESSES)
 }
 
 impl ConnectFailure {

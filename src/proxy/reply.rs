@@ -140,9 +140,7 @@ impl Refusal {
             Refusal::BodyTooLarge(limit) => format!("the request's body is larger than {limit} bytes"),
             Refusal::BadGateway(why) => why.clone(),
             Refusal::GatewayTimeout => "the upstream did not answer in time".to_owned(),
-            Refusal::OutOfOrder { .. } => {
-                "the upstream could not be reached a moment ago: see Retry-After".to_owned()
-            }
+            Refusal::OutOfOrder { .. } => "the upstream could not be reached a moment ago: see Retry-After".to_owned(),
             Refusal::Busy => "too many requests wait for the upstream: see Retry-After".to_owned(),
             Refusal::AuthorizationTrouble { .. } => {
                 "the upstream's authorization server is in trouble: see Retry-After".to_owned()

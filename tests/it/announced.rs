@@ -45,7 +45,11 @@ async fn the_announced_address_is_the_one_that_is_limited() {
     assert_eq!(ask(version_1("203.0.113.1").into(), "").await, 200);
     assert_eq!(ask(version_2([203, 0, 113, 1]), "").await, 200);
     assert_eq!(ask(version_1("203.0.113.1").into(), "").await, 429);
-    assert_eq!(ask(version_2([203, 0, 113, 1]), "203.0.113.77").await, 429, "a stranger's X-Forwarded-For counts nothing");
+    assert_eq!(
+        ask(version_2([203, 0, 113, 1]), "203.0.113.77").await,
+        429,
+        "a stranger's X-Forwarded-For counts nothing"
+    );
     assert_eq!(ask(version_1("203.0.113.2").into(), "").await, 200);
     // The balancer itself: a health check, or a proxy of the same machine that says whose request it is.
     assert_eq!(ask(b"PROXY UNKNOWN\r\n".into(), "").await, 200);

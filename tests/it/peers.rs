@@ -76,7 +76,9 @@ fn note(gateway: &Gateway, authority: &str) -> Note {
 #[tokio::test]
 async fn an_address_that_does_not_answer_is_overtaken() {
     let authority = Authority::new("upstreams");
-    for (first, protocols) in [("127.0.0.2", &["h2", "http/1.1"][..]), ("127.0.0.2", &["http/1.1"]), ("127.0.0.3", &["h2"])] {
+    for (first, protocols) in
+        [("127.0.0.2", &["h2", "http/1.1"][..]), ("127.0.0.2", &["http/1.1"]), ("127.0.0.3", &["h2"])]
+    {
         let upstream = TlsUpstream::start(&authority, "mcp.test", protocols).await;
         // Nobody listens on 127.0.0.3: that address refuses.
         let _hole = if first == "127.0.0.2" { Some(BlackHole::at(first, upstream.port).await) } else { None };
