@@ -89,7 +89,7 @@ impl Resolver {
         };
         let permitted: Vec<IpAddr> =
             known?.iter().copied().filter(|address| permits(*address, allow_private).is_ok()).collect();
-        if permitted.is_empty() { Err(Forbidden.into()) } else { Ok(permitted) }
+        if permitted.is_empty() { Err(Forbidden.into()) } else { Ok(interleaved(&permitted)) }
     }
 
     fn with(names: Names) -> Self {
@@ -109,7 +109,7 @@ impl Resolver {
             };
             match tokio::time::timeout(TIMEOUT, limited).await.unwrap_or(Err(ResolveError::Timeout)) {
                 Ok((addresses, ttl)) => {
-                    Answer { addresses: Ok(interleaved(&addresses)), ttl: ttl.clamp(POSITIVE.0, POSITIVE.1) }
+                    Answer { addresses: Ok(addresses.into()), ttl: ttl.clamp(POSITIVE.0, POSITIVE.1) }
                 }
                 Err(error) => Answer { addresses: Err(error), ttl: NEGATIVE },
             }
@@ -199,7 +199,7 @@ fn is_localhost(host: &str) -> bool {
 }
 
 /// IPv4 and IPv6 in turn, so that a broken family costs one attempt (RFC 8305 §4).
-fn interleaved(addresses: &[IpAddr]) -> Arc<[IpAddr]> {
+fn interleaved(addresses: &[IpAddr]) -> Vec<IpAddr> {
     let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = addresses.iter().partition(|address| address.is_ipv4());
     let longer = v4.len().max(v6.len());
     (0..longer).flat_map(|i| [v4.get(i), v6.get(i)]).flatten().copied().collect()
