@@ -157,10 +157,10 @@ impl<'e> Reader<'e> {
     }
 
     /// Takes a whole number from `least` to `most`.
-    pub(super) fn number(&mut self, key: &'static str, least: u64, most: u64) -> Option<u64> {
+    pub(super) fn number(&mut self, key: &'static str, least: u32, most: u32) -> Option<u32> {
         let node = self.take(key)?;
         let number = match &node.value {
-            Value::Integer(number) => u64::try_from(*number).ok(),
+            Value::Integer(number) => u32::try_from(*number).ok(),
             Value::Untyped(text) => text.trim().parse().ok(),
             _ => {
                 self.wrong_type(key, &node, "a whole number without quotes");
