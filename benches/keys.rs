@@ -4,11 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a benchmark that fails says so
 
 use portcullis::clock::Clock;
-use portcullis::config::{Limits, Rate};
+use portcullis::config::{Rate, Source, load};
 use portcullis::hostname::Authority;
 use portcullis::ids::{Random, UserId};
 use portcullis::ratelimit::RateLimits;
 use portcullis::upstream::HealthTable;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
@@ -19,16 +20,21 @@ const BOUND: f64 = 64.0;
 fn main() {
     // `cargo bench` passes `--bench`.
     let keys = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(KEYS);
+    let mut limits = load(&Source { file: None, environment: BTreeMap::new() }).ok().unwrap().limits;
+    // So slow that no bucket fills up again and makes room.
     let rate = Rate { count: 1, period: Duration::from_secs(3600), burst: 5 };
-    let limits = RateLimits::new(&Limits {
-        per_ip: rate,
-        per_user: rate,
-        per_user_upstream: rate,
-        per_client: rate,
-        token_endpoint: rate,
-        registration: rate,
-        login: rate,
-    });
+    for limit in [
+        &mut limits.per_ip,
+        &mut limits.per_user,
+        &mut limits.per_user_upstream,
+        &mut limits.per_client,
+        &mut limits.token_endpoint,
+        &mut limits.registration,
+        &mut limits.login,
+    ] {
+        *limit = rate;
+    }
+    let limits = RateLimits::new(&limits);
     let health = HealthTable::new(Clock::system(), Random::default(), 1024);
     let upstream = Authority::parse("mcp.example").unwrap();
     let before = resident();

@@ -87,9 +87,14 @@ impl Resolver {
             Err(_) if is_localhost(host) => Ok(Arc::from([IpAddr::V4(Ipv4Addr::LOCALHOST)])),
             Err(_) => self.ask(host.to_ascii_lowercase().into()).await,
         };
+        let known = known?;
         let permitted: Vec<IpAddr> =
-            known?.iter().copied().filter(|address| permits(*address, allow_private).is_ok()).collect();
-        if permitted.is_empty() { Err(Forbidden.into()) } else { Ok(interleaved(&permitted)) }
+            known.iter().copied().filter(|address| permits(*address, allow_private).is_ok()).collect();
+        match permitted.len() {
+            0 => Err(Forbidden.into()),
+            all if all == known.len() => Ok(permitted),
+            _ => Ok(interleaved(&permitted)),
+        }
     }
 
     fn with(names: Names) -> Self {
@@ -109,7 +114,7 @@ impl Resolver {
             };
             match tokio::time::timeout(TIMEOUT, limited).await.unwrap_or(Err(ResolveError::Timeout)) {
                 Ok((addresses, ttl)) => {
-                    Answer { addresses: Ok(addresses.into()), ttl: ttl.clamp(POSITIVE.0, POSITIVE.1) }
+                    Answer { addresses: Ok(interleaved(&addresses).into()), ttl: ttl.clamp(POSITIVE.0, POSITIVE.1) }
                 }
                 Err(error) => Answer { addresses: Err(error), ttl: NEGATIVE },
             }
