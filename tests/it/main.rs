@@ -32,6 +32,7 @@ mod isolation;
 mod kosoku;
 mod layers;
 mod liars;
+mod peers;
 mod process;
 mod python;
 mod routes;
