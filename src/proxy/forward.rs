@@ -2,6 +2,7 @@
 
 use super::admit::Permit;
 use super::body::{BodyFailure, RequestBody};
+use super::endpoint::EndpointEvent;
 use super::exchange::{Exchange, ExchangeFailure};
 use super::peer::{Connected, Peers};
 use super::reply::{Refusal, TokenError};
@@ -11,7 +12,7 @@ use crate::config::Streams;
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::Culprit;
 use crate::telemetry::Metrics;
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::Error;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
@@ -70,7 +71,7 @@ impl Forwarder<'_> {
                 return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
             }
         }
-        self.answer(session, connected, permit, allowed_origin).await.map_err(Failure::Aborted)
+        self.answer(session, connected, target, permit, allowed_origin).await.map_err(Failure::Aborted)
     }
 
     /// The upstream refused our credential: its connection is put back, and a better credential is asked for.
@@ -101,6 +102,7 @@ impl Forwarder<'_> {
         &self,
         session: &mut ServerSession,
         mut connected: Connected,
+        target: &Target,
         permit: &Permit,
         allowed_origin: Option<&HeaderValue>,
     ) -> Result<StatusCode, Box<Error>> {
@@ -115,12 +117,23 @@ impl Forwarder<'_> {
             upgrade::pass(session, &mut connected, bounds).await?;
             return Ok(status);
         }
-        let events = is_event_stream(response);
+        let stream = is_event_stream(response);
+        // What is compressed has no boundaries where a comment would fit.
+        let events = stream && !response.headers.contains_key(header::CONTENT_ENCODING);
         let head = self.head(session, response, events, allowed_origin)?;
         session.write_response_header(head).await?;
-        let _open = events.then(|| OpenStream::count(self.metrics));
-        let bounds =
-            stream::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat, events };
+        let _open = stream.then(|| OpenStream::count(self.metrics));
+        if stream {
+            connected.session.set_read_timeout(None);
+        }
+        let get = session.req_header().method == Method::GET;
+        let bounds = stream::Bounds {
+            life,
+            stopping: self.stopping.clone(),
+            heartbeat: self.streams.heartbeat,
+            events,
+            endpoint: (events && get).then(|| EndpointEvent::of(&target.upstream.authority)),
+        };
         if stream::pass(session, &mut connected, bounds).await? == stream::End::Complete {
             self.peers.release(connected).await;
         }
@@ -135,9 +148,14 @@ impl Forwarder<'_> {
         allowed_origin: Option<&HeaderValue>,
     ) -> pingora::Result<Box<ResponseHeader>> {
         let mut head = headers::for_caller(response, allowed_origin)?;
-        if events {
+        let head_only = session.req_header().method == Method::HEAD;
+        if is_event_stream(response) {
             // Tells nginx and its like in front of us not to collect the stream.
             head.insert_header("x-accel-buffering", "no")?;
+        }
+        if events && !head_only {
+            // Comments of ours come on top of it.
+            head.remove_header(&header::CONTENT_LENGTH);
         }
         let bodiless = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let http11 = session.req_header().version == Version::HTTP_11;

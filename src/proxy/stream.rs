@@ -1,6 +1,7 @@
 //! The body of an answer on its way to the caller: as it comes, with heartbeats while it does not, and not longer than the
 //! grant lives.
 
+use super::endpoint::EndpointEvent;
 use super::events::EventTracker;
 use super::peer::Connected;
 use crate::tokens::GrantLife;
@@ -24,6 +25,8 @@ pub(super) struct Bounds<'a> {
     pub(super) heartbeat: Duration,
     /// Whether the answer is a stream of events.
     pub(super) events: bool,
+    /// Keeps what a stream of the transport of 2024 begins with on our hostname.
+    pub(super) endpoint: Option<EndpointEvent<'a>>,
 }
 
 /// How a stream came to its end.
@@ -70,6 +73,13 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
         };
         match happening {
             Happening::Upstream(Ok(Some(chunk))) => {
+                let chunk = match &mut bounds.endpoint {
+                    None => chunk,
+                    Some(endpoint) => endpoint.feed(chunk),
+                };
+                if chunk.is_empty() {
+                    continue;
+                }
                 if bounds.events {
                     tracker.feed(&chunk);
                     last_byte = Instant::now();
@@ -98,6 +108,10 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
         if ending && tracker.at_boundary() {
             return cut(session, upstream).await;
         }
+    }
+    let rest = bounds.endpoint.as_mut().map(EndpointEvent::finish).unwrap_or_default();
+    if !rest.is_empty() {
+        session.write_response_body(rest, false).await?;
     }
     session.write_response_body(Bytes::new(), true).await?;
     Ok(End::Complete)

@@ -19,6 +19,7 @@ mod clients;
 mod conformance;
 mod conformance_server;
 mod datapath;
+mod fidelity;
 mod flows;
 mod forgery;
 mod hostile;
