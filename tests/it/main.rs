@@ -33,4 +33,5 @@ mod routes;
 mod shapes;
 mod streams;
 mod tls;
+mod uploads;
 mod websocket;
