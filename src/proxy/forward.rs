@@ -4,11 +4,13 @@ use super::admit::Permit;
 use super::body::{BodyFailure, RequestBody};
 use super::endpoint::EndpointEvent;
 use super::exchange::{Exchange, ExchangeFailure};
+use super::lifeline::Lifeline;
 use super::peer::{Connected, Peers};
 use super::reply::{Refusal, TokenError};
 use super::route::Target;
+use super::stopping::Stopping;
 use super::{headers, stream, upgrade};
-use crate::config::Streams;
+use crate::config::{ConnectionLimits, Streams};
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::Culprit;
 use crate::telemetry::Metrics;
@@ -17,7 +19,6 @@ use pingora::Error;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// How much of a 401's body is read, in bytes, so that its connection can be used for the repetition.
 const MAX_DRAINED: usize = 64 * 1024;
@@ -28,7 +29,8 @@ pub(super) struct Forwarder<'a> {
     pub(super) connections: &'a Arc<Connections>,
     pub(super) streams: &'a Streams,
     pub(super) max_body: u64,
-    pub(super) stopping: &'a watch::Receiver<bool>,
+    pub(super) patience: &'a ConnectionLimits,
+    pub(super) stopping: &'a Stopping,
     pub(super) metrics: &'a Metrics,
 }
 
@@ -49,29 +51,33 @@ impl Forwarder<'_> {
         permit: &Permit,
         allowed_origin: Option<&HeaderValue>,
     ) -> Result<StatusCode, Failure> {
-        let credential = self.connections.credential(permit.key()).await?;
-        let body = RequestBody::take(session, self.max_body).await?;
+        let mut credential = self.connections.credential(permit.key()).await?;
+        let body = RequestBody::take(session, self.max_body, self.patience).await?;
         let exchange = Exchange {
             peers: self.peers,
             upstream: &target.upstream,
+            health: &target.health,
             key: permit.key(),
             response_timeout: self.streams.response_timeout,
             max_body: self.max_body,
+            patience: self.patience,
         };
         let mut connected = exchange.send(session, &body, &credential).await?;
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
-            let renewed = self.renew(permit, &credential, connected).await?;
+            credential = self.renew(permit, &credential, connected).await?;
             if !body.is_repeatable() {
                 return Err(Refusal::Unauthorized(TokenError::Invalid).into());
             }
-            connected = exchange.send(session, &body, &renewed).await?;
+            connected = exchange.send(session, &body, &credential).await?;
             if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
                 // Rejected twice in a row: `renew` takes that for the end of the connection.
-                self.renew(permit, &renewed, connected).await?;
+                self.renew(permit, &credential, connected).await?;
                 return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
             }
         }
-        self.answer(session, connected, target, permit, allowed_origin).await.map_err(Failure::Aborted)
+        let life = Lifeline::new(permit, &credential);
+        life.check().map_err(Refusal::Unauthorized)?;
+        self.answer(session, connected, target, &life, allowed_origin).await.map_err(Failure::Aborted)
     }
 
     /// The upstream refused our credential: its connection is put back, and a better credential is asked for.
@@ -103,36 +109,40 @@ impl Forwarder<'_> {
         session: &mut ServerSession,
         mut connected: Connected,
         target: &Target,
-        permit: &Permit,
+        life: &Lifeline,
         allowed_origin: Option<&HeaderValue>,
     ) -> Result<StatusCode, Box<Error>> {
         let Some(response) = connected.session.response_header() else {
             return Error::e_explain(pingora::ErrorType::InternalError, "an exchange without a response head");
         };
-        let (status, life) = (response.status, &permit.token().life);
+        let status = response.status;
+        let events = is_event_stream(response);
+        if events || status == StatusCode::SWITCHING_PROTOCOLS {
+            connected.turn.streams();
+        }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let _open = OpenStream::count(self.metrics);
             session.write_response_header(Box::new(switching(response)?)).await?;
-            let bounds = upgrade::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat };
+            let bounds = upgrade::Bounds { life, stopping: self.stopping.stream(), heartbeat: self.streams.heartbeat };
             upgrade::pass(session, &mut connected, bounds).await?;
             return Ok(status);
         }
-        let stream = is_event_stream(response);
         // What is compressed has no boundaries where a comment would fit.
-        let events = stream && !response.headers.contains_key(header::CONTENT_ENCODING);
-        let head = self.head(session, response, events, allowed_origin)?;
+        let plain = events && !response.headers.contains_key(header::CONTENT_ENCODING);
+        let head = self.head(session, response, plain, allowed_origin)?;
         session.write_response_header(head).await?;
-        let _open = stream.then(|| OpenStream::count(self.metrics));
-        if stream {
+        let _open = events.then(|| OpenStream::count(self.metrics));
+        if events {
             connected.session.set_read_timeout(None);
         }
         let get = session.req_header().method == Method::GET;
         let bounds = stream::Bounds {
             life,
-            stopping: self.stopping.clone(),
+            stopping: self.stopping.stream(),
             heartbeat: self.streams.heartbeat,
-            events,
-            endpoint: (events && get).then(|| EndpointEvent::of(&target.upstream.authority)),
+            events: plain,
+            endpoint: (plain && get).then(|| EndpointEvent::of(&target.upstream.authority)),
+            filter: None,
         };
         if stream::pass(session, &mut connected, bounds).await? == stream::End::Complete {
             self.peers.release(connected).await;
@@ -144,7 +154,7 @@ impl Forwarder<'_> {
         &self,
         session: &ServerSession,
         response: &ResponseHeader,
-        events: bool,
+        plain_events: bool,
         allowed_origin: Option<&HeaderValue>,
     ) -> pingora::Result<Box<ResponseHeader>> {
         let mut head = headers::for_caller(response, allowed_origin)?;
@@ -153,7 +163,7 @@ impl Forwarder<'_> {
             // Tells nginx and its like in front of us not to collect the stream.
             head.insert_header("x-accel-buffering", "no")?;
         }
-        if events && !head_only {
+        if plain_events && !head_only {
             // Comments of ours come on top of it.
             head.remove_header(&header::CONTENT_LENGTH);
         }
