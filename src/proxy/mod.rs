@@ -7,6 +7,7 @@
 mod address;
 mod admit;
 mod body;
+mod endpoint;
 mod events;
 mod exchange;
 mod filter;
@@ -176,6 +177,9 @@ impl Gate {
 
     async fn upstream(&self, session: &mut ServerSession, target: &Target, client: IpAddr) -> Outcome {
         let head = session.req_header();
+        if origin::is_service_worker_script(&head.headers) {
+            return self.refuse(session, &Refusal::ServiceWorker, Some(target), None).await;
+        }
         let allowed_origin = match self.origins.judge(&head.headers) {
             Origin::Absent => None,
             Origin::Allowed(origin) => Some(origin.clone()),
