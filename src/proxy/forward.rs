@@ -6,7 +6,7 @@ use super::exchange::{Exchange, ExchangeFailure};
 use super::peer::{Connected, Peers};
 use super::reply::{Refusal, TokenError};
 use super::route::Target;
-use super::{headers, stream, upgrade};
+use super::{headers, stepup, stream, upgrade};
 use crate::config::Streams;
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::Culprit;
@@ -48,7 +48,7 @@ impl Forwarder<'_> {
         permit: &Permit,
         allowed_origin: Option<&HeaderValue>,
     ) -> Result<StatusCode, Failure> {
-        let credential = self.connections.credential(permit.key()).await?;
+        let mut credential = self.connections.credential(permit.key()).await?;
         let body = RequestBody::take(session, self.max_body).await?;
         let exchange = Exchange {
             peers: self.peers,
@@ -59,18 +59,26 @@ impl Forwarder<'_> {
         };
         let mut connected = exchange.send(session, &body, &credential).await?;
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
-            let renewed = self.renew(permit, &credential, connected).await?;
+            credential = self.renew(permit, &credential, connected).await?;
             if !body.is_repeatable() {
                 return Err(Refusal::Unauthorized(TokenError::Invalid).into());
             }
-            connected = exchange.send(session, &body, &renewed).await?;
+            connected = exchange.send(session, &body, &credential).await?;
             if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
                 // Rejected twice in a row: `renew` takes that for the end of the connection.
-                self.renew(permit, &renewed, connected).await?;
+                self.renew(permit, &credential, connected).await?;
                 return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
             }
         }
-        self.answer(session, connected, permit, allowed_origin).await.map_err(Failure::Aborted)
+        let challenge = match connected.session.response_header() {
+            Some(response) if response.status == StatusCode::FORBIDDEN => {
+                let asked = (target, permit, session.req_header().uri.path());
+                // Boxed: it is rare, and streams need not have room for it.
+                Box::pin(stepup::challenge(self.connections, asked, &credential, response)).await
+            }
+            _ => None,
+        };
+        self.answer(session, connected, permit, (allowed_origin, challenge)).await.map_err(Failure::Aborted)
     }
 
     /// The upstream refused our credential: its connection is put back, and a better credential is asked for.
@@ -102,7 +110,7 @@ impl Forwarder<'_> {
         session: &mut ServerSession,
         mut connected: Connected,
         permit: &Permit,
-        allowed_origin: Option<&HeaderValue>,
+        (allowed_origin, challenge): (Option<&HeaderValue>, Option<HeaderValue>),
     ) -> Result<StatusCode, Box<Error>> {
         let Some(response) = connected.session.response_header() else {
             return Error::e_explain(pingora::ErrorType::InternalError, "an exchange without a response head");
@@ -116,7 +124,10 @@ impl Forwarder<'_> {
             return Ok(status);
         }
         let events = is_event_stream(response);
-        let head = self.head(session, response, events, allowed_origin)?;
+        let mut head = self.head(session, response, events, allowed_origin)?;
+        if let Some(challenge) = challenge {
+            head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+        }
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
         let bounds =

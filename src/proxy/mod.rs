@@ -17,6 +17,7 @@ mod origin;
 mod peer;
 mod reply;
 mod route;
+mod stepup;
 mod stream;
 mod upgrade;
 
@@ -200,7 +201,7 @@ impl Gate {
     ) -> Outcome {
         let scope = match (refusal, target) {
             (Refusal::Unauthorized(TokenError::Missing | TokenError::NotConnected), Some(target)) => {
-                let scopes = self.connections.known_scopes(&target.upstream.authority).await;
+                let scopes = self.connections.usual_scopes(&target.upstream.authority).await;
                 Some(scopes.to_string()).filter(|scopes| !scopes.is_empty())
             }
             _ => None,

@@ -16,7 +16,7 @@ Object.assign(person, gateway.person);
 if (gateway.certificate) tls.setDefaultCACertificates([gateway.certificate]);
 
 const application = await Application.start();
-// Otherwise this client would try a refresh before it asks a person again.
+// Otherwise the client would try a refresh before it asks a person again.
 if (scenario === 'auth/scope-retry-limit') forgetRefreshTokens(application);
 const outcome = await use(gateway.mcp).then(
   () => 'completed',

@@ -65,6 +65,11 @@ export class Application {
     this.bearers.push(tokens.access_token);
   }
 
+  invalidateCredentials(which) {
+    if (which === 'tokens' || which === 'all') this.#tokens = undefined;
+    if (which === 'client' || which === 'all') this.#client = undefined;
+  }
+
   codeVerifier() {
     return this.#verifier;
   }

@@ -7,7 +7,7 @@ use crate::oauth::metadata::ProtectedResource;
 use crate::paths;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use url::Url;
 
 /// Where MCP servers usually are, for an upstream of which only the host is known.
@@ -21,6 +21,19 @@ const INITIALIZE: &str = concat!(
     r#""}}}"#
 );
 
+const LIST_TOOLS: &str = r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#;
+const SESSION: &str = "mcp-session-id";
+
+/// A request of somebody without a token.
+#[derive(Clone, Copy)]
+enum Knock<'a> {
+    Initialize,
+    /// In the session that was opened, if it has a name.
+    ListTools(Option<&'a HeaderValue>),
+    /// The opening of the older transport.
+    Stream,
+}
+
 /// What the upstream answered to somebody without a token.
 pub(super) struct Probe {
     /// The path that was asked.
@@ -31,24 +44,38 @@ pub(super) struct Probe {
     pub(super) challenge: Option<BearerChallenge>,
 }
 
+impl Probe {
+    fn unchallenged(path: &str) -> Self {
+        Self { path: path.to_owned(), challenged: false, challenge: None }
+    }
+}
+
 impl Search<'_> {
     /// Knocks without a token, as a client of Streamable HTTP and then as one of the older transport.
     pub(super) async fn probe(&self) -> Result<Probe, Fault> {
         let paths = self.path.map_or_else(|| USUAL_PATHS.to_vec(), |path| vec![path]);
         let mut last = StatusCode::NOT_FOUND;
         for path in paths {
-            for method in [Method::POST, Method::GET] {
-                let (status, headers) = self.knock(method, path).await?;
-                let challenge = challenge_of(&headers);
-                let challenged =
-                    status == StatusCode::UNAUTHORIZED || (status == StatusCode::FORBIDDEN && challenge.is_some());
-                if challenged || status.is_success() {
-                    return Ok(Probe { path: path.to_owned(), challenged, challenge });
+            for knock in [Knock::Initialize, Knock::Stream] {
+                let (status, headers) = self.knock(knock, path).await?;
+                if let Some(probe) = challenge_in(path, status, &headers) {
+                    return Ok(probe);
                 }
-                last = status;
+                match knock {
+                    Knock::Initialize if status.is_success() => return Ok(self.probe_session(path, &headers).await),
+                    _ if status.is_success() => return Ok(Probe::unchallenged(path)),
+                    _ => last = status,
+                }
             }
         }
         self.judge_silence(last)
+    }
+
+    /// Some let everybody open a session, and ask for a token at the first question in it.
+    async fn probe_session(&self, path: &str, opened: &HeaderMap) -> Probe {
+        let asked = self.knock(Knock::ListTools(opened.get(SESSION)), path).await;
+        let challenged = asked.ok().and_then(|(status, headers)| challenge_in(path, status, &headers));
+        challenged.unwrap_or_else(|| Probe::unchallenged(path))
     }
 
     /// The protected resource metadata and its address: where the challenge says, below the path, at the root.
@@ -86,7 +113,12 @@ impl Search<'_> {
         Ok(None)
     }
 
-    async fn knock(&self, method: Method, path: &str) -> Result<(StatusCode, HeaderMap), Fault> {
+    async fn knock(&self, knock: Knock<'_>, path: &str) -> Result<(StatusCode, HeaderMap), Fault> {
+        let (method, body, session) = match knock {
+            Knock::Initialize => (Method::POST, INITIALIZE, None),
+            Knock::ListTools(session) => (Method::POST, LIST_TOOLS, session),
+            Knock::Stream => (Method::GET, "", None),
+        };
         let mut request = Request::builder().method(&method).uri(format!("{}{path}", self.upstream.authority.origin()));
         request = match method {
             Method::POST => request
@@ -95,8 +127,11 @@ impl Search<'_> {
                 .header("mcp-protocol-version", "2025-06-18"),
             _ => request.header(ACCEPT, "text/event-stream"),
         };
-        let body = if method == Method::POST { Bytes::from_static(INITIALIZE.as_bytes()) } else { Bytes::new() };
-        let request = request.body(body).map_err(|error| Fault::caller(format!("the path is not usable: {error}")))?;
+        if let Some(session) = session {
+            request = request.header(SESSION, session);
+        }
+        let request = request.body(Bytes::from_static(body.as_bytes()));
+        let request = request.map_err(|error| Fault::caller(format!("the path is not usable: {error}")))?;
         let answer = self.http.send_for_head(request, self.upstream.allow_private).await?;
         Ok((answer.status, answer.headers))
     }
@@ -110,8 +145,7 @@ impl Search<'_> {
         }
         // The metadata may still be there, for a server that is strict about everything else. Whether anybody lives at
         // this path then shows when it is used.
-        let path = self.path.unwrap_or("/").to_owned();
-        Ok(Probe { path, challenged: false, challenge: None })
+        Ok(Probe::unchallenged(self.path.unwrap_or("/")))
     }
 
     /// `None` for a document of something else than MCP authorization.
@@ -144,6 +178,13 @@ fn covers(resource: &str, endpoint: &str, path_known: bool) -> bool {
     let prefix = resource.path().trim_end_matches('/');
     let below = endpoint.path().strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     resource.origin() == endpoint.origin() && resource.fragment().is_none() && (below || !path_known)
+}
+
+/// What an answer says about authorization, if it asks for any.
+fn challenge_in(path: &str, status: StatusCode, headers: &HeaderMap) -> Option<Probe> {
+    let challenge = challenge_of(headers);
+    let challenged = status == StatusCode::UNAUTHORIZED || (status == StatusCode::FORBIDDEN && challenge.is_some());
+    challenged.then(|| Probe { path: path.to_owned(), challenged, challenge })
 }
 
 fn challenge_of(headers: &HeaderMap) -> Option<BearerChallenge> {
