@@ -28,6 +28,7 @@ mod process;
 mod python;
 mod routes;
 mod shapes;
+mod stepup;
 mod streams;
 mod tls;
 mod websocket;

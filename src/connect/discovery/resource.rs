@@ -7,7 +7,7 @@ use crate::oauth::metadata::ProtectedResource;
 use crate::paths;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use url::Url;
 
 /// Where MCP servers usually are, for an upstream of which only the host is known.
@@ -22,15 +22,28 @@ const INITIALIZE: &str = concat!(
 );
 
 const LIST_TOOLS: &str = r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#;
+
+/// The same in the revision 2026-07-28, where every request is complete in itself.
+const LIST_TOOLS_STATELESS: &str = concat!(
+    r#"{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{"_meta":{"#,
+    r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"#,
+    r#""io.modelcontextprotocol/clientInfo":{"name":"portcullis","version":""#,
+    env!("CARGO_PKG_VERSION"),
+    r#""}}}}"#
+);
+
 const SESSION: &str = "mcp-session-id";
 
 /// A request of somebody without a token.
 #[derive(Clone, Copy)]
 enum Knock<'a> {
+    /// Opens a session of the revisions up to 2025-11-25.
     Initialize,
-    /// In the session that was opened, if it has a name.
-    ListTools(Option<&'a HeaderValue>),
-    /// The opening of the older transport.
+    /// Lists the tools in the session that was opened, which may have an id.
+    InSession(Option<&'a HeaderValue>),
+    /// Lists the tools as 2026-07-28 does.
+    Stateless,
+    /// Opens the stream of 2024-11-05.
     Stream,
 }
 
@@ -44,38 +57,39 @@ pub(super) struct Probe {
     pub(super) challenge: Option<BearerChallenge>,
 }
 
-impl Probe {
-    fn unchallenged(path: &str) -> Self {
-        Self { path: path.to_owned(), challenged: false, challenge: None }
-    }
-}
-
 impl Search<'_> {
     /// Knocks without a token, as a client of Streamable HTTP and then as one of the older transport.
     pub(super) async fn probe(&self) -> Result<Probe, Fault> {
         let paths = self.path.map_or_else(|| USUAL_PATHS.to_vec(), |path| vec![path]);
         let mut last = StatusCode::NOT_FOUND;
         for path in paths {
-            for knock in [Knock::Initialize, Knock::Stream] {
-                let (status, headers) = self.knock(knock, path).await?;
+            for first in [Knock::Initialize, Knock::Stream] {
+                let (status, headers) = self.knock(first, path).await?;
                 if let Some(probe) = challenge_in(path, status, &headers) {
                     return Ok(probe);
                 }
-                match knock {
-                    Knock::Initialize if status.is_success() => return Ok(self.probe_session(path, &headers).await),
-                    _ if status.is_success() => return Ok(Probe::unchallenged(path)),
-                    _ => last = status,
+                // Some let everybody say hello and ask for a token at the first question.
+                let second = match first {
+                    Knock::Initialize if status.is_success() => Some(Knock::InSession(headers.get(SESSION))),
+                    Knock::Initialize if status == StatusCode::BAD_REQUEST => Some(Knock::Stateless),
+                    _ => None,
+                };
+                let mut accepted = status.is_success();
+                if let Some(second) = second
+                    && let Ok((status, headers)) = self.knock(second, path).await
+                {
+                    if let Some(probe) = challenge_in(path, status, &headers) {
+                        return Ok(probe);
+                    }
+                    accepted |= status.is_success();
                 }
+                if accepted {
+                    return Ok(Probe { path: path.to_owned(), challenged: false, challenge: None });
+                }
+                last = status;
             }
         }
         self.judge_silence(last)
-    }
-
-    /// Some let everybody open a session, and ask for a token at the first question in it.
-    async fn probe_session(&self, path: &str, opened: &HeaderMap) -> Probe {
-        let asked = self.knock(Knock::ListTools(opened.get(SESSION)), path).await;
-        let challenged = asked.ok().and_then(|(status, headers)| challenge_in(path, status, &headers));
-        challenged.unwrap_or_else(|| Probe::unchallenged(path))
     }
 
     /// The protected resource metadata and its address: where the challenge says, below the path, at the root.
@@ -114,22 +128,20 @@ impl Search<'_> {
     }
 
     async fn knock(&self, knock: Knock<'_>, path: &str) -> Result<(StatusCode, HeaderMap), Fault> {
-        let (method, body, session) = match knock {
-            Knock::Initialize => (Method::POST, INITIALIZE, None),
-            Knock::ListTools(session) => (Method::POST, LIST_TOOLS, session),
-            Knock::Stream => (Method::GET, "", None),
-        };
-        let mut request = Request::builder().method(&method).uri(format!("{}{path}", self.upstream.authority.origin()));
-        request = match method {
-            Method::POST => request
+        let url = format!("{}{path}", self.upstream.authority.origin());
+        let post = |revision: &str| {
+            Request::post(&url)
                 .header(ACCEPT, "application/json, text/event-stream")
                 .header(CONTENT_TYPE, "application/json")
-                .header("mcp-protocol-version", "2025-06-18"),
-            _ => request.header(ACCEPT, "text/event-stream"),
+                .header("mcp-protocol-version", revision)
         };
-        if let Some(session) = session {
-            request = request.header(SESSION, session);
-        }
+        let (request, body) = match knock {
+            Knock::Initialize => (post("2025-06-18"), INITIALIZE),
+            Knock::InSession(None) => (post("2025-06-18"), LIST_TOOLS),
+            Knock::InSession(Some(session)) => (post("2025-06-18").header(SESSION, session), LIST_TOOLS),
+            Knock::Stateless => (post("2026-07-28").header("mcp-method", "tools/list"), LIST_TOOLS_STATELESS),
+            Knock::Stream => (Request::get(&url).header(ACCEPT, "text/event-stream"), ""),
+        };
         let request = request.body(Bytes::from_static(body.as_bytes()));
         let request = request.map_err(|error| Fault::caller(format!("the path is not usable: {error}")))?;
         let answer = self.http.send_for_head(request, self.upstream.allow_private).await?;
@@ -145,7 +157,8 @@ impl Search<'_> {
         }
         // The metadata may still be there, for a server that is strict about everything else. Whether anybody lives at
         // this path then shows when it is used.
-        Ok(Probe::unchallenged(self.path.unwrap_or("/")))
+        let path = self.path.unwrap_or("/").to_owned();
+        Ok(Probe { path, challenged: false, challenge: None })
     }
 
     /// `None` for a document of something else than MCP authorization.
