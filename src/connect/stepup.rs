@@ -57,7 +57,7 @@ impl Connections {
             self.learn_scopes(&key.authority, &asked).await?;
         }
         if row.state == ConnectionState::Open {
-            self.end(&row, "the upstream asks for authorization now").await?;
+            // What needs no authorization goes on without; the next discovery finds out how to get one.
             self.heed(key, challenge.clone()).await;
         }
         Ok(StepUp::Ask(demands.waiting(now).unwrap_or_default().union(&has)))

@@ -3,11 +3,13 @@
 use super::admit::Permit;
 use super::body::{BodyFailure, RequestBody};
 use super::exchange::{Exchange, ExchangeFailure};
+use super::lifeline::Lifeline;
 use super::peer::{Connected, Peers};
 use super::reply::{Refusal, TokenError};
 use super::route::Target;
+use super::stopping::Stopping;
 use super::{headers, stepup, stream, upgrade};
-use crate::config::Streams;
+use crate::config::{ConnectionLimits, Streams};
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::Culprit;
 use crate::telemetry::Metrics;
@@ -16,7 +18,6 @@ use pingora::Error;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// How much of a 401's body is read, in bytes, so that its connection can be used for the repetition.
 const MAX_DRAINED: usize = 64 * 1024;
@@ -27,7 +28,8 @@ pub(super) struct Forwarder<'a> {
     pub(super) connections: &'a Arc<Connections>,
     pub(super) streams: &'a Streams,
     pub(super) max_body: u64,
-    pub(super) stopping: &'a watch::Receiver<bool>,
+    pub(super) patience: &'a ConnectionLimits,
+    pub(super) stopping: &'a Stopping,
     pub(super) metrics: &'a Metrics,
 }
 
@@ -49,13 +51,15 @@ impl Forwarder<'_> {
         allowed_origin: Option<&HeaderValue>,
     ) -> Result<StatusCode, Failure> {
         let mut credential = self.connections.credential(permit.key()).await?;
-        let body = RequestBody::take(session, self.max_body).await?;
+        let body = RequestBody::take(session, self.max_body, self.patience).await?;
         let exchange = Exchange {
             peers: self.peers,
             upstream: &target.upstream,
+            health: &target.health,
             key: permit.key(),
             response_timeout: self.streams.response_timeout,
             max_body: self.max_body,
+            patience: self.patience,
         };
         let mut connected = exchange.send(session, &body, &credential).await?;
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
@@ -70,6 +74,8 @@ impl Forwarder<'_> {
                 return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
             }
         }
+        let life = Lifeline::new(permit, &credential);
+        life.check().map_err(Refusal::Unauthorized)?;
         let challenge = match connected.session.response_header() {
             Some(response) if response.status == StatusCode::FORBIDDEN => {
                 let asked = (target, permit, session.req_header().uri.path());
@@ -78,7 +84,7 @@ impl Forwarder<'_> {
             }
             _ => None,
         };
-        self.answer(session, connected, permit, (allowed_origin, challenge)).await.map_err(Failure::Aborted)
+        self.answer(session, connected, &life, (allowed_origin, challenge)).await.map_err(Failure::Aborted)
     }
 
     /// The upstream refused our credential: its connection is put back, and a better credential is asked for.
@@ -109,29 +115,37 @@ impl Forwarder<'_> {
         &self,
         session: &mut ServerSession,
         mut connected: Connected,
-        permit: &Permit,
+        life: &Lifeline,
         (allowed_origin, challenge): (Option<&HeaderValue>, Option<HeaderValue>),
     ) -> Result<StatusCode, Box<Error>> {
         let Some(response) = connected.session.response_header() else {
             return Error::e_explain(pingora::ErrorType::InternalError, "an exchange without a response head");
         };
-        let (status, life) = (response.status, &permit.token().life);
+        let status = response.status;
+        let events = is_event_stream(response);
+        if events || status == StatusCode::SWITCHING_PROTOCOLS {
+            connected.turn.streams();
+        }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let _open = OpenStream::count(self.metrics);
             session.write_response_header(Box::new(switching(response)?)).await?;
-            let bounds = upgrade::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat };
+            let bounds = upgrade::Bounds { life, stopping: self.stopping.stream(), heartbeat: self.streams.heartbeat };
             upgrade::pass(session, &mut connected, bounds).await?;
             return Ok(status);
         }
-        let events = is_event_stream(response);
         let mut head = self.head(session, response, events, allowed_origin)?;
         if let Some(challenge) = challenge {
             head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
         }
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
-        let bounds =
-            stream::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat, events };
+        let bounds = stream::Bounds {
+            life,
+            stopping: self.stopping.stream(),
+            heartbeat: self.streams.heartbeat,
+            events,
+            filter: None,
+        };
         if stream::pass(session, &mut connected, bounds).await? == stream::End::Complete {
             self.peers.release(connected).await;
         }

@@ -98,9 +98,9 @@ async fn an_open_server_may_begin_with_it() {
         ..BearerChallenge::default()
     };
     assert_eq!(world.connections.step_up(&world.key, &open, &challenge).await.unwrap(), ask("late"));
-    assert!(world.connections.needs_consent(&world.key).await.unwrap());
+    assert!(world.credential().await.unwrap().header().is_none(), "what needs no authorization goes on");
     let (_, query) = world.redirect("").await;
     assert_eq!(query["scope"], "late offline_access");
     world.answer(|_| {}).await.unwrap();
-    assert!(!world.connections.needs_consent(&world.key).await.unwrap());
+    assert!(world.credential().await.unwrap().header().is_some());
 }
