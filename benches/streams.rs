@@ -78,7 +78,11 @@ async fn memory(gateway: &Gateway, streams: usize) {
             tokio::time::sleep_until((closed + Duration::from_secs(seconds)).into()).await;
             afterwards += &format!(" {seconds}: {:.0}", gateway.resident() / 1024.0);
         }
-        println!("| {streams} | {:.0} | {:.1} |{afterwards} |", resident / 1024.0, (resident - before) / streams as f64);
+        println!(
+            "| {streams} | {:.0} | {:.1} |{afterwards} |",
+            resident / 1024.0,
+            (resident - before) / streams as f64
+        );
     }
     println!("\n(RSS without streams: {:.0} MB)\n", before / 1024.0);
 }
@@ -207,8 +211,7 @@ async fn upstream(start: Instant) -> SocketAddr {
 }
 
 async fn speak(mut stream: TcpStream, start: Instant) {
-    const HEAD: &str =
-        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\
          Mcp-Session-Id: 4e0fbb9a-0d14-4d1b-8a7d-3f9b1d0e9c11\r\n\r\nd\r\nevent: open\n\n\r\n";
     loop {
         let mut request = Vec::new();

@@ -158,8 +158,18 @@ mod tests {
     #[test]
     fn what_is_no_chunk_is_refused() {
         for body in [
-            &b"\r\n"[..], b"x\r\n", b"-1\r\n", b"0x5\r\n", b"5\n", b"5\r\r\n", b"1\r\nab\r\n", b"1\r\na\n", b";x\r\n",
-            b"10000000000000000\r\n", b"0\r\nA: b\n\r\n", b"5;a\nb\r\n",
+            &b"\r\n"[..],
+            b"x\r\n",
+            b"-1\r\n",
+            b"0x5\r\n",
+            b"5\n",
+            b"5\r\r\n",
+            b"1\r\nab\r\n",
+            b"1\r\na\n",
+            b";x\r\n",
+            b"10000000000000000\r\n",
+            b"0\r\nA: b\n\r\n",
+            b"5;a\nb\r\n",
         ] {
             assert!(decode(body, 1).is_err(), "{body:?}");
         }

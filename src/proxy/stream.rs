@@ -1,6 +1,8 @@
 //! The body of an answer on its way to the caller: as it comes, with heartbeats while it does not, and not longer than the
 //! grant and the connection live.
 
+use super::deadlines::{Deadlines, Strike};
+use super::endpoint::EndpointEvent;
 use super::events::EventTracker;
 use super::filter::EventFilter;
 use super::lifeline::Lifeline;
@@ -9,9 +11,8 @@ use super::stopping::StreamEnd;
 use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
-use std::pin::Pin;
 use std::time::Duration;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 /// A comment (WHATWG HTML §9.2): every parser skips it.
 const HEARTBEAT: Bytes = Bytes::from_static(b": keep-alive\n\n");
@@ -19,8 +20,6 @@ const HEARTBEAT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 const REVOKED_PATIENCE: Duration = Duration::from_millis(500);
 /// The same when the stream has lasted as long as it may.
 const EXPIRED_PATIENCE: Duration = Duration::from_secs(10);
-/// A timer without a deadline is set to this: longer than any process lives.
-const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// What bounds a stream.
 pub(super) struct Bounds<'a> {
@@ -34,6 +33,8 @@ pub(super) struct Bounds<'a> {
     pub(super) max_duration: Option<Duration>,
     /// Whether the answer is a stream of events.
     pub(super) events: bool,
+    /// Keeps what a stream of the transport of 2024 begins with on our hostname.
+    pub(super) endpoint: Option<EndpointEvent<'a>>,
     /// Takes tools out of it that an administrator denies.
     pub(super) filter: Option<EventFilter<'a>>,
 }
@@ -65,8 +66,8 @@ pub(super) async fn pass(session: &mut ServerSession, source: &mut Source, mut b
         return pass_plain(session, source, bounds.life).await;
     }
     let mut tracker = EventTracker::default();
-    let mut clock = StreamClock::start(&bounds);
-    let timer = tokio::time::sleep_until(clock.due());
+    let mut deadlines = Deadlines::start(bounds.heartbeat, bounds.max_duration);
+    let timer = tokio::time::sleep_until(deadlines.due());
     tokio::pin!(timer);
     let (mut ending, mut revoked) = (false, false);
     let ended = bounds.life.ended();
@@ -76,7 +77,7 @@ pub(super) async fn pass(session: &mut ServerSession, source: &mut Source, mut b
         // who wait, which costs a lock.
         if !revoked && bounds.life.has_ended() {
             (ending, revoked) = (true, true);
-            clock.end_by(REVOKED_PATIENCE, timer.as_mut());
+            deadlines.end_by(REVOKED_PATIENCE, timer.as_mut());
         }
         if ending && tracker.at_boundary() {
             source.shutdown().await;
@@ -92,13 +93,10 @@ pub(super) async fn pass(session: &mut ServerSession, source: &mut Source, mut b
         };
         match happening {
             Happening::Upstream(Ok(Some(chunk))) => {
-                let chunk = match &mut bounds.filter {
-                    None => chunk,
-                    Some(filter) => filter.feed(chunk).map_err(|error| error.into_up())?,
-                };
+                let chunk = bounds.rewritten(chunk).map_err(|error| error.into_up())?;
                 if !chunk.is_empty() {
                     tracker.feed(&chunk);
-                    clock.last_byte = Instant::now();
+                    deadlines.last_byte = Instant::now();
                     session.write_response_body(chunk, false).await?;
                 }
             }
@@ -107,24 +105,23 @@ pub(super) async fn pass(session: &mut ServerSession, source: &mut Source, mut b
             Happening::CallerGone(error) => return Err(error.into_down()),
             Happening::Stopping => ending = true,
             Happening::Clock => {
-                match clock.strike() {
+                match deadlines.strike() {
                     Strike::Beat if tracker.at_boundary() => session.write_response_body(HEARTBEAT, false).await?,
                     Strike::Beat | Strike::Early => {}
                     Strike::Expired => {
                         ending = true;
-                        clock.end_by(EXPIRED_PATIENCE, timer.as_mut());
+                        deadlines.end_by(EXPIRED_PATIENCE, timer.as_mut());
                     }
                     Strike::TooLate => {
                         return Error::e_explain(ErrorType::ConnectionClosed, "an event went on when it had to end");
                     }
                 }
-                timer.as_mut().reset(clock.due());
+                timer.as_mut().reset(deadlines.due());
             }
         }
     }
-    if let Some(filter) = &mut bounds.filter {
-        session.write_response_body(filter.finish(), false).await?;
-    }
+    let rest = bounds.rest().map_err(|error| error.into_up())?;
+    session.write_response_body(rest, false).await?;
     session.write_response_body(Bytes::new(), true).await?;
     Ok(End::Complete)
 }
@@ -152,64 +149,26 @@ async fn pass_plain(session: &mut ServerSession, source: &mut Source, life: &Lif
     Ok(End::Complete)
 }
 
-/// The deadlines of a stream of events behind one timer.
-struct StreamClock {
-    heartbeat: Option<Duration>,
-    last_byte: Instant,
-    /// When it has lasted as long as it may.
-    expires: Option<Instant>,
-    /// When the event that is under way must have ended.
-    end_by: Option<Instant>,
-}
-
-/// Why the timer fired.
-enum Strike {
-    /// For nothing: bytes have flowed meanwhile.
-    Early,
-    /// A heartbeat is due.
-    Beat,
-    /// The stream has lasted as long as it may.
-    Expired,
-    /// The last event takes too long.
-    TooLate,
-}
-
-impl StreamClock {
-    fn start(bounds: &Bounds<'_>) -> Self {
-        let now = Instant::now();
-        Self {
-            heartbeat: bounds.heartbeat,
-            last_byte: now,
-            expires: bounds.max_duration.map(|duration| now + duration),
-            end_by: None,
+impl Bounds<'_> {
+    /// What becomes of the next bytes; perhaps nothing yet.
+    fn rewritten(&mut self, chunk: Bytes) -> Result<Bytes> {
+        let chunk = match &mut self.endpoint {
+            None => chunk,
+            Some(endpoint) => endpoint.feed(chunk),
+        };
+        match &mut self.filter {
+            None => Ok(chunk),
+            Some(filter) => filter.feed(chunk),
         }
     }
 
-    /// When to look again. The timer is not moved at every event: one that is moved a thousand times a second costs more
-    /// than one that looks at the clock when it fires.
-    fn due(&self) -> Instant {
-        let beat = self.heartbeat.map(|heartbeat| self.last_byte + heartbeat);
-        [beat, self.expires, self.end_by].into_iter().flatten().min().unwrap_or_else(|| Instant::now() + NEVER)
-    }
-
-    fn strike(&mut self) -> Strike {
-        let now = Instant::now();
-        if self.end_by.is_some_and(|deadline| deadline <= now) {
-            return Strike::TooLate;
+    /// What was held back of a stream that has ended.
+    fn rest(&mut self) -> Result<Bytes> {
+        let rest = self.endpoint.as_mut().map(EndpointEvent::finish).unwrap_or_default();
+        match &mut self.filter {
+            None => Ok(rest),
+            Some(filter) => Ok([filter.feed(rest)?, filter.finish()].concat().into()),
         }
-        if self.expires.take_if(|deadline| *deadline <= now).is_some() {
-            return Strike::Expired;
-        }
-        if self.heartbeat.is_some_and(|heartbeat| self.last_byte + heartbeat <= now) {
-            self.last_byte = now;
-            return Strike::Beat;
-        }
-        Strike::Early
-    }
-
-    fn end_by(&mut self, patience: Duration, timer: Pin<&mut Sleep>) {
-        self.end_by = Some(Instant::now() + patience);
-        timer.reset(self.due());
     }
 }
 
