@@ -1,5 +1,9 @@
 //! Assembly: every part is built once, here, and handed to the doors.
 
+mod reload;
+
+pub use reload::Reloaded;
+
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{self, Config, Tls};
@@ -11,7 +15,7 @@ use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
-use crate::proxy::{Gate, Parts, Phase};
+use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::RateLimits;
 use crate::session::Sessions;
 use crate::store::{Change, Store};
@@ -19,8 +23,10 @@ use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
 use crate::upstream::Registry;
 use crate::vault::Vault;
+use arc_swap::ArcSwap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -33,7 +39,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(600);
 /// All parts of a gateway.
 #[allow(missing_docs)] // each is documented where it is defined
 pub struct App {
-    pub config: Config,
     pub site: Site,
     pub clock: Clock,
     pub store: Store,
@@ -44,10 +49,15 @@ pub struct App {
     pub identity: Arc<Identity>,
     pub sessions: Arc<Sessions>,
     pub connections: Arc<Connections>,
-    pub limits: Arc<RateLimits>,
     pub metrics: Arc<Metrics>,
     pub audit: Audit,
     pub resolver: Resolver,
+    /// In force now.
+    config: ArcSwap<Config>,
+    limits: ArcSwap<RateLimits>,
+    /// Tokens that were made while it was longer than now are still unexpired; in seconds.
+    longest_access_ttl: AtomicU64,
+    reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
     http: HttpClient,
     random: Random,
@@ -107,10 +117,12 @@ impl App {
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
             sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
             connections: Arc::new(connections),
-            limits: Arc::new(RateLimits::new(&config.limits)),
+            limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
             metrics,
             audit: Audit::new(store.clone(), clock.clone()),
-            config,
+            longest_access_ttl: AtomicU64::new(config.tokens.access_ttl.as_secs()),
+            reloading: tokio::sync::Mutex::default(),
+            config: ArcSwap::from_pointee(config),
             site,
             clock,
             store,
@@ -126,22 +138,35 @@ impl App {
 
     /// The data plane, with the control plane behind it. `alive` is dropped with the last connection.
     pub fn gate(&self, phase: watch::Receiver<Phase>, alive: oneshot::Sender<()>) -> Gate {
-        let issuer = Arc::new(self.issuer());
-        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard())));
         let parts = Parts {
             site: self.site.clone(),
             registry: self.registry.clone(),
             tokens: self.tokens.clone(),
-            limits: self.limits.clone(),
             connections: self.connections.clone(),
             resolver: self.resolver.clone(),
             metrics: self.metrics.clone(),
-            root,
-            mcp: issuer::mcp_routes(issuer),
             phase,
             alive,
         };
-        Gate::new(parts, &self.config.server, self.config.streams, &self.config.upstreams)
+        Gate::new(parts, self.settings())
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Arc<RateLimits> {
+        self.limits.load_full()
+    }
+
+    /// What the data plane goes by at this moment.
+    fn settings(&self) -> Settings {
+        let config = self.config();
+        let issuer = Arc::new(self.issuer(&config));
+        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard())));
+        Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
 
     /// Everything that runs beside the requests, until `stopping`.
@@ -153,7 +178,7 @@ impl App {
         ]
     }
 
-    fn issuer(&self) -> Issuer {
+    fn issuer(&self, config: &Config) -> Issuer {
         Issuer {
             site: self.site.clone(),
             clock: self.clock.clone(),
@@ -161,14 +186,14 @@ impl App {
             store: self.store.clone(),
             vault: self.vault.clone(),
             tokens: self.tokens.clone(),
-            lifetimes: self.config.tokens,
+            lifetimes: config.tokens,
             sessions: self.sessions.clone(),
             registry: self.registry.clone(),
             connections: self.connections.clone(),
             http: self.http.clone(),
             audit: self.audit.clone(),
-            allow_private_documents: self.config.upstreams.allow_private,
-            limits: self.limits.clone(),
+            allow_private_documents: config.upstreams.allow_private,
+            limits: self.limits(),
         }
     }
 
@@ -183,7 +208,7 @@ impl App {
             audit: self.audit.clone(),
             clock: self.clock.clone(),
             lives: self.lives.clone(),
-            limits: self.limits.clone(),
+            limits: self.limits(),
         }
     }
 
@@ -229,7 +254,7 @@ impl App {
         loop {
             ticks.tick().await;
             let now = self.clock.now();
-            let access_ttl = self.config.tokens.access_ttl;
+            let access_ttl = Duration::from_secs(self.longest_access_ttl.load(Ordering::Relaxed));
             let swept = async {
                 self.store.sweep(now, access_ttl).await?;
                 let mut irrelevant = self.lives.ended();
@@ -242,7 +267,7 @@ impl App {
             if let Err(fault) = swept.await {
                 tracing::error!(%fault, "what has expired could not be removed");
             }
-            self.limits.sweep();
+            self.limits().sweep();
         }
     }
 }

@@ -1,90 +1,45 @@
-//! Listening and draining.
+//! A gateway that runs: started, given other settings, relieved by another process, stopped.
+
+mod handover;
+mod listen;
+mod process;
+mod watch;
+
+pub use listen::Bound;
+pub use process::{Start, serve};
 
 use crate::admin;
-use crate::app::App;
-use crate::clock::Clock;
+use crate::app::{App, Reloaded};
 use crate::config::{Config, Tls};
 use crate::error::Fault;
 use crate::hostname::Site;
-use crate::ids::Random;
-use crate::proxy::{Gate, Phase};
+use crate::proxy::{Control, Phase};
 use crate::tls::CertificateFiles;
-use async_trait::async_trait;
-use parking_lot::Mutex;
-use pingora::listeners::TlsAccept;
-use pingora::listeners::tls::TlsSettings;
-use pingora::server::Fds;
-use pingora::services::Service as _;
-use pingora::services::listening::Service;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd;
+use listen::Socket;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{oneshot, watch as channel};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
 
-/// Sockets that are bound already, so that the port is known before anything is built.
-pub struct Bound {
-    listeners: Vec<TcpListener>,
-    addresses: Vec<SocketAddr>,
-}
-
-impl Bound {
-    /// Binds every address.
-    ///
-    /// # Errors
-    /// Naming the address, and what to do when it is in use or not allowed.
-    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, Fault> {
-        let mut bound = Self { listeners: Vec::new(), addresses: Vec::new() };
-        for address in addresses {
-            let listener = listen(*address).map_err(|error| Fault::gateway(explain(*address, &error)))?;
-            bound.addresses.push(listener.local_addr().map_err(Fault::gateway)?);
-            bound.listeners.push(listener);
-        }
-        Ok(bound)
-    }
-
-    /// The addresses in use, port 0 replaced by the chosen one.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-fn explain(address: SocketAddr, error: &io::Error) -> String {
-    let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another program listens there: stop it, or choose another address in server.listen"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need the capability CAP_NET_BIND_SERVICE, or choose another port in server.listen"
-        }
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address: mend server.listen",
-        _ => "mend server.listen",
-    };
-    format!("cannot listen on {address}: {error}; {advice}")
-}
+/// How long the end of a gateway may wait for refreshes of upstream tokens that are under way, for the last audit events,
+/// and for the database, each.
+const FINISHING: Duration = Duration::from_secs(10);
 
 /// A gateway that is running. Dropping it stops accepting at once.
 pub struct Running {
     app: Arc<App>,
     addresses: Vec<SocketAddr>,
+    /// A second handle to every listening socket; none once it has stopped to listen.
+    sockets: Vec<Socket>,
     /// Turns true when no more connections are taken.
-    stop: watch::Sender<bool>,
-    phase: watch::Sender<Phase>,
-    /// Resolves when the last connection is done.
-    drained: oneshot::Receiver<()>,
+    stop: channel::Sender<bool>,
+    phase: channel::Sender<Phase>,
+    drained: Drained,
     background: Vec<JoinHandle<()>>,
-    drain: Duration,
     certificates: Option<Arc<CertificateFiles>>,
+    control: Control,
 }
 
 impl Running {
@@ -92,22 +47,27 @@ impl Running {
     ///
     /// # Errors
     /// When a certificate cannot be loaded or the admin address cannot be bound.
-    pub async fn start(app: Arc<App>, bound: Bound) -> Result<Self, Fault> {
-        let (stop, stopping) = watch::channel(false);
+    pub async fn start(app: Arc<App>, mut bound: Bound) -> Result<Self, Fault> {
+        let config = app.config();
+        bound.add_admin(config.server.admin_listen, &mut Vec::new())?;
+        let sockets = bound.duplicate()?;
+        let certificates = certificates(&config.tls)?;
+        let (stop, stopping) = channel::channel(false);
+        let (phase, phases) = channel::channel(Phase::Serving);
         let (alive, drained) = oneshot::channel();
-        let (phase, phases) = watch::channel(Phase::Serving);
         let gate = app.gate(phases, alive);
-        let certificates = certificates(&app.config.tls)?;
+        let control = gate.control();
         let mut background = app.clone().background(&stopping);
-        if let Some(address) = app.config.server.admin_listen {
-            background.push(admin::start(address, app.clone()).await?);
+        if let Some(listener) = bound.take_admin() {
+            background.push(admin::start(listener, app.clone(), stopping.clone())?);
         }
-        let (addresses, drain) = (bound.addresses.clone(), app.config.streams.drain);
-        background.push(tokio::spawn(serve_connections(gate, certificates.clone(), bound, stopping)?));
+        let addresses = bound.addresses().to_vec();
+        background.push(tokio::spawn(listen::serve_connections(gate, certificates.clone(), bound, stopping)?));
         for address in &addresses {
             tracing::info!(%address, url = app.site.root_origin(), "listening");
         }
-        Ok(Self { app, addresses, stop, phase, drained, background, drain, certificates })
+        let drained = Drained(Some(drained));
+        Ok(Self { app, addresses, sockets, stop, phase, drained, background, certificates, control })
     }
 
     /// The first address that it listens on.
@@ -129,32 +89,92 @@ impl Running {
         &self.app
     }
 
-    /// Reads the certificate files again, for new connections; open ones are not touched.
-    pub fn reload(&self) {
-        match self.certificates.as_ref().map(|files| files.reload()) {
-            Some(Ok(())) => tracing::info!("the certificates were read again; everything else needs a restart"),
-            Some(Err(fault)) => tracing::error!(%fault, "the certificates stay as they are"),
-            None => tracing::info!("there are no certificates to read again; everything else needs a restart"),
-        }
+    /// Puts another configuration in force, as far as that goes without a restart; certificate files are read again. All
+    /// of it or nothing; no request and no stream is touched.
+    ///
+    /// # Errors
+    /// When a certificate or a certificate authority cannot be read, or the store fails.
+    pub async fn reload(&self, config: Config) -> Result<Reloaded, Fault> {
+        self.app.reload(config, self.certificates.as_deref(), &self.control).await
     }
 
     /// Stops: no new connections, open streams end between two events, and what has not ended after `streams.drain` is
     /// cut.
-    pub async fn stop(mut self) {
-        self.phase.send_replace(Phase::ending_now());
-        self.stop.send_replace(true);
-        if tokio::time::timeout(self.drain, &mut self.drained).await.is_err() {
-            tracing::warn!("some streams did not end in time and are cut");
+    pub async fn stop(self) {
+        self.stop_or_cut(std::future::pending()).await;
+    }
+
+    /// The same, but nothing is waited for any longer when `cut` resolves.
+    async fn stop_or_cut(mut self, cut: impl Future<Output = ()>) {
+        self.turn_away(Phase::ending_now());
+        let drain = self.app.config().streams.drain;
+        let orderly = async {
+            if timeout(drain, self.drained.wait()).await.is_err() {
+                tracing::warn!("some requests did not end in time and are cut");
+            }
+            // What an upstream has rotated must be written down.
+            timeout(FINISHING, self.app.connections.settle()).await
+        };
+        tokio::select! { biased;
+            _ = orderly => {}
+            () = cut => tracing::warn!("asked a second time to stop: what has not ended is cut"),
         }
-        self.app.audit.flush().await;
+        self.background.iter().for_each(JoinHandle::abort);
+        if timeout(FINISHING, self.app.audit.flush()).await.is_err() {
+            tracing::error!("the last audit events are in the log only");
+        }
+        // The last process to close the database writes its log back into it.
+        if timeout(FINISHING, self.app.store.close()).await.is_err() {
+            tracing::warn!("the database is still in use and closes with the process");
+        }
+    }
+
+    /// Another process has taken over: no new connections, every request is the last of its connection, and open streams
+    /// go on. In the last quarter of `streams.upgrade_drain` they end one after the other. Returns when the last connection
+    /// is done, that time is over, or `hurry` resolves; [`Running::stop`] has to follow.
+    async fn retire(&mut self, hurry: impl Future<Output = ()>) {
+        self.turn_away(Phase::Retiring);
+        let drain = self.app.config().streams.upgrade_drain;
+        let spread = drain / 4;
+        let (phase, drained) = (&self.phase, &mut self.drained);
+        let end = async {
+            sleep(drain - spread).await;
+            tracing::info!(?spread, "open streams end, one after the other");
+            phase.send_replace(Phase::Ending { from: Instant::now(), spread });
+            sleep(spread).await;
+        };
+        tokio::select! { biased;
+            () = drained.wait() => {}
+            () = hurry => {}
+            () = end => {}
+        }
+    }
+
+    fn turn_away(&mut self, phase: Phase) {
+        self.phase.send_replace(phase);
+        self.stop.send_replace(true);
+        // As long as one handle is open, the system would go on taking connections that nobody answers.
+        self.sockets.clear();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.phase.send_replace(Phase::ending_now());
-        self.stop.send_replace(true);
+        self.turn_away(Phase::ending_now());
         self.background.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Tells when the last connection is done; may be asked again.
+struct Drained(Option<oneshot::Receiver<()>>);
+
+impl Drained {
+    async fn wait(&mut self) {
+        if let Some(drained) = &mut self.0 {
+            // An error is what is waited for: the other end is dropped, not used.
+            let _ = drained.await;
+            self.0 = None;
+        }
     }
 }
 
@@ -163,86 +183,4 @@ fn certificates(tls: &Tls) -> Result<Option<Arc<CertificateFiles>>, Fault> {
         Tls::Off => Ok(None),
         Tls::Files { cert, key } => Ok(Some(Arc::new(CertificateFiles::load(cert, key)?))),
     }
-}
-
-/// Hands the sockets to Pingora; the future ends when the last of them is closed.
-fn serve_connections(
-    gate: Gate,
-    certificates: Option<Arc<CertificateFiles>>,
-    bound: Bound,
-    stopping: watch::Receiver<bool>,
-) -> Result<impl Future<Output = ()> + use<>, Fault> {
-    let mut service = Service::new("portcullis".to_owned(), gate);
-    let mut descriptors = Fds::new();
-    for (address, listener) in bound.addresses.iter().zip(bound.listeners) {
-        let address = address.to_string();
-        match &certificates {
-            None => service.add_tcp(&address),
-            Some(certificates) => service.add_tls_with_settings(&address, None, tls_settings(certificates.clone())?),
-        }
-        // From here on the descriptor is Pingora's.
-        descriptors.add(address, listener.into_raw_fd());
-    }
-    let descriptors = Arc::new(Mutex::new(descriptors));
-    Ok(async move { service.start_service(Some(descriptors), stopping, 1).await })
-}
-
-/// HTTP/2 and HTTP/1.1 over TLS 1.3 and 1.2, certificates from `resolver`.
-fn tls_settings(resolver: Arc<CertificateFiles>) -> Result<TlsSettings, Fault> {
-    struct NoCallbacks;
-    #[async_trait]
-    impl TlsAccept for NoCallbacks {}
-    // Pingora offers no settings without files but these; the callbacks are never called under rustls.
-    let mut settings = TlsSettings::with_callbacks(Box::new(NoCallbacks)).map_err(Fault::gateway)?;
-    settings.set_cert_resolver(resolver);
-    settings.enable_h2();
-    Ok(settings)
-}
-
-/// Runs the gateway until SIGTERM or SIGINT; SIGHUP makes it read its certificates again.
-///
-/// # Errors
-/// When it cannot start; the text says what to do.
-pub async fn serve(config: Config) -> Result<(), Fault> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Fault::gateway)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::gateway)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(Fault::gateway)?;
-    forbid_core_dumps()?;
-    let bound = Bound::bind(&config.server.listen)?;
-    let app = Arc::new(App::build(config, bound.addresses(), Clock::system(), Random::default()).await?);
-    let running = Running::start(app, bound).await?;
-    announce(&running).await?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => running.reload(),
-        }
-    }
-    tracing::info!("stopping");
-    running.stop().await;
-    Ok(())
-}
-
-/// The memory of this process holds tokens: no file may ever hold a copy of it, and no other process of the same user may
-/// read it.
-fn forbid_core_dumps() -> Result<(), Fault> {
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
-        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
-        .map_err(|error| Fault::gateway(format!("core dumps cannot be turned off: {error}")))
-}
-
-/// Tells whoever started it where it listens, and how to claim it when nobody has.
-async fn announce(running: &Running) -> Result<(), Fault> {
-    let root = running.site().root_origin();
-    let mut text = String::new();
-    for address in &running.addresses {
-        text += &format!("listening on {address} ({root})\n");
-    }
-    if let Some(token) = running.app.identity.setup_token().await? {
-        text +=
-            &format!("nobody owns this gateway yet; become its administrator: {root}/setup?token={}\n", token.expose());
-    }
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Fault::gateway)
 }

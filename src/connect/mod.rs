@@ -204,6 +204,11 @@ impl Connections {
         self.memory.forget(id);
     }
 
+    /// Forgets what is in memory about all of them, after the configuration of upstreams has changed.
+    pub fn forget_all(&self) {
+        self.memory.forget_all();
+    }
+
     /// The scopes an upstream is known to have, from the administrator or from earlier discovery; never contacts it.
     pub async fn known_scopes(&self, authority: &Authority) -> Scopes {
         let upstream = self.registry.by_authority(authority);
