@@ -110,7 +110,9 @@ impl Gateway {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let config = config(machine.home.path());
         let app = App::build(config, &[address], Clock::system(), Random::default()).await.unwrap();
-        app.identity.create(USER, &Secret::new(PASSWORD.to_owned()), Role::Administrator).await.unwrap();
+        if app.store.user_by_name(USER).await.unwrap().is_none() {
+            app.identity.create(USER, &Secret::new(PASSWORD.to_owned()), Role::Administrator).await.unwrap();
+        }
         Self { server, log, address, app }
     }
 
@@ -359,35 +361,21 @@ async fn a_hanging_request_is_waited_for_until_somebody_loses_patience() {
     for (drain, signals) in [("1s", 1), ("1h", 2)] {
         let mut command = Gateway::command(&machine, &["serve"], &[&notes.authority]);
         command.env("PORTCULLIS__STREAMS__DRAIN", drain);
-        let mut server = Server::start(command, "(http").await;
-        let mut log = tokio::io::AsyncBufReadExt::lines(BufReader::new(server.child.stderr.take().unwrap()));
-        let port: u16 = server.root().rsplit(':').next().unwrap().parse().unwrap();
-        let app = App::build(
-            config(machine.home.path()),
-            &[([127, 0, 0, 1], port).into()],
-            Clock::system(),
-            Random::default(),
-        );
-        let app = app.await.unwrap();
-        if app.store.user_by_name(USER).await.unwrap().is_none() {
-            app.identity.create(USER, &Secret::new(PASSWORD.to_owned()), Role::Administrator).await.unwrap();
-        }
-        let (token, _) = token_for(&app, &notes.authority).await;
-        let host = format!("{}.localhost:{port}", label(&notes.authority));
+        let mut gateway = Gateway::start(&machine, command).await;
+        let (host, token) = (gateway.host_of(&notes.authority), gateway.token(&notes.authority).await);
         let before = notes.connections();
-        let mut hanging = Caller::connect(port).await;
+        let mut hanging = gateway.caller().await;
         hanging.send(post(&host, &token, LIST).replace("POST", "PUT")).await;
         while notes.connections() == before {
             tokio::task::yield_now().await;
         }
-        server.tell("-TERM").await;
-        wait_for(&mut log, "stopping").await;
+        gateway.server.tell("-TERM").await;
+        gateway.logs("stopping").await;
         let asked = Instant::now();
         if signals == 2 {
-            server.tell("-TERM").await;
+            gateway.server.tell("-TERM").await;
         }
-        let status = tokio::time::timeout(PATIENCE, server.child.wait()).await.expect("it does not end").unwrap();
-        assert_eq!(status.code(), Some(0));
+        assert_eq!(gateway.ended().await, Some(0));
         assert!(asked.elapsed() < AT_ONCE, "{drain}: {:?}", asked.elapsed());
         if signals == 1 {
             assert!(asked.elapsed() > Duration::from_millis(900), "{:?}", asked.elapsed());
