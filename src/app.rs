@@ -1,5 +1,6 @@
 //! Assembly: every part is built once, here, and handed to the doors.
 
+mod follow;
 mod reload;
 
 pub use reload::Reloaded;
@@ -17,13 +18,15 @@ use crate::ids::Random;
 use crate::issuer::{self, Issuer};
 use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::RateLimits;
+use crate::revocation::{self, Revocations};
 use crate::session::Sessions;
-use crate::store::{Change, Store};
+use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
-use crate::upstream::Registry;
+use crate::upstream::{HealthTable, Registry};
 use crate::vault::Vault;
 use arc_swap::ArcSwap;
+use follow::Follower;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,8 +34,6 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// How soon a change that another process wrote into the database is noticed.
-const CHANGES_EVERY: Duration = Duration::from_millis(500);
 /// How often what has expired is removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
@@ -49,9 +50,11 @@ pub struct App {
     pub identity: Arc<Identity>,
     pub sessions: Arc<Sessions>,
     pub connections: Arc<Connections>,
+    pub revocations: Arc<Revocations>,
     pub metrics: Arc<Metrics>,
     pub audit: Audit,
     pub resolver: Resolver,
+    pub health: HealthTable,
     /// In force now.
     config: ArcSwap<Config>,
     limits: ArcSwap<RateLimits>,
@@ -99,7 +102,8 @@ impl App {
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
-        let metrics = Arc::new(Metrics::default());
+        let health = HealthTable::new(clock.clone(), random.clone(), config.upstreams.max_requests);
+        let metrics = Arc::new(Metrics::collecting(health.clone()));
         let connections = Connections::new(ConnectionsParts {
             store: store.clone(),
             vault: vault.clone(),
@@ -110,13 +114,18 @@ impl App {
             random: random.clone(),
             metrics: metrics.clone(),
         });
+        let connections = Arc::new(connections);
+        let memory =
+            revocation::Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
+        let revocations = Revocations::new(store.clone(), clock.clone(), memory);
         let local = config.login.local.as_ref();
         Ok(Self {
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
             sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
-            connections: Arc::new(connections),
+            connections,
+            revocations: Arc::new(revocations),
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
             metrics,
             audit: Audit::new(store.clone(), clock.clone()),
@@ -132,6 +141,7 @@ impl App {
             resolver,
             http,
             random,
+            health,
             known_change,
         })
     }
@@ -144,6 +154,7 @@ impl App {
             tokens: self.tokens.clone(),
             connections: self.connections.clone(),
             resolver: self.resolver.clone(),
+            health: self.health.clone(),
             metrics: self.metrics.clone(),
             phase,
             alive,
@@ -173,7 +184,7 @@ impl App {
     pub fn background(self: Arc<Self>, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
         vec![
             tokio::spawn(self.connections.clone().keep_fresh(stopping.clone())),
-            tokio::spawn(self.clone().follow_changes()),
+            tokio::spawn(Follower::after(self.known_change).run(self.clone())),
             tokio::spawn(self.sweep()),
         ]
     }
@@ -190,6 +201,7 @@ impl App {
             sessions: self.sessions.clone(),
             registry: self.registry.clone(),
             connections: self.connections.clone(),
+            revocations: self.revocations.clone(),
             http: self.http.clone(),
             audit: self.audit.clone(),
             allow_private_documents: config.upstreams.allow_private,
@@ -207,45 +219,8 @@ impl App {
             connections: self.connections.clone(),
             audit: self.audit.clone(),
             clock: self.clock.clone(),
-            lives: self.lives.clone(),
+            revocations: self.revocations.clone(),
             limits: self.limits(),
-        }
-    }
-
-    /// Brings memory up to what other processes (the command line, later other nodes) wrote into the database.
-    async fn follow_changes(self: Arc<Self>) {
-        let mut known = self.known_change;
-        let mut ticks = tokio::time::interval(CHANGES_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            match self.store.changes_after(known).await {
-                Ok(changes) => {
-                    for (number, change) in changes {
-                        self.apply(change).await;
-                        known = number;
-                    }
-                }
-                Err(error) => tracing::error!(%error, "changes in the database cannot be followed"),
-            }
-        }
-    }
-
-    async fn apply(&self, change: Change) {
-        let applied = match change {
-            Change::GrantRevoked(grant) => {
-                self.lives.end(grant);
-                Ok(())
-            }
-            Change::ConnectionChanged(connection) => {
-                self.connections.forget(connection);
-                Ok(())
-            }
-            Change::UpstreamsChanged => self.registry.reload().await,
-            Change::KeysChanged => self.keys.reload().await,
-        };
-        if let Err(fault) = applied {
-            tracing::error!(%fault, ?change, "a change in the database was not taken over");
         }
     }
 
@@ -267,6 +242,7 @@ impl App {
             if let Err(fault) = swept.await {
                 tracing::error!(%fault, "what has expired could not be removed");
             }
+            self.connections.sweep();
             self.limits().sweep();
         }
     }

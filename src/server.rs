@@ -1,8 +1,13 @@
 //! A gateway that runs: started, given other settings, relieved by another process, stopped.
 
+mod accept;
+mod announced;
 mod handover;
+mod limits;
 mod listen;
 mod process;
+mod seats;
+mod transport;
 mod watch;
 
 pub use listen::Bound;
@@ -15,7 +20,10 @@ use crate::error::Fault;
 use crate::hostname::Site;
 use crate::proxy::{Control, Phase};
 use crate::tls::CertificateFiles;
+use accept::{Manners, Reception};
+use arc_swap::ArcSwap;
 use listen::Socket;
+use seats::Seats;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +48,8 @@ pub struct Running {
     background: Vec<JoinHandle<()>>,
     certificates: Option<Arc<CertificateFiles>>,
     control: Control,
+    seats: Arc<Seats>,
+    manners: Arc<ArcSwap<Manners>>,
 }
 
 impl Running {
@@ -62,12 +72,22 @@ impl Running {
             background.push(admin::start(listener, app.clone(), stopping.clone())?);
         }
         let addresses = bound.addresses().to_vec();
-        background.push(tokio::spawn(listen::serve_connections(gate, certificates.clone(), bound, stopping)?));
+        let (total, per_address, trusted) = seating(&config);
+        let seats = Seats::new(total, per_address, trusted, app.metrics.clone());
+        let manners = Arc::new(ArcSwap::from_pointee(Manners::of(&config)));
+        let reception = Reception {
+            gate: Arc::new(gate),
+            tls: certificates.clone().map(accept::acceptor).transpose().map_err(Fault::gateway)?,
+            seats: seats.clone(),
+            manners: manners.clone(),
+            stopping,
+        };
+        background.push(tokio::spawn(listen::serve_connections(Arc::new(reception), bound)?));
         for address in &addresses {
             tracing::info!(%address, url = app.site.root_origin(), "listening");
         }
         let drained = Drained(Some(drained));
-        Ok(Self { app, addresses, sockets, stop, phase, drained, background, certificates, control })
+        Ok(Self { app, addresses, sockets, stop, phase, drained, background, certificates, control, seats, manners })
     }
 
     /// The first address that it listens on.
@@ -95,7 +115,12 @@ impl Running {
     /// # Errors
     /// When a certificate or a certificate authority cannot be read, or the store fails.
     pub async fn reload(&self, config: Config) -> Result<Reloaded, Fault> {
-        self.app.reload(config, self.certificates.as_deref(), &self.control).await
+        let reloaded = self.app.reload(config, self.certificates.as_deref(), &self.control).await?;
+        let config = self.app.config();
+        let (total, per_address, trusted) = seating(&config);
+        self.seats.rearrange(total, per_address, trusted);
+        self.manners.store(Arc::new(Manners::of(&config)));
+        Ok(reloaded)
     }
 
     /// Stops: no new connections, open streams end between two events, and what has not ended after `streams.drain` is
@@ -176,6 +201,13 @@ impl Drained {
             self.0 = None;
         }
     }
+}
+
+/// How many connections there may be, in all and from one address, and whose many are many people's.
+fn seating(config: &Config) -> (usize, u32, Vec<ipnet::IpNet>) {
+    let limits = &config.limits.connections;
+    let total = limits.total.unwrap_or_else(limits::most_connections);
+    (total, limits.per_address, config.server.trusted_proxies.clone())
 }
 
 fn certificates(tls: &Tls) -> Result<Option<Arc<CertificateFiles>>, Fault> {

@@ -42,6 +42,7 @@ impl App {
         if self.registry.reconfigure(&new.upstreams, configured).await? {
             changed.push("upstream");
             self.connections.forget_all();
+            self.connections.leave_unusable_upstreams();
         }
         let mut authorities = Authorities::Same;
         if let Some(clients) = clients {

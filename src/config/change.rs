@@ -16,6 +16,8 @@ impl Config {
             keep("store.url", &mut self.store_url, &running.store_url),
             keep("telemetry.log_format", &mut self.telemetry.json, &running.telemetry.json),
         ];
+        let (new, old) = (&mut self.upstreams.max_requests, &running.upstreams.max_requests);
+        fixed.push(keep("upstreams.max_requests", new, old));
         if is_behind_tls(self) != is_behind_tls(running) {
             // With it, what people's clients know the gateway by would change from http to https.
             self.server.trusted_proxies.clone_from(&running.server.trusted_proxies);
@@ -37,6 +39,7 @@ impl Config {
         let (new, old) = (&self.server, &running.server);
         let changed = [
             ("server.trusted_proxies", new.trusted_proxies != old.trusted_proxies),
+            ("server.proxy_protocol", new.proxy_protocol != old.proxy_protocol),
             ("server.allowed_origins", new.allowed_origins != old.allowed_origins),
             ("server.max_body", new.max_body != old.max_body),
             ("tls", self.tls != running.tls),

@@ -47,6 +47,7 @@ impl Memory {
     pub(super) fn get(&self, key: &ConnectionKey, now: Timestamp, generation: u64) -> Option<Arc<Credential>> {
         let slot = self.slots.get(key)?;
         let good = !slot.forgotten.load(Ordering::Acquire)
+            && !slot.credential.life.has_ended()
             && slot.expires_at.is_none_or(|end| now < end)
             && slot.generation.is_none_or(|of| of == generation);
         good.then(|| slot.credential.clone())
@@ -123,7 +124,8 @@ mod tests {
     }
 
     fn credential(key: &ConnectionKey, id: ConnectionId) -> Credential {
-        Credential { authority: key.authority.clone(), connection: Some(id), version: 1, header: None }
+        let (authority, life) = (key.authority.clone(), Arc::default());
+        Credential { authority, connection: Some(id), version: 1, header: None, life }
     }
 
     #[test]
@@ -137,6 +139,9 @@ mod tests {
         memory.put(&key, credential(&key, id), None, memory.epoch());
         assert!(memory.get(&key, Timestamp(9), 0).is_some());
         memory.forget_all();
+        assert!(memory.get(&key, Timestamp(9), 0).is_none());
+        let ended = memory.put(&key, credential(&key, id), None, memory.epoch());
+        ended.life.finish();
         assert!(memory.get(&key, Timestamp(9), 0).is_none());
     }
 

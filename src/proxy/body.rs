@@ -1,7 +1,9 @@
 //! The body of a request on its way to an upstream: kept while it is small, so that the request can be repeated.
 
 use super::headers::Framing;
+use super::patience::{Patience, is_late};
 use super::reply::Refusal;
+use crate::config::ConnectionLimits;
 use bytes::{Bytes, BytesMut};
 use http::header;
 use pingora::Result;
@@ -32,7 +34,11 @@ pub(super) enum BodyFailure {
 impl RequestBody {
     /// Takes the body of a request: whole when it is announced as small, as a stream otherwise. Not more than `limit`
     /// bytes.
-    pub(super) async fn take(session: &mut ServerSession, limit: u64) -> Result<Self, BodyFailure> {
+    pub(super) async fn take(
+        session: &mut ServerSession,
+        limit: u64,
+        patience: &ConnectionLimits,
+    ) -> Result<Self, BodyFailure> {
         if session.is_body_empty() {
             return Ok(Self::Empty);
         }
@@ -44,20 +50,22 @@ impl RequestBody {
             session.write_continue_response().await.map_err(BodyFailure::Aborted)?;
         }
         match length.and_then(|length| usize::try_from(length).ok()).filter(|length| *length <= KEPT) {
-            Some(length) => Self::read(session, length).await.map_err(BodyFailure::Aborted),
+            Some(length) => Self::read(session, length, Patience::new(patience)).await.map_err(|error| {
+                if is_late(&error) { BodyFailure::Refused(Refusal::BodyTimeout) } else { BodyFailure::Aborted(error) }
+            }),
             None => Ok(Self::Streamed(length)),
         }
     }
 
-    async fn read(session: &mut ServerSession, length: usize) -> Result<Self> {
+    async fn read(session: &mut ServerSession, length: usize, mut patience: Patience<'_>) -> Result<Self> {
         // Nearly always the body came in one piece: then no second buffer is needed.
-        let mut first = match session.read_request_body().await? {
+        let mut first = match patience.piece(session).await? {
             Some(chunk) if chunk.len() >= length => return Ok(Self::Kept(chunk)),
             Some(chunk) => BytesMut::from(chunk),
             None => return Ok(Self::Empty),
         };
         first.reserve(length - first.len());
-        while let Some(chunk) = session.read_request_body().await? {
+        while let Some(chunk) = patience.piece(session).await? {
             first.extend_from_slice(&chunk);
         }
         Ok(Self::Kept(first.freeze()))
@@ -87,15 +95,22 @@ pub(super) enum Pumped {
     Stopped,
     /// It grew over the limit.
     TooLarge,
+    /// It came too slowly.
+    Late,
     /// The caller is gone.
     Aborted(Box<pingora::Error>),
 }
 
 /// Sends a body piece by piece as it arrives. `http1` bodies are framed by Pingora from the head that was written.
-pub(super) async fn pump(session: &mut ServerSession, upstream: &mut HttpSession, limit: u64) -> Pumped {
-    let mut total = 0;
+pub(super) async fn pump(
+    session: &mut ServerSession,
+    upstream: &mut HttpSession,
+    limit: u64,
+    patience: &ConnectionLimits,
+) -> Pumped {
+    let (mut total, mut patience) = (0, Patience::new(patience));
     loop {
-        match session.read_request_body().await {
+        match patience.piece(session).await {
             Ok(Some(chunk)) => {
                 total += chunk.len() as u64;
                 if total > limit {
@@ -107,6 +122,7 @@ pub(super) async fn pump(session: &mut ServerSession, upstream: &mut HttpSession
                 }
             }
             Ok(None) => break,
+            Err(error) if is_late(&error) => return Pumped::Late,
             Err(error) => return Pumped::Aborted(error),
         }
     }

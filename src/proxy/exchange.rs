@@ -5,8 +5,9 @@ use super::headers::{self, Framing};
 use super::peer::{ConnectFailure, Connected, Peers};
 use super::reply::Refusal;
 use super::stream::caller_gone;
+use crate::config::ConnectionLimits;
 use crate::connect::{ConnectionKey, Credential};
-use crate::upstream::Upstream;
+use crate::upstream::{Failure, Health, Stage, Unavailable, Upstream};
 use bytes::Bytes;
 use http::{Method, Version, header};
 use pingora::http::RequestHeader;
@@ -14,6 +15,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::{HttpSession as Http1, http_req_header_to_wire};
 use pingora::{Error, ErrorType, OrErr, Result};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
@@ -24,11 +26,14 @@ const MAX_ATTEMPTS: u32 = 3;
 pub(super) struct Exchange<'a> {
     pub(super) peers: &'a Peers,
     pub(super) upstream: &'a Upstream,
+    pub(super) health: &'a Arc<Health>,
     pub(super) key: &'a ConnectionKey,
     /// How long the upstream may take to begin its answer.
     pub(super) response_timeout: Duration,
     /// The largest body that flows through, in bytes.
     pub(super) max_body: u64,
+    /// How long the caller may take over it.
+    pub(super) patience: &'a ConnectionLimits,
 }
 
 /// Why there is no answer of the upstream.
@@ -57,24 +62,45 @@ impl Exchange<'_> {
             let reused = connected.reused;
             let head = self.head(session, body, credential).map_err(|_| internal())?;
             match self.attempt(session, connected, head, body).await {
-                Ok(connected) => return Ok(connected),
+                Ok(mut connected) => {
+                    connected.turn.answered();
+                    return Ok(connected);
+                }
                 Err(Attempt::Final(failure)) => return Err(failure),
                 // Most likely the upstream closed a connection of the pool while we were writing.
                 Err(Attempt::Lost(_)) if reused && attempts < MAX_ATTEMPTS && may_repeat(session, body) => {
                     attempts += 1
                 }
-                Err(Attempt::Lost(error)) => return Err(ExchangeFailure::Refused(lost(&error))),
+                Err(Attempt::Lost(error)) => {
+                    let refusal = lost(&error);
+                    self.note(&refusal, reused);
+                    return Err(ExchangeFailure::Refused(refusal));
+                }
             }
         }
     }
 
     async fn connect(&self, http2: bool) -> Result<Connected, ExchangeFailure> {
         let refused = |why: &str| ExchangeFailure::Refused(Refusal::BadGateway(why.to_owned()));
-        self.peers.connect(self.upstream, self.key, http2).await.map_err(|failure| match failure {
+        self.peers.connect(self.upstream, self.health, self.key, http2).await.map_err(|failure| match failure {
             ConnectFailure::Timeout => ExchangeFailure::Refused(Refusal::GatewayTimeout),
             ConnectFailure::Refused(why) => ExchangeFailure::Refused(Refusal::BadGateway(why)),
             ConnectFailure::Address(why) => refused(&format!("the upstream cannot be reached: {why}")),
+            ConnectFailure::Unavailable(Unavailable::Busy) => ExchangeFailure::Refused(Refusal::Busy),
+            ConnectFailure::Unavailable(Unavailable::OutOfOrder { retry_after, timeout }) => {
+                ExchangeFailure::Refused(Refusal::OutOfOrder { retry_after, timeout })
+            }
         })
+    }
+
+    /// Tells the upstream's health that no answer came.
+    fn note(&self, refusal: &Refusal, reused: bool) {
+        let timeout = matches!(refusal, Refusal::GatewayTimeout);
+        // An upstream may close an unused connection at any time, also when it is being used again.
+        if timeout || !reused {
+            let why = if timeout { "no answer in time" } else { "connections are closed without an answer" };
+            self.health.failed(&Failure { stage: Stage::Answering, timeout, why: why.to_owned() });
+        }
     }
 
     fn head(&self, session: &ServerSession, body: &RequestBody, credential: &Credential) -> Result<RequestHeader> {
@@ -98,9 +124,13 @@ impl Exchange<'_> {
             RequestBody::Kept(bytes) => self.write_kept(connected, head, bytes).await.map_err(Attempt::Lost)?,
         };
         connected.session.set_read_timeout(Some(self.response_timeout));
-        let answered = read_head(&mut connected.session);
+        // One deadline for the whole head: the time-out of a read begins again with every byte.
+        let answered = tokio::time::timeout(self.response_timeout, read_head(&mut connected.session));
         tokio::select! { biased;
-            answered = answered => answered.map_err(Attempt::Lost)?,
+            answered = answered => match answered {
+                Ok(read) => read.map_err(Attempt::Lost)?,
+                Err(_) => return Err(Attempt::Final(ExchangeFailure::Refused(Refusal::GatewayTimeout))),
+            },
             // A caller that leaves before the answer cancels the request (MCP 2026-07-28, streamable HTTP).
             gone = caller_gone(session) => return Err(Attempt::Final(ExchangeFailure::Aborted(gone))),
         }
@@ -110,7 +140,7 @@ impl Exchange<'_> {
     /// Writes head and body. In HTTP/1.1 both go out in one piece: one system call instead of the two or three that
     /// Pingora's own writer takes.
     async fn write_kept(&self, connected: Connected, head: RequestHeader, body: &[u8]) -> Result<Connected> {
-        let Connected { session, reused, peer } = connected;
+        let Connected { session, reused, peer, turn } = connected;
         // Pingora interprets the answers to these two by the request that it wrote itself.
         let coalesced = head.method != Method::HEAD && !head.headers.contains_key(header::UPGRADE);
         let session = match session {
@@ -128,7 +158,7 @@ impl Exchange<'_> {
                 session
             }
         };
-        Ok(Connected { session, reused, peer })
+        Ok(Connected { session, reused, peer, turn })
     }
 
     async fn write_streamed(
@@ -138,10 +168,11 @@ impl Exchange<'_> {
         head: RequestHeader,
     ) -> Result<Connected, Attempt> {
         connected.session.write_request_header(Box::new(head)).await.map_err(Attempt::Lost)?;
-        match pump(session, &mut connected.session, self.max_body).await {
+        match pump(session, &mut connected.session, self.max_body, self.patience).await {
             // An upstream that stopped taking the body may have said why.
             Pumped::Sent | Pumped::Stopped => Ok(connected),
             Pumped::TooLarge => Err(Attempt::Final(ExchangeFailure::Refused(Refusal::BodyTooLarge(self.max_body)))),
+            Pumped::Late => Err(Attempt::Final(ExchangeFailure::Refused(Refusal::BodyTimeout))),
             Pumped::Aborted(error) => Err(Attempt::Final(ExchangeFailure::Aborted(error))),
         }
     }

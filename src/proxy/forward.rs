@@ -3,12 +3,13 @@
 use super::admit::Permit;
 use super::body::{BodyFailure, RequestBody};
 use super::exchange::{Exchange, ExchangeFailure};
+use super::lifeline::Lifeline;
 use super::peer::{Connected, Peers};
 use super::reply::{Refusal, TokenError};
 use super::route::Target;
 use super::stopping::Stopping;
 use super::{headers, stream, upgrade};
-use crate::config::Streams;
+use crate::config::{ConnectionLimits, Streams};
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::Culprit;
 use crate::telemetry::Metrics;
@@ -27,6 +28,7 @@ pub(super) struct Forwarder<'a> {
     pub(super) connections: &'a Arc<Connections>,
     pub(super) streams: &'a Streams,
     pub(super) max_body: u64,
+    pub(super) patience: &'a ConnectionLimits,
     pub(super) stopping: &'a Stopping,
     pub(super) metrics: &'a Metrics,
 }
@@ -48,29 +50,33 @@ impl Forwarder<'_> {
         permit: &Permit,
         allowed_origin: Option<&HeaderValue>,
     ) -> Result<StatusCode, Failure> {
-        let credential = self.connections.credential(permit.key()).await?;
-        let body = RequestBody::take(session, self.max_body).await?;
+        let mut credential = self.connections.credential(permit.key()).await?;
+        let body = RequestBody::take(session, self.max_body, self.patience).await?;
         let exchange = Exchange {
             peers: self.peers,
             upstream: &target.upstream,
+            health: &target.health,
             key: permit.key(),
             response_timeout: self.streams.response_timeout,
             max_body: self.max_body,
+            patience: self.patience,
         };
         let mut connected = exchange.send(session, &body, &credential).await?;
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
-            let renewed = self.renew(permit, &credential, connected).await?;
+            credential = self.renew(permit, &credential, connected).await?;
             if !body.is_repeatable() {
                 return Err(Refusal::Unauthorized(TokenError::Invalid).into());
             }
-            connected = exchange.send(session, &body, &renewed).await?;
+            connected = exchange.send(session, &body, &credential).await?;
             if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
                 // Rejected twice in a row: `renew` takes that for the end of the connection.
-                self.renew(permit, &renewed, connected).await?;
+                self.renew(permit, &credential, connected).await?;
                 return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
             }
         }
-        self.answer(session, connected, permit, allowed_origin).await.map_err(Failure::Aborted)
+        let life = Lifeline::new(permit, &credential);
+        life.check().map_err(Refusal::Unauthorized)?;
+        self.answer(session, connected, &life, allowed_origin).await.map_err(Failure::Aborted)
     }
 
     /// The upstream refused our credential: its connection is put back, and a better credential is asked for.
@@ -101,13 +107,17 @@ impl Forwarder<'_> {
         &self,
         session: &mut ServerSession,
         mut connected: Connected,
-        permit: &Permit,
+        life: &Lifeline,
         allowed_origin: Option<&HeaderValue>,
     ) -> Result<StatusCode, Box<Error>> {
         let Some(response) = connected.session.response_header() else {
             return Error::e_explain(pingora::ErrorType::InternalError, "an exchange without a response head");
         };
-        let (status, life) = (response.status, &permit.token().life);
+        let status = response.status;
+        let events = is_event_stream(response);
+        if events || status == StatusCode::SWITCHING_PROTOCOLS {
+            connected.turn.streams();
+        }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let _open = OpenStream::count(self.metrics);
             session.write_response_header(Box::new(switching(response)?)).await?;
@@ -115,12 +125,16 @@ impl Forwarder<'_> {
             upgrade::pass(session, &mut connected, bounds).await?;
             return Ok(status);
         }
-        let events = is_event_stream(response);
         let head = self.head(session, response, events, allowed_origin)?;
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
-        let bounds =
-            stream::Bounds { life, stopping: self.stopping.stream(), heartbeat: self.streams.heartbeat, events };
+        let bounds = stream::Bounds {
+            life,
+            stopping: self.stopping.stream(),
+            heartbeat: self.streams.heartbeat,
+            events,
+            filter: None,
+        };
         if stream::pass(session, &mut connected, bounds).await? == stream::End::Complete {
             self.peers.release(connected).await;
         }

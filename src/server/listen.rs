@@ -1,20 +1,11 @@
 //! The sockets that the gateway listens on, and what happens on them.
 
+use super::accept::Reception;
 use crate::error::Fault;
-use crate::proxy::Gate;
-use crate::tls::CertificateFiles;
-use async_trait::async_trait;
-use parking_lot::Mutex;
-use pingora::listeners::TlsAccept;
-use pingora::listeners::tls::TlsSettings;
-use pingora::server::Fds;
-use pingora::services::Service as _;
-use pingora::services::listening::Service;
+use futures_util::future::join_all;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// Sockets that are bound already, so that the port is known before anything is built.
 pub struct Bound {
@@ -114,36 +105,14 @@ fn explain(address: SocketAddr, error: &io::Error, key: &str) -> String {
     format!("cannot listen on {address}: {error}; {advice} {key}")
 }
 
-/// Hands the sockets to Pingora; the future ends when the last of them is closed.
+/// Serves on every socket; the future ends when the last of them is closed.
 pub(super) fn serve_connections(
-    gate: Gate,
-    certificates: Option<Arc<CertificateFiles>>,
+    reception: Arc<Reception>,
     bound: Bound,
-    stopping: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = ()> + use<>, Fault> {
-    let mut service = Service::new("portcullis".to_owned(), gate);
-    let mut descriptors = Fds::new();
-    for (address, socket) in bound.addresses.iter().zip(bound.sockets) {
-        let address = address.to_string();
-        match &certificates {
-            None => service.add_tcp(&address),
-            Some(certificates) => service.add_tls_with_settings(&address, None, tls_settings(certificates.clone())?),
-        }
-        // From here on the descriptor is Pingora's.
-        descriptors.add(address, socket.listener.into_raw_fd());
-    }
-    let descriptors = Arc::new(Mutex::new(descriptors));
-    Ok(async move { service.start_service(Some(descriptors), stopping, 1).await })
-}
-
-/// HTTP/2 and HTTP/1.1 over TLS 1.3 and 1.2, certificates from `resolver`.
-fn tls_settings(resolver: Arc<CertificateFiles>) -> Result<TlsSettings, Fault> {
-    struct NoCallbacks;
-    #[async_trait]
-    impl TlsAccept for NoCallbacks {}
-    // Pingora offers no settings without files but these; the callbacks are never called under rustls.
-    let mut settings = TlsSettings::with_callbacks(Box::new(NoCallbacks)).map_err(Fault::gateway)?;
-    settings.set_cert_resolver(resolver);
-    settings.enable_h2();
-    Ok(settings)
+    let listeners = bound.sockets.into_iter().map(|socket| tokio::net::TcpListener::from_std(socket.listener));
+    let listeners = listeners.collect::<io::Result<Vec<_>>>().map_err(Fault::gateway)?;
+    let serving: Vec<_> =
+        listeners.into_iter().map(|listener| tokio::spawn(reception.clone().serve(listener))).collect();
+    Ok(async move { drop(join_all(serving).await) })
 }

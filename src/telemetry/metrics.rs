@@ -1,6 +1,7 @@
 //! Metrics for Prometheus. Every counter exists from the start: recording is an atomic addition, without
 //! look-up and without lock.
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
@@ -40,6 +41,10 @@ pub struct Metrics {
     refreshes: [Counter; OUTCOMES.len()],
     /// Answers of upstreams that are being streamed at this moment.
     pub open_streams: Gauge,
+    /// Connections of callers that are open at this moment.
+    pub connections: Gauge,
+    /// Connections that were closed at once because there are too many.
+    pub connections_refused: Counter,
     /// Upstreams that could not be reached, did not answer in time, or broke off.
     pub upstream_failures: Counter,
 }
@@ -77,6 +82,9 @@ impl Default for Metrics {
         registry.register("token_refreshes", "Refreshes of upstream tokens", refreshes.clone());
         let (open_streams, upstream_failures) = (Gauge::default(), Counter::default());
         registry.register("open_streams", "Streams being forwarded", open_streams.clone());
+        let (connections, connections_refused) = (Gauge::default(), Counter::default());
+        registry.register("connections", "Open connections of callers", connections.clone());
+        registry.register("connections_refused", "Connections over a limit", connections_refused.clone());
         let help = "Upstreams unreachable, late, or broken off";
         registry.register("upstream_failures", help, upstream_failures.clone());
         let counter = |kind, status| requests.get_or_create_owned(&RequestLabels { kind, status });
@@ -85,6 +93,8 @@ impl Default for Metrics {
             durations: KINDS.map(|kind| durations.get_or_create_owned(&KindLabel { kind })),
             refreshes: OUTCOMES.map(|outcome| refreshes.get_or_create_owned(&OutcomeLabel { outcome })),
             open_streams,
+            connections,
+            connections_refused,
             upstream_failures,
             registry,
         }
@@ -92,6 +102,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// The same, with what `collector` knows whenever it is asked.
+    pub fn collecting(collector: impl Collector) -> Self {
+        let mut metrics = Self::default();
+        metrics.registry.register_collector(Box::new(collector));
+        metrics
+    }
+
     /// Counts a request: its status, and how long it took until the answer's head was on its way.
     pub fn request(&self, kind: Kind, status: u16, duration: Duration) {
         let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;

@@ -137,7 +137,12 @@ impl Gateway {
 
     /// A token for an upstream's `/mcp`, and its grant, without the flow that leads there.
     pub async fn token_for(&self, authority: &str) -> (String, GrantId) {
-        token_for(self.app(), authority).await
+        self.token_of(USER, authority).await
+    }
+
+    /// The same for another person.
+    pub async fn token_of(&self, name: &str, authority: &str) -> (String, GrantId) {
+        token_of(self.app(), name, authority).await
     }
 
     pub async fn stop(mut self) {
@@ -148,9 +153,9 @@ impl Gateway {
 }
 
 /// The same from the parts of any gateway.
-pub async fn token_for(app: &App, authority: &str) -> (String, GrantId) {
+pub async fn token_of(app: &App, name: &str, authority: &str) -> (String, GrantId) {
     let random = Random::default();
-    let user = app.store.user_by_name(USER).await.unwrap().unwrap();
+    let user = app.store.user_by_name(name).await.unwrap().unwrap();
     let origin = app.site.origin_of(&label(authority));
     let (id, now) = (GrantId::random(&random), app.clock.now());
     let grant = Grant {

@@ -1,7 +1,7 @@
 //! The life of the process: its configuration changes, another version of its binary takes over, it is told to stop; and
 //! what callers notice of it.
 
-use crate::gateway::{PASSWORD, USER, config, label, token_for};
+use crate::gateway::{PASSWORD, USER, config, label, token_of};
 use crate::process::{Machine, PATIENCE, Server, wait_for};
 use crate::raw::{Caller, RawUpstream, field, get, post, status};
 use futures_util::{SinkExt, StreamExt};
@@ -121,7 +121,7 @@ impl Gateway {
     }
 
     async fn token(&self, authority: &str) -> String {
-        token_for(&self.app, authority).await.0
+        token_of(&self.app, USER, authority).await.0
     }
 
     async fn caller(&self) -> Caller {
