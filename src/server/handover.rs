@@ -20,6 +20,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 
 /// The variable that tells a process that its standard input is such a socket; its value is the old one's process id.
 const MARK: &str = "PORTCULLIS_TAKES_OVER_FROM";
@@ -43,6 +44,7 @@ struct Message {
 pub(super) struct Successor {
     child: Child,
     channel: tokio::net::UnixStream,
+    deadline: Instant,
     ready: bool,
 }
 
@@ -65,7 +67,7 @@ impl Successor {
         send(&ours, sockets)?;
         ours.set_nonblocking(true).map_err(Fault::gateway)?;
         let channel = tokio::net::UnixStream::from_std(ours).map_err(Fault::gateway)?;
-        Ok(Self { child, channel, ready: false })
+        Ok(Self { child, channel, deadline: Instant::now() + PATIENCE, ready: false })
     }
 
     /// Its process id, as long as it runs.
@@ -79,7 +81,7 @@ impl Successor {
     /// When it has ended instead, or takes too long.
     pub(super) async fn ready(&mut self) -> Result<(), Fault> {
         let mut answer = [0; READY.len()];
-        match tokio::time::timeout(PATIENCE, self.channel.read_exact(&mut answer)).await {
+        match tokio::time::timeout_at(self.deadline, self.channel.read_exact(&mut answer)).await {
             Ok(Ok(_)) if answer == *READY => {
                 self.ready = true;
                 Ok(())

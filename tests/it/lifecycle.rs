@@ -4,9 +4,11 @@
 use crate::gateway::{PASSWORD, USER, config, label, token_of};
 use crate::process::{Machine, PATIENCE, Server, wait_for};
 use crate::raw::{Caller, RawUpstream, field, get, post, status};
+use crate::tls_peers::Authority;
 use futures_util::{SinkExt, StreamExt};
 use portcullis::app::App;
 use portcullis::clock::Clock;
+use portcullis::config::Tls;
 use portcullis::ids::Random;
 use portcullis::secret::Secret;
 use portcullis::store::Role;
@@ -104,11 +106,16 @@ impl Gateway {
     }
 
     async fn start(machine: &Machine, command: Command) -> Self {
+        Self::start_with(machine, command, Tls::Off).await
+    }
+
+    async fn start_with(machine: &Machine, command: Command, tls: Tls) -> Self {
         let mut server = Server::start(command, "(http").await;
         let log = tokio::io::AsyncBufReadExt::lines(BufReader::new(server.child.stderr.take().unwrap()));
         let port = server.root().rsplit(':').next().unwrap().parse().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let config = config(machine.home.path());
+        let mut config = config(machine.home.path());
+        config.tls = tls;
         let app = App::build(config, &[address], Clock::system(), Random::default()).await.unwrap();
         if app.store.user_by_name(USER).await.unwrap().is_none() {
             app.identity.create(USER, &Secret::new(PASSWORD.to_owned()), Role::Administrator).await.unwrap();
@@ -218,9 +225,14 @@ async fn reaches(counter: &AtomicUsize, target: usize) {
 
 async fn say(socket: &mut WebSocketStream<TcpStream>, text: &str) -> Message {
     socket.send(Message::text(text)).await.unwrap();
+    hear(socket).await
+}
+
+/// The next message that is not a heartbeat.
+async fn hear(socket: &mut WebSocketStream<TcpStream>) -> Message {
     loop {
-        let message =
-            tokio::time::timeout(PATIENCE, socket.next()).await.expect("nothing came").expect("closed").unwrap();
+        let next = tokio::time::timeout(PATIENCE, socket.next()).await.expect("nothing came");
+        let message = next.expect("closed").unwrap();
         if !message.is_ping() {
             return message;
         }
@@ -268,7 +280,7 @@ async fn a_new_binary_takes_over_and_no_caller_notices() {
     let (first, last) = (ends.iter().min().unwrap(), ends.iter().max().unwrap());
     assert!(*first > Duration::from_millis(2500), "they end in the last quarter: {first:?}");
     assert!(*last - *first > Duration::from_millis(500), "not all at once: {first:?} to {last:?}");
-    let Message::Close(Some(reason)) = say_nothing(&mut socket).await else { panic!("no reason was given") };
+    let Message::Close(Some(reason)) = hear(&mut socket).await else { panic!("no reason was given") };
     assert_eq!(reason.code, CloseCode::Away);
     assert_eq!(gateway.ended().await, Some(0));
     reaches(&answered, answered.load(Ordering::SeqCst) + 50).await;
@@ -280,20 +292,73 @@ async fn a_new_binary_takes_over_and_no_caller_notices() {
     successor.stop(gateway.address).await;
 }
 
-async fn say_nothing(socket: &mut WebSocketStream<TcpStream>) -> Message {
-    loop {
-        let message =
-            tokio::time::timeout(PATIENCE, socket.next()).await.expect("nothing came").expect("closed").unwrap();
-        if !message.is_ping() {
-            return message;
+/// The same over HTTP/2, connecting anew whenever the gateway says that it goes away.
+async fn call_over_http2(
+    authority: Arc<Authority>,
+    (port, host, token): (u16, String, String),
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+) -> usize {
+    let mut connections = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let stream = authority.connect(port, host.split(':').next().unwrap(), "h2").await;
+        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = tokio::spawn(connection);
+        connections += 1;
+        while !stop.load(Ordering::SeqCst) {
+            let request =
+                http::Request::post(format!("https://{host}/mcp")).header("authorization", format!("Bearer {token}"));
+            let Ok(mut ready) = sender.clone().ready().await else { break };
+            let Ok((response, mut body)) = ready.send_request(request.body(()).unwrap(), false) else { break };
+            body.send_data(LIST.into(), true).unwrap();
+            let response = tokio::time::timeout(PATIENCE, response).await.expect("no answer").expect("cut off");
+            assert_eq!(response.status(), 200);
+            let mut body = response.into_body();
+            while let Some(data) = body.data().await {
+                assert_eq!(&data.unwrap()[..], b"{}");
+            }
+            answered.fetch_add(1, Ordering::SeqCst);
         }
+        drop(sender);
+        tokio::time::timeout(PATIENCE, connection).await.expect("the connection stays open").unwrap().unwrap();
     }
+    connections
+}
+
+#[tokio::test]
+async fn http2_connections_are_told_to_go_and_lose_nothing() {
+    let (machine, notes) = (Machine::new(), notes().await);
+    let authority = Arc::new(Authority::new("test"));
+    let name = format!("{}.localhost", label(&notes.authority));
+    let tls = authority.files(&["localhost", &name]);
+    let Tls::Files { cert, key } = &tls else { panic!() };
+    let mut command = Gateway::command(&machine, &["serve"], &[&notes.authority]);
+    command.env("PORTCULLIS__TLS__MODE", "files").env("PORTCULLIS__TLS__CERT", cert).env("PORTCULLIS__TLS__KEY", key);
+    let mut gateway = Gateway::start_with(&machine, command, tls).await;
+    let token = gateway.token(&notes.authority).await;
+    let what = (gateway.address.port(), gateway.host_of(&notes.authority), token);
+    let (answered, stop) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+    let callers: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(call_over_http2(authority.clone(), what.clone(), stop.clone(), answered.clone())))
+        .collect();
+    reaches(&answered, 100).await;
+    gateway.server.tell("-USR2").await;
+    let successor = Orphan::of(&gateway.logs("starting the process that takes over").await);
+    gateway.logs("the new process has taken over").await;
+    // Nobody keeps the old one.
+    assert_eq!(gateway.ended().await, Some(0));
+    reaches(&answered, answered.load(Ordering::SeqCst) + 100).await;
+    stop.store(true, Ordering::SeqCst);
+    for caller in callers {
+        assert_eq!(caller.await.unwrap(), 2);
+    }
+    successor.stop(gateway.address).await;
 }
 
 #[tokio::test]
 async fn a_binary_that_does_not_start_leaves_everything_as_it_was() {
     let (machine, notes) = (Machine::new(), notes().await);
-    let binary = machine.path("portcullis");
+    let binary = machine.path("gateway");
     let install = |target: &Path| {
         let next = machine.path("next");
         symlink(target, &next).unwrap();

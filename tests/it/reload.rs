@@ -89,6 +89,22 @@ async fn open_streams_and_connections_go_on_while_upstreams_and_limits_change() 
 }
 
 #[tokio::test]
+async fn streams_of_an_upstream_that_is_no_more_end_between_two_events() {
+    let notes = RawUpstream::start(|_, mut connection| async move {
+        connection.request().await;
+        connection.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: one\n\n").await;
+        connection.closed().await;
+    })
+    .await;
+    let gateway = gateway_for(&notes.authority).await;
+    let (token, _) = gateway.token_for(&notes.authority).await;
+    let mut stream = Caller::connect(gateway.port()).await;
+    stream.send(get(&gateway.host_of(&notes.authority), &token, "/mcp")).await.until("data: one\n\n").await;
+    gateway.reload(|config| config.upstream.clear()).await.unwrap();
+    stream.until("0\r\n\r\n").await;
+}
+
+#[tokio::test]
 async fn a_limit_keeps_its_counts_until_its_rate_changes() {
     let notes = RawUpstream::answering(OK).await;
     let authority = notes.authority.clone();
