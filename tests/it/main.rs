@@ -24,6 +24,7 @@ mod layers;
 mod liars;
 mod process;
 mod python;
+mod revocation;
 mod routes;
 mod shapes;
 mod streams;
