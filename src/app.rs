@@ -13,7 +13,7 @@ use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
-use crate::proxy::{Gate, Parts};
+use crate::proxy::{Gate, Parts, Phase};
 use crate::ratelimit::RateLimits;
 use crate::revocation::{self, Revocations};
 use crate::session::Sessions;
@@ -136,7 +136,7 @@ impl App {
     }
 
     /// The data plane, with the control plane behind it. `alive` is dropped with the last connection.
-    pub fn gate(&self, stopping: watch::Receiver<bool>, alive: oneshot::Sender<()>) -> Gate {
+    pub fn gate(&self, phase: watch::Receiver<Phase>, alive: oneshot::Sender<()>) -> Gate {
         let issuer = Arc::new(self.issuer());
         let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard())));
         let parts = Parts {
@@ -149,7 +149,7 @@ impl App {
             metrics: self.metrics.clone(),
             root,
             mcp: issuer::mcp_routes(issuer),
-            stopping,
+            phase,
             alive,
         };
         Gate::new(parts, &self.config.server, self.config.streams, &self.config.upstreams)

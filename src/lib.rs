@@ -8,6 +8,7 @@ pub mod error;
 pub mod hostname;
 pub mod ids;
 pub mod life;
+pub mod mcp;
 pub mod oauth;
 pub mod paths;
 pub mod request;

@@ -7,7 +7,7 @@ use crate::config::{Config, Tls};
 use crate::error::Fault;
 use crate::hostname::Site;
 use crate::ids::Random;
-use crate::proxy::Gate;
+use crate::proxy::{Gate, Phase};
 use crate::tls::CertificateFiles;
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -77,7 +77,9 @@ fn explain(address: SocketAddr, error: &io::Error) -> String {
 pub struct Running {
     app: Arc<App>,
     addresses: Vec<SocketAddr>,
+    /// Turns true when no more connections are taken.
     stop: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
     /// Resolves when the last connection is done.
     drained: oneshot::Receiver<()>,
     background: Vec<JoinHandle<()>>,
@@ -93,7 +95,8 @@ impl Running {
     pub async fn start(app: Arc<App>, bound: Bound) -> Result<Self, Fault> {
         let (stop, stopping) = watch::channel(false);
         let (alive, drained) = oneshot::channel();
-        let gate = app.gate(stopping.clone(), alive);
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let gate = app.gate(phases, alive);
         let certificates = certificates(&app.config.tls)?;
         let mut background = app.clone().background(&stopping);
         if let Some(address) = app.config.server.admin_listen {
@@ -104,7 +107,7 @@ impl Running {
         for address in &addresses {
             tracing::info!(%address, url = app.site.root_origin(), "listening");
         }
-        Ok(Self { app, addresses, stop, drained, background, drain, certificates })
+        Ok(Self { app, addresses, stop, phase, drained, background, drain, certificates })
     }
 
     /// The first address that it listens on.
@@ -138,6 +141,7 @@ impl Running {
     /// Stops: no new connections, open streams end between two events, and what has not ended after `streams.drain` is
     /// cut.
     pub async fn stop(mut self) {
+        self.phase.send_replace(Phase::ending_now());
         self.stop.send_replace(true);
         if tokio::time::timeout(self.drain, &mut self.drained).await.is_err() {
             tracing::warn!("some streams did not end in time and are cut");
@@ -148,6 +152,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.phase.send_replace(Phase::ending_now());
         self.stop.send_replace(true);
         self.background.iter().for_each(JoinHandle::abort);
     }

@@ -7,6 +7,7 @@ use super::lifeline::Lifeline;
 use super::peer::{Connected, Peers};
 use super::reply::{Refusal, TokenError};
 use super::route::Target;
+use super::stopping::Stopping;
 use super::{headers, stream, upgrade};
 use crate::config::Streams;
 use crate::connect::{Connections, Credential, NoCredential};
@@ -17,7 +18,6 @@ use pingora::Error;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// How much of a 401's body is read, in bytes, so that its connection can be used for the repetition.
 const MAX_DRAINED: usize = 64 * 1024;
@@ -28,7 +28,7 @@ pub(super) struct Forwarder<'a> {
     pub(super) connections: &'a Arc<Connections>,
     pub(super) streams: &'a Streams,
     pub(super) max_body: u64,
-    pub(super) stopping: &'a watch::Receiver<bool>,
+    pub(super) stopping: &'a Stopping,
     pub(super) metrics: &'a Metrics,
 }
 
@@ -114,7 +114,7 @@ impl Forwarder<'_> {
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let _open = OpenStream::count(self.metrics);
             session.write_response_header(Box::new(switching(response)?)).await?;
-            let bounds = upgrade::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat };
+            let bounds = upgrade::Bounds { life, stopping: self.stopping.stream(), heartbeat: self.streams.heartbeat };
             upgrade::pass(session, &mut connected, bounds).await?;
             return Ok(status);
         }
@@ -122,8 +122,13 @@ impl Forwarder<'_> {
         let head = self.head(session, response, events, allowed_origin)?;
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
-        let bounds =
-            stream::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat, events };
+        let bounds = stream::Bounds {
+            life,
+            stopping: self.stopping.stream(),
+            heartbeat: self.streams.heartbeat,
+            events,
+            filter: None,
+        };
         if stream::pass(session, &mut connected, bounds).await? == stream::End::Complete {
             self.peers.release(connected).await;
         }

@@ -9,6 +9,7 @@ mod admit;
 mod body;
 mod events;
 mod exchange;
+mod filter;
 mod forward;
 mod frames;
 mod headers;
@@ -18,8 +19,11 @@ mod origin;
 mod peer;
 mod reply;
 mod route;
+mod stopping;
 mod stream;
 mod upgrade;
+
+pub use stopping::Phase;
 
 use crate::config::{Server, Streams, Upstreams};
 use crate::connect::Connections;
@@ -45,6 +49,7 @@ use route::{Route, Router, Target};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use stopping::Stopping;
 use tokio::sync::{oneshot, watch};
 
 /// A new connection must have sent the head of its first request after this long, however slowly it drips.
@@ -77,8 +82,8 @@ pub struct Parts {
     pub root: axum::Router,
     /// The control plane of every MCP hostname.
     pub mcp: axum::Router,
-    /// Turns true when the gateway stops.
-    pub stopping: watch::Receiver<bool>,
+    /// Says when the gateway stops.
+    pub phase: watch::Receiver<Phase>,
     /// Dropped with the last connection.
     pub alive: oneshot::Sender<()>,
 }
@@ -95,7 +100,7 @@ pub struct Gate {
     metrics: Arc<Metrics>,
     root: axum::Router,
     mcp: axum::Router,
-    stopping: watch::Receiver<bool>,
+    stopping: Stopping,
     _alive: oneshot::Sender<()>,
     trusted_proxies: Vec<ipnet::IpNet>,
     max_body: u64,
@@ -127,7 +132,7 @@ impl Gate {
             metrics: parts.metrics,
             root: parts.root,
             mcp: parts.mcp,
-            stopping: parts.stopping,
+            stopping: Stopping::new(parts.phase),
             _alive: parts.alive,
             trusted_proxies: server.trusted_proxies.clone(),
             max_body: server.max_body,
@@ -239,15 +244,14 @@ impl Gate {
     }
 
     /// Reads the head of the next request; false when there is none, or none that deserves an answer.
-    async fn read_head(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> bool {
+    async fn read_head(&self, session: &mut ServerSession) -> bool {
         let patience = match session.get_keepalive() {
             Some(KEEP_ALIVE) => Duration::from_secs(KEEP_ALIVE),
             _ => HEAD_DEADLINE,
         };
-        let mut shutdown = shutdown.clone();
         let read = tokio::select! { biased;
             read = tokio::time::timeout(patience, session.read_request()) => read,
-            _ = shutdown.wait_for(|stopping| *stopping) => return false,
+            () = self.stopping.ending() => return false,
         };
         match read {
             Ok(Ok(true)) => {}
@@ -261,7 +265,7 @@ impl Gate {
             }
         }
         // Pingora has turned keep-alive off where the framing was doubtful, and on without end where it was not.
-        if *shutdown.borrow() {
+        if !self.stopping.keeps_connections() {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
             session.set_keepalive(Some(KEEP_ALIVE));
@@ -279,9 +283,9 @@ impl HttpServerApp for Gate {
     async fn process_new_http(
         self: &Arc<Self>,
         mut session: ServerSession,
-        shutdown: &ShutdownWatch,
+        _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if !self.read_head(&mut session, shutdown).await {
+        if !self.read_head(&mut session).await {
             return None;
         }
         let started = Instant::now();

@@ -2,13 +2,14 @@
 //! grant and the connection live.
 
 use super::events::EventTracker;
+use super::filter::EventFilter;
 use super::lifeline::Lifeline;
 use super::peer::Connected;
+use super::stopping::StreamEnd;
 use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// A comment (WHATWG HTML §9.2): every parser skips it.
@@ -21,12 +22,14 @@ const REVOKED_PATIENCE: Duration = Duration::from_millis(500);
 pub(super) struct Bounds<'a> {
     /// Ends with the grant or the connection.
     pub(super) life: &'a Lifeline,
-    /// Turns true when the gateway stops.
-    pub(super) stopping: watch::Receiver<bool>,
+    /// Ends it when the gateway stops.
+    pub(super) stopping: StreamEnd,
     /// An idle event stream gets a comment after this long.
     pub(super) heartbeat: Duration,
     /// Whether the answer is a stream of events.
     pub(super) events: bool,
+    /// Takes tools out of it that an administrator denies.
+    pub(super) filter: Option<EventFilter<'a>>,
 }
 
 /// How a stream came to its end.
@@ -79,11 +82,18 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
             chunk = upstream.session.read_response_body() => Happening::Upstream(chunk),
             gone = caller_gone(session) => Happening::CallerGone(gone),
             () = &mut ended, if !revoked => continue,
-            _ = bounds.stopping.wait_for(|stopping| *stopping), if bounds.events && !ending => Happening::Stopping,
+            () = bounds.stopping.due(), if bounds.events && !ending => Happening::Stopping,
             () = &mut idle, if bounds.events => Happening::Idle,
         };
         match happening {
             Happening::Upstream(Ok(Some(chunk))) => {
+                let chunk = match &mut bounds.filter {
+                    None => chunk,
+                    Some(filter) => filter.feed(chunk).map_err(|error| error.into_up())?,
+                };
+                if chunk.is_empty() {
+                    continue;
+                }
                 if bounds.events {
                     tracker.feed(&chunk);
                     last_byte = Instant::now();
@@ -109,6 +119,12 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
                 }
                 idle.as_mut().reset(last_byte + bounds.heartbeat);
             }
+        }
+    }
+    if let Some(filter) = &mut bounds.filter {
+        let rest = filter.finish();
+        if !rest.is_empty() {
+            session.write_response_body(rest, false).await?;
         }
     }
     session.write_response_body(Bytes::new(), true).await?;

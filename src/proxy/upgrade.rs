@@ -3,13 +3,13 @@
 use super::frames::FrameTracker;
 use super::lifeline::Lifeline;
 use super::peer::Connected;
+use super::stopping::StreamEnd;
 use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::HttpSession as Http1;
 use pingora::{Error, ErrorType, Result};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// An unmasked Ping without payload, as a server sends it (§5.5.2). The Pong travels on to the upstream, which §5.5.3
@@ -28,8 +28,8 @@ const MISSED_HEARTBEATS: u32 = 3;
 pub(super) struct Bounds<'a> {
     /// Ends with the grant or the connection.
     pub(super) life: &'a Lifeline,
-    /// Turns true when the gateway stops.
-    pub(super) stopping: watch::Receiver<bool>,
+    /// Ends it when the gateway stops.
+    pub(super) stopping: StreamEnd,
     /// An idle connection gets a Ping after this long.
     pub(super) heartbeat: Duration,
 }
@@ -65,7 +65,7 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
         }
         let happening = tokio::select! { biased;
             () = &mut ended, if closing.is_none() => Happening::Ends(CLOSE_POLICY),
-            _ = bounds.stopping.wait_for(|stopping| *stopping), if closing.is_none() => Happening::Ends(CLOSE_AWAY),
+            () = bounds.stopping.due(), if closing.is_none() => Happening::Ends(CLOSE_AWAY),
             bytes = upstream.read_body_bytes() => Happening::Upstream(bytes),
             bytes = session.read_body_or_idle(false) => Happening::Caller(bytes),
             () = &mut idle => Happening::Idle,
