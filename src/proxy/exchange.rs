@@ -1,6 +1,6 @@
 //! One request to an upstream and the head of its answer: connecting, writing, repeating what may be repeated.
 
-use super::body::{Pumped, RequestBody, pump};
+use super::body::{BodyFailure, RequestBody, Sent};
 use super::headers::{self, Framing};
 use super::peer::{ConnectFailure, Connected, Peers};
 use super::reply::Refusal;
@@ -27,8 +27,6 @@ pub(super) struct Exchange<'a> {
     pub(super) key: &'a ConnectionKey,
     /// How long the upstream may take to begin its answer.
     pub(super) response_timeout: Duration,
-    /// The largest body that flows through, in bytes.
-    pub(super) max_body: u64,
 }
 
 /// Why there is no answer of the upstream.
@@ -47,7 +45,7 @@ impl Exchange<'_> {
     pub(super) async fn send(
         &self,
         session: &mut ServerSession,
-        body: &RequestBody,
+        body: &mut RequestBody<'_>,
         credential: &Credential,
     ) -> Result<Connected, ExchangeFailure> {
         let http2 = !session.is_upgrade_req();
@@ -77,7 +75,7 @@ impl Exchange<'_> {
         })
     }
 
-    fn head(&self, session: &ServerSession, body: &RequestBody, credential: &Credential) -> Result<RequestHeader> {
+    fn head(&self, session: &ServerSession, body: &RequestBody<'_>, credential: &Credential) -> Result<RequestHeader> {
         let request = session.req_header();
         let framing = if session.is_upgrade_req() { Framing::Upgrade } else { body.framing() };
         let path = request.uri.path_and_query().map_or(&b"/"[..], |target| target.as_str().as_bytes());
@@ -89,13 +87,12 @@ impl Exchange<'_> {
         session: &mut ServerSession,
         mut connected: Connected,
         head: RequestHeader,
-        body: &RequestBody,
+        body: &mut RequestBody<'_>,
     ) -> Result<Connected, Attempt> {
         connected.session.set_write_timeout(Some(self.response_timeout));
-        connected = match body {
-            RequestBody::Streamed(_) => self.write_streamed(session, connected, head).await?,
-            RequestBody::Empty => self.write_kept(connected, head, &[]).await.map_err(Attempt::Lost)?,
-            RequestBody::Kept(bytes) => self.write_kept(connected, head, bytes).await.map_err(Attempt::Lost)?,
+        connected = match body.kept() {
+            Some(bytes) => self.write_kept(connected, head, bytes).await.map_err(Attempt::Lost)?,
+            None => write_streamed(session, connected, head, body).await?,
         };
         connected.session.set_read_timeout(Some(self.response_timeout));
         let answered = read_head(&mut connected.session);
@@ -130,20 +127,21 @@ impl Exchange<'_> {
         };
         Ok(Connected { session, reused, peer })
     }
+}
 
-    async fn write_streamed(
-        &self,
-        session: &mut ServerSession,
-        mut connected: Connected,
-        head: RequestHeader,
-    ) -> Result<Connected, Attempt> {
-        connected.session.write_request_header(Box::new(head)).await.map_err(Attempt::Lost)?;
-        match pump(session, &mut connected.session, self.max_body).await {
-            // An upstream that stopped taking the body may have said why.
-            Pumped::Sent | Pumped::Stopped => Ok(connected),
-            Pumped::TooLarge => Err(Attempt::Final(ExchangeFailure::Refused(Refusal::BodyTooLarge(self.max_body)))),
-            Pumped::Aborted(error) => Err(Attempt::Final(ExchangeFailure::Aborted(error))),
-        }
+/// Writes the head, and the body as it arrives.
+async fn write_streamed(
+    session: &mut ServerSession,
+    mut connected: Connected,
+    head: RequestHeader,
+    body: &mut RequestBody<'_>,
+) -> Result<Connected, Attempt> {
+    connected.session.write_request_header(Box::new(head)).await.map_err(Attempt::Lost)?;
+    match body.send(session, &mut connected.session).await {
+        // An upstream that stopped taking the body may have said why.
+        Sent::Whole | Sent::Partly => Ok(connected),
+        Sent::Failed(BodyFailure::Refused(refusal)) => Err(Attempt::Final(ExchangeFailure::Refused(refusal))),
+        Sent::Failed(BodyFailure::Aborted(error)) => Err(Attempt::Final(ExchangeFailure::Aborted(error))),
     }
 }
 
@@ -178,13 +176,13 @@ async fn read_head(session: &mut HttpSession) -> Result<()> {
 
 /// Whether a request that got no byte of an answer may be sent again on a new connection. It may not when the upstream
 /// could have acted on it already: a tool call. Everything else in MCP only asks (RFC 9110 §9.2.2).
-fn may_repeat(session: &ServerSession, body: &RequestBody) -> bool {
+fn may_repeat(session: &ServerSession, body: &RequestBody<'_>) -> bool {
     let head = session.req_header();
     if head.version == Version::HTTP_10 || !body.is_repeatable() {
         return false;
     }
-    match body {
-        RequestBody::Kept(bytes) if head.method == Method::POST => !calls_a_tool(bytes),
+    match body.kept() {
+        Some(bytes) if head.method == Method::POST => !calls_a_tool(bytes),
         _ => head.method.is_idempotent(),
     }
 }

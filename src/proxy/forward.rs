@@ -1,7 +1,7 @@
 //! From a permit and a credential to a complete answer: forward, refresh once when the upstream says 401, reply.
 
 use super::admit::Permit;
-use super::body::{BodyFailure, RequestBody};
+use super::body::{Bodies, BodyFailure};
 use super::exchange::{Exchange, ExchangeFailure};
 use super::lifeline::Lifeline;
 use super::peer::{Connected, Peers};
@@ -27,7 +27,7 @@ pub(super) struct Forwarder<'a> {
     pub(super) peers: &'a Peers,
     pub(super) connections: &'a Arc<Connections>,
     pub(super) streams: &'a Streams,
-    pub(super) max_body: u64,
+    pub(super) bodies: &'a Bodies,
     pub(super) stopping: &'a Stopping,
     pub(super) metrics: &'a Metrics,
 }
@@ -50,27 +50,28 @@ impl Forwarder<'_> {
         allowed_origin: Option<&HeaderValue>,
     ) -> Result<StatusCode, Failure> {
         let mut credential = self.connections.credential(permit.key()).await?;
-        let body = RequestBody::take(session, self.max_body).await?;
+        let mut body = self.bodies.take(session).await?;
         let exchange = Exchange {
             peers: self.peers,
             upstream: &target.upstream,
             key: permit.key(),
             response_timeout: self.streams.response_timeout,
-            max_body: self.max_body,
         };
-        let mut connected = exchange.send(session, &body, &credential).await?;
+        let mut connected = exchange.send(session, &mut body, &credential).await?;
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
             credential = self.renew(permit, &credential, connected).await?;
             if !body.is_repeatable() {
                 return Err(Refusal::Unauthorized(TokenError::Invalid).into());
             }
-            connected = exchange.send(session, &body, &credential).await?;
+            connected = exchange.send(session, &mut body, &credential).await?;
             if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
                 // Rejected twice in a row: `renew` takes that for the end of the connection.
                 self.renew(permit, &credential, connected).await?;
                 return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
             }
         }
+        // An answer may last for hours; nothing is repeated any more.
+        drop(body);
         let life = Lifeline::new(permit, &credential);
         life.check().map_err(Refusal::Unauthorized)?;
         self.answer(session, connected, &life, allowed_origin).await.map_err(Failure::Aborted)

@@ -7,6 +7,7 @@
 mod address;
 mod admit;
 mod body;
+mod budget;
 mod events;
 mod exchange;
 mod filter;
@@ -35,6 +36,8 @@ use crate::telemetry::{Kind, Metrics};
 use crate::tokens::AccessTokens;
 use crate::upstream::Registry;
 use async_trait::async_trait;
+use body::Bodies;
+use budget::Budget;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use origin::{Origin, OriginPolicy};
@@ -103,7 +106,7 @@ pub struct Gate {
     stopping: Stopping,
     _alive: oneshot::Sender<()>,
     trusted_proxies: Vec<ipnet::IpNet>,
-    max_body: u64,
+    bodies: Bodies,
     streams: Streams,
     options: HttpServerOptions,
 }
@@ -121,6 +124,7 @@ impl Gate {
     pub fn new(parts: Parts, server: &Server, streams: Streams, upstreams: &Upstreams) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(HTTP2_IDLE);
+        let budget = Budget::new(server.kept_total, parts.metrics.kept_bodies.clone());
         Self {
             router: Router::new(parts.site.clone(), parts.registry),
             origins: OriginPolicy::new(&server.allowed_origins, parts.site.root_origin()),
@@ -135,7 +139,7 @@ impl Gate {
             stopping: Stopping::new(parts.phase),
             _alive: parts.alive,
             trusted_proxies: server.trusted_proxies.clone(),
-            max_body: server.max_body,
+            bodies: Bodies::new(server.max_body, server.kept_body, budget),
             streams,
             options,
         }
@@ -184,7 +188,7 @@ impl Gate {
             peers: &self.peers,
             connections: &self.connections,
             streams: &self.streams,
-            max_body: self.max_body,
+            bodies: &self.bodies,
             stopping: &self.stopping,
             metrics: &self.metrics,
         };

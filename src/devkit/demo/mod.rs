@@ -205,6 +205,8 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
             max_body: 64 * 1024 * 1024,
+            kept_body: 64 * 1024,
+            kept_total: 64 * 1024 * 1024,
         },
         tls: Tls::Off,
         store_url: "sqlite::memory:".to_owned(),
