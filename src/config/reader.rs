@@ -138,16 +138,40 @@ impl<'e> Reader<'e> {
 
     /// Takes `true` or `false`.
     pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        self.flag_found(key).map(|found| found.value)
+    }
+
+    /// The same, with its place.
+    pub(super) fn flag_found(&mut self, key: &'static str) -> Option<Found<bool>> {
         let node = self.take(key)?;
-        match &node.value {
-            Value::Boolean(flag) => Some(*flag),
-            Value::Untyped(text) if text == "true" || text == "1" => Some(true),
-            Value::Untyped(text) if text == "false" || text == "0" => Some(false),
+        let value = match &node.value {
+            Value::Boolean(flag) => *flag,
+            Value::Untyped(text) if text == "true" || text == "1" => true,
+            Value::Untyped(text) if text == "false" || text == "0" => false,
             _ => {
                 self.wrong_type(key, &node, "true or false");
-                None
+                return None;
             }
+        };
+        Some(Found { value, place: node.place })
+    }
+
+    /// Takes a whole number from `least` to `most`.
+    pub(super) fn number(&mut self, key: &'static str, least: u32, most: u32) -> Option<u32> {
+        let node = self.take(key)?;
+        let number = match &node.value {
+            Value::Integer(number) => u32::try_from(*number).ok(),
+            Value::Untyped(text) => text.trim().parse().ok(),
+            _ => {
+                self.wrong_type(key, &node, "a whole number without quotes");
+                return None;
+            }
+        };
+        let number = number.filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            self.error(&node.place, key, format!("must be a whole number from {least} to {most}"));
         }
+        number
     }
 
     /// Takes a list of texts, each of which means something. In a variable: separated by commas, or as in TOML.

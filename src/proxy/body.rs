@@ -6,13 +6,16 @@
 
 use super::budget::{Budget, Share};
 use super::headers::Framing;
+use super::patience::{Patience, is_late};
 use super::reply::Refusal;
+use crate::config::{ConnectionLimits, Server};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header;
 use pingora::Result;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::client::HttpSession;
+use prometheus_client::metrics::gauge::Gauge;
 
 /// Bodies up to this size are read away before a refusal, in bytes.
 const DISCARDED: u64 = 64 * 1024;
@@ -25,6 +28,8 @@ pub(super) struct Bodies {
     kept: usize,
     /// For all that are kept.
     budget: Budget,
+    /// How long callers may take over them.
+    patience: ConnectionLimits,
 }
 
 /// A request's body: what has been read of it, and the rest to come.
@@ -42,6 +47,7 @@ pub(super) struct RequestBody<'b> {
     announced: Option<u64>,
     /// How much has been read, in bytes.
     read: u64,
+    patience: Patience<'b>,
 }
 
 /// Why a body was not taken.
@@ -52,15 +58,22 @@ pub(super) enum BodyFailure {
     Aborted(Box<pingora::Error>),
 }
 
+impl From<Box<pingora::Error>> for BodyFailure {
+    fn from(error: Box<pingora::Error>) -> Self {
+        if is_late(&error) { Self::Refused(Refusal::BodyTimeout) } else { Self::Aborted(error) }
+    }
+}
+
 impl Bodies {
-    pub(super) fn new(max: u64, kept: u64, budget: Budget) -> Self {
-        Self { max, kept: usize::try_from(kept.min(max)).unwrap_or(usize::MAX), budget }
+    pub(super) fn new(server: &Server, patience: ConnectionLimits, used: Gauge) -> Self {
+        let kept = usize::try_from(server.kept_body.min(server.max_body)).unwrap_or(usize::MAX);
+        Self { max: server.max_body, kept, budget: Budget::new(server.kept_total, used), patience }
     }
 
     /// Takes the body of a request, as far as it is read before anything is sent.
     ///
     /// # Errors
-    /// When it is too large, or the caller is gone.
+    /// When it is too large, or the caller is too slow or gone.
     pub(super) async fn take(&self, session: &mut ServerSession) -> Result<RequestBody<'_>, BodyFailure> {
         let mut body = RequestBody {
             bodies: self,
@@ -70,6 +83,7 @@ impl Bodies {
             whole: session.is_body_empty(),
             announced: content_length(session),
             read: 0,
+            patience: Patience::new(&self.patience),
         };
         if body.whole {
             return Ok(body);
@@ -113,10 +127,10 @@ impl RequestBody<'_> {
     /// Reads on until the body is whole, or too large to be kept.
     ///
     /// # Errors
-    /// When the body is too large to be forwarded, or the caller is gone.
+    /// When the body is too large to be forwarded, or the caller is too slow or gone.
     pub(super) async fn collect(&mut self, session: &mut ServerSession) -> Result<(), BodyFailure> {
         while !self.whole && self.share.is_some() {
-            let piece = session.read_request_body().await;
+            let piece = self.patience.piece(session).await;
             self.take_piece(piece)?;
         }
         Ok(())
@@ -125,14 +139,14 @@ impl RequestBody<'_> {
     /// Reads what can be read without waiting.
     fn take_what_is_there(&mut self, session: &mut ServerSession) -> Result<(), BodyFailure> {
         while !self.whole && self.share.is_some() {
-            let Some(piece) = session.read_request_body().now_or_never() else { break };
+            let Some(piece) = self.patience.piece(session).now_or_never() else { break };
             self.take_piece(piece)?;
         }
         Ok(())
     }
 
     fn take_piece(&mut self, piece: Result<Option<Bytes>>) -> Result<(), BodyFailure> {
-        match piece.map_err(BodyFailure::Aborted)? {
+        match piece? {
             Some(piece) => {
                 self.count(&piece)?;
                 if !self.keep(piece.clone()) {
@@ -197,13 +211,13 @@ impl RequestBody<'_> {
             return Sent::Partly;
         }
         while !self.whole {
-            let piece = match session.read_request_body().await {
+            let piece = match self.patience.piece(session).await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => {
                     self.whole = true;
                     break;
                 }
-                Err(error) => return Sent::Failed(BodyFailure::Aborted(error)),
+                Err(error) => return Sent::Failed(error.into()),
             };
             if let Err(failure) = self.count(&piece) {
                 return Sent::Failed(failure);
@@ -226,7 +240,7 @@ pub(super) enum Sent {
     Whole,
     /// The upstream takes no more: it may have answered already.
     Partly,
-    /// It grew over the limit, or the caller is gone.
+    /// It grew over the limit, or the caller is too slow or gone.
     Failed(BodyFailure),
 }
 

@@ -2,11 +2,12 @@
 
 use super::body::{BodyFailure, RequestBody, Sent};
 use super::headers::{self, Framing};
+use super::lifeline::Lifeline;
 use super::peer::{ConnectFailure, Connected, Peers};
 use super::reply::Refusal;
 use super::stream::caller_gone;
 use crate::connect::{ConnectionKey, Credential};
-use crate::upstream::Upstream;
+use crate::upstream::{Failure, Health, Stage, Unavailable, Upstream};
 use bytes::Bytes;
 use http::{Method, Version, header};
 use pingora::http::RequestHeader;
@@ -14,6 +15,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::{HttpSession as Http1, http_req_header_to_wire};
 use pingora::{Error, ErrorType, OrErr, Result};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
@@ -24,6 +26,7 @@ const MAX_ATTEMPTS: u32 = 3;
 pub(super) struct Exchange<'a> {
     pub(super) peers: &'a Peers,
     pub(super) upstream: &'a Upstream,
+    pub(super) health: &'a Arc<Health>,
     pub(super) key: &'a ConnectionKey,
     /// How long the upstream may take to begin its answer.
     pub(super) response_timeout: Duration,
@@ -41,12 +44,13 @@ impl Exchange<'_> {
     /// Sends the request of `session` with `credential` in it and waits for the head of the answer.
     ///
     /// # Errors
-    /// When the upstream gives no answer, or the caller leaves before it does.
+    /// When the upstream gives no answer, or before it does the caller leaves or what let the request in ends.
     pub(super) async fn send(
         &self,
         session: &mut ServerSession,
         body: &mut RequestBody<'_>,
         credential: &Credential,
+        life: &Lifeline,
     ) -> Result<Connected, ExchangeFailure> {
         let http2 = !session.is_upgrade_req();
         let mut attempts = 1;
@@ -54,25 +58,46 @@ impl Exchange<'_> {
             let connected = self.connect(http2).await?;
             let reused = connected.reused;
             let head = self.head(session, body, credential).map_err(|_| internal())?;
-            match self.attempt(session, connected, head, body).await {
-                Ok(connected) => return Ok(connected),
+            match self.attempt(session, connected, head, (body, life)).await {
+                Ok(mut connected) => {
+                    connected.turn.answered();
+                    return Ok(connected);
+                }
                 Err(Attempt::Final(failure)) => return Err(failure),
                 // Most likely the upstream closed a connection of the pool while we were writing.
                 Err(Attempt::Lost(_)) if reused && attempts < MAX_ATTEMPTS && may_repeat(session, body) => {
                     attempts += 1
                 }
-                Err(Attempt::Lost(error)) => return Err(ExchangeFailure::Refused(lost(&error))),
+                Err(Attempt::Lost(error)) => {
+                    let refusal = lost(&error);
+                    self.note(&refusal, reused);
+                    return Err(ExchangeFailure::Refused(refusal));
+                }
             }
         }
     }
 
     async fn connect(&self, http2: bool) -> Result<Connected, ExchangeFailure> {
         let refused = |why: &str| ExchangeFailure::Refused(Refusal::BadGateway(why.to_owned()));
-        self.peers.connect(self.upstream, self.key, http2).await.map_err(|failure| match failure {
+        self.peers.connect(self.upstream, self.health, self.key, http2).await.map_err(|failure| match failure {
             ConnectFailure::Timeout => ExchangeFailure::Refused(Refusal::GatewayTimeout),
             ConnectFailure::Refused(why) => ExchangeFailure::Refused(Refusal::BadGateway(why)),
             ConnectFailure::Address(why) => refused(&format!("the upstream cannot be reached: {why}")),
+            ConnectFailure::Unavailable(Unavailable::Busy) => ExchangeFailure::Refused(Refusal::Busy),
+            ConnectFailure::Unavailable(Unavailable::OutOfOrder { retry_after, timeout }) => {
+                ExchangeFailure::Refused(Refusal::OutOfOrder { retry_after, timeout })
+            }
         })
+    }
+
+    /// Tells the upstream's health that no answer came.
+    fn note(&self, refusal: &Refusal, reused: bool) {
+        let timeout = matches!(refusal, Refusal::GatewayTimeout);
+        // An upstream may close an unused connection at any time, also when it is being used again.
+        if timeout || !reused {
+            let why = if timeout { "no answer in time" } else { "connections are closed without an answer" };
+            self.health.failed(&Failure { stage: Stage::Answering, timeout, why: why.to_owned() });
+        }
     }
 
     fn head(&self, session: &ServerSession, body: &RequestBody<'_>, credential: &Credential) -> Result<RequestHeader> {
@@ -87,27 +112,36 @@ impl Exchange<'_> {
         session: &mut ServerSession,
         mut connected: Connected,
         head: RequestHeader,
-        body: &mut RequestBody<'_>,
+        (body, life): (&mut RequestBody<'_>, &Lifeline),
     ) -> Result<Connected, Attempt> {
+        let opens_stream = head.method == Method::GET;
         connected.session.set_write_timeout(Some(self.response_timeout));
         connected = match body.kept() {
             Some(bytes) => self.write_kept(connected, head, bytes).await.map_err(Attempt::Lost)?,
             None => write_streamed(session, connected, head, body).await?,
         };
         connected.session.set_read_timeout(Some(self.response_timeout));
-        let answered = read_head(&mut connected.session);
+        // One deadline for the whole head: the time-out of a read begins again with every byte.
+        let answered = tokio::time::timeout(self.response_timeout, read_head(&mut connected.session));
         tokio::select! { biased;
-            answered = answered => answered.map_err(Attempt::Lost)?,
+            answered = answered => match answered {
+                Ok(read) => read.map_err(Attempt::Lost)?,
+                Err(_) => return Err(Attempt::Final(ExchangeFailure::Refused(Refusal::GatewayTimeout))),
+            },
             // A caller that leaves before the answer cancels the request (MCP 2026-07-28, streamable HTTP).
             gone = caller_gone(session) => return Err(Attempt::Final(ExchangeFailure::Aborted(gone))),
+            // Some servers send the head of a stream with its first event.
+            () = life.ended(), if opens_stream => {}
         }
+        // What the upstream says now is for nobody any more.
+        life.check().map_err(|error| Attempt::Final(ExchangeFailure::Refused(Refusal::Unauthorized(error))))?;
         Ok(connected)
     }
 
     /// Writes head and body. In HTTP/1.1 both go out in one piece: one system call instead of the two or three that
     /// Pingora's own writer takes.
     async fn write_kept(&self, connected: Connected, head: RequestHeader, body: &[u8]) -> Result<Connected> {
-        let Connected { session, reused, peer } = connected;
+        let Connected { session, reused, peer, turn } = connected;
         // Pingora interprets the answers to these two by the request that it wrote itself.
         let coalesced = head.method != Method::HEAD && !head.headers.contains_key(header::UPGRADE);
         let session = match session {
@@ -125,7 +159,7 @@ impl Exchange<'_> {
                 session
             }
         };
-        Ok(Connected { session, reused, peer })
+        Ok(Connected { session, reused, peer, turn })
     }
 }
 

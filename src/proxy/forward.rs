@@ -54,16 +54,19 @@ impl Forwarder<'_> {
         let exchange = Exchange {
             peers: self.peers,
             upstream: &target.upstream,
+            health: &target.health,
             key: permit.key(),
             response_timeout: self.streams.response_timeout,
         };
-        let mut connected = exchange.send(session, &mut body, &credential).await?;
+        let mut life = Lifeline::new(permit, &credential);
+        let mut connected = exchange.send(session, &mut body, &credential, &life).await?;
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
             credential = self.renew(permit, &credential, connected).await?;
             if !body.is_repeatable() {
                 return Err(Refusal::Unauthorized(TokenError::Invalid).into());
             }
-            connected = exchange.send(session, &mut body, &credential).await?;
+            life = Lifeline::new(permit, &credential);
+            connected = exchange.send(session, &mut body, &credential, &life).await?;
             if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
                 // Rejected twice in a row: `renew` takes that for the end of the connection.
                 self.renew(permit, &credential, connected).await?;
@@ -72,8 +75,6 @@ impl Forwarder<'_> {
         }
         // An answer may last for hours; nothing is repeated any more.
         drop(body);
-        let life = Lifeline::new(permit, &credential);
-        life.check().map_err(Refusal::Unauthorized)?;
         self.answer(session, connected, &life, allowed_origin).await.map_err(Failure::Aborted)
     }
 
@@ -112,6 +113,10 @@ impl Forwarder<'_> {
             return Error::e_explain(pingora::ErrorType::InternalError, "an exchange without a response head");
         };
         let status = response.status;
+        let events = is_event_stream(response);
+        if events || status == StatusCode::SWITCHING_PROTOCOLS {
+            connected.turn.streams();
+        }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let _open = OpenStream::count(self.metrics);
             session.write_response_header(Box::new(switching(response)?)).await?;
@@ -119,7 +124,6 @@ impl Forwarder<'_> {
             upgrade::pass(session, &mut connected, bounds).await?;
             return Ok(status);
         }
-        let events = is_event_stream(response);
         let head = self.head(session, response, events, allowed_origin)?;
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));

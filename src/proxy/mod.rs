@@ -17,16 +17,20 @@ mod headers;
 mod lifeline;
 mod local;
 mod origin;
+mod patience;
 mod peer;
+mod progress;
+mod race;
 mod reply;
 mod route;
 mod stopping;
 mod stream;
 mod upgrade;
 
+pub use progress::Progress;
 pub use stopping::Phase;
 
-use crate::config::{Server, Streams, Upstreams};
+use crate::config::{ConnectionLimits, Server, Streams, Upstreams};
 use crate::connect::Connections;
 use crate::hostname::{Realm, Site};
 use crate::http::Resolver;
@@ -34,10 +38,9 @@ use crate::ratelimit::RateLimits;
 use crate::request::Arrival;
 use crate::telemetry::{Kind, Metrics};
 use crate::tokens::AccessTokens;
-use crate::upstream::Registry;
+use crate::upstream::{HealthTable, Registry};
 use async_trait::async_trait;
 use body::Bodies;
-use budget::Budget;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use origin::{Origin, OriginPolicy};
@@ -55,11 +58,6 @@ use std::time::{Duration, Instant};
 use stopping::Stopping;
 use tokio::sync::{oneshot, watch};
 
-/// A new connection must have sent the head of its first request after this long, however slowly it drips.
-const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// A connection waits this long for the next request, head included, in seconds. It also tells a connection that was used
-/// before from a new one, for which Pingora says 60.
-const KEEP_ALIVE: u64 = 75;
 /// A body that nobody wants is read for this long, so that the connection can be used again.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// An HTTP/2 connection without streams is closed after this long.
@@ -79,6 +77,8 @@ pub struct Parts {
     pub connections: Arc<Connections>,
     /// Where upstreams are.
     pub resolver: Resolver,
+    /// How upstreams do.
+    pub health: HealthTable,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The control plane of the root domain.
@@ -108,6 +108,7 @@ pub struct Gate {
     trusted_proxies: Vec<ipnet::IpNet>,
     bodies: Bodies,
     streams: Streams,
+    patience: ConnectionLimits,
     options: HttpServerOptions,
 }
 
@@ -121,12 +122,18 @@ enum Outcome {
 
 impl Gate {
     /// Puts the data plane together.
-    pub fn new(parts: Parts, server: &Server, streams: Streams, upstreams: &Upstreams) -> Self {
+    pub fn new(
+        parts: Parts,
+        server: &Server,
+        streams: Streams,
+        patience: ConnectionLimits,
+        upstreams: &Upstreams,
+    ) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(HTTP2_IDLE);
-        let budget = Budget::new(server.kept_total, parts.metrics.kept_bodies.clone());
+        let bodies = Bodies::new(server, patience, parts.metrics.kept_bodies.clone());
         Self {
-            router: Router::new(parts.site.clone(), parts.registry),
+            router: Router::new(parts.site.clone(), parts.registry, parts.health),
             origins: OriginPolicy::new(&server.allowed_origins, parts.site.root_origin()),
             site: parts.site,
             tokens: parts.tokens,
@@ -139,8 +146,9 @@ impl Gate {
             stopping: Stopping::new(parts.phase),
             _alive: parts.alive,
             trusted_proxies: server.trusted_proxies.clone(),
-            bodies: Bodies::new(server.max_body, server.kept_body, budget),
+            bodies,
             streams,
+            patience,
             options,
         }
     }
@@ -163,7 +171,7 @@ impl Gate {
             return refused.map(|()| refusal.status()).into();
         }
         let router = if arrival.realm == Realm::Root { &self.root } else { &self.mcp };
-        local::serve(session, router, arrival).await.into()
+        local::serve(session, router, arrival, &self.patience).await.into()
     }
 
     async fn upstream(&self, session: &mut ServerSession, target: &Target, client: IpAddr) -> Outcome {
@@ -249,36 +257,56 @@ impl Gate {
 
     /// Reads the head of the next request; false when there is none, or none that deserves an answer.
     async fn read_head(&self, session: &mut ServerSession) -> bool {
-        let patience = match session.get_keepalive() {
-            Some(KEEP_ALIVE) => Duration::from_secs(KEEP_ALIVE),
-            _ => HEAD_DEADLINE,
-        };
+        let (patience, http1) = (&self.patience, !session.is_http2());
+        // Only a connection that was used before has this switched on.
+        let again = session.pipelining_enabled();
+        if let Some(progress) = Progress::of(session) {
+            if http1 { progress.expects_head() } else { progress.has_request() }
+        }
         let read = tokio::select! { biased;
-            read = tokio::time::timeout(patience, session.read_request()) => read,
+            read = tokio::time::timeout(if again { patience.idle_timeout } else { patience.head_timeout }, session.read_request()) => read,
             () = self.stopping.ending() => return false,
         };
         match read {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) | Err(_) => return false,
             Ok(Err(error)) => {
-                if *error.etype() == ErrorType::InvalidHTTPHeader {
-                    let _ = session.respond_error(400).await;
-                }
-                session.shutdown().await;
+                self.refuse_head(session, &error).await;
                 return false;
             }
+        }
+        if let Some(progress) = Progress::of(session).filter(|_| http1) {
+            progress.has_head();
         }
         // Pingora has turned keep-alive off where the framing was doubtful, and on without end where it was not.
         if !self.stopping.keeps_connections() {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(KEEP_ALIVE));
+            session.set_keepalive(Some(self.patience.idle_timeout.as_secs().max(1)));
         }
         session.set_write_timeout(Some(self.streams.write_timeout));
         session.set_total_drain_timeout(Some(DRAIN_DEADLINE));
+        // Bodies are waited for by `Patience`, everything else has deadlines of its own.
+        session.set_read_timeout(None);
         // What arrives while a request is being answered is the beginning of the next one, not garbage.
         session.set_pipelining_enabled(true);
         true
+    }
+
+    /// A head that cannot be read is the end of its connection: nobody knows where the next one begins.
+    async fn refuse_head(&self, session: &mut ServerSession, error: &Error) {
+        let too_large = Progress::of(session).is_some_and(|progress| progress.may_read() == 0);
+        let refusal = match error.etype() {
+            _ if too_large => Some(Refusal::HeadTooLarge),
+            ErrorType::InvalidHTTPHeader => Some(Refusal::BadRequest("the request's head is malformed")),
+            _ => None,
+        };
+        if let Some(refusal) = refusal
+            && let Err(error) = reply::refuse_unread(session, &refusal).await
+        {
+            tracing::debug!(%error, "a refusal did not arrive");
+        }
+        session.shutdown().await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Metrics for Prometheus. Every counter exists from the start: recording is an atomic addition, without
 //! look-up and without lock.
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
@@ -42,6 +43,10 @@ pub struct Metrics {
     pub open_streams: Gauge,
     /// Memory of request bodies that are kept for a repetition, in bytes.
     pub kept_bodies: Gauge,
+    /// Connections of callers that are open at this moment.
+    pub connections: Gauge,
+    /// Connections that were closed at once because there are too many.
+    pub connections_refused: Counter,
     /// Upstreams that could not be reached, did not answer in time, or broke off.
     pub upstream_failures: Counter,
 }
@@ -81,6 +86,9 @@ impl Default for Metrics {
         registry.register("open_streams", "Streams being forwarded", open_streams.clone());
         let help = "Request bodies kept for a repetition";
         registry.register_with_unit("kept_bodies", help, Unit::Bytes, kept_bodies.clone());
+        let (connections, connections_refused) = (Gauge::default(), Counter::default());
+        registry.register("connections", "Open connections of callers", connections.clone());
+        registry.register("connections_refused", "Connections over a limit", connections_refused.clone());
         let help = "Upstreams unreachable, late, or broken off";
         registry.register("upstream_failures", help, upstream_failures.clone());
         let counter = |kind, status| requests.get_or_create_owned(&RequestLabels { kind, status });
@@ -90,6 +98,8 @@ impl Default for Metrics {
             refreshes: OUTCOMES.map(|outcome| refreshes.get_or_create_owned(&OutcomeLabel { outcome })),
             open_streams,
             kept_bodies,
+            connections,
+            connections_refused,
             upstream_failures,
             registry,
         }
@@ -97,6 +107,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// The same, with what `collector` knows whenever it is asked.
+    pub fn collecting(collector: impl Collector) -> Self {
+        let mut metrics = Self::default();
+        metrics.registry.register_collector(Box::new(collector));
+        metrics
+    }
+
     /// Counts a request: its status, and how long it took until the answer's head was on its way.
     pub fn request(&self, kind: Kind, status: u16, duration: Duration) {
         let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;

@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that fails says so
 
 // Helpers.
+mod chaos_proxy;
 mod client;
 mod gateway;
+mod h2_attacks;
 mod logs;
 mod raw;
 mod shim;
@@ -14,7 +16,9 @@ mod tls_peers;
 mod upstreams;
 mod visitors;
 
+mod announced;
 mod bad_input;
+mod chaos;
 mod clients;
 mod conformance;
 mod conformance_client;
@@ -23,6 +27,7 @@ mod datapath;
 mod flows;
 mod forgery;
 mod hostile;
+mod http2;
 mod isolation;
 mod kosoku;
 mod layers;

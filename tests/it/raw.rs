@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -129,6 +129,14 @@ impl Caller {
         Self { stream: TcpStream::connect(("127.0.0.1", port)).await.unwrap(), buffer: Vec::new() }
     }
 
+    /// From one of this machine's other loopback addresses.
+    pub async fn connect_from(source: &str, port: u16) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
+        let stream = socket.connect(([127, 0, 0, 1], port).into()).await.unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
         self
@@ -139,6 +147,18 @@ impl Caller {
         let message = tokio::time::timeout(PATIENCE, read_message(&mut self.stream, &mut self.buffer)).await;
         let (head, body) = message.expect("no response in time").expect("the connection was closed");
         (head, String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// Sends, or finds that the connection is closed.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).await.is_ok()
+    }
+
+    /// As [`Caller::response`]; `None` when the connection ends before the response does.
+    pub async fn try_response(&mut self) -> Option<(String, String)> {
+        let message = tokio::time::timeout(PATIENCE, read_message(&mut self.stream, &mut self.buffer)).await;
+        let (head, body) = message.expect("no response in time, and no end either")?;
+        Some((head, String::from_utf8_lossy(&body).into_owned()))
     }
 
     /// The status of the next response, its body thrown away.

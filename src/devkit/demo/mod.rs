@@ -8,8 +8,8 @@ use super::mcp::{McpServer, Protection};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{
-    Config, Limits, Login, OAuthSettings, Rate, Server, Streams, Telemetry, Tls, Tokens, Unknown, UpstreamAuth,
-    UpstreamConfig, Upstreams, VaultKeys,
+    Config, ConnectionLimits, Limits, Login, OAuthSettings, Rate, Server, Streams, Telemetry, Tls, Tokens, Unknown,
+    UpstreamAuth, UpstreamConfig, Upstreams, VaultKeys,
 };
 use crate::error::Fault;
 use crate::hostname::{Authority, Label};
@@ -203,6 +203,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             admin_listen: None,
             public: None,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             allowed_origins: Vec::new(),
             max_body: 64 * 1024 * 1024,
             kept_body: 64 * 1024,
@@ -225,6 +226,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             token_endpoint: per_second(20),
             registration: per_second(20),
             login: Rate { count: 30, period: Duration::from_secs(60), burst: 30 },
+            connections: ConnectionLimits::default(),
         },
         streams: Streams {
             heartbeat: Duration::from_secs(15),
@@ -232,7 +234,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             response_timeout: Duration::from_secs(60),
             drain: Duration::from_secs(1),
         },
-        upstreams: Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None },
+        upstreams: Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 },
         upstream,
         telemetry: Telemetry { json: false, level: "warn".to_owned() },
     }
