@@ -18,6 +18,7 @@ mod visitors;
 
 mod announced;
 mod bad_input;
+mod bodies;
 mod chaos;
 mod clients;
 mod conformance;
