@@ -72,6 +72,10 @@ pub struct Server {
     /// The largest body that a control-plane endpoint takes, and the largest head of any request, are constants; this is
     /// the largest request body forwarded to an upstream, in bytes.
     pub max_body: u64,
+    /// The largest request body that is kept so that the request can be repeated, in bytes.
+    pub kept_body: u64,
+    /// What all kept bodies together may take, in bytes.
+    pub kept_total: u64,
 }
 
 /// `[tls]`

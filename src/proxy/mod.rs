@@ -7,6 +7,7 @@
 mod address;
 mod admit;
 mod body;
+mod budget;
 mod endpoint;
 mod events;
 mod exchange;
@@ -42,6 +43,7 @@ use crate::tokens::AccessTokens;
 use crate::upstream::{HealthTable, Registry};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use body::Bodies;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use origin::{Origin, OriginPolicy};
@@ -127,7 +129,7 @@ struct Way {
     mcp: axum::Router,
     stopping: Arc<Stopping>,
     trusted_proxies: Vec<ipnet::IpNet>,
-    max_body: u64,
+    bodies: Bodies,
     streams: Streams,
     patience: ConnectionLimits,
 }
@@ -147,6 +149,7 @@ impl Gate {
         options.h2_idle_timeout = Some(HTTP2_IDLE);
         let (server, streams) = (&settings.config.server, settings.config.streams);
         let patience = settings.config.limits.connections;
+        let bodies = Bodies::new(server, patience, parts.metrics.kept_bodies.clone());
         let way = Way {
             router: Arc::new(Router::new(parts.site.clone(), parts.registry, parts.health)),
             origins: OriginPolicy::new(&server.allowed_origins, parts.site.root_origin()),
@@ -161,7 +164,7 @@ impl Gate {
             mcp: settings.mcp,
             stopping: Arc::new(Stopping::new(parts.phase)),
             trusted_proxies: server.trusted_proxies.clone(),
-            max_body: server.max_body,
+            bodies,
             streams,
             patience,
         };
@@ -197,6 +200,7 @@ impl Way {
     fn with(&self, settings: Settings, authorities: Authorities) -> Self {
         let (server, streams) = (&settings.config.server, settings.config.streams);
         let patience = settings.config.limits.connections;
+        let bodies = Bodies::new(server, patience, self.metrics.kept_bodies.clone());
         Self {
             site: self.site.clone(),
             router: self.router.clone(),
@@ -214,7 +218,7 @@ impl Way {
             mcp: settings.mcp,
             stopping: self.stopping.clone(),
             trusted_proxies: server.trusted_proxies.clone(),
-            max_body: server.max_body,
+            bodies,
             streams,
             patience,
         }
@@ -266,8 +270,7 @@ impl Way {
             peers: &self.peers,
             connections: &self.connections,
             streams: &self.streams,
-            max_body: self.max_body,
-            patience: &self.patience,
+            bodies: &self.bodies,
             stopping: &self.stopping,
             metrics: &self.metrics,
         };

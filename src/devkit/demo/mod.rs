@@ -206,6 +206,8 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             proxy_protocol: false,
             allowed_origins: Vec::new(),
             max_body: 64 * 1024 * 1024,
+            kept_body: 64 * 1024,
+            kept_total: 64 * 1024 * 1024,
         },
         tls: Tls::Off,
         store_url: "sqlite::memory:".to_owned(),
