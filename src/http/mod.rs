@@ -3,6 +3,7 @@
 
 mod client;
 mod guard;
+mod names;
 mod resolver;
 
 pub use client::{FetchError, Fetched, HttpClient, check_url};
