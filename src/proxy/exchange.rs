@@ -167,8 +167,12 @@ impl Exchange<'_> {
         &self,
         session: &mut ServerSession,
         mut connected: Connected,
-        head: RequestHeader,
+        mut head: RequestHeader,
     ) -> Result<Connected, Attempt> {
+        if let HttpSession::H2(_) = connected.session {
+            // Its frames say where a body ends (RFC 9113 §8.2.2).
+            head.remove_header(&header::TRANSFER_ENCODING);
+        }
         connected.session.write_request_header(Box::new(head)).await.map_err(Attempt::Lost)?;
         match pump(session, &mut connected.session, self.max_body, self.patience).await {
             // An upstream that stopped taking the body may have said why.
