@@ -218,6 +218,11 @@ impl Connections {
         self.memory.forget(id);
     }
 
+    /// Forgets what is in memory about all of them, after the configuration of upstreams has changed.
+    pub fn forget_all(&self) {
+        self.memory.forget_all();
+    }
+
     /// The scopes to begin with at an upstream, from the administrator or from earlier discovery; never contacts it.
     pub async fn usual_scopes(&self, authority: &Authority) -> Scopes {
         self.known_scopes(authority).await.usual
