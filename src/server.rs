@@ -27,6 +27,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+/// How many connections may wait to be accepted; the kernel bounds it by net.core.somaxconn.
+const BACKLOG: i32 = 4096;
 /// More open files than this are not asked for: the kernel's table for them is allocated as it grows.
 const MOST_DESCRIPTORS: u64 = 1 << 20;
 /// Open files that are not connections: database, logs, listeners, resolver.
@@ -61,6 +63,8 @@ impl Bound {
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
+    // The standard library asks for 128: in a flood, others would wait a second for their SYN to be sent again.
+    rustix::net::listen(&listener, BACKLOG)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }
@@ -181,6 +185,7 @@ fn serve_connections(
 ) -> Result<impl Future<Output = ()> + use<>, Fault> {
     let limits = &app.config.limits.connections;
     let trusted = &app.config.server.trusted_proxies;
+    raise_descriptor_limit();
     let total = limits.total.unwrap_or_else(most_connections);
     let reception = Arc::new(Reception {
         gate: Arc::new(gate),
@@ -206,7 +211,6 @@ pub async fn serve(config: Config) -> Result<(), Fault> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::gateway)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Fault::gateway)?;
     forbid_core_dumps()?;
-    raise_descriptor_limit();
     let bound = Bound::bind(&config.server.listen)?;
     let app = Arc::new(App::build(config, bound.addresses(), Clock::system(), Random::default()).await?);
     let running = Running::start(app, bound).await?;
