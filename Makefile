@@ -50,6 +50,10 @@ lint: deps-build ## Formatting, clippy, licences and banned crates
 bench: deps-build ## Micro-benchmarks of the hot path (criterion)
 	cargo bench --bench hot_path
 
+.PHONY: bench-keys
+bench-keys: deps-build ## Ten million different addresses, people and hostnames: memory before and after
+	cargo bench --bench keys
+
 .PHONY: bench-nginx
 bench-nginx: deps-build ## Compare with nginx as a plain proxy, in one run (needs nginx and wrk)
 	@$(call need,nginx,nginx-light)

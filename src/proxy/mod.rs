@@ -7,6 +7,7 @@
 mod address;
 mod admit;
 mod body;
+mod endpoint;
 mod events;
 mod exchange;
 mod filter;
@@ -22,6 +23,7 @@ mod progress;
 mod race;
 mod reply;
 mod route;
+mod stepup;
 mod stopping;
 mod stream;
 mod upgrade;
@@ -176,6 +178,9 @@ impl Gate {
 
     async fn upstream(&self, session: &mut ServerSession, target: &Target, client: IpAddr) -> Outcome {
         let head = session.req_header();
+        if origin::is_service_worker_script(&head.headers) {
+            return self.refuse(session, &Refusal::ServiceWorker, Some(target), None).await;
+        }
         let allowed_origin = match self.origins.judge(&head.headers) {
             Origin::Absent => None,
             Origin::Allowed(origin) => Some(origin.clone()),
@@ -219,7 +224,7 @@ impl Gate {
     ) -> Outcome {
         let scope = match (refusal, target) {
             (Refusal::Unauthorized(TokenError::Missing | TokenError::NotConnected), Some(target)) => {
-                let scopes = self.connections.known_scopes(&target.upstream.authority).await;
+                let scopes = self.connections.usual_scopes(&target.upstream.authority).await;
                 Some(scopes.to_string()).filter(|scopes| !scopes.is_empty())
             }
             _ => None,
