@@ -2,6 +2,7 @@
 
 use super::admit::Permit;
 use super::body::{BodyFailure, RequestBody};
+use super::endpoint::EndpointEvent;
 use super::exchange::{Exchange, ExchangeFailure};
 use super::lifeline::Lifeline;
 use super::peer::{Connected, Peers};
@@ -13,7 +14,7 @@ use crate::config::{ConnectionLimits, Streams};
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::Culprit;
 use crate::telemetry::Metrics;
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::Error;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
@@ -84,7 +85,7 @@ impl Forwarder<'_> {
             }
             _ => None,
         };
-        self.answer(session, connected, &life, (allowed_origin, challenge)).await.map_err(Failure::Aborted)
+        self.answer(session, connected, target, &life, (allowed_origin, challenge)).await.map_err(Failure::Aborted)
     }
 
     /// The upstream refused our credential: its connection is put back, and a better credential is asked for.
@@ -115,6 +116,7 @@ impl Forwarder<'_> {
         &self,
         session: &mut ServerSession,
         mut connected: Connected,
+        target: &Target,
         life: &Lifeline,
         (allowed_origin, challenge): (Option<&HeaderValue>, Option<HeaderValue>),
     ) -> Result<StatusCode, Box<Error>> {
@@ -133,17 +135,24 @@ impl Forwarder<'_> {
             upgrade::pass(session, &mut connected, bounds).await?;
             return Ok(status);
         }
-        let mut head = self.head(session, response, events, allowed_origin)?;
+        // What is compressed has no boundaries where a comment would fit.
+        let plain = events && !response.headers.contains_key(header::CONTENT_ENCODING);
+        let mut head = self.head(session, response, plain, allowed_origin)?;
         if let Some(challenge) = challenge {
             head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
         }
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
+        if events {
+            connected.session.set_read_timeout(None);
+        }
+        let get = session.req_header().method == Method::GET;
         let bounds = stream::Bounds {
             life,
             stopping: self.stopping.stream(),
             heartbeat: self.streams.heartbeat,
-            events,
+            events: plain,
+            endpoint: (plain && get).then(|| EndpointEvent::of(&target.upstream.authority)),
             filter: None,
         };
         if stream::pass(session, &mut connected, bounds).await? == stream::End::Complete {
@@ -156,13 +165,18 @@ impl Forwarder<'_> {
         &self,
         session: &ServerSession,
         response: &ResponseHeader,
-        events: bool,
+        plain_events: bool,
         allowed_origin: Option<&HeaderValue>,
     ) -> pingora::Result<Box<ResponseHeader>> {
         let mut head = headers::for_caller(response, allowed_origin)?;
-        if events {
+        let head_only = session.req_header().method == Method::HEAD;
+        if is_event_stream(response) {
             // Tells nginx and its like in front of us not to collect the stream.
             head.insert_header("x-accel-buffering", "no")?;
+        }
+        if plain_events && !head_only {
+            // Comments of ours come on top of it.
+            head.remove_header(&header::CONTENT_LENGTH);
         }
         let bodiless = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let http11 = session.req_header().version == Version::HTTP_11;
