@@ -129,7 +129,8 @@ impl Forwarder<'_> {
         }
         // What is compressed has no boundaries where a comment would fit.
         let plain = events && !response.headers.contains_key(header::CONTENT_ENCODING);
-        let head = self.head(session, response, plain, allowed_origin)?;
+        let mut head = self.head(session, response, plain, allowed_origin)?;
+        headers::keep_location(&mut head, &target.upstream.authority)?;
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
         if events {
