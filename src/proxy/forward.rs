@@ -9,7 +9,7 @@ use super::peer::{Connected, Peers};
 use super::reply::{Refusal, TokenError};
 use super::route::Target;
 use super::stopping::Stopping;
-use super::{headers, stream, upgrade};
+use super::{headers, stepup, stream, upgrade};
 use crate::config::{ConnectionLimits, Streams};
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::Culprit;
@@ -77,7 +77,15 @@ impl Forwarder<'_> {
         }
         let life = Lifeline::new(permit, &credential);
         life.check().map_err(Refusal::Unauthorized)?;
-        self.answer(session, connected, target, &life, allowed_origin).await.map_err(Failure::Aborted)
+        let challenge = match connected.session.response_header() {
+            Some(response) if response.status == StatusCode::FORBIDDEN => {
+                let asked = (target, permit, session.req_header().uri.path());
+                // Boxed: it is rare, and streams need not have room for it.
+                Box::pin(stepup::challenge(self.connections, asked, &credential, response)).await
+            }
+            _ => None,
+        };
+        self.answer(session, connected, target, &life, (allowed_origin, challenge)).await.map_err(Failure::Aborted)
     }
 
     /// The upstream refused our credential: its connection is put back, and a better credential is asked for.
@@ -110,7 +118,7 @@ impl Forwarder<'_> {
         mut connected: Connected,
         target: &Target,
         life: &Lifeline,
-        allowed_origin: Option<&HeaderValue>,
+        (allowed_origin, challenge): (Option<&HeaderValue>, Option<HeaderValue>),
     ) -> Result<StatusCode, Box<Error>> {
         let Some(response) = connected.session.response_header() else {
             return Error::e_explain(pingora::ErrorType::InternalError, "an exchange without a response head");
@@ -131,6 +139,9 @@ impl Forwarder<'_> {
         let plain = events && !response.headers.contains_key(header::CONTENT_ENCODING);
         let mut head = self.head(session, response, plain, allowed_origin)?;
         headers::keep_location(&mut head, &target.upstream.authority)?;
+        if let Some(challenge) = challenge {
+            head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+        }
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
         if events {

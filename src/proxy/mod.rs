@@ -23,6 +23,7 @@ mod progress;
 mod race;
 mod reply;
 mod route;
+mod stepup;
 mod stopping;
 mod stream;
 mod upgrade;
@@ -223,7 +224,7 @@ impl Gate {
     ) -> Outcome {
         let scope = match (refusal, target) {
             (Refusal::Unauthorized(TokenError::Missing | TokenError::NotConnected), Some(target)) => {
-                let scopes = self.connections.known_scopes(&target.upstream.authority).await;
+                let scopes = self.connections.usual_scopes(&target.upstream.authority).await;
                 Some(scopes.to_string()).filter(|scopes| !scopes.is_empty())
             }
             _ => None,

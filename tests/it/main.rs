@@ -39,6 +39,7 @@ mod python;
 mod routes;
 mod shapes;
 mod slow;
+mod stepup;
 mod streams;
 mod tls;
 mod uploads;
