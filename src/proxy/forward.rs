@@ -1,7 +1,7 @@
 //! From a permit and a credential to a complete answer: forward, refresh once when the upstream says 401, reply.
 
 use super::admit::Permit;
-use super::body::{BodyFailure, RequestBody};
+use super::body::{Bodies, BodyFailure};
 use super::endpoint::EndpointEvent;
 use super::exchange::{Exchange, ExchangeFailure};
 use super::lifeline::Lifeline;
@@ -11,7 +11,7 @@ use super::route::Target;
 use super::source::Source;
 use super::stopping::Stopping;
 use super::{headers, stepup, stream, upgrade};
-use crate::config::{ConnectionLimits, Streams};
+use crate::config::Streams;
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::Culprit;
 use crate::telemetry::Metrics;
@@ -29,8 +29,7 @@ pub(super) struct Forwarder<'a> {
     pub(super) peers: &'a Peers,
     pub(super) connections: &'a Arc<Connections>,
     pub(super) streams: &'a Streams,
-    pub(super) max_body: u64,
-    pub(super) patience: &'a ConnectionLimits,
+    pub(super) bodies: &'a Bodies,
     pub(super) stopping: &'a Stopping,
     pub(super) metrics: &'a Metrics,
 }
@@ -54,31 +53,31 @@ impl Forwarder<'_> {
     ) -> Result<StatusCode, Failure> {
         // What comes before the answer is on the heap: a stream has no room for it while it lives.
         let mut credential = Box::pin(self.connections.credential(permit.key())).await?;
-        let body = RequestBody::take(session, self.max_body, self.patience).await?;
+        let mut body = Box::pin(self.bodies.take(session)).await?;
         let exchange = Exchange {
             peers: self.peers,
             upstream: &target.upstream,
             health: &target.health,
             key: permit.key(),
             response_timeout: self.streams.response_timeout,
-            max_body: self.max_body,
-            patience: self.patience,
         };
-        let mut connected = Box::new(Box::pin(exchange.send(session, &body, &credential)).await?);
+        let mut life = Lifeline::new(permit, &credential);
+        let mut connected = Box::new(Box::pin(exchange.send(session, &mut body, &credential, &life)).await?);
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
             credential = Box::pin(self.renew(permit, &credential, *connected)).await?;
             if !body.is_repeatable() {
                 return Err(Refusal::Unauthorized(TokenError::Invalid).into());
             }
-            connected = Box::new(Box::pin(exchange.send(session, &body, &credential)).await?);
+            life = Lifeline::new(permit, &credential);
+            connected = Box::new(Box::pin(exchange.send(session, &mut body, &credential, &life)).await?);
             if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
                 // Rejected twice in a row: `renew` takes that for the end of the connection.
                 Box::pin(self.renew(permit, &credential, *connected)).await?;
                 return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
             }
         }
-        let life = Lifeline::new(permit, &credential);
-        life.check().map_err(Refusal::Unauthorized)?;
+        // An answer may last for hours; nothing is repeated any more.
+        drop(body);
         let challenge = match connected.session.response_header() {
             Some(response) if response.status == StatusCode::FORBIDDEN => {
                 let asked = (target, permit, session.req_header().uri.path());
@@ -87,7 +86,6 @@ impl Forwarder<'_> {
             }
             _ => None,
         };
-        drop(body);
         self.answer(session, connected, target, &life, (allowed_origin, challenge)).await.map_err(Failure::Aborted)
     }
 
@@ -150,6 +148,7 @@ impl Forwarder<'_> {
         if events {
             head = headers::detached(&head)?;
         }
+        headers::keep_location(&mut head, &target.upstream.authority)?;
         if let Some(challenge) = challenge {
             head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
         }

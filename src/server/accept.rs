@@ -6,8 +6,10 @@
 use super::announced::ProxyProtocol;
 use super::seats::{Seat, Seats};
 use super::transport::Transport;
+use crate::config::Config;
 use crate::proxy::{Gate, Progress};
 use crate::tls::CertificateFiles;
+use arc_swap::ArcSwap;
 use pingora::apps::ServerApp;
 use pingora::listeners::tls::{Acceptor, TlsSettings};
 use pingora::protocols::{ALPN, Stream};
@@ -27,13 +29,29 @@ pub(super) struct Reception {
     /// None: plain HTTP.
     pub(super) tls: Option<Acceptor>,
     pub(super) seats: Arc<Seats>,
-    /// Where load balancers announce whose connections they are.
-    pub(super) proxy_protocol: Option<ProxyProtocol>,
-    /// From accepting to the end of the TLS handshake, and from there to the first request.
-    pub(super) head_timeout: Duration,
-    /// A peer that acknowledges nothing for this long is gone.
-    pub(super) write_timeout: Duration,
+    pub(super) manners: Arc<ArcSwap<Manners>>,
     pub(super) stopping: watch::Receiver<bool>,
+}
+
+/// How a connection is greeted, as far as the configuration decides.
+pub(super) struct Manners {
+    /// Where load balancers announce whose connections they are.
+    proxy_protocol: Option<ProxyProtocol>,
+    /// From accepting to the end of the TLS handshake, and from there to the first request.
+    head_timeout: Duration,
+    /// A peer that acknowledges nothing for this long is gone.
+    write_timeout: Duration,
+}
+
+impl Manners {
+    pub(super) fn of(config: &Config) -> Self {
+        let server = &config.server;
+        Self {
+            proxy_protocol: server.proxy_protocol.then(|| ProxyProtocol::new(&server.trusted_proxies)),
+            head_timeout: config.limits.connections.head_timeout,
+            write_timeout: config.streams.write_timeout,
+        }
+    }
 }
 
 impl Reception {
@@ -77,9 +95,10 @@ impl Reception {
         let served = self.gate.process_new(stream, &self.stopping);
         tokio::pin!(served);
         // Its requests come in tasks of their own, so that the first of them is waited for here.
+        let patience = self.manners.load().head_timeout;
         tokio::select! { biased;
             _ = &mut served => return,
-            came = timeout_at(Instant::now() + self.head_timeout, progress.first_request()) => if came.is_err() {
+            came = timeout_at(Instant::now() + patience, progress.first_request()) => if came.is_err() {
                 return tracing::debug!("no request came over HTTP/2");
             },
         }
@@ -88,9 +107,10 @@ impl Reception {
 
     /// Learns whose connection it is, and shakes hands: what HTTP is spoken on, if anything.
     async fn receive(&self, mut stream: TcpStream, seat: &mut Seat) -> Option<(Stream, Progress)> {
-        let deadline = Instant::now() + self.head_timeout;
+        let manners = self.manners.load_full();
+        let deadline = Instant::now() + manners.head_timeout;
         let mut client = stream.peer_addr().ok()?;
-        if let Some(protocol) = &self.proxy_protocol {
+        if let Some(protocol) = &manners.proxy_protocol {
             match protocol.receive(&mut stream, client).await {
                 Ok(announced) => client = announced,
                 Err(refused) => {
@@ -103,7 +123,7 @@ impl Reception {
             return None;
         }
         let progress = Progress::default();
-        let transport = Transport::new(stream, client, progress.clone(), self.write_timeout).ok()?;
+        let transport = Transport::new(stream, client, progress.clone(), manners.write_timeout).ok()?;
         let Some(acceptor) = &self.tls else { return Some((Box::new(transport), progress)) };
         match timeout_at(deadline, acceptor.tls_handshake(transport)).await {
             Ok(Ok(stream)) => return Some((Box::new(stream), progress)),
