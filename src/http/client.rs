@@ -20,10 +20,18 @@ use url::{Host, Url};
 #[derive(Clone)]
 pub struct HttpClient {
     /// Reaches public addresses only.
-    public: reqwest::Client,
-    /// Reaches private ones too. A client of its own, so that the other cannot pick up one of its open connections.
-    private: reqwest::Client,
+    public: Clients,
+    /// Reaches private ones too. Clients of its own, so that the others cannot pick up one of its open connections.
+    private: Clients,
     timeout: Duration,
+}
+
+#[derive(Clone)]
+struct Clients {
+    /// Over connections that are open already. The server may be closing one just then, so what is sent here is sent again.
+    reusing: reqwest::Client,
+    /// Each over a new connection, for what cannot be sent again: codes and refresh tokens work once.
+    fresh: reqwest::Client,
 }
 
 /// An answer, read completely.
@@ -148,9 +156,18 @@ impl HttpClient {
         allow_private: bool,
         host: &str,
     ) -> Result<reqwest::Response, FetchError> {
-        let client = if allow_private { &self.private } else { &self.public };
-        let request = request.map(reqwest::Body::from).try_into().map_err(|error| failure(host, &error))?;
-        client.execute(request).await.map_err(|error| failure(host, &error))
+        let clients = if allow_private { &self.private } else { &self.public };
+        let execute = async |client: &reqwest::Client, request: http::Request<Bytes>| {
+            let request = request.map(reqwest::Body::from).try_into().map_err(|error| failure(host, &error))?;
+            client.execute(request).await.map_err(|error| failure(host, &error))
+        };
+        if request.method().is_idempotent() {
+            match execute(&clients.reusing, request.clone()).await {
+                Err(FetchError::Connection { .. }) => {}
+                outcome => return outcome,
+            }
+        }
+        execute(&clients.fresh, request).await
     }
 }
 
@@ -196,17 +213,23 @@ impl Resolve for Checked {
     }
 }
 
-fn build(resolver: Checked, tls: ClientConfig) -> Result<reqwest::Client, Fault> {
+fn build(resolver: Checked, tls: ClientConfig) -> Result<Clients, Fault> {
+    let resolver = Arc::new(resolver);
+    Ok(Clients { reusing: client(&resolver, &tls, 4)?, fresh: client(&resolver, &tls, 0)? })
+}
+
+/// A client that keeps so many idle connections to a host.
+fn client(resolver: &Arc<Checked>, tls: &ClientConfig, idle: usize) -> Result<reqwest::Client, Fault> {
     reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .dns_resolver(Arc::new(resolver))
+        .tls_backend_preconfigured(tls.clone())
+        .dns_resolver(resolver.clone())
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .no_proxy()
         .connect_timeout(HttpClient::CONNECT_TIMEOUT)
         .timeout(HttpClient::TIMEOUT)
         .pool_idle_timeout(Duration::from_secs(30))
-        .pool_max_idle_per_host(4)
+        .pool_max_idle_per_host(idle)
         .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| Fault::gateway(format!("the outbound HTTP client cannot be made: {error}")))
