@@ -1,6 +1,7 @@
 //! The configuration, checked: what the rest of the program works with. `document` reads the file and the environment
 //! into one tree, `reader` takes typed keys out of it, the modules of the sections check them.
 
+mod change;
 mod document;
 mod ground;
 mod load;
@@ -47,6 +48,8 @@ pub struct Config {
     pub upstream: Vec<UpstreamConfig>,
     /// `[telemetry]`
     pub telemetry: Telemetry,
+    /// Every file that the configuration was read from or that it names, in the order in which they were met.
+    pub files: Vec<PathBuf>,
 }
 
 /// `[server]`
@@ -90,6 +93,7 @@ pub enum Tls {
 }
 
 /// `[vault]`
+#[derive(Clone)]
 pub struct VaultKeys {
     /// The current key in base64; `None`: made on first start in `created_at`.
     pub key: Option<Secret>,
@@ -192,6 +196,8 @@ pub struct Streams {
     pub response_timeout: Duration,
     /// How long open streams may go on after a request to stop.
     pub drain: Duration,
+    /// How long they may go on when another process has taken over.
+    pub upgrade_drain: Duration,
 }
 
 /// What happens to a well-formed hostname whose upstream nobody has named yet.

@@ -67,6 +67,7 @@ pub(super) fn streams(mut reader: Reader<'_>) -> Streams {
         // Claude gives a tool call 300 seconds.
         response_timeout: positive(&mut reader, "response_timeout", 300),
         drain: duration(&mut reader, "drain", 30),
+        upgrade_drain: duration(&mut reader, "upgrade_drain", 600),
     };
     reader.finish();
     streams

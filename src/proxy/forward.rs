@@ -137,6 +137,7 @@ impl Forwarder<'_> {
         // What is compressed has no boundaries where a comment would fit.
         let plain = events && !response.headers.contains_key(header::CONTENT_ENCODING);
         let mut head = self.head(session, response, plain, allowed_origin)?;
+        headers::keep_location(&mut head, &target.upstream.authority)?;
         if let Some(challenge) = challenge {
             head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
         }

@@ -6,8 +6,10 @@
 use super::announced::ProxyProtocol;
 use super::seats::{Seat, Seats};
 use super::transport::Transport;
+use crate::config::Config;
 use crate::proxy::{Gate, Progress};
 use crate::tls::CertificateFiles;
+use arc_swap::ArcSwap;
 use pingora::apps::ServerApp;
 use pingora::listeners::tls::{Acceptor, TlsSettings};
 use pingora::protocols::{ALPN, Ssl};
@@ -27,11 +29,26 @@ pub(super) struct Reception {
     /// None: plain HTTP.
     pub(super) tls: Option<Acceptor>,
     pub(super) seats: Arc<Seats>,
-    /// Where load balancers announce whose connections they are.
-    pub(super) proxy_protocol: Option<ProxyProtocol>,
-    /// From accepting to the end of the TLS handshake, and from there to the first request.
-    pub(super) head_timeout: Duration,
+    pub(super) manners: Arc<ArcSwap<Manners>>,
     pub(super) stopping: watch::Receiver<bool>,
+}
+
+/// How a connection is greeted, as far as the configuration decides.
+pub(super) struct Manners {
+    /// Where load balancers announce whose connections they are.
+    proxy_protocol: Option<ProxyProtocol>,
+    /// From accepting to the end of the TLS handshake, and from there to the first request.
+    head_timeout: Duration,
+}
+
+impl Manners {
+    pub(super) fn of(config: &Config) -> Self {
+        let server = &config.server;
+        Self {
+            proxy_protocol: server.proxy_protocol.then(|| ProxyProtocol::new(&server.trusted_proxies)),
+            head_timeout: config.limits.connections.head_timeout,
+        }
+    }
 }
 
 impl Reception {
@@ -67,9 +84,10 @@ impl Reception {
     }
 
     async fn greet(self: Arc<Self>, mut stream: TcpStream, mut seat: Seat) {
-        let deadline = Instant::now() + self.head_timeout;
+        let manners = self.manners.load_full();
+        let deadline = Instant::now() + manners.head_timeout;
         let Ok(mut client) = stream.peer_addr() else { return };
-        if let Some(protocol) = &self.proxy_protocol {
+        if let Some(protocol) = &manners.proxy_protocol {
             client = match protocol.receive(&mut stream, client).await {
                 Ok(announced) => announced,
                 Err(refused) => return tracing::debug!(client = %client.ip(), %refused, "a connection was refused"),
@@ -96,7 +114,7 @@ impl Reception {
             // Its requests come in tasks of their own, so that the first of them is waited for here.
             tokio::select! { biased;
                 _ = &mut served => return,
-                came = timeout_at(Instant::now() + self.head_timeout, progress.first_request()) => if came.is_err() {
+                came = timeout_at(Instant::now() + manners.head_timeout, progress.first_request()) => if came.is_err() {
                     return tracing::debug!(client = %client.ip(), "no request came over HTTP/2");
                 },
             }

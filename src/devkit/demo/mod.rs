@@ -233,10 +233,12 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             write_timeout: Duration::from_secs(30),
             response_timeout: Duration::from_secs(60),
             drain: Duration::from_secs(1),
+            upgrade_drain: Duration::ZERO,
         },
         upstreams: Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 },
         upstream,
         telemetry: Telemetry { json: false, level: "warn".to_owned() },
+        files: Vec::new(),
     }
 }
 
