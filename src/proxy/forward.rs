@@ -2,18 +2,19 @@
 
 use super::admit::Permit;
 use super::body::{BodyFailure, RequestBody};
+use super::endpoint::EndpointEvent;
 use super::exchange::{Exchange, ExchangeFailure};
 use super::lifeline::Lifeline;
 use super::peer::{Connected, Peers};
 use super::reply::{Refusal, TokenError};
 use super::route::Target;
 use super::stopping::Stopping;
-use super::{headers, stream, upgrade};
+use super::{headers, stepup, stream, upgrade};
 use crate::config::{ConnectionLimits, Streams};
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::Culprit;
 use crate::telemetry::Metrics;
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::Error;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
@@ -76,7 +77,15 @@ impl Forwarder<'_> {
         }
         let life = Lifeline::new(permit, &credential);
         life.check().map_err(Refusal::Unauthorized)?;
-        self.answer(session, connected, &life, allowed_origin).await.map_err(Failure::Aborted)
+        let challenge = match connected.session.response_header() {
+            Some(response) if response.status == StatusCode::FORBIDDEN => {
+                let asked = (target, permit, session.req_header().uri.path());
+                // Boxed: it is rare, and streams need not have room for it.
+                Box::pin(stepup::challenge(self.connections, asked, &credential, response)).await
+            }
+            _ => None,
+        };
+        self.answer(session, connected, target, &life, (allowed_origin, challenge)).await.map_err(Failure::Aborted)
     }
 
     /// The upstream refused our credential: its connection is put back, and a better credential is asked for.
@@ -107,8 +116,9 @@ impl Forwarder<'_> {
         &self,
         session: &mut ServerSession,
         mut connected: Connected,
+        target: &Target,
         life: &Lifeline,
-        allowed_origin: Option<&HeaderValue>,
+        (allowed_origin, challenge): (Option<&HeaderValue>, Option<HeaderValue>),
     ) -> Result<StatusCode, Box<Error>> {
         let Some(response) = connected.session.response_header() else {
             return Error::e_explain(pingora::ErrorType::InternalError, "an exchange without a response head");
@@ -125,14 +135,24 @@ impl Forwarder<'_> {
             upgrade::pass(session, &mut connected, bounds).await?;
             return Ok(status);
         }
-        let head = self.head(session, response, events, allowed_origin)?;
+        // What is compressed has no boundaries where a comment would fit.
+        let plain = events && !response.headers.contains_key(header::CONTENT_ENCODING);
+        let mut head = self.head(session, response, plain, allowed_origin)?;
+        if let Some(challenge) = challenge {
+            head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+        }
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
+        if events {
+            connected.session.set_read_timeout(None);
+        }
+        let get = session.req_header().method == Method::GET;
         let bounds = stream::Bounds {
             life,
             stopping: self.stopping.stream(),
             heartbeat: self.streams.heartbeat,
-            events,
+            events: plain,
+            endpoint: (plain && get).then(|| EndpointEvent::of(&target.upstream.authority)),
             filter: None,
         };
         if stream::pass(session, &mut connected, bounds).await? == stream::End::Complete {
@@ -145,13 +165,18 @@ impl Forwarder<'_> {
         &self,
         session: &ServerSession,
         response: &ResponseHeader,
-        events: bool,
+        plain_events: bool,
         allowed_origin: Option<&HeaderValue>,
     ) -> pingora::Result<Box<ResponseHeader>> {
         let mut head = headers::for_caller(response, allowed_origin)?;
-        if events {
+        let head_only = session.req_header().method == Method::HEAD;
+        if is_event_stream(response) {
             // Tells nginx and its like in front of us not to collect the stream.
             head.insert_header("x-accel-buffering", "no")?;
+        }
+        if plain_events && !head_only {
+            // Comments of ours come on top of it.
+            head.remove_header(&header::CONTENT_LENGTH);
         }
         let bodiless = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let http11 = session.req_header().version == Version::HTTP_11;

@@ -34,8 +34,8 @@ const FROM_CALLER: [&str; 11] = [
     "x-client-id",
 ];
 
-/// What an upstream may not tell a browser: state, routing and policy for a host that is ours.
-const FROM_UPSTREAM: [&str; 18] = [
+/// What an upstream may not tell a browser: state, routing, policy and authorization for a host that is ours.
+const FROM_UPSTREAM: [&str; 19] = [
     "access-control-allow-credentials",
     "access-control-allow-headers",
     "access-control-allow-methods",
@@ -54,6 +54,7 @@ const FROM_UPSTREAM: [&str; 18] = [
     "set-cookie",
     "set-cookie2",
     "strict-transport-security",
+    "www-authenticate",
 ];
 
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'; frame-ancestors 'none'");
@@ -229,6 +230,7 @@ mod tests {
             ("content-security-policy", "default-src *"),
             ("strict-transport-security", "max-age=1"),
             ("alt-svc", "h3"),
+            ("www-authenticate", "Bearer resource_metadata=\"https://up.example/x\""),
             ("connection", "close, x-internal"),
             ("x-internal", "1"),
             ("mcp-session-id", "s"),

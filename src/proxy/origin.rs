@@ -47,6 +47,12 @@ impl OriginPolicy {
     }
 }
 
+/// Whether a browser fetches the script of a service worker, which would see every request to this hostname from then on
+/// (Service Workers §Update: browsers never leave the field out).
+pub(super) fn is_service_worker_script(headers: &HeaderMap) -> bool {
+    headers.contains_key("service-worker")
+}
+
 /// Whether a browser asks, before the request itself, whether its page may send it (Fetch, CORS protocol).
 pub(super) fn is_preflight(session: &ServerSession) -> bool {
     let head = session.req_header();

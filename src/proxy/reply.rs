@@ -23,6 +23,8 @@ pub(super) enum Refusal {
     Unauthorized(TokenError),
     /// The page that sent the request may not call.
     ForeignOrigin,
+    /// A browser wants the script of a service worker.
+    ServiceWorker,
     /// Too many requests.
     Limited(Limited),
     /// The head is over its limit.
@@ -100,7 +102,7 @@ impl Refusal {
             Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
             Refusal::NotFound => StatusCode::NOT_FOUND,
             Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Refusal::ForeignOrigin => StatusCode::FORBIDDEN,
+            Refusal::ForeignOrigin | Refusal::ServiceWorker => StatusCode::FORBIDDEN,
             Refusal::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -138,6 +140,7 @@ impl Refusal {
             Refusal::ForeignOrigin => {
                 "pages of this origin may not call: an administrator can add it to server.allowed_origins".to_owned()
             }
+            Refusal::ServiceWorker => "MCP hostnames have no service workers".to_owned(),
             Refusal::Limited(_) => "too many requests: see Retry-After".to_owned(),
             Refusal::HeadTooLarge => "the request's head is larger than 64 KiB".to_owned(),
             Refusal::BodyTooLarge(limit) => format!("the request's body is larger than {limit} bytes"),
