@@ -79,6 +79,11 @@ impl Successor {
         self.child.id()
     }
 
+    /// Whether it serves.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready
+    }
+
     /// Waits until it serves. Can be dropped and called again.
     ///
     /// # Errors
