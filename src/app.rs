@@ -108,8 +108,8 @@ impl App {
             sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
             connections: Arc::new(connections),
             limits: Arc::new(RateLimits::new(&config.limits)),
+            audit: Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests),
             metrics,
-            audit: Audit::new(store.clone(), clock.clone()),
             config,
             site,
             clock,
@@ -136,6 +136,7 @@ impl App {
             connections: self.connections.clone(),
             resolver: self.resolver.clone(),
             metrics: self.metrics.clone(),
+            audit: self.audit.clone(),
             root,
             mcp: issuer::mcp_routes(issuer),
             stopping,
@@ -232,6 +233,7 @@ impl App {
             let access_ttl = self.config.tokens.access_ttl;
             let swept = async {
                 self.store.sweep(now, access_ttl).await?;
+                self.store.sweep_audit(now.before(self.config.audit.keep)).await?;
                 let mut irrelevant = self.lives.ended();
                 for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {
                     irrelevant.remove(&grant);

@@ -1,7 +1,7 @@
 //! The routes, driven as a browser drives them.
 
 use super::*;
-use crate::config::{Limits, Rate, Unknown, Upstreams};
+use crate::config::{AuditedRequests, Limits, Rate, Unknown, Upstreams};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Realm, Scheme};
 use crate::http::{HttpClient, Resolver};
@@ -58,7 +58,7 @@ impl House {
                 random,
                 metrics: Arc::default(),
             })),
-            audit: Audit::new(store.clone(), clock.clone()),
+            audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             lives: Arc::default(),
             limits: Arc::new(RateLimits::new(&limits())),
             site,

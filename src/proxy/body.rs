@@ -49,6 +49,30 @@ impl RequestBody {
         }
     }
 
+    /// Takes the body whole, whatever it says of its length; `None` when it is larger than `limit` bytes.
+    ///
+    /// # Errors
+    /// When the caller is gone.
+    pub(super) async fn take_whole(session: &mut ServerSession, limit: u64) -> Result<Option<Self>> {
+        if session.is_body_empty() {
+            return Ok(Some(Self::Empty));
+        }
+        if content_length(session).is_some_and(|length| length > limit) {
+            return Ok(None);
+        }
+        if session.req_header().headers.contains_key(header::EXPECT) {
+            session.write_continue_response().await?;
+        }
+        let mut whole = BytesMut::new();
+        while let Some(chunk) = session.read_request_body().await? {
+            if (whole.len() + chunk.len()) as u64 > limit {
+                return Ok(None);
+            }
+            whole.extend_from_slice(&chunk);
+        }
+        Ok(Some(if whole.is_empty() { Self::Empty } else { Self::Kept(whole.freeze()) }))
+    }
+
     async fn read(session: &mut ServerSession, length: usize) -> Result<Self> {
         // Nearly always the body came in one piece: then no second buffer is needed.
         let mut first = match session.read_request_body().await? {

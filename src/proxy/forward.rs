@@ -3,8 +3,12 @@
 use super::admit::Permit;
 use super::body::{BodyFailure, RequestBody};
 use super::exchange::{Exchange, ExchangeFailure};
+use super::filter::{self, EventFilter};
+use super::peek::Asked;
 use super::peer::{Connected, Peers};
-use super::reply::{Refusal, TokenError};
+use super::policy::{self, Enforced};
+use super::record::Record;
+use super::reply::{self, Refusal, TokenError};
 use super::route::Target;
 use super::{headers, stream, upgrade};
 use crate::config::Streams;
@@ -47,15 +51,31 @@ impl Forwarder<'_> {
         target: &Target,
         permit: &Permit,
         allowed_origin: Option<&HeaderValue>,
+        record: &mut Record<'_>,
     ) -> Result<StatusCode, Failure> {
+        let tools = target.upstream.tools.as_ref();
+        let body = match tools {
+            None => RequestBody::take(session, self.max_body).await?,
+            Some(_) => policy::take(session).await?,
+        };
+        let asked = match tools {
+            None => Asked::by(&session.req_header().headers, &body),
+            Some(_) => Asked::by_body(&body),
+        };
+        let calls_a_tool = asked.calls_a_tool;
+        record.asks(asked);
+        let enforced = match tools {
+            None => None,
+            Some(tools) => Some(policy::enforce(tools, &session.req_header().headers, &body)?),
+        };
         let credential = self.connections.credential(permit.key()).await?;
-        let body = RequestBody::take(session, self.max_body).await?;
         let exchange = Exchange {
             peers: self.peers,
             upstream: &target.upstream,
             key: permit.key(),
             response_timeout: self.streams.response_timeout,
             max_body: self.max_body,
+            calls_a_tool,
         };
         let mut connected = exchange.send(session, &body, &credential).await?;
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
@@ -70,7 +90,7 @@ impl Forwarder<'_> {
                 return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
             }
         }
-        self.answer(session, connected, permit, allowed_origin).await.map_err(Failure::Aborted)
+        self.answer(session, connected, permit, allowed_origin, enforced).await
     }
 
     /// The upstream refused our credential: its connection is put back, and a better credential is asked for.
@@ -103,12 +123,15 @@ impl Forwarder<'_> {
         mut connected: Connected,
         permit: &Permit,
         allowed_origin: Option<&HeaderValue>,
-    ) -> Result<StatusCode, Box<Error>> {
-        let Some(response) = connected.session.response_header() else {
-            return Error::e_explain(pingora::ErrorType::InternalError, "an exchange without a response head");
-        };
+        enforced: Option<Enforced<'_>>,
+    ) -> Result<StatusCode, Failure> {
+        let Some(response) = connected.session.response_header() else { return Err(Refusal::Internal.into()) };
         let (status, life) = (response.status, &permit.token().life);
         if status == StatusCode::SWITCHING_PROTOCOLS {
+            if !session.is_upgrade_req() {
+                let why = "the upstream switched protocols without being asked";
+                return Err(Refusal::BadGateway(why.to_owned()).into());
+            }
             let _open = OpenStream::count(self.metrics);
             session.write_response_header(Box::new(switching(response)?)).await?;
             let bounds = upgrade::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat };
@@ -116,6 +139,12 @@ impl Forwarder<'_> {
             return Ok(status);
         }
         let events = is_event_stream(response);
+        if let Some(enforced) = enforced.filter(|enforced| events || enforced.asks_for_tools) {
+            filter::check_coding(response)?;
+            if !events && !is_bodiless(response) {
+                return self.answer_list(session, connected, permit, allowed_origin, enforced).await;
+            }
+        }
         let head = self.head(session, response, events, allowed_origin)?;
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
@@ -124,11 +153,39 @@ impl Forwarder<'_> {
             stopping: self.stopping.clone(),
             heartbeat: self.streams.heartbeat,
             events,
-            filter: None,
+            filter: enforced.filter(|_| events).map(|enforced| EventFilter::new(enforced.policy)),
         };
         if stream::pass(session, &mut connected, bounds).await? == stream::End::Complete {
             self.peers.release(connected).await;
         }
+        Ok(status)
+    }
+
+    /// Passes on what may be a list of tools, as a whole and without those that are denied.
+    async fn answer_list(
+        &self,
+        session: &mut ServerSession,
+        mut connected: Connected,
+        permit: &Permit,
+        allowed_origin: Option<&HeaderValue>,
+        enforced: Enforced<'_>,
+    ) -> Result<StatusCode, Failure> {
+        let (body, changed) = tokio::select! { biased;
+            read = filter::whole_list(&mut connected, enforced.policy) => read?,
+            gone = stream::caller_gone(session) => return Err(Failure::Aborted(gone)),
+        };
+        let Some(response) = connected.session.response_header() else { return Err(Refusal::Internal.into()) };
+        let mut head = *headers::for_caller(response, allowed_origin)?;
+        self.peers.release(connected).await;
+        if permit.token().life.has_ended() {
+            return Err(Refusal::Unauthorized(TokenError::Invalid).into());
+        }
+        if changed {
+            filter::OF_THE_BYTES.iter().for_each(|name| drop(head.remove_header(*name)));
+        }
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+        let status = head.status;
+        reply::write_whole(session, head, body).await?;
         Ok(status)
     }
 
@@ -144,7 +201,7 @@ impl Forwarder<'_> {
             // Tells nginx and its like in front of us not to collect the stream.
             head.insert_header("x-accel-buffering", "no")?;
         }
-        let bodiless = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let bodiless = is_bodiless(response);
         let http11 = session.req_header().version == Version::HTTP_11;
         if http11 && !bodiless && !head.headers.contains_key(header::CONTENT_LENGTH) {
             head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
@@ -181,12 +238,22 @@ fn status_of(connected: &Connected) -> Option<StatusCode> {
     connected.session.response_header().map(|head| head.status)
 }
 
+fn is_bodiless(response: &ResponseHeader) -> bool {
+    matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
 fn is_event_stream(response: &ResponseHeader) -> bool {
     const EVENT_STREAM: &[u8] = b"text/event-stream";
     let content_type = response.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     content_type
         .and_then(|value| value.get(..EVENT_STREAM.len()))
         .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+impl From<Box<Error>> for Failure {
+    fn from(error: Box<Error>) -> Self {
+        Failure::Aborted(error)
+    }
 }
 
 impl From<Refusal> for Failure {

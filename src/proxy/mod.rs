@@ -15,12 +15,16 @@ mod frames;
 mod headers;
 mod local;
 mod origin;
+mod peek;
 mod peer;
+mod policy;
+mod record;
 mod reply;
 mod route;
 mod stream;
 mod upgrade;
 
+use crate::audit::Audit;
 use crate::config::{Server, Streams, Upstreams};
 use crate::connect::Connections;
 use crate::hostname::{Realm, Site};
@@ -73,6 +77,8 @@ pub struct Parts {
     pub resolver: Resolver,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is remembered.
+    pub audit: Audit,
     /// The control plane of the root domain.
     pub root: axum::Router,
     /// The control plane of every MCP hostname.
@@ -93,6 +99,7 @@ pub struct Gate {
     connections: Arc<Connections>,
     peers: peer::Peers,
     metrics: Arc<Metrics>,
+    audit: Audit,
     root: axum::Router,
     mcp: axum::Router,
     stopping: watch::Receiver<bool>,
@@ -125,6 +132,7 @@ impl Gate {
             connections: parts.connections,
             peers: peer::Peers::new(parts.resolver, upstreams),
             metrics: parts.metrics,
+            audit: parts.audit,
             root: parts.root,
             mcp: parts.mcp,
             stopping: parts.stopping,
@@ -183,7 +191,10 @@ impl Gate {
             stopping: &self.stopping,
             metrics: &self.metrics,
         };
-        match forwarder.forward(session, target, &permit, allowed_origin.as_ref()).await {
+        let mut record = record::Record::begin(&self.audit, target, &permit, client);
+        let outcome = forwarder.forward(session, target, &permit, allowed_origin.as_ref(), &mut record).await;
+        record.end(session, &outcome);
+        match outcome {
             Ok(status) => Outcome::Answered(Kind::Upstream, status),
             Err(forward::Failure::Refused(refusal)) => {
                 self.refuse(session, &refusal, Some(target), allowed_origin).await

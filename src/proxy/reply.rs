@@ -2,6 +2,7 @@
 
 use super::body::discard_small;
 use super::headers;
+use super::policy::Denied;
 use crate::oauth::challenge::BearerChallenge;
 use crate::paths;
 use crate::ratelimit::Limited;
@@ -40,6 +41,8 @@ pub(super) enum Refusal {
         /// When to come again.
         retry_after: Duration,
     },
+    /// An administrator limits what may be asked of the upstream.
+    ByPolicy(Box<Denied>),
     /// We ourselves failed.
     Internal,
 }
@@ -97,6 +100,7 @@ impl Refusal {
             Refusal::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
             Refusal::AuthorizationTrouble { timeout: false, .. } => StatusCode::BAD_GATEWAY,
             Refusal::AuthorizationTrouble { timeout: true, .. } => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::ByPolicy(denied) => denied.status,
             Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -129,6 +133,7 @@ impl Refusal {
             Refusal::AuthorizationTrouble { .. } => {
                 "the upstream's authorization server is in trouble: see Retry-After".to_owned()
             }
+            Refusal::ByPolicy(_) => "an administrator limits the tools of this server".to_owned(),
             Refusal::Internal => "an internal error occurred".to_owned(),
         }
     }
@@ -167,6 +172,9 @@ pub(super) async fn refuse(session: &mut ServerSession, refusal: &Refusal, asked
 }
 
 fn body(refusal: &Refusal, reader: Reader) -> serde_json::Value {
+    if let Refusal::ByPolicy(denied) = refusal {
+        return denied.answer.clone();
+    }
     match reader {
         // The code is one that neither JSON-RPC nor MCP gives a meaning to: those of MCP 2026-07-28 would make a client
         // believe that the upstream had answered.

@@ -1,6 +1,7 @@
 //! Metrics for Prometheus. Every counter exists from the start: recording is an atomic addition, without
 //! look-up and without lock.
 
+use crate::mcp::Method;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
@@ -29,6 +30,24 @@ pub enum Outcome {
     Failed,
 }
 
+/// What became of a request to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The upstream answered it.
+    Answered,
+    /// It was refused because of what an administrator decided about tools.
+    Refused,
+    /// There is no answer of the upstream, or not all of it arrived.
+    Failed,
+}
+
+impl Fate {
+    /// As it is called in logs and metrics.
+    pub fn label(self) -> &'static str {
+        FATES[self as usize]
+    }
+}
+
 /// The `Content-Type` of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -42,17 +61,27 @@ pub struct Metrics {
     pub open_streams: Gauge,
     /// Upstreams that could not be reached, did not answer in time, or broke off.
     pub upstream_failures: Counter,
+    mcp_requests: [[Counter; FATES.len()]; Method::COUNT],
+    /// Events that are missing in the audit log.
+    pub audit_lost: Counter,
 }
 
 // In the order of the enums above.
 const KINDS: [&str; 2] = ["local", "upstream"];
 const OUTCOMES: [&str; 2] = ["succeeded", "failed"];
+const FATES: [&str; 3] = ["answered", "refused", "failed"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     kind: &'static str,
     status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct McpLabels {
+    method: &'static str,
+    fate: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,6 +108,11 @@ impl Default for Metrics {
         registry.register("open_streams", "Streams being forwarded", open_streams.clone());
         let help = "Upstreams unreachable, late, or broken off";
         registry.register("upstream_failures", help, upstream_failures.clone());
+        let mcp_requests = Family::<McpLabels, Counter>::default();
+        registry.register("mcp_requests", "Requests to upstreams, by method and by fate", mcp_requests.clone());
+        let audit_lost = Counter::default();
+        registry.register("audit_lost", "Events that are missing in the audit log", audit_lost.clone());
+        let mcp = |method, fate| mcp_requests.get_or_create_owned(&McpLabels { method, fate });
         let counter = |kind, status| requests.get_or_create_owned(&RequestLabels { kind, status });
         Self {
             requests: KINDS.map(|kind| CLASSES.map(|status| counter(kind, status))),
@@ -86,6 +120,8 @@ impl Default for Metrics {
             refreshes: OUTCOMES.map(|outcome| refreshes.get_or_create_owned(&OutcomeLabel { outcome })),
             open_streams,
             upstream_failures,
+            mcp_requests: Method::all().map(|method| FATES.map(|fate| mcp(method.label(), fate))),
+            audit_lost,
             registry,
         }
     }
@@ -97,6 +133,11 @@ impl Metrics {
         let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
         self.requests[kind as usize][class].inc();
         self.durations[kind as usize].observe(duration);
+    }
+
+    /// Counts a request to an upstream when it is over.
+    pub fn mcp_request(&self, method: Method, fate: Fate) {
+        self.mcp_requests[method.index()][fate as usize].inc();
     }
 
     /// Counts a refresh of an upstream's tokens.
@@ -175,6 +216,7 @@ mod tests {
         metrics.request(Kind::Local, 999, Duration::ZERO);
         metrics.token_refresh(Outcome::Failed);
         metrics.open_streams.inc();
+        metrics.mcp_request(Method::TOOLS_CALL, Fate::Refused);
         let text = metrics.encode();
         for line in [
             "portcullis_requests_total{kind=\"upstream\",status=\"2xx\"} 2",
@@ -187,6 +229,9 @@ mod tests {
             "portcullis_token_refreshes_total{outcome=\"failed\"} 1",
             "portcullis_open_streams 1",
             "portcullis_upstream_failures_total 0",
+            "portcullis_mcp_requests_total{method=\"tools/call\",fate=\"refused\"} 1",
+            "portcullis_mcp_requests_total{method=\"(other)\",fate=\"answered\"} 0",
+            "portcullis_audit_lost_total 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }

@@ -4,6 +4,7 @@ use crate::config::{OAuthSettings, Unknown, UpstreamAuth, UpstreamConfig, Upstre
 use crate::error::Fault;
 use crate::hostname::{Authority, Label, Site, Target};
 use crate::http::permits;
+use crate::mcp::ToolPolicy;
 use crate::store::{Decision, Store};
 use arc_swap::ArcSwap;
 use std::collections::{HashMap, HashSet};
@@ -27,6 +28,8 @@ pub struct Upstream {
     pub allow_private: bool,
     /// Whether it may be used.
     pub standing: Standing,
+    /// Which of its tools may be used; `None`: all.
+    pub tools: Option<ToolPolicy>,
 }
 
 /// Whether an upstream may be used.
@@ -172,6 +175,7 @@ impl Registry {
             auth: self.discovered_auth.clone(),
             allow_private: self.allow_private,
             standing: Standing::Allowed,
+            tools: None,
         }
     }
 
@@ -202,6 +206,7 @@ fn from_config(config: UpstreamConfig, allow_private: bool) -> Upstream {
         auth: Arc::new(config.auth),
         allow_private: config.allow_private.unwrap_or(allow_private),
         standing: Standing::Allowed,
+        tools: config.tools,
     }
 }
 

@@ -60,6 +60,7 @@ impl World {
             path: None,
             auth,
             allow_private: None,
+            tools: None,
         };
         let policy = Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None };
         let registry = Arc::new(Registry::new(&policy, vec![configured], site(), store.clone()).await.unwrap());
