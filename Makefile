@@ -25,6 +25,10 @@ demo: deps-build ## Run everything on this machine: gateway, authorization serve
 test: deps ## Run all tests
 	cargo test
 
+.PHONY: kosoku
+kosoku: deps ## The full WebSocket suite, with and without the gateway (minutes; `make test` has a selection)
+	cargo test --test it kosoku:: -- --ignored
+
 .PHONY: check
 check: ## Everything that CI runs
 	.ci/run

@@ -1,5 +1,7 @@
 //! Assembly: every part is built once, here, and handed to the doors.
 
+mod follow;
+
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{self, Config, Tls};
@@ -11,22 +13,22 @@ use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
-use crate::proxy::{Gate, Parts};
+use crate::proxy::{Gate, Parts, Phase};
 use crate::ratelimit::RateLimits;
+use crate::revocation::{self, Revocations};
 use crate::session::Sessions;
-use crate::store::{Change, Store};
+use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
 use crate::upstream::Registry;
 use crate::vault::Vault;
+use follow::Follower;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-/// How soon a change that another process wrote into the database is noticed.
-const CHANGES_EVERY: Duration = Duration::from_millis(500);
 /// How often what has expired is removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
@@ -44,6 +46,7 @@ pub struct App {
     pub identity: Arc<Identity>,
     pub sessions: Arc<Sessions>,
     pub connections: Arc<Connections>,
+    pub revocations: Arc<Revocations>,
     pub limits: Arc<RateLimits>,
     pub metrics: Arc<Metrics>,
     pub audit: Audit,
@@ -100,13 +103,21 @@ impl App {
             random: random.clone(),
             metrics: metrics.clone(),
         });
+        let connections = Arc::new(connections);
+        let memory = revocation::Memory {
+            lives: lives.clone(),
+            connections: connections.clone(),
+            registry: registry.clone(),
+        };
+        let revocations = Revocations::new(store.clone(), clock.clone(), memory);
         let local = config.login.local.as_ref();
         Ok(Self {
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
             sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
-            connections: Arc::new(connections),
+            connections,
+            revocations: Arc::new(revocations),
             limits: Arc::new(RateLimits::new(&config.limits)),
             audit: Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests),
             metrics,
@@ -125,7 +136,7 @@ impl App {
     }
 
     /// The data plane, with the control plane behind it. `alive` is dropped with the last connection.
-    pub fn gate(&self, stopping: watch::Receiver<bool>, alive: oneshot::Sender<()>) -> Gate {
+    pub fn gate(&self, phase: watch::Receiver<Phase>, alive: oneshot::Sender<()>) -> Gate {
         let issuer = Arc::new(self.issuer());
         let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard())));
         let parts = Parts {
@@ -139,17 +150,18 @@ impl App {
             audit: self.audit.clone(),
             root,
             mcp: issuer::mcp_routes(issuer),
-            stopping,
+            phase,
             alive,
         };
-        Gate::new(parts, &self.config.server, self.config.streams, &self.config.upstreams)
+        let (server, upstreams) = (&self.config.server, &self.config.upstreams);
+        Gate::new(parts, server, self.config.streams, self.config.limits.connections, upstreams)
     }
 
     /// Everything that runs beside the requests, until `stopping`.
     pub fn background(self: Arc<Self>, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
         vec![
             tokio::spawn(self.connections.clone().keep_fresh(stopping.clone())),
-            tokio::spawn(self.clone().follow_changes()),
+            tokio::spawn(Follower::after(self.known_change).run(self.clone())),
             tokio::spawn(self.sweep()),
         ]
     }
@@ -166,6 +178,7 @@ impl App {
             sessions: self.sessions.clone(),
             registry: self.registry.clone(),
             connections: self.connections.clone(),
+            revocations: self.revocations.clone(),
             http: self.http.clone(),
             audit: self.audit.clone(),
             allow_private_documents: self.config.upstreams.allow_private,
@@ -183,45 +196,8 @@ impl App {
             connections: self.connections.clone(),
             audit: self.audit.clone(),
             clock: self.clock.clone(),
-            lives: self.lives.clone(),
+            revocations: self.revocations.clone(),
             limits: self.limits.clone(),
-        }
-    }
-
-    /// Brings memory up to what other processes (the command line, later other nodes) wrote into the database.
-    async fn follow_changes(self: Arc<Self>) {
-        let mut known = self.known_change;
-        let mut ticks = tokio::time::interval(CHANGES_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            match self.store.changes_after(known).await {
-                Ok(changes) => {
-                    for (number, change) in changes {
-                        self.apply(change).await;
-                        known = number;
-                    }
-                }
-                Err(error) => tracing::error!(%error, "changes in the database cannot be followed"),
-            }
-        }
-    }
-
-    async fn apply(&self, change: Change) {
-        let applied = match change {
-            Change::GrantRevoked(grant) => {
-                self.lives.end(grant);
-                Ok(())
-            }
-            Change::ConnectionChanged(connection) => {
-                self.connections.forget(connection);
-                Ok(())
-            }
-            Change::UpstreamsChanged => self.registry.reload().await,
-            Change::KeysChanged => self.keys.reload().await,
-        };
-        if let Err(fault) = applied {
-            tracing::error!(%fault, ?change, "a change in the database was not taken over");
         }
     }
 
@@ -244,6 +220,7 @@ impl App {
             if let Err(fault) = swept.await {
                 tracing::error!(%fault, "what has expired could not be removed");
             }
+            self.connections.sweep();
             self.limits.sweep();
         }
     }

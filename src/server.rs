@@ -1,5 +1,9 @@
 //! Listening and draining.
 
+mod accept;
+mod seats;
+mod transport;
+
 use crate::admin;
 use crate::app::App;
 use crate::clock::Clock;
@@ -7,24 +11,24 @@ use crate::config::{Config, Tls};
 use crate::error::Fault;
 use crate::hostname::Site;
 use crate::ids::Random;
-use crate::proxy::Gate;
+use crate::proxy::{Gate, Phase};
 use crate::tls::CertificateFiles;
-use async_trait::async_trait;
-use parking_lot::Mutex;
-use pingora::listeners::TlsAccept;
-use pingora::listeners::tls::TlsSettings;
-use pingora::server::Fds;
-use pingora::services::Service as _;
-use pingora::services::listening::Service;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use accept::Reception;
+use futures_util::future::join_all;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use seats::Seats;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+
+/// More open files than this are not asked for: the kernel's table for them is allocated as it grows.
+const MOST_DESCRIPTORS: u64 = 1 << 20;
+/// Open files that are not connections: database, logs, listeners, resolver.
+const SPARE_DESCRIPTORS: u64 = 128;
 
 /// Sockets that are bound already, so that the port is known before anything is built.
 pub struct Bound {
@@ -77,7 +81,9 @@ fn explain(address: SocketAddr, error: &io::Error) -> String {
 pub struct Running {
     app: Arc<App>,
     addresses: Vec<SocketAddr>,
+    /// Turns true when no more connections are taken.
     stop: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
     /// Resolves when the last connection is done.
     drained: oneshot::Receiver<()>,
     background: Vec<JoinHandle<()>>,
@@ -93,18 +99,19 @@ impl Running {
     pub async fn start(app: Arc<App>, bound: Bound) -> Result<Self, Fault> {
         let (stop, stopping) = watch::channel(false);
         let (alive, drained) = oneshot::channel();
-        let gate = app.gate(stopping.clone(), alive);
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let gate = app.gate(phases, alive);
         let certificates = certificates(&app.config.tls)?;
         let mut background = app.clone().background(&stopping);
         if let Some(address) = app.config.server.admin_listen {
             background.push(admin::start(address, app.clone()).await?);
         }
         let (addresses, drain) = (bound.addresses.clone(), app.config.streams.drain);
-        background.push(tokio::spawn(serve_connections(gate, certificates.clone(), bound, stopping)?));
+        background.push(tokio::spawn(serve_connections(&app, gate, certificates.clone(), bound, stopping)?));
         for address in &addresses {
             tracing::info!(%address, url = app.site.root_origin(), "listening");
         }
-        Ok(Self { app, addresses, stop, drained, background, drain, certificates })
+        Ok(Self { app, addresses, stop, phase, drained, background, drain, certificates })
     }
 
     /// The first address that it listens on.
@@ -138,6 +145,7 @@ impl Running {
     /// Stops: no new connections, open streams end between two events, and what has not ended after `streams.drain` is
     /// cut.
     pub async fn stop(mut self) {
+        self.phase.send_replace(Phase::ending_now());
         self.stop.send_replace(true);
         if tokio::time::timeout(self.drain, &mut self.drained).await.is_err() {
             tracing::warn!("some streams did not end in time and are cut");
@@ -148,6 +156,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        self.phase.send_replace(Phase::ending_now());
         self.stop.send_replace(true);
         self.background.iter().for_each(JoinHandle::abort);
     }
@@ -160,38 +169,29 @@ fn certificates(tls: &Tls) -> Result<Option<Arc<CertificateFiles>>, Fault> {
     }
 }
 
-/// Hands the sockets to Pingora; the future ends when the last of them is closed.
+/// Serves on every socket; the future ends when the last of them is closed.
 fn serve_connections(
+    app: &App,
     gate: Gate,
     certificates: Option<Arc<CertificateFiles>>,
     bound: Bound,
     stopping: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = ()> + use<>, Fault> {
-    let mut service = Service::new("portcullis".to_owned(), gate);
-    let mut descriptors = Fds::new();
-    for (address, listener) in bound.addresses.iter().zip(bound.listeners) {
-        let address = address.to_string();
-        match &certificates {
-            None => service.add_tcp(&address),
-            Some(certificates) => service.add_tls_with_settings(&address, None, tls_settings(certificates.clone())?),
-        }
-        // From here on the descriptor is Pingora's.
-        descriptors.add(address, listener.into_raw_fd());
-    }
-    let descriptors = Arc::new(Mutex::new(descriptors));
-    Ok(async move { service.start_service(Some(descriptors), stopping, 1).await })
-}
-
-/// HTTP/2 and HTTP/1.1 over TLS 1.3 and 1.2, certificates from `resolver`.
-fn tls_settings(resolver: Arc<CertificateFiles>) -> Result<TlsSettings, Fault> {
-    struct NoCallbacks;
-    #[async_trait]
-    impl TlsAccept for NoCallbacks {}
-    // Pingora offers no settings without files but these; the callbacks are never called under rustls.
-    let mut settings = TlsSettings::with_callbacks(Box::new(NoCallbacks)).map_err(Fault::gateway)?;
-    settings.set_cert_resolver(resolver);
-    settings.enable_h2();
-    Ok(settings)
+    let limits = &app.config.limits.connections;
+    let trusted = app.config.server.trusted_proxies.clone();
+    let total = limits.total.unwrap_or_else(most_connections);
+    let reception = Arc::new(Reception {
+        gate: Arc::new(gate),
+        tls: certificates.map(accept::acceptor).transpose().map_err(Fault::gateway)?,
+        seats: Seats::new(total, limits.per_address, trusted, app.metrics.clone()),
+        head_timeout: limits.head_timeout,
+        stopping,
+    });
+    let listeners = bound.listeners.into_iter().map(tokio::net::TcpListener::from_std);
+    let listeners = listeners.collect::<io::Result<Vec<_>>>().map_err(Fault::gateway)?;
+    let serving: Vec<_> =
+        listeners.into_iter().map(|listener| tokio::spawn(reception.clone().serve(listener))).collect();
+    Ok(async move { drop(join_all(serving).await) })
 }
 
 /// Runs the gateway until SIGTERM or SIGINT; SIGHUP makes it read its certificates again.
@@ -203,6 +203,7 @@ pub async fn serve(config: Config) -> Result<(), Fault> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::gateway)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(Fault::gateway)?;
     forbid_core_dumps()?;
+    raise_descriptor_limit();
     let bound = Bound::bind(&config.server.listen)?;
     let app = Arc::new(App::build(config, bound.addresses(), Clock::system(), Random::default()).await?);
     let running = Running::start(app, bound).await?;
@@ -225,6 +226,25 @@ fn forbid_core_dumps() -> Result<(), Fault> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
         .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
         .map_err(|error| Fault::gateway(format!("core dumps cannot be turned off: {error}")))
+}
+
+/// Every connection takes a descriptor, and often one more toward its upstream. The soft limit is low for programs that use
+/// `select`, which this is not: the hard one is meant.
+fn raise_descriptor_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let maximum = Some(limit.maximum.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS));
+    if limit.current < maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum: limit.maximum })
+    {
+        tracing::warn!(%error, "the limit of open files stays at {:?}", limit.current);
+    }
+}
+
+/// How many connections the limit of open files allows when each may need a second descriptor, with some left over for
+/// files and the database.
+fn most_connections() -> usize {
+    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS);
+    usize::try_from(descriptors.saturating_sub(SPARE_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(16)
 }
 
 /// Tells whoever started it where it listens, and how to claim it when nobody has.

@@ -4,7 +4,8 @@ use crate::config::UpstreamAuth;
 use crate::hostname::Authority;
 use crate::ids::{GrantId, Random, UserId};
 use crate::mcp::Method;
-use crate::tokens::{AccessToken, GrantLife};
+use crate::life::Life;
+use crate::tokens::AccessToken;
 use crate::upstream::{Standing, Upstream};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ fn request(method: &str, name: Option<&str>, fate: Fate) -> UpstreamRequest {
         scope: "".into(),
         grant: GrantId::random(&random),
         expires_at: Timestamp(0),
-        life: Arc::new(GrantLife::default()),
+        life: Arc::new(Life::default()),
     };
     let upstream = Upstream {
         authority: Authority::parse("mcp.example").unwrap(),

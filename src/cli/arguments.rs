@@ -60,7 +60,7 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ConnectionCommand,
     },
-    /// OAuth clients that registered here
+    /// OAuth clients: those that registered, and those that people let in
     Client {
         #[command(subcommand)]
         command: ClientCommand,
@@ -105,7 +105,7 @@ pub(super) enum UserCommand {
         #[command(flatten)]
         password: Password,
     },
-    /// Remove a person with everything that belongs to the person
+    /// Remove a person with everything that belongs to the person; what is open ends
     Remove {
         /// Who
         name: String,
@@ -139,7 +139,7 @@ pub(super) enum UpstreamCommand {
         /// Its domain or URL
         domain: String,
     },
-    /// Forget a decision
+    /// Forget a decision; what is open there ends unless unknown servers are allowed
     Remove {
         /// Its domain or URL
         domain: String,
@@ -150,7 +150,7 @@ pub(super) enum UpstreamCommand {
 pub(super) enum ConnectionCommand {
     /// List all connections
     List,
-    /// Delete a connection with its tokens
+    /// Delete a connection with its tokens; what is open with them ends
     Revoke {
         /// As listed
         id: String,
@@ -159,13 +159,15 @@ pub(super) enum ConnectionCommand {
 
 #[derive(Subcommand)]
 pub(super) enum ClientCommand {
-    /// List all registered clients
+    /// List the clients that registered, and those that people granted something to
     List,
     /// Delete a client and end everything that people granted to it
+    #[command(allow_missing_positional = true)]
     Revoke {
-        /// As listed: the label of an MCP hostname, or - for the root domain
-        realm: String,
+        /// As listed: the label of an MCP hostname, or - for the root domain; without it everywhere
+        realm: Option<String>,
         /// As listed
+        #[arg(required = true)]
         id: String,
     },
 }

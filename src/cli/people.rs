@@ -3,7 +3,7 @@
 use super::Failure;
 use super::arguments::UserCommand;
 use super::output::{Output, date};
-use super::state::{open, record};
+use super::state::{counted, open, record, revocations};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Fault;
@@ -42,9 +42,11 @@ pub(super) async fn user(
             let store = open(config).await?;
             let missing = || Fault::caller(format!("there is no user {name}: `portcullis user list` shows all"));
             let user = store.user_by_name(&name).await?.ok_or_else(missing)?;
-            store.delete_user(user.id, Clock::system().now()).await?;
+            let ended = revocations(&store).person(user.id).await?.ok_or_else(missing)?;
             record(&store, "user.removed", &user.name).await?;
-            Ok(output.line(format_args!("removed {}", user.name))?)
+            let grants = counted(ended.grants.len(), "grant");
+            let connections = counted(ended.connections.len(), "connection");
+            Ok(output.line(format_args!("removed {}: {grants} and {connections} ended", user.name))?)
         }
     }
 }

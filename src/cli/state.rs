@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::error::Fault;
 use crate::hostname::{Authority, InvalidAuthority, Label, Target, UpstreamAddress};
 use crate::ids::ConnectionId;
+use crate::revocation::Revocations;
 use crate::store::{AuditEvent, ConnectionState, Decision, Store, StoreError, Upstream};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -19,6 +20,16 @@ const ROOT: &str = "-";
 /// Opens the configured database.
 pub(super) async fn open(config: &Config) -> Result<Store, StoreError> {
     Store::open(&config.store_url).await
+}
+
+/// Ends things in the database; a running server learns of it there.
+pub(super) fn revocations(store: &Store) -> Revocations {
+    Revocations::beside_a_server(store.clone(), Clock::system())
+}
+
+/// `1 grant`, `2 grants`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Notes in the audit log what was done on the command line.
@@ -46,7 +57,7 @@ pub(super) async fn upstream(
         UpstreamCommand::Remove { domain } => {
             let authority = parse(&domain)?;
             let store = open(config).await?;
-            if !store.delete_upstream(authority.as_str()).await? {
+            if !revocations(&store).undecide(authority.as_str()).await? {
                 let why =
                     "`portcullis upstream list` shows those that there are; configured ones are removed from the file";
                 return Err(Fault::caller(format!("nobody decided about {authority}: {why}")).into());
@@ -94,7 +105,7 @@ async fn put_upstream(
         decided_by: None,
         decided_at: Clock::system().now(),
     };
-    store.put_upstream(&upstream).await?;
+    revocations(&store).decide(&upstream).await?;
     record(&store, "upstream.approved", authority.as_str()).await?;
     Ok(output.line(format_args!("approved {authority}"))?)
 }
@@ -127,7 +138,7 @@ pub(super) async fn connection(
             let missing =
                 || Fault::caller(format!("there is no connection {id}: `portcullis connection list` shows all"));
             let parsed: ConnectionId = id.parse().map_err(|_| missing())?;
-            if !store.delete_connection(parsed).await? {
+            if !revocations(&store).connection(parsed).await? {
                 return Err(missing().into());
             }
             record(&store, "connection.revoked", &id).await?;
@@ -140,27 +151,38 @@ pub(super) async fn connection(
 pub(super) async fn client(command: ClientCommand, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     let store = open(config).await?;
     match command {
-        ClientCommand::List => {
-            let row = |client: crate::store::Client| {
-                let metadata: Value = serde_json::from_str(&client.metadata).unwrap_or_default();
-                let realm = if client.realm.is_empty() { ROOT.to_owned() } else { client.realm };
-                let (created, used) = (date(client.created_at).into(), maybe_date(client.last_used_at));
-                [realm.into(), client.id.into(), metadata["client_name"].clone(), created, used]
-            };
-            let rows = store.clients().await?.into_iter().map(row).collect();
-            Ok(output.listing(["realm", "id", "name", "created_at", "last_used_at"], rows)?)
-        }
+        ClientCommand::List => list_clients(&store, output).await,
         ClientCommand::Revoke { realm, id } => {
-            let key = if realm == ROOT { "" } else { realm.as_str() };
-            let ended = store.revoke_grants_of_client(key, &id, Clock::system().now()).await?;
-            if !store.delete_client(key, &id).await? && ended.is_empty() {
-                let why = format!("there is no client {id} at {realm}: `portcullis client list` shows all");
+            let key = realm.as_deref().map(|realm| if realm == ROOT { "" } else { realm });
+            let place = realm.as_deref().map_or(String::new(), |realm| format!(" at {realm}"));
+            let Some(ended) = revocations(&store).client(key, &id).await? else {
+                let why = format!("there is no client {id}{place}: `portcullis client list` shows all");
                 return Err(Fault::caller(why).into());
-            }
-            record(&store, "client.revoked", &format!("{id} at {realm}")).await?;
-            Ok(output.line(format_args!("revoked {id} and {} grants", ended.len()))?)
+            };
+            record(&store, "client.revoked", &format!("{id}{place}")).await?;
+            Ok(output.line(format_args!("revoked {id}: {} ended", counted(ended, "grant")))?)
         }
     }
+}
+
+/// Registered clients, and those that are known by a metadata document only.
+async fn list_clients(store: &Store, output: &mut Output<'_>) -> Result<(), Failure> {
+    let realm_of = |realm: String| if realm.is_empty() { ROOT.to_owned() } else { realm };
+    let mut granted: BTreeMap<_, _> =
+        store.granted_clients().await?.into_iter().map(|one| ((one.realm.clone(), one.client_id.clone()), one)).collect();
+    let mut rows: Vec<[Value; 6]> = Vec::new();
+    for client in store.clients().await? {
+        let metadata: Value = serde_json::from_str(&client.metadata).unwrap_or_default();
+        let grants = granted.remove(&(client.realm.clone(), client.id.clone())).map_or(0, |one| one.grants);
+        let (created, used) = (date(client.created_at).into(), maybe_date(client.last_used_at));
+        let (realm, name) = (realm_of(client.realm), metadata["client_name"].clone());
+        rows.push([realm.into(), client.id.into(), name, grants.into(), created, used]);
+    }
+    for one in granted.into_values() {
+        let (realm, id, name) = (realm_of(one.realm), one.client_id, one.client_name);
+        rows.push([realm.into(), id.into(), name.into(), one.grants.into(), Value::Null, Value::Null]);
+    }
+    Ok(output.listing(["realm", "id", "name", "grants", "created_at", "last_used_at"], rows)?)
 }
 
 /// `portcullis keys list`

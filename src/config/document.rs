@@ -37,8 +37,8 @@ pub(super) enum Value {
     Boolean(bool),
     /// The text of an environment variable.
     Untyped(String),
-    /// No key takes a number: whatever is counted has a unit, and is a text.
-    Integer,
+    /// A plain count. Whatever has a unit is a text.
+    Integer(i64),
     /// A float or a date: no key takes one.
     Other,
 }
@@ -53,7 +53,7 @@ impl Value {
             Self::Table(_) => "a table",
             Self::List(_) => "a list",
             Self::Text(_) | Self::Untyped(_) => "a text",
-            Self::Integer => "a whole number",
+            Self::Integer(_) => "a whole number",
             Self::Boolean(_) => "true or false",
             Self::Other => "a fraction or a date",
         }
@@ -206,7 +206,7 @@ fn from_item(item: &Item, place_at: PlaceAt<'_>) -> Value {
 fn from_value(value: &Toml, place_at: PlaceAt<'_>) -> Value {
     match value {
         Toml::String(text) => Value::Text(text.value().clone()),
-        Toml::Integer(_) => Value::Integer,
+        Toml::Integer(number) => Value::Integer(*number.value()),
         Toml::Boolean(flag) => Value::Boolean(*flag.value()),
         Toml::Float(_) | Toml::Datetime(_) => Value::Other,
         Toml::InlineTable(table) => Value::Table(from_table(table, place_at)),

@@ -143,6 +143,39 @@ pub struct Limits {
     pub registration: Rate,
     /// `/login`, per address and per name.
     pub login: Rate,
+    /// What a connection may cost.
+    pub connections: ConnectionLimits,
+}
+
+/// What a connection may cost: the keys of `[limits]` that are not rates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Open connections in all; `None`: what the limit of open files allows.
+    pub total: Option<usize>,
+    /// Open connections of one address.
+    pub per_address: u32,
+    /// For a TLS handshake, and for the whole head of a connection's first request.
+    pub head_timeout: Duration,
+    /// Until the next request on a connection has come, head included.
+    pub idle_timeout: Duration,
+    /// Between two pieces of a request's body.
+    pub body_timeout: Duration,
+    /// In bytes per second of waiting, once `body_timeout` has been waited for a body in all; 0: any.
+    pub body_min_rate: u32,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            total: None,
+            // Hosted clients come from a handful of addresses.
+            per_address: 1024,
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_timeout: Duration::from_secs(30),
+            body_min_rate: 512,
+        }
+    }
 }
 
 /// `[streams]`

@@ -150,6 +150,24 @@ impl<'e> Reader<'e> {
         }
     }
 
+    /// Takes a whole number from `least` to `most`.
+    pub(super) fn number(&mut self, key: &'static str, least: u32, most: u32) -> Option<u32> {
+        let node = self.take(key)?;
+        let number = match &node.value {
+            Value::Integer(number) => u32::try_from(*number).ok(),
+            Value::Untyped(text) => text.trim().parse().ok(),
+            _ => {
+                self.wrong_type(key, &node, "a whole number without quotes");
+                return None;
+            }
+        };
+        let number = number.filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            self.error(&node.place, key, format!("must be a whole number from {least} to {most}"));
+        }
+        number
+    }
+
     /// Takes a list of texts, each of which means something. In a variable: separated by commas, or as in TOML.
     pub(super) fn list<T>(
         &mut self,

@@ -3,7 +3,10 @@
 
 use super::reader::Reader;
 use super::secrets::{self, Directories};
-use super::{Audit, AuditedRequests, Limits, Login, Rate, Streams, Telemetry, Tokens, Unknown, Upstreams, units};
+use super::{
+    Audit, AuditedRequests, ConnectionLimits, Limits, Login, Rate, Streams, Telemetry, Tokens, Unknown, Upstreams,
+    units,
+};
 use crate::secret::Secret;
 use std::time::Duration;
 
@@ -39,9 +42,24 @@ pub(super) fn limits(mut reader: Reader<'_>) -> Limits {
         token_endpoint: rate(&mut reader, "token_endpoint", (10, SECOND, 60)),
         registration: rate(&mut reader, "registration", (30, MINUTE, 60)),
         login: rate(&mut reader, "login", (10, MINUTE, 20)),
+        connections: connections(&mut reader),
     };
     reader.finish();
     limits
+}
+
+fn connections(reader: &mut Reader<'_>) -> ConnectionLimits {
+    const MOST: u32 = 1 << 20;
+    let default = ConnectionLimits::default();
+    let patience = |reader: &mut Reader<'_>, key, default: Duration| positive(reader, key, default.as_secs());
+    ConnectionLimits {
+        total: reader.number("connections", 16, MOST).map(|number| number as usize),
+        per_address: reader.number("connections_per_ip", 1, MOST).unwrap_or(default.per_address),
+        head_timeout: patience(reader, "head_timeout", default.head_timeout),
+        idle_timeout: patience(reader, "idle_timeout", default.idle_timeout),
+        body_timeout: patience(reader, "body_timeout", default.body_timeout),
+        body_min_rate: reader.number("body_min_rate", 0, MOST).unwrap_or(default.body_min_rate),
+    }
 }
 
 /// `[streams]`

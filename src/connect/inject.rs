@@ -95,7 +95,9 @@ impl Connections {
             UpstreamAuth::None => None,
             UpstreamAuth::Header { name, value } => Some((name.clone(), sensitive(value.expose())?)),
         };
-        let credential = Credential { authority: key.authority.clone(), connection: None, version: 0, header };
+        let authority = key.authority.clone();
+        let life = self.lives.of_configuration(&authority, || self.is_usable(&authority));
+        let credential = Credential { authority, connection: None, version: 0, header, life };
         Ok(Some(self.memory.put_shared(key, credential, generation)))
     }
 
@@ -118,8 +120,9 @@ impl Connections {
             }
             _ => None,
         };
-        let credential =
-            Credential { authority: key.authority.clone(), connection: Some(row.id), version: row.version, header };
+        let authority = key.authority.clone();
+        let life = self.lives.of_connection(row.id, row.version, &authority, || self.is_usable(&authority));
+        let credential = Credential { authority, connection: Some(row.id), version: row.version, header, life };
         Ok(self.memory.put(key, credential, row.expires_at, epoch))
     }
 

@@ -47,6 +47,7 @@ impl Memory {
     pub(super) fn get(&self, key: &ConnectionKey, now: Timestamp, generation: u64) -> Option<Arc<Credential>> {
         let slot = self.slots.get(key)?;
         let good = !slot.forgotten.load(Ordering::Acquire)
+            && !slot.credential.life.has_ended()
             && slot.expires_at.is_none_or(|end| now < end)
             && slot.generation.is_none_or(|of| of == generation);
         good.then(|| slot.credential.clone())
@@ -114,7 +115,8 @@ mod tests {
     }
 
     fn credential(key: &ConnectionKey, id: ConnectionId) -> Credential {
-        Credential { authority: key.authority.clone(), connection: Some(id), version: 1, header: None }
+        let (authority, life) = (key.authority.clone(), Arc::default());
+        Credential { authority, connection: Some(id), version: 1, header: None, life }
     }
 
     #[test]
@@ -124,6 +126,9 @@ mod tests {
         assert!(memory.get(&key, Timestamp(9), 0).is_some());
         assert!(memory.get(&key, Timestamp(10), 0).is_none());
         memory.forget(id);
+        assert!(memory.get(&key, Timestamp(9), 0).is_none());
+        let ended = memory.put(&key, credential(&key, id), None, memory.epoch());
+        ended.life.finish();
         assert!(memory.get(&key, Timestamp(9), 0).is_none());
     }
 

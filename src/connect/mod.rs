@@ -7,6 +7,7 @@ mod discovery;
 mod flights;
 mod inject;
 mod keeper;
+mod lives;
 mod memory;
 mod providers;
 mod refresh;
@@ -20,12 +21,14 @@ use crate::error::Fault;
 use crate::hostname::{Account, Authority, Site};
 use crate::http::HttpClient;
 use crate::ids::{ConnectionId, Random, UserId};
+use crate::life::Life;
 use crate::oauth::scope::Scopes;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::upstream::Registry;
 use crate::vault::Vault;
 use flights::Refreshes;
+use lives::CredentialLives;
 use memory::Memory;
 use moka::sync::Cache;
 use std::sync::Arc;
@@ -48,6 +51,7 @@ pub struct Credential {
     connection: Option<ConnectionId>,
     version: i64,
     header: Option<(http::HeaderName, http::HeaderValue)>,
+    life: Arc<Life>,
 }
 
 impl Credential {
@@ -64,6 +68,11 @@ impl Credential {
     /// The header to set (marked sensitive); none for an upstream that is used without authorization.
     pub fn header(&self) -> Option<&(http::HeaderName, http::HeaderValue)> {
         self.header.as_ref()
+    }
+
+    /// Ends when the connection ends, or when the upstream may not be used any longer; not with an ordinary refresh.
+    pub fn life(&self) -> &Arc<Life> {
+        &self.life
     }
 }
 
@@ -95,6 +104,7 @@ pub struct Connections {
     random: Random,
     metrics: Arc<Metrics>,
     memory: Memory,
+    lives: CredentialLives,
     /// The scopes of earlier discovery, asked for with every challenge that we write.
     scopes: Cache<Authority, Scopes>,
     /// One registration at a time per issuer.
@@ -193,14 +203,15 @@ impl Connections {
             random: parts.random,
             metrics: parts.metrics,
             memory: Memory::new(),
+            lives: CredentialLives::new(),
             scopes: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build(),
             registering: Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(60)).build(),
             refreshes: Refreshes::new(),
         }
     }
 
-    /// Forgets what is in memory about a connection, after [`crate::store::Change::ConnectionChanged`].
-    pub fn forget(&self, id: ConnectionId) {
+    /// Forgets the credential of a connection whose tokens changed.
+    fn forget(&self, id: ConnectionId) {
         self.memory.forget(id);
     }
 

@@ -202,8 +202,11 @@ impl Connections {
     /// The person must consent again.
     pub(super) async fn end(&self, row: &Connection, why: &str) -> Result<(), Fault> {
         tracing::info!(connection = %row.id, authority = row.authority, why, "connection ended");
-        self.store.fail_refresh(row.id, row.version, ConnectionState::NeedsConsent, why).await?;
-        self.forget(row.id);
+        match self.store.fail_refresh(row.id, row.version, ConnectionState::NeedsConsent, why).await? {
+            true => self.ended_at(row.id, row.version),
+            // The person has consented anew meanwhile: only the credential is old.
+            false => self.forget(row.id),
+        }
         Ok(())
     }
 

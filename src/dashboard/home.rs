@@ -45,8 +45,7 @@ pub(super) async fn disconnect(
     let id: ConnectionId = sent.id.parse().map_err(|_| Failure::NotFound)?;
     let connection = dashboard.store.connection_by_id(id).await?;
     let connection = connection.filter(|connection| connection.user == person.user.id).ok_or(Failure::NotFound)?;
-    dashboard.store.delete_connection(id).await?;
-    dashboard.connections.forget(id);
+    dashboard.revocations.connection(id).await?;
     let subject = &connection.authority;
     dashboard.audit.record(&person.user.name, "connection.removed", subject, Some(arrival.client));
     Ok(see_other("/"))
@@ -63,8 +62,7 @@ pub(super) async fn revoke(
     let id: GrantId = sent.id.parse().map_err(|_| Failure::NotFound)?;
     let grant = dashboard.store.grant(id).await?;
     let grant = grant.filter(|grant| grant.user == person.user.id).ok_or(Failure::NotFound)?;
-    dashboard.store.revoke_grant(id, dashboard.clock.now()).await?;
-    dashboard.lives.end(id);
+    dashboard.revocations.grant(id).await?;
     let subject = format!("{} at {}", grant.client_name, grant.resource);
     dashboard.audit.record(&person.user.name, "grant.revoked", &subject, Some(arrival.client));
     Ok(see_other("/"))

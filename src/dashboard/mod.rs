@@ -17,9 +17,9 @@ use crate::connect::Connections;
 use crate::hostname::Site;
 use crate::identity::Identity;
 use crate::ratelimit::RateLimits;
+use crate::revocation::Revocations;
 use crate::session::{Sessions, SignedIn};
 use crate::store::Store;
-use crate::tokens::GrantLives;
 use crate::upstream::Registry;
 use axum::extract::{DefaultBodyLimit, Path};
 use axum::middleware::map_response;
@@ -51,8 +51,8 @@ pub struct Dashboard {
     pub audit: Audit,
     /// Time.
     pub clock: Clock,
-    /// To end a revoked grant's tokens at once.
-    pub lives: Arc<GrantLives>,
+    /// Ends what people take back.
+    pub revocations: Arc<Revocations>,
     /// How often somebody may try.
     pub limits: Arc<RateLimits>,
 }

@@ -7,6 +7,7 @@ use crate::hostname::{Realm, Scheme};
 use crate::http::{HttpClient, Resolver};
 use crate::ids::{GrantId, Random};
 use crate::request::Arrival;
+use crate::revocation::Memory;
 use crate::secret::Secret;
 use crate::store::{Connection, ConnectionState, Role, User};
 use crate::vault::Vault;
@@ -45,21 +46,23 @@ impl House {
         let registry = Arc::new(Registry::new(&policy, Vec::new(), site.clone(), store.clone()).await.unwrap());
         let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
         let http = HttpClient::new(Resolver::fixed(HashMap::new()), None).unwrap();
+        let connections = Arc::new(Connections::new(ConnectionsParts {
+            store: store.clone(),
+            vault,
+            http,
+            registry: registry.clone(),
+            site: site.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            metrics: Arc::default(),
+        }));
+        let memory = Memory { lives: Arc::default(), connections: connections.clone(), registry: registry.clone() };
         let dashboard = Arc::new(Dashboard {
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), None).await.unwrap()),
             sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
-            connections: Arc::new(Connections::new(ConnectionsParts {
-                store: store.clone(),
-                vault,
-                http,
-                registry: registry.clone(),
-                site: site.clone(),
-                clock: clock.clone(),
-                random,
-                metrics: Arc::default(),
-            })),
+            connections,
             audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
-            lives: Arc::default(),
+            revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
             limits: Arc::new(RateLimits::new(&limits())),
             site,
             store,
@@ -145,6 +148,7 @@ fn limits() -> Limits {
         token_endpoint: wide,
         registration: wide,
         login,
+        connections: Default::default(),
     }
 }
 

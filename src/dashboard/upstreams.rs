@@ -49,10 +49,9 @@ pub(super) async fn remove(
 ) -> Result<Response, Failure> {
     let person = dashboard.sender(&headers, &sent.csrf_token).await?;
     must_administer(&person)?;
-    if !dashboard.store.delete_upstream(&sent.authority).await? {
+    if !dashboard.revocations.undecide(&sent.authority).await? {
         return Err(Failure::NotFound);
     }
-    dashboard.registry.reload().await?;
     dashboard.audit.record(&person.user.name, "upstream.removed", &sent.authority, Some(arrival.client));
     Ok(see_other("/"))
 }
@@ -79,8 +78,7 @@ impl Dashboard {
             decided_by: Some(person.user.id),
             decided_at: self.clock.now(),
         };
-        self.store.put_upstream(&decided).await?;
-        self.registry.reload().await?;
+        self.revocations.decide(&decided).await?;
         self.audit.record(&person.user.name, "upstream.approved", authority.as_str(), Some(arrival.client));
         Ok(())
     }

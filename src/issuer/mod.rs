@@ -30,6 +30,7 @@ use crate::ids::Random;
 use crate::oauth::registration::MAX_BODY;
 use crate::paths;
 use crate::ratelimit::RateLimits;
+use crate::revocation::Revocations;
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::tokens::AccessTokens;
@@ -63,6 +64,8 @@ pub struct Issuer {
     pub registry: Arc<Registry>,
     /// The upstream's own flow.
     pub connections: Arc<Connections>,
+    /// Ends what is taken back, and what was used twice.
+    pub revocations: Arc<Revocations>,
     /// For client ID metadata documents.
     pub http: HttpClient,
     /// Whether client ID metadata documents may live on this very machine, over http: for development.

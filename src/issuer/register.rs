@@ -69,16 +69,10 @@ pub(super) async fn delete(
     headers: HeaderMap,
 ) -> Result<Response, Response> {
     let client = authorized(&issuer, &arrival.realm, &id, &headers).await?;
-    remove(&issuer, &client).await.map_err(IntoResponse::into_response)?;
+    let removed = issuer.revocations.client(Some(&client.realm), &client.id).await;
+    removed.map_err(|error| Refused::from(error).into_response())?;
     issuer.audit.record(&client.id, "client.deleted", &arrival.realm.to_string(), Some(arrival.client));
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-async fn remove(issuer: &Issuer, client: &Client) -> Result<(), Refused> {
-    let ended = issuer.store.revoke_grants_of_client(&client.realm, &client.id, issuer.clock.now()).await?;
-    ended.into_iter().for_each(|grant| issuer.tokens.lives.end(grant));
-    issuer.store.delete_client(&client.realm, &client.id).await?;
-    Ok(())
 }
 
 /// The client, if the request carries its registration access token; an unknown client and a wrong token look the same.

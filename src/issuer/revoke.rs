@@ -28,7 +28,7 @@ pub(super) async fn revoke(
     let form: Parameters = token::form(&headers, body)?;
     let client = issuer.authenticate(&arrival.realm, &headers, &form).await?;
     if let Some(grant) = grant_of(&issuer, &arrival.realm, &client, form.require("token")?).await? {
-        issuer.end_grant(grant).await?;
+        issuer.revocations.grant(grant).await?;
         issuer.audit.record(&client.id, "grant.revoked", &grant.to_string(), Some(arrival.client));
     }
     Ok(reply::json(StatusCode::OK, &json!({})))

@@ -170,8 +170,7 @@ pub(super) async fn decide_upstream(issuer: &Issuer, visit: &Visit<'_>, approved
         decided_by: Some(user.id),
         decided_at: issuer.clock.now(),
     };
-    issuer.store.put_upstream(&row).await?;
-    issuer.registry.reload().await?;
+    issuer.revocations.decide(&row).await?;
     issuer.audit.record(&user.name, action, upstream.authority.as_str(), Some(visit.address));
     Ok(true)
 }

@@ -117,13 +117,6 @@ impl Issuer {
         Ok(LivingGrant { grant, user })
     }
 
-    /// Ends a grant: its access tokens, refresh tokens, codes and open streams.
-    pub(super) async fn end_grant(&self, id: GrantId) -> Result<(), Refused> {
-        self.tokens.lives.end(id);
-        self.store.revoke_grant(id, self.clock.now()).await?;
-        Ok(())
-    }
-
     fn issue<'a>(&self, request: &TokenRequest<'_>, issue: &'a Issue) -> Result<TokenResponse<'a>, Refused> {
         let LivingGrant { grant, user } = &issue.living;
         let access_token = self.tokens.mint(&NewToken {

@@ -1,7 +1,9 @@
 //! The body of a request on its way to an upstream: kept while it is small, so that the request can be repeated.
 
 use super::headers::Framing;
+use super::patience::{Patience, is_late};
 use super::reply::Refusal;
+use crate::config::ConnectionLimits;
 use bytes::{Bytes, BytesMut};
 use http::header;
 use pingora::Result;
@@ -29,10 +31,20 @@ pub(super) enum BodyFailure {
     Aborted(Box<pingora::Error>),
 }
 
+impl From<Box<pingora::Error>> for BodyFailure {
+    fn from(error: Box<pingora::Error>) -> Self {
+        if is_late(&error) { BodyFailure::Refused(Refusal::BodyTimeout) } else { BodyFailure::Aborted(error) }
+    }
+}
+
 impl RequestBody {
     /// Takes the body of a request: whole when it is announced as small, as a stream otherwise. Not more than `limit`
     /// bytes.
-    pub(super) async fn take(session: &mut ServerSession, limit: u64) -> Result<Self, BodyFailure> {
+    pub(super) async fn take(
+        session: &mut ServerSession,
+        limit: u64,
+        patience: &ConnectionLimits,
+    ) -> Result<Self, BodyFailure> {
         if session.is_body_empty() {
             return Ok(Self::Empty);
         }
@@ -44,16 +56,17 @@ impl RequestBody {
             session.write_continue_response().await.map_err(BodyFailure::Aborted)?;
         }
         match length.and_then(|length| usize::try_from(length).ok()).filter(|length| *length <= KEPT) {
-            Some(length) => Self::read(session, length).await.map_err(BodyFailure::Aborted),
+            Some(length) => Ok(Self::read(session, length, Patience::new(patience)).await?),
             None => Ok(Self::Streamed(length)),
         }
     }
 
     /// Takes the body whole, whatever it says of its length; `None` when it is larger than `limit` bytes.
-    ///
-    /// # Errors
-    /// When the caller is gone.
-    pub(super) async fn take_whole(session: &mut ServerSession, limit: u64) -> Result<Option<Self>> {
+    pub(super) async fn take_whole(
+        session: &mut ServerSession,
+        limit: u64,
+        patience: &ConnectionLimits,
+    ) -> Result<Option<Self>, BodyFailure> {
         if session.is_body_empty() {
             return Ok(Some(Self::Empty));
         }
@@ -61,10 +74,10 @@ impl RequestBody {
             return Ok(None);
         }
         if session.req_header().headers.contains_key(header::EXPECT) {
-            session.write_continue_response().await?;
+            session.write_continue_response().await.map_err(BodyFailure::Aborted)?;
         }
-        let mut whole = BytesMut::new();
-        while let Some(chunk) = session.read_request_body().await? {
+        let (mut whole, mut patience) = (BytesMut::new(), Patience::new(patience));
+        while let Some(chunk) = patience.piece(session).await? {
             if (whole.len() + chunk.len()) as u64 > limit {
                 return Ok(None);
             }
@@ -73,15 +86,15 @@ impl RequestBody {
         Ok(Some(if whole.is_empty() { Self::Empty } else { Self::Kept(whole.freeze()) }))
     }
 
-    async fn read(session: &mut ServerSession, length: usize) -> Result<Self> {
+    async fn read(session: &mut ServerSession, length: usize, mut patience: Patience<'_>) -> Result<Self> {
         // Nearly always the body came in one piece: then no second buffer is needed.
-        let mut first = match session.read_request_body().await? {
+        let mut first = match patience.piece(session).await? {
             Some(chunk) if chunk.len() >= length => return Ok(Self::Kept(chunk)),
             Some(chunk) => BytesMut::from(chunk),
             None => return Ok(Self::Empty),
         };
         first.reserve(length - first.len());
-        while let Some(chunk) = session.read_request_body().await? {
+        while let Some(chunk) = patience.piece(session).await? {
             first.extend_from_slice(&chunk);
         }
         Ok(Self::Kept(first.freeze()))
@@ -111,15 +124,22 @@ pub(super) enum Pumped {
     Stopped,
     /// It grew over the limit.
     TooLarge,
+    /// It came too slowly.
+    Late,
     /// The caller is gone.
     Aborted(Box<pingora::Error>),
 }
 
 /// Sends a body piece by piece as it arrives. `http1` bodies are framed by Pingora from the head that was written.
-pub(super) async fn pump(session: &mut ServerSession, upstream: &mut HttpSession, limit: u64) -> Pumped {
-    let mut total = 0;
+pub(super) async fn pump(
+    session: &mut ServerSession,
+    upstream: &mut HttpSession,
+    limit: u64,
+    patience: &ConnectionLimits,
+) -> Pumped {
+    let (mut total, mut patience) = (0, Patience::new(patience));
     loop {
-        match session.read_request_body().await {
+        match patience.piece(session).await {
             Ok(Some(chunk)) => {
                 total += chunk.len() as u64;
                 if total > limit {
@@ -131,6 +151,7 @@ pub(super) async fn pump(session: &mut ServerSession, upstream: &mut HttpSession
                 }
             }
             Ok(None) => break,
+            Err(error) if is_late(&error) => return Pumped::Late,
             Err(error) => return Pumped::Aborted(error),
         }
     }

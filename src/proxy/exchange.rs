@@ -5,6 +5,7 @@ use super::headers::{self, Framing};
 use super::peer::{ConnectFailure, Connected, Peers};
 use super::reply::Refusal;
 use super::stream::caller_gone;
+use crate::config::ConnectionLimits;
 use crate::connect::{ConnectionKey, Credential};
 use crate::upstream::Upstream;
 use bytes::Bytes;
@@ -31,6 +32,8 @@ pub(super) struct Exchange<'a> {
     pub(super) max_body: u64,
     /// Whether the request calls a tool, or might.
     pub(super) calls_a_tool: bool,
+    /// How long the caller may take over it.
+    pub(super) patience: &'a ConnectionLimits,
 }
 
 /// Why there is no answer of the upstream.
@@ -118,9 +121,13 @@ impl Exchange<'_> {
             RequestBody::Kept(bytes) => self.write_kept(connected, head, bytes).await.map_err(Attempt::Lost)?,
         };
         connected.session.set_read_timeout(Some(self.response_timeout));
-        let answered = read_head(&mut connected.session);
+        // One deadline for the whole head: the time-out of a read begins again with every byte.
+        let answered = tokio::time::timeout(self.response_timeout, read_head(&mut connected.session));
         tokio::select! { biased;
-            answered = answered => answered.map_err(Attempt::Lost)?,
+            answered = answered => match answered {
+                Ok(read) => read.map_err(Attempt::Lost)?,
+                Err(_) => return Err(Attempt::Final(ExchangeFailure::Refused(Refusal::GatewayTimeout))),
+            },
             // A caller that leaves before the answer cancels the request (MCP 2026-07-28, streamable HTTP).
             gone = caller_gone(session) => return Err(Attempt::Final(ExchangeFailure::Aborted(gone))),
         }
@@ -158,10 +165,11 @@ impl Exchange<'_> {
         head: RequestHeader,
     ) -> Result<Connected, Attempt> {
         connected.session.write_request_header(Box::new(head)).await.map_err(Attempt::Lost)?;
-        match pump(session, &mut connected.session, self.max_body).await {
+        match pump(session, &mut connected.session, self.max_body, self.patience).await {
             // An upstream that stopped taking the body may have said why.
             Pumped::Sent | Pumped::Stopped => Ok(connected),
             Pumped::TooLarge => Err(Attempt::Final(ExchangeFailure::Refused(Refusal::BodyTooLarge(self.max_body)))),
+            Pumped::Late => Err(Attempt::Final(ExchangeFailure::Refused(Refusal::BodyTimeout))),
             Pumped::Aborted(error) => Err(Attempt::Final(ExchangeFailure::Aborted(error))),
         }
     }

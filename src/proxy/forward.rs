@@ -4,14 +4,16 @@ use super::admit::Permit;
 use super::body::{BodyFailure, RequestBody};
 use super::exchange::{Exchange, ExchangeFailure};
 use super::filter::{self, EventFilter};
+use super::lifeline::Lifeline;
 use super::peek::Asked;
 use super::peer::{Connected, Peers};
 use super::policy::{self, Enforced};
 use super::record::Record;
 use super::reply::{self, Refusal, TokenError};
 use super::route::Target;
+use super::stopping::Stopping;
 use super::{headers, stream, upgrade};
-use crate::config::Streams;
+use crate::config::{ConnectionLimits, Streams};
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::Culprit;
 use crate::telemetry::Metrics;
@@ -20,7 +22,6 @@ use pingora::Error;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
-use tokio::sync::watch;
 
 /// How much of a 401's body is read, in bytes, so that its connection can be used for the repetition.
 const MAX_DRAINED: usize = 64 * 1024;
@@ -31,7 +32,8 @@ pub(super) struct Forwarder<'a> {
     pub(super) connections: &'a Arc<Connections>,
     pub(super) streams: &'a Streams,
     pub(super) max_body: u64,
-    pub(super) stopping: &'a watch::Receiver<bool>,
+    pub(super) patience: &'a ConnectionLimits,
+    pub(super) stopping: &'a Stopping,
     pub(super) metrics: &'a Metrics,
 }
 
@@ -55,8 +57,8 @@ impl Forwarder<'_> {
     ) -> Result<StatusCode, Failure> {
         let tools = target.upstream.tools.as_ref();
         let body = match tools {
-            None => RequestBody::take(session, self.max_body).await?,
-            Some(_) => policy::take(session).await?,
+            None => RequestBody::take(session, self.max_body, self.patience).await?,
+            Some(_) => policy::take(session, self.patience).await?,
         };
         let asked = match tools {
             None => Asked::by(&session.req_header().headers, &body),
@@ -68,7 +70,7 @@ impl Forwarder<'_> {
             None => None,
             Some(tools) => Some(policy::enforce(tools, &session.req_header().headers, &body)?),
         };
-        let credential = self.connections.credential(permit.key()).await?;
+        let mut credential = self.connections.credential(permit.key()).await?;
         let exchange = Exchange {
             peers: self.peers,
             upstream: &target.upstream,
@@ -76,21 +78,24 @@ impl Forwarder<'_> {
             response_timeout: self.streams.response_timeout,
             max_body: self.max_body,
             calls_a_tool,
+            patience: self.patience,
         };
         let mut connected = exchange.send(session, &body, &credential).await?;
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
-            let renewed = self.renew(permit, &credential, connected).await?;
+            credential = self.renew(permit, &credential, connected).await?;
             if !body.is_repeatable() {
                 return Err(Refusal::Unauthorized(TokenError::Invalid).into());
             }
-            connected = exchange.send(session, &body, &renewed).await?;
+            connected = exchange.send(session, &body, &credential).await?;
             if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
                 // Rejected twice in a row: `renew` takes that for the end of the connection.
-                self.renew(permit, &renewed, connected).await?;
+                self.renew(permit, &credential, connected).await?;
                 return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
             }
         }
-        self.answer(session, connected, permit, allowed_origin, enforced).await
+        let life = Lifeline::new(permit, &credential);
+        life.check().map_err(Refusal::Unauthorized)?;
+        self.answer(session, connected, &life, allowed_origin, enforced).await
     }
 
     /// The upstream refused our credential: its connection is put back, and a better credential is asked for.
@@ -121,12 +126,12 @@ impl Forwarder<'_> {
         &self,
         session: &mut ServerSession,
         mut connected: Connected,
-        permit: &Permit,
+        life: &Lifeline,
         allowed_origin: Option<&HeaderValue>,
         enforced: Option<Enforced<'_>>,
     ) -> Result<StatusCode, Failure> {
         let Some(response) = connected.session.response_header() else { return Err(Refusal::Internal.into()) };
-        let (status, life) = (response.status, &permit.token().life);
+        let status = response.status;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             if !session.is_upgrade_req() {
                 let why = "the upstream switched protocols without being asked";
@@ -134,7 +139,7 @@ impl Forwarder<'_> {
             }
             let _open = OpenStream::count(self.metrics);
             session.write_response_header(Box::new(switching(response)?)).await?;
-            let bounds = upgrade::Bounds { life, stopping: self.stopping.clone(), heartbeat: self.streams.heartbeat };
+            let bounds = upgrade::Bounds { life, stopping: self.stopping.stream(), heartbeat: self.streams.heartbeat };
             upgrade::pass(session, &mut connected, bounds).await?;
             return Ok(status);
         }
@@ -142,7 +147,7 @@ impl Forwarder<'_> {
         if let Some(enforced) = enforced.filter(|enforced| events || enforced.asks_for_tools) {
             filter::check_coding(response)?;
             if !events && !is_bodiless(response) {
-                return self.answer_list(session, connected, permit, allowed_origin, enforced).await;
+                return self.answer_list(session, connected, life, allowed_origin, enforced).await;
             }
         }
         let head = self.head(session, response, events, allowed_origin)?;
@@ -150,7 +155,7 @@ impl Forwarder<'_> {
         let _open = events.then(|| OpenStream::count(self.metrics));
         let bounds = stream::Bounds {
             life,
-            stopping: self.stopping.clone(),
+            stopping: self.stopping.stream(),
             heartbeat: self.streams.heartbeat,
             events,
             filter: enforced.filter(|_| events).map(|enforced| EventFilter::new(enforced.policy)),
@@ -166,7 +171,7 @@ impl Forwarder<'_> {
         &self,
         session: &mut ServerSession,
         mut connected: Connected,
-        permit: &Permit,
+        life: &Lifeline,
         allowed_origin: Option<&HeaderValue>,
         enforced: Enforced<'_>,
     ) -> Result<StatusCode, Failure> {
@@ -177,9 +182,7 @@ impl Forwarder<'_> {
         let Some(response) = connected.session.response_header() else { return Err(Refusal::Internal.into()) };
         let mut head = *headers::for_caller(response, allowed_origin)?;
         self.peers.release(connected).await;
-        if permit.token().life.has_ended() {
-            return Err(Refusal::Unauthorized(TokenError::Invalid).into());
-        }
+        life.check().map_err(Refusal::Unauthorized)?;
         if changed {
             filter::OF_THE_BYTES.iter().for_each(|name| drop(head.remove_header(*name)));
         }

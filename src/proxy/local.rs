@@ -2,7 +2,9 @@
 //! between (decision 7).
 
 use super::body::content_length;
+use super::patience::{Patience, is_late};
 use super::reply::{self, Asked, Refusal};
+use crate::config::ConnectionLimits;
 use crate::request::Arrival;
 use axum::Router;
 use axum::body::Body;
@@ -22,12 +24,23 @@ const MAX_BODY: usize = 64 * 1024;
 ///
 /// # Errors
 /// When the client is gone; the connection must not be used again then.
-pub(super) async fn serve(session: &mut ServerSession, router: &Router, arrival: Arrival) -> Result<StatusCode> {
-    let Some(body) = read_body(session).await? else {
-        let refusal = Refusal::BodyTooLarge(MAX_BODY as u64);
-        reply::refuse(session, &refusal, &Asked::by_oauth_client()).await?;
-        return Ok(refusal.status());
+pub(super) async fn serve(
+    session: &mut ServerSession,
+    router: &Router,
+    arrival: Arrival,
+    patience: &ConnectionLimits,
+) -> Result<StatusCode> {
+    let refusal = match read_body(session, patience).await {
+        Ok(Some(body)) => return answer(session, router, arrival, body).await,
+        Ok(None) => Refusal::BodyTooLarge(MAX_BODY as u64),
+        Err(error) if is_late(&error) => Refusal::BodyTimeout,
+        Err(error) => return Err(error),
     };
+    reply::refuse(session, &refusal, &Asked::by_oauth_client()).await?;
+    Ok(refusal.status())
+}
+
+async fn answer(session: &mut ServerSession, router: &Router, arrival: Arrival, body: Bytes) -> Result<StatusCode> {
     let mut request = to_http(session, body)?;
     request.extensions_mut().insert(arrival);
     let answer = router.clone().oneshot(request);
@@ -46,7 +59,7 @@ pub(super) async fn serve(session: &mut ServerSession, router: &Router, arrival:
 }
 
 /// The whole body, or nothing when it is larger than [`MAX_BODY`].
-async fn read_body(session: &mut ServerSession) -> Result<Option<Bytes>> {
+async fn read_body(session: &mut ServerSession, patience: &ConnectionLimits) -> Result<Option<Bytes>> {
     if session.is_body_empty() {
         return Ok(Some(Bytes::new()));
     }
@@ -56,8 +69,8 @@ async fn read_body(session: &mut ServerSession) -> Result<Option<Bytes>> {
     if session.req_header().headers.contains_key(header::EXPECT) {
         session.write_continue_response().await?;
     }
-    let mut body = BytesMut::new();
-    while let Some(chunk) = session.read_request_body().await? {
+    let (mut body, mut patience) = (BytesMut::new(), Patience::new(patience));
+    while let Some(chunk) = patience.piece(session).await? {
         if body.len() + chunk.len() > MAX_BODY {
             return Ok(None);
         }

@@ -13,19 +13,26 @@ mod filter;
 mod forward;
 mod frames;
 mod headers;
+mod lifeline;
 mod local;
 mod origin;
+mod patience;
 mod peek;
 mod peer;
 mod policy;
+mod progress;
 mod record;
 mod reply;
 mod route;
+mod stopping;
 mod stream;
 mod upgrade;
 
+pub use progress::Progress;
+pub use stopping::Phase;
+
 use crate::audit::Audit;
-use crate::config::{Server, Streams, Upstreams};
+use crate::config::{ConnectionLimits, Server, Streams, Upstreams};
 use crate::connect::Connections;
 use crate::hostname::{Realm, Site};
 use crate::http::Resolver;
@@ -49,13 +56,9 @@ use route::{Route, Router, Target};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use stopping::Stopping;
 use tokio::sync::{oneshot, watch};
 
-/// A new connection must have sent the head of its first request after this long, however slowly it drips.
-const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// A connection waits this long for the next request, head included, in seconds. It also tells a connection that was used
-/// before from a new one, for which Pingora says 60.
-const KEEP_ALIVE: u64 = 75;
 /// A body that nobody wants is read for this long, so that the connection can be used again.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// An HTTP/2 connection without streams is closed after this long.
@@ -83,8 +86,8 @@ pub struct Parts {
     pub root: axum::Router,
     /// The control plane of every MCP hostname.
     pub mcp: axum::Router,
-    /// Turns true when the gateway stops.
-    pub stopping: watch::Receiver<bool>,
+    /// Says when the gateway stops.
+    pub phase: watch::Receiver<Phase>,
     /// Dropped with the last connection.
     pub alive: oneshot::Sender<()>,
 }
@@ -102,11 +105,12 @@ pub struct Gate {
     audit: Audit,
     root: axum::Router,
     mcp: axum::Router,
-    stopping: watch::Receiver<bool>,
+    stopping: Stopping,
     _alive: oneshot::Sender<()>,
     trusted_proxies: Vec<ipnet::IpNet>,
     max_body: u64,
     streams: Streams,
+    patience: ConnectionLimits,
     options: HttpServerOptions,
 }
 
@@ -120,7 +124,13 @@ enum Outcome {
 
 impl Gate {
     /// Puts the data plane together.
-    pub fn new(parts: Parts, server: &Server, streams: Streams, upstreams: &Upstreams) -> Self {
+    pub fn new(
+        parts: Parts,
+        server: &Server,
+        streams: Streams,
+        patience: ConnectionLimits,
+        upstreams: &Upstreams,
+    ) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(HTTP2_IDLE);
         Self {
@@ -135,11 +145,12 @@ impl Gate {
             audit: parts.audit,
             root: parts.root,
             mcp: parts.mcp,
-            stopping: parts.stopping,
+            stopping: Stopping::new(parts.phase),
             _alive: parts.alive,
             trusted_proxies: server.trusted_proxies.clone(),
             max_body: server.max_body,
             streams,
+            patience,
             options,
         }
     }
@@ -162,7 +173,7 @@ impl Gate {
             return refused.map(|()| refusal.status()).into();
         }
         let router = if arrival.realm == Realm::Root { &self.root } else { &self.mcp };
-        local::serve(session, router, arrival).await.into()
+        local::serve(session, router, arrival, &self.patience).await.into()
     }
 
     async fn upstream(&self, session: &mut ServerSession, target: &Target, client: IpAddr) -> Outcome {
@@ -188,6 +199,7 @@ impl Gate {
             connections: &self.connections,
             streams: &self.streams,
             max_body: self.max_body,
+            patience: &self.patience,
             stopping: &self.stopping,
             metrics: &self.metrics,
         };
@@ -250,38 +262,57 @@ impl Gate {
     }
 
     /// Reads the head of the next request; false when there is none, or none that deserves an answer.
-    async fn read_head(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) -> bool {
-        let patience = match session.get_keepalive() {
-            Some(KEEP_ALIVE) => Duration::from_secs(KEEP_ALIVE),
-            _ => HEAD_DEADLINE,
-        };
-        let mut shutdown = shutdown.clone();
+    async fn read_head(&self, session: &mut ServerSession) -> bool {
+        let (patience, http1) = (&self.patience, !session.is_http2());
+        // Only a connection that was used before has this switched on.
+        let again = session.pipelining_enabled();
+        if let Some(progress) = Progress::of(session) {
+            if http1 { progress.expects_head() } else { progress.has_request() }
+        }
         let read = tokio::select! { biased;
-            read = tokio::time::timeout(patience, session.read_request()) => read,
-            _ = shutdown.wait_for(|stopping| *stopping) => return false,
+            read = tokio::time::timeout(if again { patience.idle_timeout } else { patience.head_timeout }, session.read_request()) => read,
+            () = self.stopping.ending() => return false,
         };
         match read {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) | Err(_) => return false,
             Ok(Err(error)) => {
-                if *error.etype() == ErrorType::InvalidHTTPHeader {
-                    let _ = session.respond_error(400).await;
-                }
-                session.shutdown().await;
+                self.refuse_head(session, &error).await;
                 return false;
             }
         }
+        if let Some(progress) = Progress::of(session).filter(|_| http1) {
+            progress.has_head();
+        }
         // Pingora has turned keep-alive off where the framing was doubtful, and on without end where it was not.
-        if *shutdown.borrow() {
+        if !self.stopping.keeps_connections() {
             session.set_keepalive(None);
         } else if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(KEEP_ALIVE));
+            session.set_keepalive(Some(self.patience.idle_timeout.as_secs().max(1)));
         }
         session.set_write_timeout(Some(self.streams.write_timeout));
         session.set_total_drain_timeout(Some(DRAIN_DEADLINE));
+        // Bodies are waited for by `Patience`, everything else has deadlines of its own.
+        session.set_read_timeout(None);
         // What arrives while a request is being answered is the beginning of the next one, not garbage.
         session.set_pipelining_enabled(true);
         true
+    }
+
+    /// A head that cannot be read is the end of its connection: nobody knows where the next one begins.
+    async fn refuse_head(&self, session: &mut ServerSession, error: &Error) {
+        let too_large = Progress::of(session).is_some_and(|progress| progress.may_read() == 0);
+        let refusal = match error.etype() {
+            _ if too_large => Some(Refusal::HeadTooLarge),
+            ErrorType::InvalidHTTPHeader => Some(Refusal::BadRequest("the request's head is malformed")),
+            _ => None,
+        };
+        if let Some(refusal) = refusal
+            && let Err(error) = reply::refuse_unread(session, &refusal).await
+        {
+            tracing::debug!(%error, "a refusal did not arrive");
+        }
+        session.shutdown().await;
     }
 }
 
@@ -290,9 +321,9 @@ impl HttpServerApp for Gate {
     async fn process_new_http(
         self: &Arc<Self>,
         mut session: ServerSession,
-        shutdown: &ShutdownWatch,
+        _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if !self.read_head(&mut session, shutdown).await {
+        if !self.read_head(&mut session).await {
             return None;
         }
         let started = Instant::now();

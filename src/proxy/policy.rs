@@ -7,6 +7,7 @@
 use super::body::{BodyFailure, RequestBody};
 use super::peek::{METHOD, NAME, calls_a_tool, unmirrored};
 use super::reply::Refusal;
+use crate::config::ConnectionLimits;
 use crate::mcp::{Message, Messages, ToolPolicy};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora::protocols::http::ServerSession;
@@ -48,11 +49,11 @@ fn refuse_upgrade() -> Refusal {
 ///
 /// # Errors
 /// When it is larger than [`MAX_INSPECTED`], when the request is to become a WebSocket, or when the caller is gone.
-pub(super) async fn take(session: &mut ServerSession) -> Result<RequestBody, BodyFailure> {
+pub(super) async fn take(session: &mut ServerSession, patience: &ConnectionLimits) -> Result<RequestBody, BodyFailure> {
     if session.is_upgrade_req() {
         return Err(BodyFailure::Refused(refuse_upgrade()));
     }
-    let whole = RequestBody::take_whole(session, MAX_INSPECTED).await.map_err(BodyFailure::Aborted)?;
+    let whole = RequestBody::take_whole(session, MAX_INSPECTED, patience).await?;
     whole.ok_or_else(|| BodyFailure::Refused(refuse_size()))
 }
 

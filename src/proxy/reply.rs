@@ -30,6 +30,8 @@ pub(super) enum Refusal {
     HeadTooLarge,
     /// The body is over its limit, in bytes.
     BodyTooLarge(u64),
+    /// The body came too slowly.
+    BodyTimeout,
     /// The upstream cannot be reached or broke its answer off; in words.
     BadGateway(String),
     /// The upstream did not answer in time.
@@ -96,6 +98,7 @@ impl Refusal {
             Refusal::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Refusal::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Refusal::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
             Refusal::AuthorizationTrouble { timeout: false, .. } => StatusCode::BAD_GATEWAY,
@@ -128,6 +131,7 @@ impl Refusal {
             Refusal::Limited(_) => "too many requests: see Retry-After".to_owned(),
             Refusal::HeadTooLarge => "the request's head is larger than 64 KiB".to_owned(),
             Refusal::BodyTooLarge(limit) => format!("the request's body is larger than {limit} bytes"),
+            Refusal::BodyTimeout => "the request's body came too slowly".to_owned(),
             Refusal::BadGateway(why) => why.clone(),
             Refusal::GatewayTimeout => "the upstream did not answer in time".to_owned(),
             Refusal::AuthorizationTrouble { .. } => {
@@ -141,7 +145,11 @@ impl Refusal {
 
 /// Sends a refusal, after a small body was read away.
 pub(super) async fn refuse(session: &mut ServerSession, refusal: &Refusal, asked: &Asked<'_>) -> Result<()> {
-    discard_small(session).await?;
+    match refusal {
+        // Nobody waits for the rest.
+        Refusal::BodyTimeout => session.set_keepalive(None),
+        _ => discard_small(session).await?,
+    }
     let body = Bytes::from(body(refusal, asked.reader).to_string());
     let mut head = ResponseHeader::build_no_case(refusal.status(), Some(12))?;
     head.insert_header(header::CONTENT_TYPE, "application/json")?;
@@ -169,6 +177,17 @@ pub(super) async fn refuse(session: &mut ServerSession, refusal: &Refusal, asked
         _ => {}
     }
     write_whole(session, head, body).await
+}
+
+/// Sends a refusal of a request whose head nobody could read; it ends the connection.
+pub(super) async fn refuse_unread(session: &mut ServerSession, refusal: &Refusal) -> Result<()> {
+    let body = Bytes::from(body(refusal, Reader::Mcp).to_string());
+    let mut head = ResponseHeader::build_no_case(refusal.status(), Some(8))?;
+    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_LENGTH, body.len())?;
+    head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    headers::isolate(&mut head)?;
+    session.write_error_response(head, body).await
 }
 
 fn body(refusal: &Refusal, reader: Reader) -> serde_json::Value {

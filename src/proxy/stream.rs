@@ -1,26 +1,29 @@
 //! The body of an answer on its way to the caller: as it comes, with heartbeats while it does not, and not longer than the
-//! grant lives.
+//! grant and the connection live.
 
 use super::events::EventTracker;
 use super::filter::EventFilter;
+use super::lifeline::Lifeline;
 use super::peer::Connected;
-use crate::tokens::GrantLife;
+use super::stopping::StreamEnd;
 use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// A comment (WHATWG HTML §9.2): every parser skips it.
 const HEARTBEAT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
+/// How long an upstream may take to finish an event after a revocation.
+const REVOKED_PATIENCE: Duration = Duration::from_millis(500);
+
 /// What bounds a stream.
 pub(super) struct Bounds<'a> {
-    /// Ends with the grant.
-    pub(super) life: &'a GrantLife,
-    /// Turns true when the gateway stops.
-    pub(super) stopping: watch::Receiver<bool>,
+    /// Ends with the grant or the connection.
+    pub(super) life: &'a Lifeline,
+    /// Ends it when the gateway stops.
+    pub(super) stopping: StreamEnd,
     /// An idle event stream gets a comment after this long.
     pub(super) heartbeat: Duration,
     /// Whether the answer is a stream of events.
@@ -34,7 +37,7 @@ pub(super) struct Bounds<'a> {
 pub(super) enum End {
     /// The upstream finished its answer; its connection can be used again.
     Complete,
-    /// We ended it at the boundary of an event: the grant was revoked, or the gateway stops.
+    /// We ended it at the boundary of an event: something was revoked, or the gateway stops.
     Cut,
 }
 
@@ -42,7 +45,6 @@ pub(super) enum End {
 enum Happening {
     Upstream(Result<Option<Bytes>>),
     CallerGone(Box<Error>),
-    Revoked,
     Stopping,
     Idle,
 }
@@ -57,18 +59,30 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
     let mut last_byte = Instant::now();
     let idle = tokio::time::sleep_until(last_byte + bounds.heartbeat);
     tokio::pin!(idle);
-    let mut ending = false;
+    let (mut ending, mut revoked) = (false, false);
     let ended = bounds.life.ended();
     tokio::pin!(ended);
     if bounds.events {
         upstream.session.set_read_timeout(None);
     }
     loop {
+        // Asked before each read and waited for after it: an answer that is there already never takes a place among those
+        // who wait, which costs a lock.
+        if !revoked && bounds.life.has_ended() {
+            if !bounds.events {
+                return Error::e_explain(ErrorType::ConnectionClosed, "what let the request in was revoked");
+            }
+            (ending, revoked) = (true, true);
+            idle.as_mut().reset(Instant::now() + REVOKED_PATIENCE);
+        }
+        if ending && tracker.at_boundary() {
+            return cut(session, upstream).await;
+        }
         let happening = tokio::select! { biased;
-            () = &mut ended => Happening::Revoked,
             chunk = upstream.session.read_response_body() => Happening::Upstream(chunk),
             gone = caller_gone(session) => Happening::CallerGone(gone),
-            _ = bounds.stopping.wait_for(|stopping| *stopping), if bounds.events && !ending => Happening::Stopping,
+            () = &mut ended, if !revoked => continue,
+            () = bounds.stopping.due(), if bounds.events && !ending => Happening::Stopping,
             () = &mut idle, if bounds.events => Happening::Idle,
         };
         match happening {
@@ -89,9 +103,10 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
             Happening::Upstream(Ok(None)) => break,
             Happening::Upstream(Err(error)) => return Err(error.into_up()),
             Happening::CallerGone(error) => return Err(error.into_down()),
-            Happening::Revoked if bounds.events && tracker.at_boundary() => return cut(session, upstream).await,
-            Happening::Revoked => return Error::e_explain(ErrorType::ConnectionClosed, "the grant was revoked"),
             Happening::Stopping => ending = true,
+            Happening::Idle if revoked => {
+                return Error::e_explain(ErrorType::ConnectionClosed, "an event went on after a revocation");
+            }
             Happening::Idle => {
                 // Not reset at every event: a timer that is moved a thousand times a second costs more than one that
                 // looks at the clock when it fires.
@@ -104,9 +119,6 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
                 }
                 idle.as_mut().reset(last_byte + bounds.heartbeat);
             }
-        }
-        if ending && tracker.at_boundary() {
-            return cut(session, upstream).await;
         }
     }
     if let Some(filter) = &mut bounds.filter {

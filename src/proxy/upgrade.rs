@@ -1,35 +1,35 @@
 //! WebSocket (RFC 6455): after the handshake two streams of frames, with our own Ping and Close between them.
 
 use super::frames::FrameTracker;
+use super::lifeline::Lifeline;
 use super::peer::Connected;
-use crate::tokens::GrantLife;
+use super::stopping::StreamEnd;
 use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::HttpSession as Http1;
 use pingora::{Error, ErrorType, Result};
 use std::time::Duration;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// An unmasked Ping without payload, as a server sends it (§5.5.2). The Pong travels on to the upstream, which §5.5.3
 /// allows: it is a unidirectional heartbeat there.
 const PING: Bytes = Bytes::from_static(&[0x89, 0x00]);
-/// Close with status 1008, policy violation (§7.4.1): the grant was revoked.
+/// Close with status 1008, policy violation (§7.4.1): the grant or the connection was revoked.
 const CLOSE_POLICY: Bytes = Bytes::from_static(&[0x88, 0x02, 0x03, 0xf0]);
 /// Close with status 1001, going away: the gateway stops.
 const CLOSE_AWAY: Bytes = Bytes::from_static(&[0x88, 0x02, 0x03, 0xe9]);
-/// How long the peer may take to answer a Close.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long the upstream may take to finish a frame, and then the caller to answer a Close.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 /// After this many heartbeats without a byte from the caller, it is gone.
 const MISSED_HEARTBEATS: u32 = 3;
 
 /// What bounds a WebSocket.
 pub(super) struct Bounds<'a> {
-    /// Ends with the grant.
-    pub(super) life: &'a GrantLife,
-    /// Turns true when the gateway stops.
-    pub(super) stopping: watch::Receiver<bool>,
+    /// Ends with the grant or the connection.
+    pub(super) life: &'a Lifeline,
+    /// Ends it when the gateway stops.
+    pub(super) stopping: StreamEnd,
     /// An idle connection gets a Ping after this long.
     pub(super) heartbeat: Duration,
 }
@@ -65,7 +65,7 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
         }
         let happening = tokio::select! { biased;
             () = &mut ended, if closing.is_none() => Happening::Ends(CLOSE_POLICY),
-            _ = bounds.stopping.wait_for(|stopping| *stopping), if closing.is_none() => Happening::Ends(CLOSE_AWAY),
+            () = bounds.stopping.due(), if closing.is_none() => Happening::Ends(CLOSE_AWAY),
             bytes = upstream.read_body_bytes() => Happening::Upstream(bytes),
             bytes = session.read_body_or_idle(false) => Happening::Caller(bytes),
             () = &mut idle => Happening::Idle,
@@ -86,7 +86,13 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
                 }
                 None => break,
             },
-            Happening::Ends(close) => closing = Some(close),
+            Happening::Ends(close) => {
+                closing = Some(close);
+                idle.as_mut().reset(Instant::now() + CLOSE_PATIENCE);
+            }
+            Happening::Idle if closing.is_some() => {
+                return Error::e_explain(ErrorType::ConnectionClosed, "a frame went on when the connection had to end");
+            }
             Happening::Idle => {
                 let now = Instant::now();
                 if now - last_heard > bounds.heartbeat * (MISSED_HEARTBEATS + 1) {

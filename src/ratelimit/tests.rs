@@ -19,6 +19,7 @@ fn limits() -> Limits {
         token_endpoint: wide,
         registration: rate(10, 3600 * SECOND, 10),
         login: rate(3, 60 * SECOND, 3),
+        connections: Default::default(),
     }
 }
 

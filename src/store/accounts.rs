@@ -85,23 +85,23 @@ impl Store {
     }
 
     /// Removes a person with sessions and connections. Grants are revoked and stay until they are swept, so that their
-    /// access tokens stay dead after a restart. `false` when there is no such person.
+    /// access tokens stay dead after a restart. What ended; `None` when there is no such person.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn delete_user(&self, id: UserId, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn delete_user(&self, id: UserId, now: Timestamp) -> Result<Option<Ended>, StoreError> {
         let mut transaction = self.sqlite.transaction().await?;
-        grants::revoke_all_of(&mut transaction, id, now).await?;
+        let grants = grants::revoke_all_of(&mut transaction, id, now).await?;
         let connections: Vec<ConnectionId> = query_scalar("DELETE FROM connections WHERE user_id = ? RETURNING id")
             .bind(id)
             .fetch_all(&mut *transaction)
             .await?;
-        for connection in connections {
-            changes::record(&mut transaction, Change::ConnectionChanged(connection)).await?;
+        for connection in &connections {
+            changes::record(&mut transaction, Change::ConnectionChanged(*connection)).await?;
         }
         let deleted = query("DELETE FROM users WHERE id = ?").bind(id).execute(&mut *transaction).await?;
         transaction.commit().await?;
-        Ok(deleted.rows_affected() > 0)
+        Ok((deleted.rows_affected() > 0).then_some(Ended { grants, connections }))
     }
 
     /// Signs a browser in.

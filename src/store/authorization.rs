@@ -58,16 +58,6 @@ impl Store {
         Ok(())
     }
 
-    /// Removes a registration; `false` when there was none. Its grants are another matter:
-    /// [`Store::revoke_grants_of_client`].
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn delete_client(&self, realm: &str, id: &str) -> Result<bool, StoreError> {
-        let delete = query("DELETE FROM clients WHERE realm = ? AND id = ?").bind(realm).bind(id);
-        Ok(delete.execute(self.sqlite.writer()).await?.rows_affected() > 0)
-    }
-
     /// Keeps a fetched client metadata document in place of an earlier one.
     ///
     /// # Errors

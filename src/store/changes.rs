@@ -1,7 +1,6 @@
 //! The journal of changes that memory must learn about. A change is written in the transaction that makes it, so a
 //! process that reads the journal misses nothing and hears of nothing that did not happen.
 
-use super::columns::{Record, reading};
 use super::*;
 use crate::ids::{ConnectionId, GrantId};
 use sqlx::sqlite::SqliteRow;
@@ -19,17 +18,17 @@ impl Store {
         Ok(sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM changes").fetch_one(self.sqlite.readers()).await?)
     }
 
-    /// Every change after number `after`, oldest first. The methods that revoke grants, touch connections, upstreams
+    /// Every change after number `after`, oldest first; `None` for one that this version does not understand, which must
+    /// not hide those that come after it. The methods that revoke grants, touch connections, upstreams
     /// and signing keys append theirs in the same transaction.
     ///
     /// # Errors
-    /// [`StoreError::Database`], [`StoreError::Damaged`].
-    pub async fn changes_after(&self, after: i64) -> Result<Vec<(i64, Change)>, StoreError> {
+    /// [`StoreError::Database`].
+    pub async fn changes_after(&self, after: i64) -> Result<Vec<(i64, Option<Change>)>, StoreError> {
         let rows: Vec<Entry> = sqlx::query_as("SELECT id, kind, subject FROM changes WHERE id > ? ORDER BY id")
             .bind(after)
             .fetch_all(self.sqlite.readers())
-            .await
-            .map_err(reading::<Entry>)?;
+            .await?;
         Ok(rows.into_iter().map(|Entry(id, change)| (id, change)).collect())
     }
 }
@@ -55,21 +54,18 @@ const CONNECTION: &str = "connection";
 const UPSTREAMS: &str = "upstreams";
 const KEYS: &str = "keys";
 
-struct Entry(i64, Change);
+/// A number and what happened, unless a newer version of this program wrote it.
+struct Entry(i64, Option<Change>);
 
 impl FromRow<'_, SqliteRow> for Entry {
     fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
         let change = match row.try_get("kind")? {
-            GRANT => Change::GrantRevoked(row.try_get::<GrantId, _>("subject")?),
-            CONNECTION => Change::ConnectionChanged(row.try_get::<ConnectionId, _>("subject")?),
-            UPSTREAMS => Change::UpstreamsChanged,
-            KEYS => Change::KeysChanged,
-            _ => return Err(sqlx::Error::ColumnDecode { index: "kind".to_owned(), source: "unknown".into() }),
+            GRANT => row.try_get::<GrantId, _>("subject").ok().map(Change::GrantRevoked),
+            CONNECTION => row.try_get::<ConnectionId, _>("subject").ok().map(Change::ConnectionChanged),
+            UPSTREAMS => Some(Change::UpstreamsChanged),
+            KEYS => Some(Change::KeysChanged),
+            _ => None,
         };
         Ok(Self(row.try_get("id")?, change))
     }
-}
-
-impl Record for Entry {
-    const WHAT: &'static str = "change";
 }

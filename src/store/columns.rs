@@ -94,6 +94,7 @@ record!(Client, "client": realm, id, metadata, secret, registration_token, creat
 record!(ClientDocument, "client metadata document": url, body, fetched_at, fresh_until);
 record!(Grant, "grant":
     id, user("user_id"), client_id, client_name, realm, resource, scope, created_at, revoked_at);
+record!(GrantedClient, "grant": realm, client_id, client_name, grants);
 record!(AuthorizationCode, "authorization code":
     code, grant("grant_id"), redirect_uri, code_challenge, expires_at, used_at);
 record!(Flow, "flow": id, session, data, expires_at);

@@ -67,6 +67,18 @@ impl Store {
         select.bind(user).fetch_all(self.sqlite.readers()).await.map_err(reading::<Grant>)
     }
 
+    /// The clients that have grants in force, registered or not, with how many, by realm and id.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
+    pub async fn granted_clients(&self) -> Result<Vec<GrantedClient>, StoreError> {
+        let select = query_as(
+            "SELECT realm, client_id, MAX(client_name) AS client_name, COUNT(*) AS grants FROM grants
+             WHERE revoked_at IS NULL GROUP BY realm, client_id ORDER BY realm, client_id",
+        );
+        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<GrantedClient>)
+    }
+
     /// Ends a grant with its refresh tokens and codes; `false` when it was revoked before or is unknown.
     ///
     /// # Errors
@@ -82,24 +94,28 @@ impl Store {
         Ok(revoked)
     }
 
-    /// Ends all grants of a client; those that it ended.
+    /// Removes a client's registration and ends all its grants, in one realm or in all of them: a client that names a
+    /// metadata document has one id everywhere, and no registration. The grants that ended; `None` when there was neither.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn revoke_grants_of_client(
+    pub async fn revoke_client(
         &self,
-        realm: &str,
+        realm: Option<&str>,
         client_id: &str,
         now: Timestamp,
-    ) -> Result<Vec<GrantId>, StoreError> {
+    ) -> Result<Option<Vec<GrantId>>, StoreError> {
         let mut transaction = self.sqlite.transaction().await?;
+        let delete = query("DELETE FROM clients WHERE id = ? AND realm = COALESCE(?, realm)");
+        let deleted = delete.bind(client_id).bind(realm).execute(&mut *transaction).await?.rows_affected();
         let update = query_scalar(
-            "UPDATE grants SET revoked_at = ? WHERE realm = ? AND client_id = ? AND revoked_at IS NULL RETURNING id",
+            "UPDATE grants SET revoked_at = ?
+             WHERE client_id = ? AND realm = COALESCE(?, realm) AND revoked_at IS NULL RETURNING id",
         );
-        let revoked: Vec<GrantId> = update.bind(now).bind(realm).bind(client_id).fetch_all(&mut *transaction).await?;
+        let revoked: Vec<GrantId> = update.bind(now).bind(client_id).bind(realm).fetch_all(&mut *transaction).await?;
         end(&mut transaction, &revoked).await?;
         transaction.commit().await?;
-        Ok(revoked)
+        Ok((deleted > 0 || !revoked.is_empty()).then_some(revoked))
     }
 
     /// Ends all grants of a person; those that it ended.

@@ -102,6 +102,19 @@ pub struct Grant {
     pub revoked_at: Option<Timestamp>,
 }
 
+/// A client that people granted something to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantedClient {
+    /// [`crate::hostname::Realm::key`] of the issuer.
+    pub realm: String,
+    /// The `client_id`.
+    pub client_id: String,
+    /// The client's name as it was shown.
+    pub client_name: String,
+    /// How many grants of its are in force.
+    pub grants: i64,
+}
+
 /// An authorization code, waiting to be exchanged.
 #[derive(Clone, Debug)]
 pub struct AuthorizationCode {
@@ -313,6 +326,15 @@ pub struct RenewedTokens {
     pub scope: String,
     /// When the new access token expires, if the upstream said so.
     pub expires_at: Option<Timestamp>,
+}
+
+/// What ended together with a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Consents to clients.
+    pub grants: Vec<GrantId>,
+    /// Authorizations at upstreams.
+    pub connections: Vec<ConnectionId>,
 }
 
 /// Something that changed in the database and that memory must learn about, in this process and in every other.

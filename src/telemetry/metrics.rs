@@ -59,6 +59,10 @@ pub struct Metrics {
     refreshes: [Counter; OUTCOMES.len()],
     /// Answers of upstreams that are being streamed at this moment.
     pub open_streams: Gauge,
+    /// Connections of callers that are open at this moment.
+    pub connections: Gauge,
+    /// Connections that were closed at once because there are too many.
+    pub connections_refused: Counter,
     /// Upstreams that could not be reached, did not answer in time, or broke off.
     pub upstream_failures: Counter,
     mcp_requests: [[Counter; FATES.len()]; Method::COUNT],
@@ -106,6 +110,9 @@ impl Default for Metrics {
         registry.register("token_refreshes", "Refreshes of upstream tokens", refreshes.clone());
         let (open_streams, upstream_failures) = (Gauge::default(), Counter::default());
         registry.register("open_streams", "Streams being forwarded", open_streams.clone());
+        let (connections, connections_refused) = (Gauge::default(), Counter::default());
+        registry.register("connections", "Open connections of callers", connections.clone());
+        registry.register("connections_refused", "Connections over a limit", connections_refused.clone());
         let help = "Upstreams unreachable, late, or broken off";
         registry.register("upstream_failures", help, upstream_failures.clone());
         let mcp_requests = Family::<McpLabels, Counter>::default();
@@ -119,6 +126,8 @@ impl Default for Metrics {
             durations: KINDS.map(|kind| durations.get_or_create_owned(&KindLabel { kind })),
             refreshes: OUTCOMES.map(|outcome| refreshes.get_or_create_owned(&OutcomeLabel { outcome })),
             open_streams,
+            connections,
+            connections_refused,
             upstream_failures,
             mcp_requests: Method::all().map(|method| FATES.map(|fate| mcp(method.label(), fate))),
             audit_lost,

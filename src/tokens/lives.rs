@@ -1,41 +1,10 @@
 //! The life of a grant governs the life of its tokens and of its open streams.
 
 use crate::ids::GrantId;
+use crate::life::Life;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use tokio::sync::Notify;
-
-/// Whether one grant is still alive. Every verified token of the grant holds it, so that asking costs one atomic load.
-#[derive(Debug, Default)]
-pub struct GrantLife {
-    ended: AtomicBool,
-    end: Notify,
-}
-
-impl GrantLife {
-    /// Whether the grant was revoked.
-    pub fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
-    }
-
-    /// Waits for the revocation of the grant.
-    pub async fn ended(&self) {
-        let end = self.end.notified();
-        tokio::pin!(end);
-        // Registered before the flag is read, so that an end in between is not missed.
-        end.as_mut().enable();
-        if !self.has_ended() {
-            end.await;
-        }
-    }
-
-    fn finish(&self) {
-        self.ended.store(true, Ordering::Release);
-        self.end.notify_waiters();
-    }
-}
 
 /// The lives of all grants that have a verified token in memory, and the grants that ended recently enough for a token
 /// of theirs to be unexpired.
@@ -46,18 +15,21 @@ pub struct GrantLives {
 
 #[derive(Debug, Default)]
 struct Lives {
-    alive: HashMap<GrantId, Weak<GrantLife>>,
+    alive: HashMap<GrantId, Weak<Life>>,
     ended: HashSet<GrantId>,
 }
 
 impl GrantLives {
     /// The life of a grant, already ended if the grant is known to be revoked.
-    pub fn of(&self, grant: GrantId) -> Arc<GrantLife> {
+    pub fn of(&self, grant: GrantId) -> Arc<Life> {
         let mut state = self.state.lock();
         if let Some(life) = state.alive.get(&grant).and_then(Weak::upgrade) {
             return life;
         }
-        let life = Arc::new(GrantLife { ended: AtomicBool::new(state.ended.contains(&grant)), end: Notify::new() });
+        if state.ended.contains(&grant) {
+            return Life::over();
+        }
+        let life = Arc::new(Life::default());
         state.alive.insert(grant, Arc::downgrade(&life));
         life
     }
@@ -94,20 +66,14 @@ mod tests {
     use super::*;
     use crate::ids::Random;
 
-    #[tokio::test]
-    async fn an_end_reaches_holders_waiters_and_latecomers() {
+    #[test]
+    fn an_end_reaches_holders_and_latecomers() {
         let (lives, grant) = (GrantLives::default(), GrantId::random(&Random::default()));
         let life = lives.of(grant);
-        let waiter = tokio::spawn({
-            let life = life.clone();
-            async move { life.ended().await }
-        });
-        tokio::task::yield_now().await;
+        assert!(!life.has_ended());
         lives.end(grant);
-        waiter.await.unwrap();
         assert!(life.has_ended());
         assert!(lives.of(grant).has_ended());
-        lives.of(grant).ended().await;
     }
 
     #[test]

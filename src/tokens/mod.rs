@@ -9,7 +9,7 @@ mod tests;
 mod verify;
 
 pub use keys::SigningKeys;
-pub use lives::{GrantLife, GrantLives};
+pub use lives::GrantLives;
 pub use mint::NewToken;
 pub use verify::{AccessToken, InvalidToken};
 

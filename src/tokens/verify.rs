@@ -1,9 +1,10 @@
 //! Verifying an access token: once per token, then from memory.
 
 use super::mint::{Claims, TYPE};
-use super::{AccessTokens, GrantLife};
+use super::AccessTokens;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{Digest, GrantId, UserId};
+use crate::life::Life;
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::{Algorithm, Validation};
 use moka::Expiry;
@@ -39,7 +40,7 @@ pub struct AccessToken {
     /// `exp`.
     pub expires_at: Timestamp,
     /// Ends when the grant is revoked.
-    pub life: Arc<GrantLife>,
+    pub life: Arc<Life>,
 }
 
 /// Not a valid token of ours: wrong signature, wrong type, expired, revoked. Callers learn no more than that.

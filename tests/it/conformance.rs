@@ -2,18 +2,14 @@
 
 use crate::client::{alice, get_json, mcp_url, send};
 use crate::gateway::Gateway;
+use crate::suite::Suite;
 use crate::upstreams::{Notes, anywhere};
 use http::{Method, StatusCode};
 use portcullis::devkit::browser::Browser;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
-use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::TcpListener;
-use tokio::process::{Child, ChildStdout, Command};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -48,12 +44,12 @@ async fn conforms(issuer: &str, resource: Option<&str>) {
     let redirect_uri = format!("http://127.0.0.1:{port}/callback");
     let client_id = register(&browser, issuer, &redirect_uri).await;
     let port = port.to_string();
-    let mut arguments = vec!["--url", issuer, "--client-id", &client_id, "--port", &port];
+    let mut arguments = vec!["authorization", "--url", issuer, "--client-id", &client_id, "--port", &port];
     arguments.extend(resource.iter().flat_map(|resource| ["--resource", resource]));
 
     let mut suite = Suite::start(&arguments);
     let run = async {
-        let start = suite.authorization_url().await;
+        let start = authorization_url(&mut suite).await;
         let callback = browser.authorize(&start, &alice(), &redirect_uri).await;
         let callback = callback.unwrap_or_else(|why| panic!("{why}\n{}", suite.told()));
         let page = send(&browser, Method::GET, &callback.url, &[], None).await;
@@ -63,7 +59,9 @@ async fn conforms(issuer: &str, resource: Option<&str>) {
     let status = tokio::time::timeout(LIMIT, run).await.unwrap_or_else(|_| panic!("the suite took over {LIMIT:?}"));
     assert!(status.success(), "{status}: {}", suite.told());
 
-    let checks = suite.checks();
+    let scenarios = suite.results();
+    assert!(scenarios.len() >= 2, "{}", suite.told());
+    let checks: Vec<&Value> = scenarios.iter().flat_map(|scenario| &scenario.checks).collect();
     for check in &checks {
         assert_eq!(check["status"], "SUCCESS", "{check:#}\n{}", suite.told());
     }
@@ -85,74 +83,13 @@ async fn register(browser: &Browser, issuer: &str, redirect_uri: &str) -> String
     serde_json::from_str::<Value>(&page.body).unwrap()["client_id"].as_str().unwrap().to_owned()
 }
 
-/// The running suite; killed when this is dropped.
-struct Suite {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    seen: Vec<String>,
-    directory: TempDir,
-}
-
-impl Suite {
-    fn start(arguments: &[&str]) -> Self {
-        let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
-        // The suite needs Node 22, which is newer than what distributions have.
-        let node = home.join("node_modules/node/bin/node");
-        assert!(node.exists(), "{} is missing: run `make deps`", node.display());
-        let directory = TempDir::new().unwrap();
-        let complaints = std::fs::File::create(directory.path().join("stderr")).unwrap();
-        let mut child = Command::new(node)
-            .args(["--import", "./localhost.mjs", "node_modules/@modelcontextprotocol/conformance/dist/index.js"])
-            .args(["authorization", "--output-dir"])
-            .arg(directory.path().join("results"))
-            .args(arguments)
-            .current_dir(home)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(complaints)
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines, seen: Vec::new(), directory }
+/// What the suite asks a person to open, once it listens for the answer.
+async fn authorization_url(suite: &mut Suite) -> String {
+    let (mut listening, mut url) = (false, None);
+    while !listening || url.is_none() {
+        let Some(line) = suite.line().await else { panic!("the suite asked for nothing: {}", suite.told()) };
+        listening |= line.starts_with("Callback server started");
+        url = url.or_else(|| line.starts_with("http").then_some(line));
     }
-
-    /// What it asks a person to open, once it listens for the answer.
-    async fn authorization_url(&mut self) -> String {
-        let (mut listening, mut url) = (false, None);
-        while !listening || url.is_none() {
-            let Some(line) = self.line().await else { panic!("the suite asked for nothing: {}", self.told()) };
-            listening |= line.starts_with("Callback server started");
-            url = url.or_else(|| line.starts_with("http").then_some(line));
-        }
-        url.unwrap()
-    }
-
-    async fn end(&mut self) -> ExitStatus {
-        while self.line().await.is_some() {}
-        self.child.wait().await.unwrap()
-    }
-
-    async fn line(&mut self) -> Option<String> {
-        let line = self.lines.next_line().await.unwrap();
-        self.seen.extend(line.clone());
-        line
-    }
-
-    /// The checks of all scenarios that it ran.
-    fn checks(&self) -> Vec<Value> {
-        let scenarios = self.seen.iter().filter(|line| line.starts_with("=== Running scenario")).count();
-        let results: Vec<PathBuf> = std::fs::read_dir(self.directory.path().join("results"))
-            .unwrap()
-            .map(|entry| entry.unwrap().path().join("checks.json"))
-            .collect();
-        assert!(scenarios >= 2 && results.len() == scenarios, "{results:?}: {}", self.told());
-        let read = |path: &PathBuf| -> Vec<Value> { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
-        results.iter().flat_map(read).collect()
-    }
-
-    fn told(&self) -> String {
-        let complaints = std::fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default();
-        format!("{}\n{complaints}", self.seen.join("\n"))
-    }
+    url.unwrap()
 }

@@ -121,9 +121,14 @@ impl Gateway {
 
     /// A token for an upstream's `/mcp`, and its grant, without the flow that leads there.
     pub async fn token_for(&self, authority: &str) -> (String, GrantId) {
+        self.token_of(USER, authority).await
+    }
+
+    /// The same for another person.
+    pub async fn token_of(&self, name: &str, authority: &str) -> (String, GrantId) {
         let app = self.app();
         let random = Random::default();
-        let user = app.store.user_by_name(USER).await.unwrap().unwrap();
+        let user = app.store.user_by_name(name).await.unwrap().unwrap();
         let origin = self.url_of(authority);
         let (id, now) = (GrantId::random(&random), self.clock.now());
         let grant = Grant {

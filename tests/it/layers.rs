@@ -6,9 +6,12 @@ use std::path::{Path, PathBuf};
 
 /// The layers, lowest first.
 const LAYERS: [(&str, &[&str]); 5] = [
-    ("words", &["clock", "error", "hostname", "ids", "mcp", "oauth", "paths", "request", "secret"]),
+    ("words", &["clock", "error", "hostname", "ids", "life", "mcp", "oauth", "paths", "request", "secret"]),
     ("ground", &["config", "http", "store", "telemetry", "tls", "vault"]),
-    ("services", &["audit", "connect", "csrf", "identity", "page", "ratelimit", "session", "tokens", "upstream"]),
+    (
+        "services",
+        &["audit", "connect", "csrf", "identity", "page", "ratelimit", "revocation", "session", "tokens", "upstream"],
+    ),
     ("doors", &["dashboard", "issuer", "proxy"]),
     ("assembly", &["admin", "app", "cli", "devkit", "server"]),
 ];

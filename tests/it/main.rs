@@ -4,22 +4,31 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that fails says so
 
 // Helpers.
+mod chaos_proxy;
 mod client;
 mod gateway;
+mod h2_attacks;
 mod logs;
 mod raw;
+mod shim;
+mod suite;
 mod tls_peers;
 mod upstreams;
 mod visitors;
 
 mod bad_input;
+mod chaos;
 mod clients;
 mod conformance;
+mod conformance_client;
+mod conformance_server;
 mod datapath;
 mod flows;
 mod forgery;
 mod hostile;
+mod http2;
 mod isolation;
+mod kosoku;
 mod layers;
 mod liars;
 mod process;

@@ -141,6 +141,18 @@ impl Caller {
         (head, String::from_utf8_lossy(&body).into_owned())
     }
 
+    /// Sends, or finds that the connection is closed.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.write_all(bytes.as_ref()).await.is_ok()
+    }
+
+    /// As [`Caller::response`]; `None` when the connection ends before the response does.
+    pub async fn try_response(&mut self) -> Option<(String, String)> {
+        let message = tokio::time::timeout(PATIENCE, read_message(&mut self.stream, &mut self.buffer)).await;
+        let (head, body) = message.expect("no response in time, and no end either")?;
+        Some((head, String::from_utf8_lossy(&body).into_owned()))
+    }
+
     /// The status of the next response, its body thrown away.
     pub async fn status(&mut self) -> u16 {
         status(&self.response().await.0)

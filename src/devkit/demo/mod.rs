@@ -8,8 +8,8 @@ use super::mcp::{McpServer, Protection};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{
-    Audit, AuditedRequests, Config, Limits, Login, OAuthSettings, Rate, Server, Streams, Telemetry, Tls, Tokens, Unknown, UpstreamAuth,
-    UpstreamConfig, Upstreams, VaultKeys,
+    Audit, AuditedRequests, Config, ConnectionLimits, Limits, Login, OAuthSettings, Rate, Server, Streams, Telemetry,
+    Tls, Tokens, Unknown, UpstreamAuth, UpstreamConfig, Upstreams, VaultKeys,
 };
 use crate::error::Fault;
 use crate::hostname::{Authority, Label};
@@ -224,6 +224,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             token_endpoint: per_second(20),
             registration: per_second(20),
             login: Rate { count: 30, period: Duration::from_secs(60), burst: 30 },
+            connections: ConnectionLimits::default(),
         },
         streams: Streams {
             heartbeat: Duration::from_secs(15),

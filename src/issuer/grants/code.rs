@@ -46,8 +46,8 @@ fn unknown() -> Refused {
 /// Two parties have the code, and we cannot know which is the right one (RFC 6749 §4.1.2).
 async fn replayed(issuer: &Issuer, code: &AuthorizationCode) -> Refused {
     tracing::warn!(grant = %code.grant, "an authorization code was presented twice: its grant ends");
-    match issuer.end_grant(code.grant).await {
-        Ok(()) => Refused::because(Code::InvalidGrant, "the code was used before: the authorization has ended"),
-        Err(refused) => refused,
+    match issuer.revocations.grant(code.grant).await {
+        Ok(_) => Refused::because(Code::InvalidGrant, "the code was used before: the authorization has ended"),
+        Err(error) => error.into(),
     }
 }

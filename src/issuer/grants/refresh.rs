@@ -61,7 +61,7 @@ async fn again(
     let next = issuer.store.refresh_token(&successor.token).await?;
     if !in_grace && next.is_none_or(|next| next.first_used_at.is_some()) {
         tracing::warn!(grant = %old.grant, "a rotated refresh token was presented again: its grant ends");
-        issuer.end_grant(old.grant).await?;
+        issuer.revocations.grant(old.grant).await?;
         return Err(Refused::because(
             Code::InvalidGrant,
             "the refresh token was used before: the authorization has ended",

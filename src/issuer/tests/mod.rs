@@ -13,8 +13,9 @@ use crate::http::Resolver;
 use crate::ids::UserId;
 use crate::oauth::pkce::Challenge;
 use crate::request::Arrival;
+use crate::revocation::Memory;
 use crate::store::{Role, User};
-use crate::tokens::SigningKeys;
+use crate::tokens::{GrantLives, SigningKeys};
 use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
@@ -106,8 +107,11 @@ impl World {
         store.create_user(&alice).await.unwrap();
         let sessions = Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site));
         let cookie = cookie_of(&sessions, &alice).await;
+        let lives = Arc::<GrantLives>::default();
+        let memory = Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
         let issuer = Issuer {
-            tokens: Arc::new(AccessTokens::new(Arc::new(keys), Arc::default(), clock.clone(), random.clone())),
+            tokens: Arc::new(AccessTokens::new(Arc::new(keys), lives, clock.clone(), random.clone())),
+            revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
             lifetimes: Tokens {
                 access_ttl: Duration::from_secs(24 * 3600),
                 refresh_ttl: Duration::from_secs(30 * 24 * 3600),
@@ -298,5 +302,6 @@ fn limits() -> Limits {
         token_endpoint: plenty,
         registration: plenty,
         login: plenty,
+        connections: Default::default(),
     }
 }

@@ -56,8 +56,9 @@ pub(super) async fn a_person_goes_with_everything(store: &Store) {
     store.put_upstream(&decision).await.unwrap();
     let before = store.latest_change().await.unwrap();
 
-    assert!(store.delete_user(ada, later(1)).await.unwrap());
-    assert!(!store.delete_user(ada, later(1)).await.unwrap());
+    let ended = Ended { grants: vec![granted], connections: vec![connected] };
+    assert_eq!(store.delete_user(ada, later(1)).await.unwrap(), Some(ended));
+    assert_eq!(store.delete_user(ada, later(1)).await.unwrap(), None);
 
     assert!(store.user(ada).await.unwrap().is_none());
     assert!(store.session(&Digest::of("a"), NOW).await.unwrap().is_none());

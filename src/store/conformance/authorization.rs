@@ -15,8 +15,8 @@ pub(super) async fn clients_belong_to_a_realm(store: &Store) {
     store.touch_client("a-enc", "one", later(5)).await.unwrap();
     let used: Vec<_> = store.clients().await.unwrap().into_iter().map(|client| client.last_used_at).collect();
     assert_eq!(used, [Some(later(5)), None]);
-    assert!(store.delete_client("a-enc", "one").await.unwrap());
-    assert!(!store.delete_client("a-enc", "one").await.unwrap());
+    assert_eq!(store.revoke_client(Some("a-enc"), "one", NOW).await.unwrap(), Some(Vec::new()));
+    assert_eq!(store.revoke_client(Some("a-enc"), "one", NOW).await.unwrap(), None);
     assert!(store.client("b-enc", "one").await.unwrap().is_some());
 }
 

@@ -127,5 +127,5 @@ pub(super) fn upstream(authority: &str, alias: Option<&str>) -> Upstream {
 
 /// The changes after a number, without theirs.
 pub(super) async fn told(store: &Store, after: i64) -> Vec<Change> {
-    store.changes_after(after).await.unwrap().into_iter().map(|(_, change)| change).collect()
+    store.changes_after(after).await.unwrap().into_iter().filter_map(|(_, change)| change).collect()
 }

@@ -102,13 +102,25 @@ pub(super) async fn revocation_reaches_clients_and_people(store: &Store) {
     let elsewhere = Grant { realm: "other-enc".to_owned(), ..grant(bob) };
     store.insert_grant(&elsewhere, &code(elsewhere.id, "elsewhere")).await.unwrap();
 
-    let mut ended = store.revoke_grants_of_client("label-enc", "client", NOW).await.unwrap();
+    let mut ended = store.revoke_client(Some("label-enc"), "client", NOW).await.unwrap().unwrap();
     let mut expected = vec![first, second];
     ended.sort();
     expected.sort();
     assert_eq!(ended, expected);
-    assert_eq!(store.revoke_grants_of_client("label-enc", "client", NOW).await.unwrap(), []);
+    assert_eq!(store.revoke_client(Some("label-enc"), "client", NOW).await.unwrap(), None);
     assert_eq!(store.revoke_grants_of_user(bob, NOW).await.unwrap(), [elsewhere.id]);
     assert!(store.grants_of(bob).await.unwrap().is_empty());
     assert_eq!(told(store, 0).await.len(), 3);
+
+    store.insert_client(&client("label-enc", "client")).await.unwrap();
+    let again = known_grant(store, ada).await;
+    let elsewhere = Grant { realm: "other-enc".to_owned(), ..grant(bob) };
+    store.insert_grant(&elsewhere, &code(elsewhere.id, "elsewhere again")).await.unwrap();
+    let mut ended = store.revoke_client(None, "client", NOW).await.unwrap().unwrap();
+    let mut expected = vec![again, elsewhere.id];
+    ended.sort();
+    expected.sort();
+    assert_eq!(ended, expected);
+    assert!(store.client("label-enc", "client").await.unwrap().is_none());
+    assert_eq!(told(store, 0).await.len(), 5);
 }

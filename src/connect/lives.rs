@@ -1,0 +1,188 @@
+//! The lives of credentials: they end with their connection, or when an administrator takes the upstream away. New tokens
+//! of the same connection continue its life.
+
+use super::Connections;
+use crate::error::Fault;
+use crate::hostname::Authority;
+use crate::ids::ConnectionId;
+use crate::life::Life;
+use crate::store::ConnectionState;
+use crate::upstream::Standing;
+use moka::sync::Cache;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+/// How long it is remembered that a connection ended: longer than it takes to make a credential of a row that was read
+/// just before.
+const REMEMBERED: Duration = Duration::from_secs(60);
+const MAX_REMEMBERED: u64 = 100_000;
+
+/// Where a credential comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Source {
+    /// A person's connection.
+    Connection(ConnectionId),
+    /// The configuration: everybody at this upstream shares it.
+    Configuration(Authority),
+}
+
+/// The lives of all credentials that somebody holds.
+pub(super) struct CredentialLives {
+    alive: Mutex<HashMap<Source, Entry>>,
+    /// The newest version of a connection that is known to have ended.
+    ended: Cache<ConnectionId, i64>,
+}
+
+struct Entry {
+    authority: Authority,
+    life: Weak<Life>,
+}
+
+impl CredentialLives {
+    pub(super) fn new() -> Self {
+        let ended = Cache::builder().max_capacity(MAX_REMEMBERED).time_to_live(REMEMBERED).build();
+        Self { alive: Mutex::default(), ended }
+    }
+
+    /// The life of a connection that was in force, at this `version`, when its row was read. It is over if the connection
+    /// ended meanwhile, or if the upstream is not `usable` any longer.
+    pub(super) fn of_connection(
+        &self,
+        id: ConnectionId,
+        version: i64,
+        authority: &Authority,
+        usable: impl FnOnce() -> bool,
+    ) -> Arc<Life> {
+        let ended = || self.ended.get(&id).is_some_and(|last| version <= last);
+        self.of(Source::Connection(id), authority, || !ended() && usable())
+    }
+
+    /// The life of what the configuration gives; over if the upstream is not `usable` any longer.
+    pub(super) fn of_configuration(&self, authority: &Authority, usable: impl FnOnce() -> bool) -> Arc<Life> {
+        self.of(Source::Configuration(authority.clone()), authority, usable)
+    }
+
+    fn of(&self, source: Source, authority: &Authority, in_force: impl FnOnce() -> bool) -> Arc<Life> {
+        let mut alive = self.alive.lock();
+        if let Some(life) = alive.get(&source).and_then(|entry| entry.life.upgrade()) {
+            return life;
+        }
+        // Asked under the lock: whoever ends something writes that down first and looks for the life afterwards.
+        if !in_force() {
+            return Life::over();
+        }
+        let life = Arc::new(Life::default());
+        alive.insert(source, Entry { authority: authority.clone(), life: Arc::downgrade(&life) });
+        life
+    }
+
+    /// A connection has ended, and with it all its versions up to this one.
+    pub(super) fn end(&self, id: ConnectionId, version: i64) {
+        self.ended.insert(id, version);
+        let entry = self.alive.lock().remove(&Source::Connection(id));
+        if let Some(life) = entry.and_then(|entry| entry.life.upgrade()) {
+            life.finish();
+        }
+    }
+
+    /// Ends everything at upstreams that are not `usable` any longer.
+    pub(super) fn end_where_not(&self, usable: impl Fn(&Authority) -> bool) {
+        let gone: Vec<Entry> =
+            self.alive.lock().extract_if(|_, entry| !usable(&entry.authority)).map(|(_, entry)| entry).collect();
+        gone.iter().filter_map(|entry| entry.life.upgrade()).for_each(|life| life.finish());
+    }
+
+    /// Drops what nobody holds any more.
+    pub(super) fn sweep(&self) {
+        self.alive.lock().retain(|_, entry| entry.life.strong_count() > 0);
+    }
+}
+
+impl Connections {
+    /// A connection is gone for good: its credential is not given out any more, and what is open with it ends.
+    pub fn cut_off(&self, id: ConnectionId) {
+        self.ended_at(id, i64::MAX);
+    }
+
+    /// Learns what became of a connection, after [`crate::store::Change::ConnectionChanged`].
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn catch_up(&self, id: ConnectionId) -> Result<(), Fault> {
+        self.forget(id);
+        match self.store.connection_by_id(id).await? {
+            None => self.cut_off(id),
+            Some(row) if row.state == ConnectionState::NeedsConsent => self.ended_at(id, row.version),
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Ends what is open at upstreams that may not be used any longer, after the registry was reloaded.
+    pub fn leave_unusable_upstreams(&self) {
+        self.lives.end_where_not(|authority| self.is_usable(authority));
+    }
+
+    /// Drops what nobody holds any more.
+    pub fn sweep(&self) {
+        self.lives.sweep();
+    }
+
+    /// A connection has ended, and with it all its versions up to this one.
+    pub(super) fn ended_at(&self, id: ConnectionId, version: i64) {
+        self.lives.end(id, version);
+        self.forget(id);
+    }
+
+    pub(super) fn is_usable(&self, authority: &Authority) -> bool {
+        self.registry.by_authority(authority).is_some_and(|upstream| upstream.standing == Standing::Allowed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: ConnectionId = ConnectionId([1; 16]);
+
+    fn authority(text: &str) -> Authority {
+        Authority::parse(text).unwrap()
+    }
+
+    #[test]
+    fn new_tokens_continue_a_life_and_new_consent_begins_one() {
+        let (lives, notes) = (CredentialLives::new(), authority("notes.example"));
+        let of = |version| lives.of_connection(ID, version, &notes, || true);
+        let first = of(1);
+        assert!(Arc::ptr_eq(&first, &of(2)));
+        lives.end(ID, 2);
+        assert!(first.has_ended());
+        assert!(of(2).has_ended(), "a row that was read before the end");
+        assert!(!of(3).has_ended());
+    }
+
+    #[test]
+    fn an_upstream_that_is_taken_away_ends_everything_there_and_nothing_elsewhere() {
+        let lives = CredentialLives::new();
+        let (notes, mail) = (authority("notes.example"), authority("mail.example"));
+        let person = lives.of_connection(ID, 1, &notes, || true);
+        let shared = lives.of_configuration(&notes, || true);
+        let other = lives.of_configuration(&mail, || true);
+        lives.end_where_not(|authority| *authority == mail);
+        assert!(person.has_ended() && shared.has_ended() && !other.has_ended());
+        assert!(lives.of_configuration(&notes, || false).has_ended(), "too late");
+        assert!(!lives.of_connection(ID, 1, &notes, || true).has_ended(), "let in again");
+    }
+
+    #[test]
+    fn sweeping_keeps_what_is_in_use() {
+        let (lives, notes) = (CredentialLives::new(), authority("notes.example"));
+        let used = lives.of_configuration(&notes, || true);
+        drop(lives.of_connection(ID, 1, &notes, || true));
+        lives.sweep();
+        assert_eq!(lives.alive.lock().len(), 1);
+        assert!(Arc::ptr_eq(&used, &lives.of_configuration(&notes, || true)));
+    }
+}

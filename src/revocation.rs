@@ -1,0 +1,133 @@
+//! The one owner of ends. Whatever revokes something calls this: it is written into the database, where every other
+//! process learns of it from the journal of changes, and then memory follows: tokens, credentials and open streams end.
+
+use crate::clock::Clock;
+use crate::connect::Connections;
+use crate::error::Fault;
+use crate::ids::{ConnectionId, GrantId, UserId};
+use crate::store::{Change, Ended, Store, StoreError, Upstream};
+use crate::tokens::GrantLives;
+use crate::upstream::Registry;
+use std::sync::Arc;
+
+/// Ends grants, clients, connections, people, and the use of upstreams. What is not durable has not happened: when the
+/// database fails, memory stays as it is and whoever asked is told.
+pub struct Revocations {
+    store: Store,
+    clock: Clock,
+    memory: Option<Memory>,
+}
+
+/// What a process that serves requests remembers.
+pub struct Memory {
+    /// Of the tokens in memory.
+    pub lives: Arc<GrantLives>,
+    /// Credentials.
+    pub connections: Arc<Connections>,
+    /// Upstreams.
+    pub registry: Arc<Registry>,
+}
+
+impl Revocations {
+    /// For a process that serves requests.
+    pub fn new(store: Store, clock: Clock, memory: Memory) -> Self {
+        Self { store, clock, memory: Some(memory) }
+    }
+
+    /// For a process beside it, such as the command line: the one that serves follows the journal.
+    pub fn beside_a_server(store: Store, clock: Clock) -> Self {
+        Self { store, clock, memory: None }
+    }
+
+    /// Ends a grant with its tokens, codes and open streams; `false` when it had ended before or is unknown.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn grant(&self, id: GrantId) -> Result<bool, StoreError> {
+        let revoked = self.store.revoke_grant(id, self.clock.now()).await?;
+        // Also when somebody else was faster: the journal has not been read yet.
+        self.forget(&Ended { grants: vec![id], connections: Vec::new() });
+        Ok(revoked)
+    }
+
+    /// Removes a client from one realm, or from all of them, with everything that people granted to it there. How many
+    /// grants that were; `None` when there is no such client.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn client(&self, realm: Option<&str>, id: &str) -> Result<Option<usize>, StoreError> {
+        let Some(grants) = self.store.revoke_client(realm, id, self.clock.now()).await? else { return Ok(None) };
+        let ended = Ended { grants, connections: Vec::new() };
+        self.forget(&ended);
+        Ok(Some(ended.grants.len()))
+    }
+
+    /// Deletes a person's connection with its tokens; what is open with them ends. `false` when there is none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn connection(&self, id: ConnectionId) -> Result<bool, StoreError> {
+        let deleted = self.store.delete_connection(id).await?;
+        self.forget(&Ended { grants: Vec::new(), connections: vec![id] });
+        Ok(deleted)
+    }
+
+    /// Removes a person with sessions, grants and connections. What ended; `None` when there is no such person.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn person(&self, id: UserId) -> Result<Option<Ended>, StoreError> {
+        let ended = self.store.delete_user(id, self.clock.now()).await?;
+        if let Some(ended) = &ended {
+            self.forget(ended);
+        }
+        Ok(ended)
+    }
+
+    /// Records an administrator's decision about an upstream. What is open at one that is denied ends.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the alias belongs to another upstream; when the store fails.
+    pub async fn decide(&self, upstream: &Upstream) -> Result<(), Fault> {
+        self.store.put_upstream(upstream).await?;
+        self.follow_upstreams().await
+    }
+
+    /// Forgets the decision about an upstream; what is open there ends unless everybody may use unknown ones. `false`
+    /// when there was none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn undecide(&self, authority: &str) -> Result<bool, Fault> {
+        let deleted = self.store.delete_upstream(authority).await?;
+        self.follow_upstreams().await?;
+        Ok(deleted)
+    }
+
+    /// Takes over what another process wrote into the journal. Doing it twice does no harm.
+    ///
+    /// # Errors
+    /// When the store fails: then memory does not know of the change yet.
+    pub async fn follow(&self, change: Change) -> Result<(), Fault> {
+        match (change, &self.memory) {
+            (Change::GrantRevoked(id), Some(memory)) => memory.lives.end(id),
+            (Change::ConnectionChanged(id), Some(memory)) => memory.connections.catch_up(id).await?,
+            (Change::UpstreamsChanged, Some(_)) => self.follow_upstreams().await?,
+            (Change::KeysChanged, _) | (_, None) => {}
+        }
+        Ok(())
+    }
+
+    fn forget(&self, ended: &Ended) {
+        let Some(memory) = &self.memory else { return };
+        ended.grants.iter().for_each(|grant| memory.lives.end(*grant));
+        ended.connections.iter().for_each(|connection| memory.connections.cut_off(*connection));
+    }
+
+    async fn follow_upstreams(&self) -> Result<(), Fault> {
+        let Some(memory) = &self.memory else { return Ok(()) };
+        memory.registry.reload().await?;
+        memory.connections.leave_unusable_upstreams();
+        Ok(())
+    }
+}

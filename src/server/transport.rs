@@ -1,0 +1,141 @@
+//! A TCP connection as Pingora wants to have it.
+
+use crate::proxy::Progress;
+use async_trait::async_trait;
+use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::{
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
+use tokio::net::TcpStream;
+
+/// What is written is collected up to about a segment, so that a head and a small body leave together. Reading needs no
+/// buffer: HTTP and TLS have their own.
+const WRITE_BUFFER: usize = 1460;
+
+/// A connection, who is at its other end, and how far it has come.
+pub(super) struct Transport {
+    stream: BufWriter<TcpStream>,
+    peer: Arc<SocketDigest>,
+    progress: Progress,
+    carried: Arc<ProxyDigest>,
+}
+
+impl Transport {
+    /// Takes a connection of `client`.
+    ///
+    /// # Errors
+    /// When it is closed already.
+    pub(super) fn new(stream: TcpStream, client: SocketAddr, progress: Progress) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let peer = SocketDigest::from_raw_fd(stream.as_raw_fd());
+        // Nobody else has seen this digest: it takes the address.
+        let _ = peer.peer_addr.set(Some(PeerAddress::Inet(client)));
+        let carried = Arc::new(progress.carried().map_err(io::Error::other)?);
+        Ok(Self { stream: BufWriter::with_capacity(WRITE_BUFFER, stream), peer: Arc::new(peer), progress, carried })
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Transport({:?})", self.stream.get_ref())
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let limit = this.progress.may_read();
+        if limit == 0 {
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "the head is too large")));
+        }
+        let stream = Pin::new(this.stream.get_mut());
+        let before = buffer.filled().len();
+        if limit >= buffer.remaining() {
+            ready!(stream.poll_read(context, buffer))?;
+        } else {
+            let mut limited = ReadBuf::new(buffer.initialize_unfilled_to(limit));
+            ready!(stream.poll_read(context, &mut limited))?;
+            let read = limited.filled().len();
+            buffer.advance(read);
+        }
+        this.progress.has_read(buffer.filled().len() - before);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[async_trait]
+impl Shutdown for Transport {
+    async fn shutdown(&mut self) {
+        if let Err(error) = AsyncWriteExt::shutdown(self).await {
+            tracing::trace!(%error, "the peer closed first");
+        }
+    }
+}
+
+impl UniqueID for Transport {
+    fn id(&self) -> RawFd {
+        self.stream.get_ref().as_raw_fd()
+    }
+}
+
+impl Ssl for Transport {}
+
+#[async_trait]
+impl Peek for Transport {}
+
+impl GetTimingDigest for Transport {
+    fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
+        Vec::new()
+    }
+}
+
+impl GetProxyDigest for Transport {
+    fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
+        Some(self.carried.clone())
+    }
+}
+
+impl GetSocketDigest for Transport {
+    fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
+        Some(self.peer.clone())
+    }
+
+    fn set_socket_digest(&mut self, digest: SocketDigest) {
+        self.peer = Arc::new(digest);
+    }
+}
