@@ -203,6 +203,8 @@ impl Forwarder<'_> {
         if events {
             // Tells nginx and its like in front of us not to collect the stream.
             head.insert_header("x-accel-buffering", "no")?;
+            // Heartbeats come in between, and denied tools go: it ends when it ends.
+            head.remove_header(&header::CONTENT_LENGTH);
         }
         let bodiless = is_bodiless(response);
         let http11 = session.req_header().version == Version::HTTP_11;

@@ -31,6 +31,7 @@ mod isolation;
 mod kosoku;
 mod layers;
 mod liars;
+mod policy;
 mod process;
 mod python;
 mod routes;
