@@ -29,6 +29,11 @@ test: deps ## Run all tests
 kosoku: deps ## The full WebSocket suite, with and without the gateway (minutes; `make test` has a selection)
 	cargo test --test it kosoku:: -- --ignored
 
+.PHONY: test-haproxy
+test-haproxy: deps-build ## The PROXY protocol as HAProxy sends it
+	@$(call need,haproxy,haproxy)
+	cargo test --test it announced::haproxy -- --ignored
+
 .PHONY: check
 check: ## Everything that CI runs
 	.ci/run

@@ -20,7 +20,7 @@ use crate::session::Sessions;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
-use crate::upstream::Registry;
+use crate::upstream::{HealthTable, Registry};
 use crate::vault::Vault;
 use follow::Follower;
 use std::net::SocketAddr;
@@ -51,6 +51,7 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     pub audit: Audit,
     pub resolver: Resolver,
+    pub health: HealthTable,
     keys: Arc<SigningKeys>,
     http: HttpClient,
     random: Random,
@@ -92,7 +93,8 @@ impl App {
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
-        let metrics = Arc::new(Metrics::default());
+        let health = HealthTable::new(clock.clone(), random.clone(), config.upstreams.max_requests);
+        let metrics = Arc::new(Metrics::collecting(health.clone()));
         let connections = Connections::new(ConnectionsParts {
             store: store.clone(),
             vault: vault.clone(),
@@ -104,11 +106,8 @@ impl App {
             metrics: metrics.clone(),
         });
         let connections = Arc::new(connections);
-        let memory = revocation::Memory {
-            lives: lives.clone(),
-            connections: connections.clone(),
-            registry: registry.clone(),
-        };
+        let memory =
+            revocation::Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
         let revocations = Revocations::new(store.clone(), clock.clone(), memory);
         let local = config.login.local.as_ref();
         Ok(Self {
@@ -131,6 +130,7 @@ impl App {
             resolver,
             http,
             random,
+            health,
             known_change,
         })
     }
@@ -146,6 +146,7 @@ impl App {
             limits: self.limits.clone(),
             connections: self.connections.clone(),
             resolver: self.resolver.clone(),
+            health: self.health.clone(),
             metrics: self.metrics.clone(),
             audit: self.audit.clone(),
             root,

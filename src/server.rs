@@ -1,6 +1,7 @@
 //! Listening and draining.
 
 mod accept;
+mod announced;
 mod seats;
 mod transport;
 
@@ -14,6 +15,7 @@ use crate::ids::Random;
 use crate::proxy::{Gate, Phase};
 use crate::tls::CertificateFiles;
 use accept::Reception;
+use announced::ProxyProtocol;
 use futures_util::future::join_all;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use seats::Seats;
@@ -178,12 +180,13 @@ fn serve_connections(
     stopping: watch::Receiver<bool>,
 ) -> Result<impl Future<Output = ()> + use<>, Fault> {
     let limits = &app.config.limits.connections;
-    let trusted = app.config.server.trusted_proxies.clone();
+    let trusted = &app.config.server.trusted_proxies;
     let total = limits.total.unwrap_or_else(most_connections);
     let reception = Arc::new(Reception {
         gate: Arc::new(gate),
         tls: certificates.map(accept::acceptor).transpose().map_err(Fault::gateway)?,
-        seats: Seats::new(total, limits.per_address, trusted, app.metrics.clone()),
+        seats: Seats::new(total, limits.per_address, trusted.clone(), app.metrics.clone()),
+        proxy_protocol: app.config.server.proxy_protocol.then(|| ProxyProtocol::new(trusted)),
         head_timeout: limits.head_timeout,
         stopping,
     });

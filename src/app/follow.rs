@@ -49,7 +49,10 @@ impl Follower {
         for (number, change) in changes {
             self.known = number;
             let Some(change) = change else {
-                tracing::warn!(number, "a newer version of portcullis changed something in the database: restart this one");
+                tracing::warn!(
+                    number,
+                    "a newer version of portcullis changed something in the database: restart this one"
+                );
                 continue;
             };
             if let Err(fault) = app.follow(change).await {

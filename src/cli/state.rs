@@ -168,8 +168,12 @@ pub(super) async fn client(command: ClientCommand, config: &Config, output: &mut
 /// Registered clients, and those that are known by a metadata document only.
 async fn list_clients(store: &Store, output: &mut Output<'_>) -> Result<(), Failure> {
     let realm_of = |realm: String| if realm.is_empty() { ROOT.to_owned() } else { realm };
-    let mut granted: BTreeMap<_, _> =
-        store.granted_clients().await?.into_iter().map(|one| ((one.realm.clone(), one.client_id.clone()), one)).collect();
+    let mut granted: BTreeMap<_, _> = store
+        .granted_clients()
+        .await?
+        .into_iter()
+        .map(|one| ((one.realm.clone(), one.client_id.clone()), one))
+        .collect();
     let mut rows: Vec<[Value; 6]> = Vec::new();
     for client in store.clients().await? {
         let metadata: Value = serde_json::from_str(&client.metadata).unwrap_or_default();

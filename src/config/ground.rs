@@ -45,18 +45,29 @@ pub(super) fn server(mut reader: Reader<'_>, domain: String, tls: &Tls) -> Serve
         "" => Ok(None),
         text => socket_address(text).map(Some),
     });
+    let trusted_proxies = reader.list("trusted_proxies", network).map(|found| found.value).unwrap_or_default();
     let origins = ["https://claude.ai", "https://claude.com", "https://chatgpt.com"].map(str::to_owned);
     let server = Server {
         listen: listen.map_or_else(|| vec![default_listen], |found| found.value),
         admin_listen: admin_listen.map_or(Some(SocketAddr::from(([127, 0, 0, 1], 9464))), |found| found.value),
         public: reader.parsed("public_url", |text| public_url(text, &domain)).map(|found| found.value),
-        trusted_proxies: reader.list("trusted_proxies", network).map(|found| found.value).unwrap_or_default(),
+        proxy_protocol: proxy_protocol(&mut reader, &trusted_proxies),
+        trusted_proxies,
         allowed_origins: reader.list("allowed_origins", origin).map_or_else(|| origins.to_vec(), |found| found.value),
         max_body: reader.parsed("max_body", units::size).map_or(32 << 20, |found| found.value),
         domain,
     };
     reader.finish();
     server
+}
+
+fn proxy_protocol(reader: &mut Reader<'_>, trusted_proxies: &[IpNet]) -> bool {
+    let Some(flag) = reader.flag_found("proxy_protocol") else { return false };
+    if flag.value && trusted_proxies.is_empty() {
+        let why = "needs the load balancer's address in server.trusted_proxies: nobody else may send the header";
+        reader.error(&flag.place, "proxy_protocol", why);
+    }
+    flag.value
 }
 
 /// `[tls]`

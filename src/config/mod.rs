@@ -65,6 +65,8 @@ pub struct Server {
     pub public: Option<(Scheme, u16)>,
     /// Whose `X-Forwarded-*` headers are believed.
     pub trusted_proxies: Vec<ipnet::IpNet>,
+    /// Whether every connection from one of them begins with a header of the PROXY protocol; others are refused then.
+    pub proxy_protocol: bool,
     /// Browser origins that may call MCP hostnames, besides loopback ones and our own.
     pub allowed_origins: Vec<String>,
     /// The largest body that a control-plane endpoint takes, and the largest head of any request, are constants; this is
@@ -211,6 +213,8 @@ pub struct Upstreams {
     pub allow_private: bool,
     /// PEM file of the certificate authorities to trust for upstreams, instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// How many requests may wait for one upstream; open streams do not count.
+    pub max_requests: u32,
 }
 
 /// `[[upstream]]`

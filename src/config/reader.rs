@@ -138,16 +138,22 @@ impl<'e> Reader<'e> {
 
     /// Takes `true` or `false`.
     pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
+        self.flag_found(key).map(|found| found.value)
+    }
+
+    /// The same, with its place.
+    pub(super) fn flag_found(&mut self, key: &'static str) -> Option<Found<bool>> {
         let node = self.take(key)?;
-        match &node.value {
-            Value::Boolean(flag) => Some(*flag),
-            Value::Untyped(text) if text == "true" || text == "1" => Some(true),
-            Value::Untyped(text) if text == "false" || text == "0" => Some(false),
+        let value = match &node.value {
+            Value::Boolean(flag) => *flag,
+            Value::Untyped(text) if text == "true" || text == "1" => true,
+            Value::Untyped(text) if text == "false" || text == "0" => false,
             _ => {
                 self.wrong_type(key, &node, "true or false");
-                None
+                return None;
             }
-        }
+        };
+        Some(Found { value, place: node.place })
     }
 
     /// Takes a whole number from `least` to `most`.

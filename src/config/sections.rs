@@ -87,6 +87,7 @@ pub(super) fn upstreams(mut reader: Reader<'_>, directories: &Directories) -> Up
         unknown: unknown.map_or(Unknown::Ask, |found| found.value),
         allow_private: reader.flag("allow_private").unwrap_or(false),
         ca_file: secrets::path(&mut reader, "ca_file", directories).map(|found| found.value),
+        max_requests: reader.number("max_requests", 1, 1 << 20).unwrap_or(1024),
     };
     reader.finish();
     upstreams

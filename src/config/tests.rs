@@ -146,6 +146,17 @@ fn a_public_domain_has_other_defaults() {
 }
 
 #[test]
+fn a_proxy_header_needs_somebody_who_may_send_it() {
+    assert!(!Trial::new("").load().server.proxy_protocol);
+    let text = "server.trusted_proxies = [\"10.0.0.1\"]\nserver.proxy_protocol = true\n";
+    assert!(Trial::new(text).load().server.proxy_protocol);
+    assert_errors(
+        &Trial::new("[server]\nproxy_protocol = true\n").errors(),
+        &["portcullis.toml:2: server.proxy_protocol: needs the load balancer's address in server.trusted_proxies"],
+    );
+}
+
+#[test]
 fn all_errors_come_at_once_in_the_order_of_the_file() {
     let text = r#"[server]
 domain = "gw.example:8443"

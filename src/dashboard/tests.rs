@@ -42,7 +42,7 @@ impl House {
         let store = Store::open("sqlite::memory:").await.unwrap();
         let (clock, random) = (Clock::system(), Random::default());
         let site = Site::new("gw.example", Scheme::Https, 443);
-        let policy = Upstreams { unknown: Unknown::Ask, allow_private: false, ca_file: None };
+        let policy = Upstreams { unknown: Unknown::Ask, allow_private: false, ca_file: None, max_requests: 1024 };
         let registry = Arc::new(Registry::new(&policy, Vec::new(), site.clone(), store.clone()).await.unwrap());
         let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
         let http = HttpClient::new(Resolver::fixed(HashMap::new()), None).unwrap();

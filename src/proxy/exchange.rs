@@ -7,7 +7,7 @@ use super::reply::Refusal;
 use super::stream::caller_gone;
 use crate::config::ConnectionLimits;
 use crate::connect::{ConnectionKey, Credential};
-use crate::upstream::Upstream;
+use crate::upstream::{Failure, Health, Stage, Unavailable, Upstream};
 use bytes::Bytes;
 use http::{Method, Version, header};
 use pingora::http::RequestHeader;
@@ -15,6 +15,7 @@ use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v1::client::{HttpSession as Http1, http_req_header_to_wire};
 use pingora::{Error, ErrorType, OrErr, Result};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
@@ -25,6 +26,7 @@ const MAX_ATTEMPTS: u32 = 3;
 pub(super) struct Exchange<'a> {
     pub(super) peers: &'a Peers,
     pub(super) upstream: &'a Upstream,
+    pub(super) health: &'a Arc<Health>,
     pub(super) key: &'a ConnectionKey,
     /// How long the upstream may take to begin its answer.
     pub(super) response_timeout: Duration,
@@ -62,24 +64,45 @@ impl Exchange<'_> {
             let reused = connected.reused;
             let head = self.head(session, body, credential).map_err(|_| internal())?;
             match self.attempt(session, connected, head, body).await {
-                Ok(connected) => return Ok(connected),
+                Ok(mut connected) => {
+                    connected.turn.answered();
+                    return Ok(connected);
+                }
                 Err(Attempt::Final(failure)) => return Err(failure),
                 // Most likely the upstream closed a connection of the pool while we were writing.
                 Err(Attempt::Lost(_)) if reused && attempts < MAX_ATTEMPTS && self.may_repeat(session, body) => {
                     attempts += 1
                 }
-                Err(Attempt::Lost(error)) => return Err(ExchangeFailure::Refused(lost(&error))),
+                Err(Attempt::Lost(error)) => {
+                    let refusal = lost(&error);
+                    self.note(&refusal, reused);
+                    return Err(ExchangeFailure::Refused(refusal));
+                }
             }
         }
     }
 
     async fn connect(&self, http2: bool) -> Result<Connected, ExchangeFailure> {
         let refused = |why: &str| ExchangeFailure::Refused(Refusal::BadGateway(why.to_owned()));
-        self.peers.connect(self.upstream, self.key, http2).await.map_err(|failure| match failure {
+        self.peers.connect(self.upstream, self.health, self.key, http2).await.map_err(|failure| match failure {
             ConnectFailure::Timeout => ExchangeFailure::Refused(Refusal::GatewayTimeout),
             ConnectFailure::Refused(why) => ExchangeFailure::Refused(Refusal::BadGateway(why)),
             ConnectFailure::Address(why) => refused(&format!("the upstream cannot be reached: {why}")),
+            ConnectFailure::Unavailable(Unavailable::Busy) => ExchangeFailure::Refused(Refusal::Busy),
+            ConnectFailure::Unavailable(Unavailable::OutOfOrder { retry_after, timeout }) => {
+                ExchangeFailure::Refused(Refusal::OutOfOrder { retry_after, timeout })
+            }
         })
+    }
+
+    /// Tells the upstream's health that no answer came.
+    fn note(&self, refusal: &Refusal, reused: bool) {
+        let timeout = matches!(refusal, Refusal::GatewayTimeout);
+        // An upstream may close an unused connection at any time, also when it is being used again.
+        if timeout || !reused {
+            let why = if timeout { "no answer in time" } else { "connections are closed without an answer" };
+            self.health.failed(&Failure { stage: Stage::Answering, timeout, why: why.to_owned() });
+        }
     }
 
     fn head(&self, session: &ServerSession, body: &RequestBody, credential: &Credential) -> Result<RequestHeader> {
@@ -137,7 +160,7 @@ impl Exchange<'_> {
     /// Writes head and body. In HTTP/1.1 both go out in one piece: one system call instead of the two or three that
     /// Pingora's own writer takes.
     async fn write_kept(&self, connected: Connected, head: RequestHeader, body: &[u8]) -> Result<Connected> {
-        let Connected { session, reused, peer } = connected;
+        let Connected { session, reused, peer, turn } = connected;
         // Pingora interprets the answers to these two by the request that it wrote itself.
         let coalesced = head.method != Method::HEAD && !head.headers.contains_key(header::UPGRADE);
         let session = match session {
@@ -155,7 +178,7 @@ impl Exchange<'_> {
                 session
             }
         };
-        Ok(Connected { session, reused, peer })
+        Ok(Connected { session, reused, peer, turn })
     }
 
     async fn write_streamed(

@@ -74,6 +74,7 @@ impl Forwarder<'_> {
         let exchange = Exchange {
             peers: self.peers,
             upstream: &target.upstream,
+            health: &target.health,
             key: permit.key(),
             response_timeout: self.streams.response_timeout,
             max_body: self.max_body,
@@ -132,6 +133,10 @@ impl Forwarder<'_> {
     ) -> Result<StatusCode, Failure> {
         let Some(response) = connected.session.response_header() else { return Err(Refusal::Internal.into()) };
         let status = response.status;
+        let events = is_event_stream(response);
+        if events || status == StatusCode::SWITCHING_PROTOCOLS {
+            connected.turn.streams();
+        }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             if !session.is_upgrade_req() {
                 let why = "the upstream switched protocols without being asked";
@@ -143,7 +148,6 @@ impl Forwarder<'_> {
             upgrade::pass(session, &mut connected, bounds).await?;
             return Ok(status);
         }
-        let events = is_event_stream(response);
         if let Some(enforced) = enforced.filter(|enforced| events || enforced.asks_for_tools) {
             filter::check_coding(response)?;
             if !events && !is_bodiless(response) {

@@ -21,6 +21,7 @@ mod peek;
 mod peer;
 mod policy;
 mod progress;
+mod race;
 mod record;
 mod reply;
 mod route;
@@ -40,7 +41,7 @@ use crate::ratelimit::RateLimits;
 use crate::request::Arrival;
 use crate::telemetry::{Kind, Metrics};
 use crate::tokens::AccessTokens;
-use crate::upstream::Registry;
+use crate::upstream::{HealthTable, Registry};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -78,6 +79,8 @@ pub struct Parts {
     pub connections: Arc<Connections>,
     /// Where upstreams are.
     pub resolver: Resolver,
+    /// How upstreams do.
+    pub health: HealthTable,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What is remembered.
@@ -134,7 +137,7 @@ impl Gate {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(HTTP2_IDLE);
         Self {
-            router: Router::new(parts.site.clone(), parts.registry),
+            router: Router::new(parts.site.clone(), parts.registry, parts.health),
             origins: OriginPolicy::new(&server.allowed_origins, parts.site.root_origin()),
             site: parts.site,
             tokens: parts.tokens,

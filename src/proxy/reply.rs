@@ -36,6 +36,15 @@ pub(super) enum Refusal {
     BadGateway(String),
     /// The upstream did not answer in time.
     GatewayTimeout,
+    /// The upstream was out of order a moment ago and is not asked.
+    OutOfOrder {
+        /// Whether it did not answer in time.
+        timeout: bool,
+        /// When to come again.
+        retry_after: Duration,
+    },
+    /// As many requests as allowed wait for the upstream.
+    Busy,
     /// The upstream's authorization server is in trouble.
     AuthorizationTrouble {
         /// Whether it did not answer in time.
@@ -101,8 +110,13 @@ impl Refusal {
             Refusal::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Refusal::BadGateway(_) => StatusCode::BAD_GATEWAY,
             Refusal::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
-            Refusal::AuthorizationTrouble { timeout: false, .. } => StatusCode::BAD_GATEWAY,
-            Refusal::AuthorizationTrouble { timeout: true, .. } => StatusCode::GATEWAY_TIMEOUT,
+            Refusal::AuthorizationTrouble { timeout: false, .. } | Refusal::OutOfOrder { timeout: false, .. } => {
+                StatusCode::BAD_GATEWAY
+            }
+            Refusal::AuthorizationTrouble { timeout: true, .. } | Refusal::OutOfOrder { timeout: true, .. } => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
+            Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::ByPolicy(denied) => denied.status,
             Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -134,6 +148,8 @@ impl Refusal {
             Refusal::BodyTimeout => "the request's body came too slowly".to_owned(),
             Refusal::BadGateway(why) => why.clone(),
             Refusal::GatewayTimeout => "the upstream did not answer in time".to_owned(),
+            Refusal::OutOfOrder { .. } => "the upstream could not be reached a moment ago: see Retry-After".to_owned(),
+            Refusal::Busy => "too many requests wait for the upstream: see Retry-After".to_owned(),
             Refusal::AuthorizationTrouble { .. } => {
                 "the upstream's authorization server is in trouble: see Retry-After".to_owned()
             }
@@ -171,9 +187,10 @@ pub(super) async fn refuse(session: &mut ServerSession, refusal: &Refusal, asked
                 head.insert_header(name, value)?;
             }
         }
-        Refusal::AuthorizationTrouble { retry_after, .. } => {
+        Refusal::AuthorizationTrouble { retry_after, .. } | Refusal::OutOfOrder { retry_after, .. } => {
             head.insert_header(header::RETRY_AFTER, retry_after.as_secs().max(1))?;
         }
+        Refusal::Busy => head.insert_header(header::RETRY_AFTER, 1)?,
         _ => {}
     }
     write_whole(session, head, body).await

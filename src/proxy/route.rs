@@ -3,7 +3,7 @@
 use super::reply::Refusal;
 use crate::hostname::{HostName, Label, Realm, Site};
 use crate::paths;
-use crate::upstream::{Registry, Standing, Upstream};
+use crate::upstream::{Health, HealthTable, Registry, Standing, Upstream};
 use http::header;
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
@@ -29,6 +29,7 @@ pub(super) enum Route {
 pub(super) struct Target {
     pub(super) label: Label,
     pub(super) upstream: Arc<Upstream>,
+    pub(super) health: Arc<Health>,
     /// `https://<label>.gw.example`: issuer and origin of the audience alike.
     pub(super) origin: String,
     /// The registry's generation that this was looked up in.
@@ -51,13 +52,14 @@ impl Target {
 pub(super) struct Router {
     site: Site,
     registry: Arc<Registry>,
+    health: HealthTable,
     targets: moka::sync::Cache<Box<str>, Arc<Target>>,
 }
 
 impl Router {
-    pub(super) fn new(site: Site, registry: Arc<Registry>) -> Self {
+    pub(super) fn new(site: Site, registry: Arc<Registry>, health: HealthTable) -> Self {
         let targets = moka::sync::Cache::builder().max_capacity(ROUTES).time_to_idle(Duration::from_secs(3600)).build();
-        Self { site, registry, targets }
+        Self { site, registry, health, targets }
     }
 
     /// Routes a request.
@@ -99,7 +101,12 @@ impl Router {
         let generation = self.registry.generation();
         let upstream = self.registry.find(&label)?;
         let origin = self.site.origin_of(&label);
-        let target = Arc::new(Target { label, upstream, origin, generation });
+        // Anybody can make hostnames up; nothing is sent there before an administrator has decided.
+        let health = match upstream.standing {
+            Standing::Allowed => self.health.of(&upstream.authority),
+            Standing::AwaitingApproval => self.health.unlisted(&upstream.authority),
+        };
+        let target = Arc::new(Target { label, upstream, health, origin, generation });
         self.targets.insert(host.into(), target.clone());
         Some(target)
     }

@@ -3,6 +3,7 @@
 //! The loop is ours because Pingora's gives a handshake 60 s, HTTP/2 any time to its first request, and nobody the chance
 //! to count who is connected.
 
+use super::announced::ProxyProtocol;
 use super::seats::{Seat, Seats};
 use super::transport::Transport;
 use crate::proxy::{Gate, Progress};
@@ -26,6 +27,8 @@ pub(super) struct Reception {
     /// None: plain HTTP.
     pub(super) tls: Option<Acceptor>,
     pub(super) seats: Arc<Seats>,
+    /// Where load balancers announce whose connections they are.
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
     /// From accepting to the end of the TLS handshake, and from there to the first request.
     pub(super) head_timeout: Duration,
     pub(super) stopping: watch::Receiver<bool>,
@@ -63,9 +66,15 @@ impl Reception {
         }
     }
 
-    async fn greet(self: Arc<Self>, stream: TcpStream, mut seat: Seat) {
+    async fn greet(self: Arc<Self>, mut stream: TcpStream, mut seat: Seat) {
         let deadline = Instant::now() + self.head_timeout;
-        let Ok(client) = stream.peer_addr() else { return };
+        let Ok(mut client) = stream.peer_addr() else { return };
+        if let Some(protocol) = &self.proxy_protocol {
+            client = match protocol.receive(&mut stream, client).await {
+                Ok(announced) => announced,
+                Err(refused) => return tracing::debug!(client = %client.ip(), %refused, "a connection was refused"),
+            };
+        }
         if !seat.belongs_to(client.ip()) {
             return;
         }

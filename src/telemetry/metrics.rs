@@ -2,6 +2,7 @@
 //! look-up and without lock.
 
 use crate::mcp::Method;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
@@ -137,6 +138,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// The same, with what `collector` knows whenever it is asked.
+    pub fn collecting(collector: impl Collector) -> Self {
+        let mut metrics = Self::default();
+        metrics.registry.register_collector(Box::new(collector));
+        metrics
+    }
+
     /// Counts a request: its status, and how long it took until the answer's head was on its way.
     pub fn request(&self, kind: Kind, status: u16, duration: Duration) {
         let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;

@@ -1,7 +1,7 @@
 //! Verifying an access token: once per token, then from memory.
 
-use super::mint::{Claims, TYPE};
 use super::AccessTokens;
+use super::mint::{Claims, TYPE};
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{Digest, GrantId, UserId};
 use crate::life::Life;

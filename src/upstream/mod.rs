@@ -1,5 +1,9 @@
 //! The upstreams we know: those of the configuration and those that an administrator decided about.
 
+mod health;
+
+pub use health::{Failure, Health, HealthTable, Note, Stage, State, Turn, Unavailable};
+
 use crate::config::{OAuthSettings, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
 use crate::error::Fault;
 use crate::hostname::{Authority, Label, Site, Target};

@@ -37,7 +37,9 @@ async fn registry(unknown: Unknown, allow_private: bool, configured: Vec<Upstrea
     let store = Store::open("sqlite::memory:").await.unwrap();
     let mut site = Site::new("gw.example", Scheme::Https, 443);
     site.add_own_address(Authority::parse("127.0.0.1:8080").unwrap());
-    Registry::new(&Upstreams { unknown, allow_private, ca_file: None }, configured, site, store).await.unwrap()
+    Registry::new(&Upstreams { unknown, allow_private, ca_file: None, max_requests: 1024 }, configured, site, store)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]

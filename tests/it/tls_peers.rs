@@ -62,6 +62,11 @@ impl Authority {
 
     /// A TLS connection to a gateway, as a client that trusts this authority.
     pub async fn connect(&self, port: u16, host: &str, protocol: &str) -> TlsStream<TcpStream> {
+        self.handshake(TcpStream::connect(("127.0.0.1", port)).await.unwrap(), host, protocol).await
+    }
+
+    /// The same on a connection that is there already.
+    pub async fn handshake(&self, stream: TcpStream, host: &str, protocol: &str) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -71,7 +76,6 @@ impl Authority {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let name = ServerName::try_from(host.to_owned()).unwrap();
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));

@@ -81,7 +81,7 @@ impl World {
         let store = Store::open("sqlite::memory:").await.unwrap();
         let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
         let keys = SigningKeys::load(store.clone(), vault.clone(), clock.clone(), random.clone()).await.unwrap();
-        let policy = Upstreams { unknown, allow_private: false, ca_file: None };
+        let policy = Upstreams { unknown, allow_private: false, ca_file: None, max_requests: 1024 };
         let upstreams = ["notes", "files"].map(upstream).into();
         let registry = Arc::new(Registry::new(&policy, upstreams, site.clone(), store.clone()).await.unwrap());
         let http = HttpClient::new(Resolver::fixed(HashMap::new()), None).unwrap();
