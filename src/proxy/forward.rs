@@ -4,6 +4,7 @@ use super::admit::Permit;
 use super::body::{BodyFailure, RequestBody};
 use super::exchange::{Exchange, ExchangeFailure};
 use super::filter::{self, EventFilter};
+use super::headers::Isolation;
 use super::lifeline::Lifeline;
 use super::peek::Asked;
 use super::peer::{Connected, Peers};
@@ -52,7 +53,7 @@ impl Forwarder<'_> {
         session: &mut ServerSession,
         target: &Target,
         permit: &Permit,
-        allowed_origin: Option<&HeaderValue>,
+        isolation: &Isolation<'_>,
         record: &mut Record<'_>,
     ) -> Result<StatusCode, Failure> {
         let tools = target.upstream.tools.as_ref();
@@ -96,7 +97,7 @@ impl Forwarder<'_> {
         }
         let life = Lifeline::new(permit, &credential);
         life.check().map_err(Refusal::Unauthorized)?;
-        self.answer(session, connected, &life, allowed_origin, enforced).await
+        self.answer(session, connected, &life, isolation, enforced).await
     }
 
     /// The upstream refused our credential: its connection is put back, and a better credential is asked for.
@@ -128,7 +129,7 @@ impl Forwarder<'_> {
         session: &mut ServerSession,
         mut connected: Connected,
         life: &Lifeline,
-        allowed_origin: Option<&HeaderValue>,
+        isolation: &Isolation<'_>,
         enforced: Option<Enforced<'_>>,
     ) -> Result<StatusCode, Failure> {
         let Some(response) = connected.session.response_header() else { return Err(Refusal::Internal.into()) };
@@ -143,7 +144,7 @@ impl Forwarder<'_> {
                 return Err(Refusal::BadGateway(why.to_owned()).into());
             }
             let _open = OpenStream::count(self.metrics);
-            session.write_response_header(Box::new(switching(response)?)).await?;
+            session.write_response_header(Box::new(switching(response, isolation)?)).await?;
             let bounds = upgrade::Bounds { life, stopping: self.stopping.stream(), heartbeat: self.streams.heartbeat };
             upgrade::pass(session, &mut connected, bounds).await?;
             return Ok(status);
@@ -151,10 +152,10 @@ impl Forwarder<'_> {
         if let Some(enforced) = enforced.filter(|enforced| events || enforced.asks_for_tools) {
             filter::check_coding(response)?;
             if !events && !is_bodiless(response) {
-                return self.answer_list(session, connected, life, allowed_origin, enforced).await;
+                return self.answer_list(session, connected, life, isolation, enforced).await;
             }
         }
-        let head = self.head(session, response, events, allowed_origin)?;
+        let head = self.head(session, response, events, isolation)?;
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
         let bounds = stream::Bounds {
@@ -176,7 +177,7 @@ impl Forwarder<'_> {
         session: &mut ServerSession,
         mut connected: Connected,
         life: &Lifeline,
-        allowed_origin: Option<&HeaderValue>,
+        isolation: &Isolation<'_>,
         enforced: Enforced<'_>,
     ) -> Result<StatusCode, Failure> {
         let (body, changed) = tokio::select! { biased;
@@ -184,7 +185,7 @@ impl Forwarder<'_> {
             gone = stream::caller_gone(session) => return Err(Failure::Aborted(gone)),
         };
         let Some(response) = connected.session.response_header() else { return Err(Refusal::Internal.into()) };
-        let mut head = *headers::for_caller(response, allowed_origin)?;
+        let mut head = *headers::for_caller(response, isolation)?;
         self.peers.release(connected).await;
         life.check().map_err(Refusal::Unauthorized)?;
         if changed {
@@ -201,9 +202,9 @@ impl Forwarder<'_> {
         session: &ServerSession,
         response: &ResponseHeader,
         events: bool,
-        allowed_origin: Option<&HeaderValue>,
+        isolation: &Isolation<'_>,
     ) -> pingora::Result<Box<ResponseHeader>> {
-        let mut head = headers::for_caller(response, allowed_origin)?;
+        let mut head = headers::for_caller(response, isolation)?;
         if events {
             // Tells nginx and its like in front of us not to collect the stream.
             head.insert_header("x-accel-buffering", "no")?;
@@ -236,8 +237,8 @@ impl Drop for OpenStream<'_> {
 }
 
 /// The head of a 101: here `Connection` and `Upgrade` are the point.
-fn switching(response: &ResponseHeader) -> pingora::Result<ResponseHeader> {
-    let mut head = *headers::for_caller(response, None)?;
+fn switching(response: &ResponseHeader, isolation: &Isolation<'_>) -> pingora::Result<ResponseHeader> {
+    let mut head = *headers::for_caller(response, isolation)?;
     head.insert_header(header::CONNECTION, "Upgrade")?;
     head.insert_header(header::UPGRADE, "websocket")?;
     Ok(head)

@@ -181,6 +181,9 @@ impl Gate {
 
     async fn upstream(&self, session: &mut ServerSession, target: &Target, client: IpAddr) -> Outcome {
         let head = session.req_header();
+        if origin::is_service_worker(&head.headers) {
+            return self.refuse(session, &Refusal::ServiceWorker, Some(target), None).await;
+        }
         let allowed_origin = match self.origins.judge(&head.headers) {
             Origin::Absent => None,
             Origin::Allowed(origin) => Some(origin.clone()),
@@ -207,7 +210,9 @@ impl Gate {
             metrics: &self.metrics,
         };
         let mut record = record::Record::begin(&self.audit, target, &permit, client);
-        let outcome = forwarder.forward(session, target, &permit, allowed_origin.as_ref(), &mut record).await;
+        let isolation =
+            headers::Isolation { upstream: &target.upstream.authority, allowed_origin: allowed_origin.as_ref() };
+        let outcome = forwarder.forward(session, target, &permit, &isolation, &mut record).await;
         record.end(session, &outcome);
         match outcome {
             Ok(status) => Outcome::Answered(Kind::Upstream, status),

@@ -7,6 +7,8 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use url::Url;
 
+const ASKS_FOR_PRIVATE_NETWORK: &str = "access-control-request-private-network";
+
 /// What the `Origin` field of a request means.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Origin<'a> {
@@ -47,6 +49,13 @@ impl OriginPolicy {
     }
 }
 
+/// Whether a browser fetches the script of a service worker (Service Workers §8.2 "Update"; Fetch Metadata). Such a script
+/// would stay, and answer for the hostname from then on.
+pub(super) fn is_service_worker(headers: &HeaderMap) -> bool {
+    headers.contains_key("service-worker")
+        || headers.get("sec-fetch-dest").is_some_and(|destination| destination == "serviceworker")
+}
+
 /// Whether a browser asks, before the request itself, whether its page may send it (Fetch, CORS protocol).
 pub(super) fn is_preflight(session: &ServerSession) -> bool {
     let head = session.req_header();
@@ -63,6 +72,10 @@ pub(super) async fn preflight(session: &mut ServerSession, origin: &HeaderValue)
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         asked.unwrap_or_else(|| HeaderValue::from_static("Authorization, Content-Type, MCP-Protocol-Version")),
     )?;
+    // Chromium asks this way whether a public page may call an address of a private network (Private Network Access).
+    if session.get_header(ASKS_FOR_PRIVATE_NETWORK).is_some_and(|asked| asked == "true") {
+        head.insert_header("access-control-allow-private-network", "true")?;
+    }
     head.insert_header(header::ACCESS_CONTROL_MAX_AGE, "600")?;
     reply::write_whole(session, head, Bytes::new()).await?;
     Ok(StatusCode::NO_CONTENT)

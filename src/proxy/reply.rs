@@ -24,6 +24,8 @@ pub(super) enum Refusal {
     Unauthorized(TokenError),
     /// The page that sent the request may not call.
     ForeignOrigin,
+    /// The script of a service worker: none may live on a hostname of ours.
+    ServiceWorker,
     /// Too many requests.
     Limited(Limited),
     /// The head is over its limit.
@@ -103,7 +105,7 @@ impl Refusal {
             Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
             Refusal::NotFound => StatusCode::NOT_FOUND,
             Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Refusal::ForeignOrigin => StatusCode::FORBIDDEN,
+            Refusal::ForeignOrigin | Refusal::ServiceWorker => StatusCode::FORBIDDEN,
             Refusal::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -142,6 +144,7 @@ impl Refusal {
             Refusal::ForeignOrigin => {
                 "pages of this origin may not call: an administrator can add it to server.allowed_origins".to_owned()
             }
+            Refusal::ServiceWorker => "no service worker can be registered here".to_owned(),
             Refusal::Limited(_) => "too many requests: see Retry-After".to_owned(),
             Refusal::HeadTooLarge => "the request's head is larger than 64 KiB".to_owned(),
             Refusal::BodyTooLarge(limit) => format!("the request's body is larger than {limit} bytes"),
