@@ -15,7 +15,7 @@ export PATH := $(TOOLS)/bin:$(PATH)
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: deps-build ## Run everything on this machine: gateway, authorization server, MCP servers
@@ -50,11 +50,28 @@ lint: deps-build ## Formatting, clippy, licences and banned crates
 bench: deps-build ## Micro-benchmarks of the hot path (criterion)
 	cargo bench --bench hot_path
 
+.PHONY: bench-keys
+bench-keys: deps-build ## Ten million different addresses, people and hostnames: memory before and after
+	cargo bench --bench keys
+
 .PHONY: bench-nginx
 bench-nginx: deps-build ## Compare with nginx as a plain proxy, in one run (needs nginx and wrk)
 	@$(call need,nginx,nginx-light)
 	@$(call need,wrk,wrk)
 	cargo bench --profile dist --bench nginx
+
+.PHONY: slowloris
+slowloris: deps-build ## 5,000 slow connections, and what others notice of them (needs slowhttptest)
+	@$(call need,slowhttptest,slowhttptest)
+	cargo bench --profile dist --bench hostile -- slowloris
+
+.PHONY: h2-attacks
+h2-attacks: deps-build ## Every HTTP/2 attack for a minute, and the memory that it takes
+	cargo bench --profile dist --bench hostile -- h2 $(SECONDS_EACH)
+
+.PHONY: chaos
+chaos: deps-build ## The chaos proxy with many seeds
+	PORTCULLIS_CHAOS_SEEDS=$${SEEDS:-100} cargo test --test it chaos:: -- --nocapture
 
 .PHONY: deps
 deps: deps-build deps-clients ## Install what the tests need

@@ -194,6 +194,7 @@ impl App {
             sessions: self.sessions.clone(),
             store: self.store.clone(),
             registry: self.registry.clone(),
+            health: self.health.clone(),
             connections: self.connections.clone(),
             audit: self.audit.clone(),
             clock: self.clock.clone(),

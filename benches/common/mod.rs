@@ -28,8 +28,14 @@ pub struct Bench {
 impl Bench {
     /// In front of `127.0.0.1:<port>`, its files below `directory`.
     pub async fn new(directory: &Path, port: u16) -> Self {
+        Self::with(directory, port, |_| {}).await
+    }
+
+    /// The same with another configuration.
+    pub async fn with(directory: &Path, port: u16, edit: impl FnOnce(&mut Config)) -> Self {
         let authority = Authority::parse(&format!("127.0.0.1:{port}")).unwrap();
-        let config = config(directory, &authority);
+        let mut config = config(directory, &authority);
+        edit(&mut config);
         let bound = Bound::bind(&config.server.listen).unwrap();
         let app = App::build(config, bound.addresses(), Clock::system(), Random::default()).await.unwrap();
         let password = Secret::new("correct horse battery staple".to_owned());

@@ -157,6 +157,24 @@ fn a_proxy_header_needs_somebody_who_may_send_it() {
 }
 
 #[test]
+fn counts_are_numbers_and_have_bounds() {
+    let text = "[limits]\nconnections = 5\nconnections_per_ip = \"many\"\nbody_min_rate = -1\nhead_timeout = 10\n";
+    assert_errors(
+        &Trial::new(text).errors(),
+        &[
+            "portcullis.toml:2: limits.connections: must be a whole number from 16 to 1048576",
+            "portcullis.toml:3: limits.connections_per_ip: must be a whole number without quotes, and is a text",
+            "portcullis.toml:4: limits.body_min_rate: must be a whole number from 0 to 1048576",
+            "portcullis.toml:5: limits.head_timeout: must be a text in quotes",
+        ],
+    );
+    let few = load(&environment(&[("PORTCULLIS__LIMITS__CONNECTIONS_PER_IP", "5")])).unwrap();
+    assert_eq!((few.limits.connections.per_address, few.limits.connections.total), (5, None));
+    let wrong = load(&environment(&[("PORTCULLIS__LIMITS__CONNECTIONS", "5k")])).err().unwrap().0;
+    assert_errors(&wrong, &["PORTCULLIS__LIMITS__CONNECTIONS: limits.connections: must be a whole number from 16"]);
+}
+
+#[test]
 fn all_errors_come_at_once_in_the_order_of_the_file() {
     let text = r#"[server]
 domain = "gw.example:8443"

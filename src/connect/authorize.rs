@@ -32,7 +32,8 @@ impl Connections {
         let granted = existing.as_ref().and_then(|row| self.granted(row));
         // Nobody can be asked for scopes where nobody asks for authorization.
         let open = existing.as_ref().is_some_and(|row| row.state == ConnectionState::Open);
-        if !request.renew && (open || granted.as_ref().is_some_and(|granted| wanted.is_subset(granted))) {
+        let demanded = self.stepped_up(request.key).await.map_err(|fault| ConnectError::at("store", fault))?;
+        if !request.renew && demanded.is_none() && (open || granted.as_ref().is_some_and(|granted| wanted.is_subset(granted))) {
             match self.credential(request.key).await {
                 Ok(_) => return Ok(Begin::Connected),
                 Err(NoCredential::NeedsConsent) => {}
@@ -49,7 +50,10 @@ impl Connections {
             }
             Findings::OAuth(server) => server,
         };
-        let scope = scope_to_ask(&wanted, settings, &server, granted.as_ref());
+        let mut scope = scope_to_ask(&wanted, settings, &server, granted.as_ref());
+        if let Some(demanded) = demanded {
+            scope = scope.union(&demanded).union(&granted.unwrap_or_default());
+        }
         let client = self.client_at(&upstream, settings, &server, &scope.to_string()).await?;
         self.redirect(&upstream, &request, settings, (*server, client, scope)).await.map(Begin::Redirect)
     }

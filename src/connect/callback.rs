@@ -26,6 +26,9 @@ const KNOWN_ERRORS: [&str; 12] = [
     "account_selection_required",
 ];
 
+/// Those of them that say nothing about what was asked for.
+const TROUBLE: [&str; 2] = ["server_error", "temporarily_unavailable"];
+
 impl Connections {
     /// Completes what [`Connections::begin`] began; the path to go on to.
     ///
@@ -33,7 +36,13 @@ impl Connections {
     /// When the answer is not for this browser, is too late, was tampered with, or the upstream refuses.
     pub async fn finish(self: &Arc<Self>, session: &Digest, query: CallbackQuery) -> Result<String, ConnectError> {
         let pending = self.claim(session, query.state.as_deref()).await?;
-        self.complete(&pending, &query).await.map_err(|error| error.on_the_way_to(&pending.return_to))?;
+        let outcome = self.complete(&pending, &query).await;
+        if let Some(key) = pending.key() {
+            let trouble = query.error.as_deref().is_none_or(|error| TROUBLE.contains(&error));
+            let settled = outcome.as_ref().map_or_else(|error| error.step == "authorization" && !trouble, |()| true);
+            self.step_up_answered(&key, settled).await;
+        }
+        outcome.map_err(|error| error.on_the_way_to(&pending.return_to))?;
         Ok(pending.return_to.clone())
     }
 

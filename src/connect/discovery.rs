@@ -5,6 +5,7 @@ mod resource;
 mod server;
 
 use super::{ConnectError, Connections};
+use crate::clock::Timestamp;
 use crate::config::OAuthSettings;
 use crate::error::{Culprit, Fault};
 use crate::hostname::Authority;
@@ -24,6 +25,8 @@ const FRESH: Duration = Duration::from_secs(3600);
 const TOTAL: Duration = Duration::from_secs(25);
 /// How many redirects within one origin are followed.
 const REDIRECTS: usize = 3;
+/// So much is remembered of what an upstream asked for in single cases, in bytes.
+const MOST_LEARNT: usize = 2048;
 
 /// What was found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +71,15 @@ pub(super) struct Hint {
     pub(super) scope: Option<String>,
 }
 
+/// The scopes of an upstream.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KnownScopes {
+    /// Of the challenge to somebody without a token, else of the metadata.
+    pub(super) usual: Scopes,
+    /// Of the challenges to people whose token had too little.
+    pub(super) learnt: Scopes,
+}
+
 /// What the store remembers of a discovery.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -75,6 +87,8 @@ struct Document {
     path: Option<String>,
     found: Option<Discovered>,
     hint: Option<Hint>,
+    /// Space-separated; see [`KnownScopes::learnt`].
+    learnt: String,
 }
 
 impl Connections {
@@ -99,6 +113,7 @@ impl Connections {
         if let Some(found) = document.found.as_ref().filter(|_| fresh && !afresh && document.path.as_deref() == path) {
             return Ok(Findings::OAuth(Box::new(found.clone())));
         }
+        let learnt = document.learnt;
         let search = Search { http: &self.http, upstream, settings, path, hint: document.hint };
         let findings = tokio::time::timeout(TOTAL, search.run()).await.unwrap_or_else(|_| {
             let text = format!("{} and its authorization server took too long to describe themselves", upstream.name);
@@ -106,7 +121,7 @@ impl Connections {
         });
         let findings = findings.map_err(|fault| ConnectError::at("discovery", fault))?;
         if let Findings::OAuth(found) = &findings {
-            let document = Document { path: path.map(str::to_owned), found: Some((**found).clone()), hint: None };
+            let document = Document { path: path.map(str::to_owned), found: Some((**found).clone()), hint: None, learnt };
             self.store_discovery(&upstream.authority, &document).await?;
         }
         Ok(findings)
@@ -115,33 +130,59 @@ impl Connections {
     /// Remembers what an upstream said in a challenge, and that earlier findings may be out of date.
     pub(super) async fn remember_hint(&self, authority: &Authority, hint: Hint) -> Result<(), Fault> {
         let stored = self.stored_discovery(authority).await.map_err(|error| error.fault)?;
-        let found = stored.and_then(|(document, _)| document.found);
+        let (found, learnt) = stored.map(|(document, _)| (document.found, document.learnt)).unwrap_or_default();
         // Without its path the document is not used again, but its scopes stay known.
-        let document = Document { path: Some(String::new()), found, hint: Some(hint) };
+        let document = Document { path: Some(String::new()), found, hint: Some(hint), learnt };
         self.store_discovery(authority, &document).await.map_err(|error| error.fault)
     }
 
-    /// The scopes of an earlier discovery.
+    /// Remembers scopes that an upstream asked somebody for. What else is known grows no younger by that.
+    pub(super) async fn learn_scopes(&self, authority: &Authority, scopes: &Scopes) -> Result<(), Fault> {
+        let stored = self.stored_discovery(authority).await.map_err(|error| error.fault)?;
+        let (mut document, found_at) = stored.unwrap_or((Document::default(), Timestamp(0)));
+        let known = Scopes::lenient(document.learnt.split(' '));
+        let learnt = known.union(scopes).to_string();
+        if scopes.is_subset(&known) || learnt.len() > MOST_LEARNT {
+            return Ok(());
+        }
+        document.learnt = learnt;
+        self.store_document(authority, &document, found_at).await.map_err(|error| error.fault)
+    }
+
+    /// The usual scopes of an earlier discovery.
     pub(super) async fn discovered_scopes(&self, authority: &Authority) -> Scopes {
-        let Ok(Some((document, _))) = self.stored_discovery(authority).await else { return Scopes::default() };
+        self.discovered_known_scopes(authority).await.usual
+    }
+
+    pub(super) async fn discovered_known_scopes(&self, authority: &Authority) -> KnownScopes {
+        let Ok(Some((document, _))) = self.stored_discovery(authority).await else { return KnownScopes::default() };
         let hinted = document.hint.and_then(|hint| hint.scope);
-        let text = hinted.or_else(|| document.found.map(|found| found.scopes)).unwrap_or_default();
-        Scopes::lenient(text.split(' '))
+        let usual = hinted.or_else(|| document.found.map(|found| found.scopes)).unwrap_or_default();
+        let scopes = |text: &str| Scopes::lenient(text.split(' '));
+        KnownScopes { usual: scopes(&usual), learnt: scopes(&document.learnt) }
     }
 
     async fn stored_discovery(
         &self,
         authority: &Authority,
-    ) -> Result<Option<(Document, crate::clock::Timestamp)>, ConnectError> {
+    ) -> Result<Option<(Document, Timestamp)>, ConnectError> {
         let row = self.store.discovery(authority.as_str()).await.map_err(|error| ConnectError::at("store", error))?;
         // What an older version wrote and this one does not understand is found out again.
         Ok(row.map(|row| (serde_json::from_str(&row.document).unwrap_or_default(), row.found_at)))
     }
 
     async fn store_discovery(&self, authority: &Authority, document: &Document) -> Result<(), ConnectError> {
+        self.store_document(authority, document, self.clock.now()).await
+    }
+
+    async fn store_document(
+        &self,
+        authority: &Authority,
+        document: &Document,
+        found_at: Timestamp,
+    ) -> Result<(), ConnectError> {
         let text = serde_json::to_string(document).map_err(|error| ConnectError::at("store", Fault::gateway(error)))?;
-        let row =
-            crate::store::Discovery { authority: authority.to_string(), document: text, found_at: self.clock.now() };
+        let row = crate::store::Discovery { authority: authority.to_string(), document: text, found_at };
         let put = self.store.put_discovery(&row).await.map_err(|error| ConnectError::at("store", error));
         self.scopes.invalidate(authority);
         put

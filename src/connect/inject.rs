@@ -63,7 +63,7 @@ impl Connections {
             _ if row.version > rejected.version && !self.has_expired(&row) => self.remember(key, &row, epoch),
             ConnectionState::Open => {
                 self.end(&row, "the upstream asks for authorization now").await?;
-                self.heed(key, challenge).await;
+                self.heed(key, challenge.and_then(BearerChallenge::parse).unwrap_or_default()).await;
                 Err(NoCredential::NeedsConsent)
             }
             ConnectionState::Active => {
@@ -73,10 +73,25 @@ impl Connections {
                     outcome = self.refreshed(key, id, row.version, true).await;
                 }
                 if matches!(outcome, Err(NoCredential::NeedsConsent)) {
-                    self.heed(key, challenge).await;
+                    self.heed(key, challenge.and_then(BearerChallenge::parse).unwrap_or_default()).await;
                 }
                 outcome
             }
+        }
+    }
+
+    /// Whether a person has to consent at the upstream before there is anything to inject; never contacts it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn needs_consent(&self, key: &ConnectionKey) -> Result<bool, Fault> {
+        if self.cached(key).is_some() {
+            return Ok(false);
+        }
+        match self.shared_credential(key) {
+            Ok(None) => Ok(self.row(key).await?.is_none_or(|row| row.state == ConnectionState::NeedsConsent)),
+            Err(NoCredential::NeedsConsent) => Ok(true),
+            Ok(Some(_)) | Err(_) => Ok(false),
         }
     }
 
@@ -131,8 +146,7 @@ impl Connections {
     }
 
     /// Keeps a challenge for the discovery that must come now; without it the flow only takes longer.
-    async fn heed(&self, key: &ConnectionKey, challenge: Option<&str>) {
-        let challenge = challenge.and_then(BearerChallenge::parse).unwrap_or_default();
+    pub(super) async fn heed(&self, key: &ConnectionKey, challenge: BearerChallenge) {
         let hint = Hint { resource_metadata: challenge.resource_metadata, scope: challenge.scope };
         if let Err(fault) = self.remember_hint(&key.authority, hint).await {
             tracing::warn!(authority = %key.authority, %fault, "the upstream's challenge could not be kept");

@@ -13,6 +13,7 @@ mod providers;
 mod refresh;
 mod register;
 mod sealed;
+mod stepup;
 mod token_endpoint;
 
 use crate::clock::Clock;
@@ -27,12 +28,14 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::upstream::Registry;
 use crate::vault::Vault;
+use discovery::KnownScopes;
 use flights::Refreshes;
 use lives::CredentialLives;
 use memory::Memory;
 use moka::sync::Cache;
 use std::sync::Arc;
 use std::time::Duration;
+pub use stepup::StepUp;
 
 /// Whose authorization, where, and which account.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -105,8 +108,8 @@ pub struct Connections {
     metrics: Arc<Metrics>,
     memory: Memory,
     lives: CredentialLives,
-    /// The scopes of earlier discovery, asked for with every challenge that we write.
-    scopes: Cache<Authority, Scopes>,
+    /// The scopes of earlier discovery: in every challenge that we write, and in our metadata.
+    scopes: Cache<Authority, KnownScopes>,
     /// One registration at a time per issuer.
     registering: Cache<String, Arc<tokio::sync::Mutex<()>>>,
     refreshes: Refreshes,
@@ -215,20 +218,34 @@ impl Connections {
         self.memory.forget(id);
     }
 
-    /// The scopes an upstream is known to have, from the administrator or from earlier discovery; never contacts it.
-    pub async fn known_scopes(&self, authority: &Authority) -> Scopes {
+    /// The scopes to begin with at an upstream, from the administrator or from earlier discovery; never contacts it.
+    pub async fn usual_scopes(&self, authority: &Authority) -> Scopes {
+        self.known_scopes(authority).await.usual
+    }
+
+    /// The scopes an upstream is known to have: the usual ones, and what it asked for in single cases. Empty when the
+    /// usual ones are not known: whoever took the others for all there is would get too little.
+    pub async fn supported_scopes(&self, authority: &Authority) -> Scopes {
+        let known = self.known_scopes(authority).await;
+        if known.usual.is_empty() { known.usual } else { known.usual.union(&known.learnt) }
+    }
+
+    async fn known_scopes(&self, authority: &Authority) -> KnownScopes {
+        let known = match self.scopes.get(authority) {
+            Some(known) => known,
+            None => {
+                let found = self.discovered_known_scopes(authority).await;
+                self.scopes.insert(authority.clone(), found.clone());
+                found
+            }
+        };
         let upstream = self.registry.by_authority(authority);
         if let Some(UpstreamAuth::OAuth(settings)) = upstream.as_ref().map(|upstream| &*upstream.auth)
             && let Some(configured) = &settings.scopes
         {
-            return Scopes::lenient(configured.split(' '));
+            return KnownScopes { usual: Scopes::lenient(configured.split(' ')), ..known };
         }
-        if let Some(known) = self.scopes.get(authority) {
-            return known;
-        }
-        let found = self.discovered_scopes(authority).await;
-        self.scopes.insert(authority.clone(), found.clone());
-        found
+        known
     }
 }
 

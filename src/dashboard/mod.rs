@@ -20,7 +20,7 @@ use crate::ratelimit::RateLimits;
 use crate::revocation::Revocations;
 use crate::session::{Sessions, SignedIn};
 use crate::store::Store;
-use crate::upstream::Registry;
+use crate::upstream::{HealthTable, Registry};
 use axum::extract::{DefaultBodyLimit, Path};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
@@ -45,6 +45,8 @@ pub struct Dashboard {
     pub store: Store,
     /// Upstreams.
     pub registry: Arc<Registry>,
+    /// How they do.
+    pub health: HealthTable,
     /// Connections.
     pub connections: Arc<Connections>,
     /// Who did what.

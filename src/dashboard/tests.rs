@@ -64,6 +64,7 @@ impl House {
             audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
             limits: Arc::new(RateLimits::new(&limits())),
+            health: HealthTable::new(clock.clone(), random.clone(), 1024),
             site,
             store,
             registry,

@@ -8,7 +8,7 @@ use crate::page::UpstreamRow;
 use crate::request::Arrival;
 use crate::session::SignedIn;
 use crate::store::{Decision, Role, Upstream as Decided};
-use crate::upstream::{Standing, Upstream};
+use crate::upstream::{Note, Standing, State as Circuit, Upstream};
 use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Form};
@@ -91,7 +91,11 @@ impl Dashboard {
         let mut rows = self.awaiting().await?;
         for known in self.registry.all() {
             let approved = decisions.remove(known.authority.as_str()).is_some();
-            rows.push(row_of(&known, if approved { "Approved" } else { "Configured" }, approved));
+            let row = row_of(&known, if approved { "Approved" } else { "Configured" }, approved);
+            rows.push(UpstreamRow {
+                trouble: self.health.find(&known.authority).and_then(|note| trouble(&note)),
+                ..row
+            });
         }
         let mut denied: Vec<String> = decisions.into_keys().collect();
         denied.sort();
@@ -100,6 +104,7 @@ impl Dashboard {
             authority,
             tone: "bad",
             standing: "Denied",
+            trouble: None,
             can_approve: true,
             can_remove: true,
         }));
@@ -133,12 +138,22 @@ fn must_administer(person: &SignedIn) -> Result<(), Failure> {
     if person.user.role == Role::Administrator { Ok(()) } else { Err(Failure::NotAdministrator) }
 }
 
+/// What an administrator should know about an upstream that does not work.
+fn trouble(note: &Note) -> Option<String> {
+    let (_, why) = note.last_failure.as_ref()?;
+    Some(match note.state {
+        Circuit::Closed => format!("The last request failed: {why}"),
+        Circuit::Open | Circuit::Probing => format!("Out of order: {why}"),
+    })
+}
+
 fn row_of(upstream: &Upstream, standing: &'static str, can_remove: bool) -> UpstreamRow {
     UpstreamRow {
         name: upstream.name.clone(),
         authority: upstream.authority.to_string(),
         tone: "good",
         standing,
+        trouble: None,
         can_approve: false,
         can_remove,
     }

@@ -2,9 +2,10 @@
 
 use super::guard::{Forbidden, permits};
 use crate::hostname::Authority;
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
-use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 use moka::Expiry;
 use moka::sync::Cache;
 use std::collections::HashMap;
@@ -42,6 +43,9 @@ pub enum ResolveError {
     /// No name server answered in time.
     #[error("the name servers did not answer in time")]
     Timeout,
+    /// The name servers answered that they cannot tell, or nonsense.
+    #[error("the name servers failed")]
+    Failed,
     /// All addresses are forbidden.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
@@ -83,9 +87,14 @@ impl Resolver {
             Err(_) if is_localhost(host) => Ok(Arc::from([IpAddr::V4(Ipv4Addr::LOCALHOST)])),
             Err(_) => self.ask(host.to_ascii_lowercase().into()).await,
         };
+        let known = known?;
         let permitted: Vec<IpAddr> =
-            known?.iter().copied().filter(|address| permits(*address, allow_private).is_ok()).collect();
-        if permitted.is_empty() { Err(Forbidden.into()) } else { Ok(permitted) }
+            known.iter().copied().filter(|address| permits(*address, allow_private).is_ok()).collect();
+        match permitted.len() {
+            0 => Err(Forbidden.into()),
+            all if all == known.len() => Ok(permitted),
+            _ => Ok(interleaved(&permitted)),
+        }
     }
 
     fn with(names: Names) -> Self {
@@ -105,7 +114,7 @@ impl Resolver {
             };
             match tokio::time::timeout(TIMEOUT, limited).await.unwrap_or(Err(ResolveError::Timeout)) {
                 Ok((addresses, ttl)) => {
-                    Answer { addresses: Ok(interleaved(&addresses)), ttl: ttl.clamp(POSITIVE.0, POSITIVE.1) }
+                    Answer { addresses: Ok(interleaved(&addresses).into()), ttl: ttl.clamp(POSITIVE.0, POSITIVE.1) }
                 }
                 Err(error) => Answer { addresses: Err(error), ttl: NEGATIVE },
             }
@@ -134,7 +143,8 @@ impl Names {
                 // Fully qualified: the search list of this machine must not decide where a hostname leads.
                 let found = resolver.lookup_ip(format!("{host}.")).await.map_err(|error| match error {
                     NetError::Timeout | NetError::NoConnections | NetError::Io(_) => ResolveError::Timeout,
-                    _ => ResolveError::NotFound,
+                    NetError::Dns(DnsError::NoRecordsFound(_)) => ResolveError::NotFound,
+                    _ => ResolveError::Failed,
                 })?;
                 let ttl = found.valid_until().saturating_duration_since(Instant::now());
                 let addresses: Vec<IpAddr> = found.iter().collect();
@@ -174,8 +184,13 @@ impl Expiry<Box<str>, Arc<OnceCell<Answer>>> for Life {
 }
 
 fn system_resolver() -> Result<TokioResolver, NetError> {
-    let mut builder = TokioResolver::builder_tokio()?;
+    configured(TokioResolver::builder_tokio()?)
+}
+
+fn configured(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioResolver, NetError> {
     let options = builder.options_mut();
+    // Ours is the one that remembers: an answer of the library's own would be believed beyond our bounds.
+    options.cache_size = 0;
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
     options.use_hosts_file = ResolveHosts::Always;
     options.timeout = Duration::from_millis(1400);
@@ -189,59 +204,12 @@ fn is_localhost(host: &str) -> bool {
 }
 
 /// IPv4 and IPv6 in turn, so that a broken family costs one attempt (RFC 8305 §4).
-fn interleaved(addresses: &[IpAddr]) -> Arc<[IpAddr]> {
+fn interleaved(addresses: &[IpAddr]) -> Vec<IpAddr> {
     let (v4, v6): (Vec<IpAddr>, Vec<IpAddr>) = addresses.iter().partition(|address| address.is_ipv4());
     let longer = v4.len().max(v6.len());
     (0..longer).flat_map(|i| [v4.get(i), v6.get(i)]).flatten().copied().collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn resolver(names: &[(&str, &[&str])]) -> Resolver {
-        let parsed = |list: &[&str]| list.iter().map(|address| address.parse().unwrap()).collect();
-        Resolver::fixed(names.iter().map(|(name, list)| ((*name).to_owned(), parsed(list))).collect())
-    }
-
-    async fn resolve(resolver: &Resolver, text: &str, allow_private: bool) -> Result<Vec<String>, ResolveError> {
-        let found = resolver.resolve(&Authority::parse(text).unwrap(), allow_private).await?;
-        Ok(found.iter().map(ToString::to_string).collect())
-    }
-
-    #[tokio::test]
-    async fn only_checked_addresses_come_out() {
-        let resolver = resolver(&[
-            ("mixed.example", &["8.8.8.8", "10.0.0.1", "1.1.1.1", "2606:4700::1", "::1"]),
-            ("metadata.example", &["169.254.169.254"]),
-            ("home.example", &["192.168.0.2"]),
-        ]);
-        let found = resolve(&resolver, "mixed.example", false).await.unwrap();
-        assert_eq!(found, ["8.8.8.8:443", "[2606:4700::1]:443", "1.1.1.1:443"]);
-        assert_eq!(resolve(&resolver, "home.example", false).await, Err(Forbidden.into()));
-        assert_eq!(resolve(&resolver, "home.example:81", true).await.unwrap(), ["192.168.0.2:81"]);
-        for allowed in [false, true] {
-            assert_eq!(resolve(&resolver, "metadata.example", allowed).await, Err(Forbidden.into()));
-        }
-        assert_eq!(resolve(&resolver, "nowhere.example", true).await, Err(ResolveError::NotFound));
-    }
-
-    #[tokio::test]
-    async fn literals_and_localhost_ask_nobody() {
-        let nobody = Resolver::with(Names::Nobody);
-        assert_eq!(resolve(&nobody, "8.8.8.8", false).await.unwrap(), ["8.8.8.8:443"]);
-        assert_eq!(resolve(&nobody, "x.localhost:9000", true).await.unwrap(), ["127.0.0.1:9000"]);
-        assert_eq!(resolve(&nobody, "localhost", false).await, Err(Forbidden.into()));
-        assert_eq!(resolve(&nobody, "mcp.example", false).await, Err(ResolveError::Timeout));
-    }
-
-    #[tokio::test]
-    async fn many_callers_ask_once() {
-        let resolver = resolver(&[("one.example", &["1.1.1.1"])]);
-        let one = Authority::parse("one.example").unwrap();
-        let all = futures_util::future::join_all((0..50).map(|_| resolver.resolve(&one, false))).await;
-        assert!(all.iter().all(Result::is_ok));
-        resolver.cache.run_pending_tasks();
-        assert_eq!(resolver.cache.entry_count(), 1);
-    }
-}
+#[path = "resolver_tests.rs"]
+mod tests;

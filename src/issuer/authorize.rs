@@ -120,10 +120,25 @@ async fn begin(
         Some(_) if silent => Ok(refused(&back, Code::InteractionRequired, "the person must consent")),
         None => Ok(steps::to_login(return_to)),
         Some(signed_in) => {
+            let pending = stepped_up(issuer, place, pending, &signed_in).await?;
             let flow = pending.keep(issuer, &signed_in).await?;
             steps::go_on(issuer, &Visit { place, pending: &pending, signed_in: &signed_in, flow: &flow, address }).await
         }
     }
+}
+
+/// A client that an upstream's demand for more scope sent here is to get that scope, whether it names it or not.
+async fn stepped_up(
+    issuer: &Issuer,
+    place: &Place,
+    pending: PendingAuthorization,
+    signed_in: &SignedIn,
+) -> Result<PendingAuthorization, Fault> {
+    let Some(key) = issuer.connection_of(&place.realm, signed_in.user.id) else { return Ok(pending) };
+    Ok(match issuer.connections.stepped_up(&key).await? {
+        Some(scopes) => pending.with_scopes(&scopes),
+        None => pending,
+    })
 }
 
 /// Where a path leads: the root, or an upstream that may be used or approved.

@@ -119,7 +119,7 @@ async fn known_scopes(issuer: &Issuer, realm: &Realm) -> Option<Scopes> {
 
 async fn upstream_scopes(issuer: &Issuer, label: &Label) -> Option<Scopes> {
     let upstream = issuer.registry.find(label)?;
-    Some(issuer.connections.known_scopes(&upstream.authority).await)
+    Some(issuer.connections.supported_scopes(&upstream.authority).await)
 }
 
 /// Scopes are learnt over time, so a cache must ask again.

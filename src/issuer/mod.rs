@@ -23,10 +23,10 @@ mod token;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Tokens;
-use crate::connect::Connections;
-use crate::hostname::Site;
+use crate::connect::{ConnectionKey, Connections};
+use crate::hostname::{Realm, Site};
 use crate::http::HttpClient;
-use crate::ids::Random;
+use crate::ids::{Random, UserId};
 use crate::oauth::registration::MAX_BODY;
 use crate::paths;
 use crate::ratelimit::RateLimits;
@@ -74,6 +74,15 @@ pub struct Issuer {
     pub audit: Audit,
     /// How often an address may register and ask for tokens.
     pub limits: Arc<RateLimits>,
+}
+
+impl Issuer {
+    /// Which connection somebody uses at a realm; none at the root.
+    fn connection_of(&self, realm: &Realm, user: UserId) -> Option<ConnectionKey> {
+        let Realm::Mcp(label) = realm else { return None };
+        let authority = self.registry.find(label)?.authority.clone();
+        Some(ConnectionKey { user, authority, account: label.account.clone() })
+    }
 }
 
 /// The routes of an MCP hostname. Every request carries an [`crate::request::Arrival`].

@@ -136,6 +136,12 @@ impl PendingAuthorization {
         })
     }
 
+    /// The same request for these scopes as well.
+    pub(super) fn with_scopes(self, scopes: &Scopes) -> Self {
+        let scope = Scopes::lenient(self.scope.split(' ')).union(scopes).to_string();
+        Self { scope, ..self }
+    }
+
     /// Writes the request down for a signed-in browser; the handle by which it is found again.
     pub(super) async fn keep(&self, issuer: &Issuer, signed_in: &SignedIn) -> Result<String, Fault> {
         let handle = issuer.random.token().to_string();

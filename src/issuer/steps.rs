@@ -4,7 +4,7 @@
 use super::metadata::authorize_path;
 use super::pending::PendingAuthorization;
 use super::{Issuer, pages, reply, resource};
-use crate::connect::{Begin, ConnectError, ConnectionKey, Request};
+use crate::connect::{Begin, ConnectError, Request};
 use crate::error::Fault;
 use crate::hostname::Realm;
 use crate::ids::{Digest, GrantId};
@@ -89,12 +89,7 @@ async fn next_step(issuer: &Issuer, visit: &Visit<'_>) -> Result<Step, ConnectEr
     if !pending.consented {
         return Ok(Step::Consent);
     }
-    let (Some(upstream), Realm::Mcp(label)) = (&place.upstream, &place.realm) else { return Ok(Step::Issue) };
-    let key = ConnectionKey {
-        user: signed_in.user.id,
-        authority: upstream.authority.clone(),
-        account: label.account.clone(),
-    };
+    let Some(key) = issuer.connection_of(&place.realm, signed_in.user.id) else { return Ok(Step::Issue) };
     let path = resource::path(&pending.resource);
     let request = Request {
         key: &key,

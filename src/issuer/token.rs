@@ -117,6 +117,19 @@ impl Issuer {
         Ok(LivingGrant { grant, user })
     }
 
+    /// Whether every request with a token of this grant would be sent back for the person's consent at the upstream. A
+    /// client that could refresh its token then would never ask the person. Nothing is revoked: the grant is as good as
+    /// before once the connection is.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(super) async fn lacks_connection(&self, request: &TokenRequest<'_>, of: &LivingGrant) -> Result<bool, Refused> {
+        match self.connection_of(request.realm, of.user.id) {
+            Some(key) => Ok(self.connections.needs_consent(&key).await?),
+            None => Ok(false),
+        }
+    }
+
     fn issue<'a>(&self, request: &TokenRequest<'_>, issue: &'a Issue) -> Result<TokenResponse<'a>, Refused> {
         let LivingGrant { grant, user } = &issue.living;
         let access_token = self.tokens.mint(&NewToken {

@@ -109,6 +109,8 @@ pub struct UpstreamRow {
     pub tone: &'static str,
     /// The standing.
     pub standing: &'static str,
+    /// Why it does not work at the moment, if it does not.
+    pub trouble: Option<String>,
     /// Whether the button to approve makes sense.
     pub can_approve: bool,
     /// Whether the button to remove makes sense: not for configured ones.

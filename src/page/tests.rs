@@ -52,6 +52,7 @@ fn every_page() -> Vec<Response> {
         authority: hostile(),
         tone: "bad",
         standing: "Denied",
+        trouble: Some(hostile()),
         can_approve: true,
         can_remove: true,
     };

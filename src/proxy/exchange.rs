@@ -70,7 +70,12 @@ impl Exchange<'_> {
                 }
                 Err(Attempt::Final(failure)) => return Err(failure),
                 // Most likely the upstream closed a connection of the pool while we were writing.
-                Err(Attempt::Lost(_)) if reused && attempts < MAX_ATTEMPTS && self.may_repeat(session, body) => {
+                Err(Attempt::Lost(error))
+                    if reused
+                        && attempts < MAX_ATTEMPTS
+                        && !took_too_long(&error)
+                        && self.may_repeat(session, body) =>
+                {
                     attempts += 1
                 }
                 Err(Attempt::Lost(error)) => {
@@ -149,7 +154,7 @@ impl Exchange<'_> {
         tokio::select! { biased;
             answered = answered => match answered {
                 Ok(read) => read.map_err(Attempt::Lost)?,
-                Err(_) => return Err(Attempt::Final(ExchangeFailure::Refused(Refusal::GatewayTimeout))),
+                Err(_) => return Err(Attempt::Lost(Error::explain(ErrorType::ReadTimedout, "the head of an answer"))),
             },
             // A caller that leaves before the answer cancels the request (MCP 2026-07-28, streamable HTTP).
             gone = caller_gone(session) => return Err(Attempt::Final(ExchangeFailure::Aborted(gone))),
@@ -185,8 +190,12 @@ impl Exchange<'_> {
         &self,
         session: &mut ServerSession,
         mut connected: Connected,
-        head: RequestHeader,
+        mut head: RequestHeader,
     ) -> Result<Connected, Attempt> {
+        if let HttpSession::H2(_) = connected.session {
+            // Its frames say where a body ends (RFC 9113 §8.2.2).
+            head.remove_header(&header::TRANSFER_ENCODING);
+        }
         connected.session.write_request_header(Box::new(head)).await.map_err(Attempt::Lost)?;
         match pump(session, &mut connected.session, self.max_body, self.patience).await {
             // An upstream that stopped taking the body may have said why.
@@ -227,11 +236,15 @@ async fn read_head(session: &mut HttpSession) -> Result<()> {
     }
 }
 
+fn took_too_long(error: &Error) -> bool {
+    matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout)
+}
+
 fn lost(error: &Error) -> Refusal {
-    match error.etype() {
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Refusal::GatewayTimeout,
-        _ => Refusal::BadGateway("the upstream closed the connection without an answer".to_owned()),
+    if took_too_long(error) {
+        return Refusal::GatewayTimeout;
     }
+    Refusal::BadGateway("the upstream closed the connection without an answer".to_owned())
 }
 
 fn internal() -> ExchangeFailure {

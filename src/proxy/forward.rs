@@ -2,6 +2,7 @@
 
 use super::admit::Permit;
 use super::body::{BodyFailure, RequestBody};
+use super::endpoint::EndpointEvent;
 use super::exchange::{Exchange, ExchangeFailure};
 use super::filter::{self, EventFilter};
 use super::headers::Isolation;
@@ -13,12 +14,12 @@ use super::record::Record;
 use super::reply::{self, Refusal, TokenError};
 use super::route::Target;
 use super::stopping::Stopping;
-use super::{headers, stream, upgrade};
+use super::{headers, stepup, stream, upgrade};
 use crate::config::{ConnectionLimits, Streams};
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::Culprit;
 use crate::telemetry::Metrics;
-use http::{HeaderValue, StatusCode, Version, header};
+use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::Error;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
@@ -59,7 +60,8 @@ impl Forwarder<'_> {
         let tools = target.upstream.tools.as_ref();
         let body = match tools {
             None => RequestBody::take(session, self.max_body, self.patience).await?,
-            Some(_) => policy::take(session, self.patience).await?,
+            // Boxed, as all that only upstreams with a policy need: streams must not have room for it.
+            Some(_) => Box::pin(policy::take(session, self.patience)).await?,
         };
         let asked = match tools {
             None => Asked::by(&session.req_header().headers, &body),
@@ -97,7 +99,16 @@ impl Forwarder<'_> {
         }
         let life = Lifeline::new(permit, &credential);
         life.check().map_err(Refusal::Unauthorized)?;
-        self.answer(session, connected, &life, isolation, enforced).await
+        let challenge = match connected.session.response_header() {
+            Some(response) if response.status == StatusCode::FORBIDDEN => {
+                let asked = (target, permit, session.req_header().uri.path());
+                // Boxed: it is rare, and streams need not have room for it.
+                Box::pin(stepup::challenge(self.connections, asked, &credential, response)).await
+            }
+            _ => None,
+        };
+        let isolation = Isolation { challenge: challenge.as_ref(), ..*isolation };
+        self.answer(session, connected, &life, &isolation, enforced).await
     }
 
     /// The upstream refused our credential: its connection is put back, and a better credential is asked for.
@@ -152,17 +163,24 @@ impl Forwarder<'_> {
         if let Some(enforced) = enforced.filter(|enforced| events || enforced.asks_for_tools) {
             filter::check_coding(response)?;
             if !events && !is_bodiless(response) {
-                return self.answer_list(session, connected, life, isolation, enforced).await;
+                return Box::pin(self.answer_list(session, connected, life, isolation, enforced)).await;
             }
         }
-        let head = self.head(session, response, events, isolation)?;
+        // What is compressed has no boundaries where a comment would fit.
+        let plain = events && filter::check_coding(response).is_ok();
+        let head = self.head(session, response, plain, isolation)?;
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
+        if events {
+            connected.session.set_read_timeout(None);
+        }
+        let get = session.req_header().method == Method::GET;
         let bounds = stream::Bounds {
             life,
             stopping: self.stopping.stream(),
             heartbeat: self.streams.heartbeat,
-            events,
+            events: plain,
+            endpoint: (plain && get).then(|| EndpointEvent::of(isolation.upstream)),
             filter: enforced.filter(|_| events).map(|enforced| EventFilter::new(enforced.policy)),
         };
         if stream::pass(session, &mut connected, bounds).await? == stream::End::Complete {
@@ -201,14 +219,17 @@ impl Forwarder<'_> {
         &self,
         session: &ServerSession,
         response: &ResponseHeader,
-        events: bool,
+        plain_events: bool,
         isolation: &Isolation<'_>,
     ) -> pingora::Result<Box<ResponseHeader>> {
         let mut head = headers::for_caller(response, isolation)?;
-        if events {
+        let head_only = session.req_header().method == Method::HEAD;
+        if is_event_stream(response) {
             // Tells nginx and its like in front of us not to collect the stream.
             head.insert_header("x-accel-buffering", "no")?;
-            // Heartbeats come in between, and denied tools go: it ends when it ends.
+        }
+        if plain_events && !head_only {
+            // Comments of ours come on top of it, and denied tools go.
             head.remove_header(&header::CONTENT_LENGTH);
         }
         let bodiless = is_bodiless(response);

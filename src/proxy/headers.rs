@@ -145,6 +145,8 @@ pub(super) struct Isolation<'a> {
     pub(super) upstream: &'a Authority,
     /// The page that asked, if it may read the answer.
     pub(super) allowed_origin: Option<&'a HeaderValue>,
+    /// Our own challenge in the place of the upstream's.
+    pub(super) challenge: Option<&'a HeaderValue>,
 }
 
 impl Isolation<'_> {
@@ -187,6 +189,9 @@ pub(super) fn for_caller(response: &ResponseHeader, isolation: &Isolation<'_>) -
         head.append_header(name.clone(), here.unwrap_or_else(|| value.clone()))?;
     }
     isolate(&mut head)?;
+    if let Some(challenge) = isolation.challenge {
+        head.insert_header(header::WWW_AUTHENTICATE, challenge.clone())?;
+    }
     if let Some(origin) = isolation.allowed_origin {
         allow_origin(&mut head, origin)?;
     }
@@ -277,7 +282,7 @@ mod tests {
 
     fn passed(response: &ResponseHeader, allowed_origin: Option<&HeaderValue>) -> ResponseHeader {
         let upstream = Authority::parse("mcp.example").unwrap();
-        *for_caller(response, &Isolation { upstream: &upstream, allowed_origin }).unwrap()
+        *for_caller(response, &Isolation { upstream: &upstream, allowed_origin, challenge: None }).unwrap()
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod address;
 mod admit;
 mod body;
+mod endpoint;
 mod events;
 mod exchange;
 mod filter;
@@ -25,6 +26,7 @@ mod race;
 mod record;
 mod reply;
 mod route;
+mod stepup;
 mod stopping;
 mod stream;
 mod upgrade;
@@ -64,6 +66,9 @@ use tokio::sync::{oneshot, watch};
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// An HTTP/2 connection without streams is closed after this long.
 const HTTP2_IDLE: Duration = Duration::from_secs(120);
+
+/// What one HTTP/2 stream may have waiting for its peer, in bytes.
+const HTTP2_SEND_BUFFER: usize = 64 * 1024;
 
 /// What the data plane is made of.
 pub struct Parts {
@@ -181,7 +186,7 @@ impl Gate {
 
     async fn upstream(&self, session: &mut ServerSession, target: &Target, client: IpAddr) -> Outcome {
         let head = session.req_header();
-        if origin::is_service_worker(&head.headers) {
+        if origin::is_service_worker_script(&head.headers) {
             return self.refuse(session, &Refusal::ServiceWorker, Some(target), None).await;
         }
         let allowed_origin = match self.origins.judge(&head.headers) {
@@ -210,8 +215,11 @@ impl Gate {
             metrics: &self.metrics,
         };
         let mut record = record::Record::begin(&self.audit, target, &permit, client);
-        let isolation =
-            headers::Isolation { upstream: &target.upstream.authority, allowed_origin: allowed_origin.as_ref() };
+        let isolation = headers::Isolation {
+            upstream: &target.upstream.authority,
+            allowed_origin: allowed_origin.as_ref(),
+            challenge: None,
+        };
         let outcome = forwarder.forward(session, target, &permit, &isolation, &mut record).await;
         record.end(session, &outcome);
         match outcome {
@@ -232,7 +240,7 @@ impl Gate {
     ) -> Outcome {
         let scope = match (refusal, target) {
             (Refusal::Unauthorized(TokenError::Missing | TokenError::NotConnected), Some(target)) => {
-                let scopes = self.connections.known_scopes(&target.upstream.authority).await;
+                let scopes = self.connections.usual_scopes(&target.upstream.authority).await;
                 Some(scopes.to_string()).filter(|scopes| !scopes.is_empty())
             }
             _ => None,
@@ -271,26 +279,27 @@ impl Gate {
 
     /// Reads the head of the next request; false when there is none, or none that deserves an answer.
     async fn read_head(&self, session: &mut ServerSession) -> bool {
-        let (patience, http1) = (&self.patience, !session.is_http2());
+        let progress = Progress::of(session).unwrap_or_default();
+        if session.is_http2() {
+            progress.has_request()
+        } else {
+            progress.expects_head()
+        }
+        let whole = self.patience.head_timeout;
         // Only a connection that was used before has this switched on.
         let again = session.pipelining_enabled();
-        if let Some(progress) = Progress::of(session) {
-            if http1 { progress.expects_head() } else { progress.has_request() }
-        }
+        let patience = if again { self.patience.idle_timeout } else { whole };
         let read = tokio::select! { biased;
-            read = tokio::time::timeout(if again { patience.idle_timeout } else { patience.head_timeout }, session.read_request()) => read,
+            read = progress.head_in_time(session.read_request(), patience, whole) => read,
             () = self.stopping.ending() => return false,
         };
         match read {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) | Err(_) => return false,
-            Ok(Err(error)) => {
-                self.refuse_head(session, &error).await;
+            Some(Ok(true)) => progress.has_head(),
+            Some(Ok(false)) | None => return false,
+            Some(Err(error)) => {
+                self.refuse_head(session, &error, progress.may_read() == 0).await;
                 return false;
             }
-        }
-        if let Some(progress) = Progress::of(session).filter(|_| http1) {
-            progress.has_head();
         }
         // Pingora has turned keep-alive off where the framing was doubtful, and on without end where it was not.
         if !self.stopping.keeps_connections() {
@@ -308,8 +317,7 @@ impl Gate {
     }
 
     /// A head that cannot be read is the end of its connection: nobody knows where the next one begins.
-    async fn refuse_head(&self, session: &mut ServerSession, error: &Error) {
-        let too_large = Progress::of(session).is_some_and(|progress| progress.may_read() == 0);
+    async fn refuse_head(&self, session: &mut ServerSession, error: &Error, too_large: bool) {
         let refusal = match error.etype() {
             _ if too_large => Some(Refusal::HeadTooLarge),
             ErrorType::InvalidHTTPHeader => Some(Refusal::BadRequest("the request's head is malformed")),
@@ -359,7 +367,10 @@ impl HttpServerApp for Gate {
 
     fn h2_options(&self) -> Option<H2Options> {
         // `H2Options::default()` would lift Pingora's bounds on streams, header lists and malformed frames.
-        Some(default_h2_options())
+        let mut options = default_h2_options();
+        // What a peer does not take is kept for each of its streams, up to this; the default is 400 KiB.
+        options.max_send_buffer_size(HTTP2_SEND_BUFFER);
+        Some(options)
     }
 
     fn server_options(&self) -> Option<&HttpServerOptions> {

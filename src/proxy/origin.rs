@@ -49,9 +49,9 @@ impl OriginPolicy {
     }
 }
 
-/// Whether a browser fetches the script of a service worker (Service Workers §8.2 "Update"; Fetch Metadata). Such a script
-/// would stay, and answer for the hostname from then on.
-pub(super) fn is_service_worker(headers: &HeaderMap) -> bool {
+/// Whether a browser fetches the script of a service worker, which would see every request to this hostname from then on
+/// (Service Workers §Update: browsers never leave the field out; Fetch Metadata says it too).
+pub(super) fn is_service_worker_script(headers: &HeaderMap) -> bool {
     headers.contains_key("service-worker")
         || headers.get("sec-fetch-dest").is_some_and(|destination| destination == "serviceworker")
 }

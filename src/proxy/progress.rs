@@ -3,9 +3,13 @@
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::raw_connect::ProxyDigest;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// What may be read before the end of a head, in bytes: Pingora itself would collect a megabyte. Some more than
 /// `route::MAX_HEAD`, for TLS.
@@ -51,14 +55,40 @@ impl Progress {
         }
     }
 
+    /// Waits for a head that `read` reads: `patience` until it begins, and from then on no longer than `whole`. `None` when
+    /// it does not come in time.
+    pub(super) async fn head_in_time<T>(
+        &self,
+        read: impl Future<Output = T>,
+        patience: Duration,
+        whole: Duration,
+    ) -> Option<T> {
+        let (began, deadline) = (Instant::now(), tokio::time::sleep(patience));
+        tokio::pin!(read, deadline);
+        let mut in_the_middle = false;
+        poll_fn(|context| {
+            if let Poll::Ready(read) = read.as_mut().poll(context) {
+                return Poll::Ready(Some(read));
+            }
+            // The reader was woken by the first bytes, and they were not all.
+            if !in_the_middle && self.may_read() < HEAD_BUDGET {
+                in_the_middle = true;
+                let at = (Instant::now() + whole).min(began + patience);
+                deadline.as_mut().reset(at);
+            }
+            deadline.as_mut().poll(context).map(|()| None)
+        })
+        .await
+    }
+
     /// Waits for the first request. Only one task may wait.
     pub async fn first_request(&self) {
         self.0.request.notified().await;
     }
 
     /// That of a session.
-    pub(super) fn of(session: &ServerSession) -> Option<&Self> {
-        session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref()
+    pub(super) fn of(session: &ServerSession) -> Option<Self> {
+        session.digest()?.proxy_digest.as_ref()?.user_data.as_ref()?.downcast_ref().cloned()
     }
 
     /// From now on a head is read.

@@ -24,7 +24,7 @@ pub(super) enum Refusal {
     Unauthorized(TokenError),
     /// The page that sent the request may not call.
     ForeignOrigin,
-    /// The script of a service worker: none may live on a hostname of ours.
+    /// A browser wants the script of a service worker.
     ServiceWorker,
     /// Too many requests.
     Limited(Limited),
@@ -144,7 +144,7 @@ impl Refusal {
             Refusal::ForeignOrigin => {
                 "pages of this origin may not call: an administrator can add it to server.allowed_origins".to_owned()
             }
-            Refusal::ServiceWorker => "no service worker can be registered here".to_owned(),
+            Refusal::ServiceWorker => "MCP hostnames have no service workers".to_owned(),
             Refusal::Limited(_) => "too many requests: see Retry-After".to_owned(),
             Refusal::HeadTooLarge => "the request's head is larger than 64 KiB".to_owned(),
             Refusal::BodyTooLarge(limit) => format!("the request's body is larger than {limit} bytes"),

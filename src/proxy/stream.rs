@@ -1,6 +1,7 @@
 //! The body of an answer on its way to the caller: as it comes, with heartbeats while it does not, and not longer than the
 //! grant and the connection live.
 
+use super::endpoint::EndpointEvent;
 use super::events::EventTracker;
 use super::filter::EventFilter;
 use super::lifeline::Lifeline;
@@ -28,6 +29,8 @@ pub(super) struct Bounds<'a> {
     pub(super) heartbeat: Duration,
     /// Whether the answer is a stream of events.
     pub(super) events: bool,
+    /// Keeps what a stream of the transport of 2024 begins with on our hostname.
+    pub(super) endpoint: Option<EndpointEvent<'a>>,
     /// Takes tools out of it that an administrator denies.
     pub(super) filter: Option<EventFilter<'a>>,
 }
@@ -87,10 +90,7 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
         };
         match happening {
             Happening::Upstream(Ok(Some(chunk))) => {
-                let chunk = match &mut bounds.filter {
-                    None => chunk,
-                    Some(filter) => filter.feed(chunk).map_err(|error| error.into_up())?,
-                };
+                let chunk = bounds.rewritten(chunk).map_err(|error| error.into_up())?;
                 if chunk.is_empty() {
                     continue;
                 }
@@ -121,14 +121,35 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
             }
         }
     }
-    if let Some(filter) = &mut bounds.filter {
-        let rest = filter.finish();
-        if !rest.is_empty() {
-            session.write_response_body(rest, false).await?;
-        }
+    let rest = bounds.rest().map_err(|error| error.into_up())?;
+    if !rest.is_empty() {
+        session.write_response_body(rest, false).await?;
     }
     session.write_response_body(Bytes::new(), true).await?;
     Ok(End::Complete)
+}
+
+impl Bounds<'_> {
+    /// What becomes of the next bytes; perhaps nothing yet.
+    fn rewritten(&mut self, chunk: Bytes) -> Result<Bytes> {
+        let chunk = match &mut self.endpoint {
+            None => chunk,
+            Some(endpoint) => endpoint.feed(chunk),
+        };
+        match &mut self.filter {
+            None => Ok(chunk),
+            Some(filter) => filter.feed(chunk),
+        }
+    }
+
+    /// What was held back of a stream that has ended.
+    fn rest(&mut self) -> Result<Bytes> {
+        let rest = self.endpoint.as_mut().map(EndpointEvent::finish).unwrap_or_default();
+        match &mut self.filter {
+            None => Ok(rest),
+            Some(filter) => Ok([filter.feed(rest)?, filter.finish()].concat().into()),
+        }
+    }
 }
 
 async fn cut(session: &mut ServerSession, upstream: &mut Connected) -> Result<End> {

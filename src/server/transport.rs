@@ -14,12 +14,17 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
 /// What is written is collected up to about a segment, so that a head and a small body leave together. Reading needs no
 /// buffer: HTTP and TLS have their own.
 const WRITE_BUFFER: usize = 1460;
+
+/// How long a peer may take to close after we did.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A connection, who is at its other end, and how far it has come.
 pub(super) struct Transport {
@@ -27,6 +32,8 @@ pub(super) struct Transport {
     peer: Arc<SocketDigest>,
     progress: Progress,
     carried: Arc<ProxyDigest>,
+    /// Runs from our own end of the connection on.
+    linger: Option<Pin<Box<Sleep>>>,
 }
 
 impl Transport {
@@ -40,7 +47,13 @@ impl Transport {
         // Nobody else has seen this digest: it takes the address.
         let _ = peer.peer_addr.set(Some(PeerAddress::Inet(client)));
         let carried = Arc::new(progress.carried().map_err(io::Error::other)?);
-        Ok(Self { stream: BufWriter::with_capacity(WRITE_BUFFER, stream), peer: Arc::new(peer), progress, carried })
+        Ok(Self {
+            stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
+            peer: Arc::new(peer),
+            progress,
+            carried,
+            linger: None,
+        })
     }
 }
 
@@ -81,8 +94,25 @@ impl AsyncWrite for Transport {
         Pin::new(&mut self.get_mut().stream).poll_flush(context)
     }
 
+    /// Ends our half, and reads away what the peer still sends until it ends its own: bytes that arrive at a closed socket
+    /// are answered with RST, which can overtake the answer (RFC 9112 §9.6).
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+        let this = self.get_mut();
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+        }
+        let linger = this.linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        if linger.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut scrap = [0; 4096];
+        loop {
+            let mut scrap = ReadBuf::new(&mut scrap);
+            let read = ready!(Pin::new(this.stream.get_mut()).poll_read(context, &mut scrap));
+            if read.is_err() || scrap.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 
     fn poll_write_vectored(

@@ -35,6 +35,7 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     connections::a_refresh_is_begun_once(&open().await).await;
     connections::a_refresh_loses_to_a_newer_version(&open().await).await;
     connections::urgent_connections_come_first(&open().await).await;
+    connections::step_ups_go_with_their_connection(&open().await).await;
     connections::upstreams_have_an_alias_each(&open().await).await;
     connections::what_is_known_of_upstreams_is_replaced(&open().await).await;
     housekeeping::settings_are_compared_and_deleted(&open().await).await;

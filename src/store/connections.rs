@@ -171,6 +171,29 @@ impl Store {
         self.change_connection(id, query("DELETE FROM connections WHERE id = ?").bind(id)).await
     }
 
+    /// Keeps what an upstream asked for beyond what a connection has, JSON of `connect`'s own making, in place of what was
+    /// kept before. Nothing happens when the connection is gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn put_step_ups(&self, connection: ConnectionId, document: &str) -> Result<(), StoreError> {
+        let upsert = query(
+            "INSERT INTO step_ups (connection_id, document) SELECT id, ? FROM connections WHERE id = ?
+             ON CONFLICT (connection_id) DO UPDATE SET document = excluded.document",
+        );
+        upsert.bind(document).bind(connection).execute(self.sqlite.writer()).await?;
+        Ok(())
+    }
+
+    /// What was kept by [`Store::put_step_ups`]; it goes with its connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn step_ups(&self, connection: ConnectionId) -> Result<Option<String>, StoreError> {
+        let select = query_scalar("SELECT document FROM step_ups WHERE connection_id = ?").bind(connection);
+        Ok(select.fetch_optional(self.sqlite.readers()).await?)
+    }
+
     /// Runs a statement about one connection; if it hit, everybody learns of it.
     async fn change_connection(
         &self,

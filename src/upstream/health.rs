@@ -144,6 +144,11 @@ impl HealthTable {
         })
     }
 
+    /// What is known about an upstream, if a request was sent to it lately.
+    pub fn find(&self, authority: &Authority) -> Option<Note> {
+        self.table.get(authority).map(|health| health.note())
+    }
+
     /// What is known about every upstream that a request was sent to, most requests first.
     pub fn notes(&self) -> Vec<Note> {
         let mut notes: Vec<Note> = self.table.iter().map(|(_, health)| health.note()).collect();

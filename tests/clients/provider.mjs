@@ -14,6 +14,8 @@ export class Application {
   authorizations = 0;
   /** Every access token that it ever got, the newest last. */
   bearers = [];
+  /** Whether it throws refresh tokens away. */
+  forgetsRefreshTokens = false;
   #server;
   #state;
   #verifier;
@@ -61,8 +63,13 @@ export class Application {
   }
 
   saveTokens(tokens) {
-    this.#tokens = tokens;
+    this.#tokens = this.forgetsRefreshTokens ? { ...tokens, refresh_token: undefined } : tokens;
     this.bearers.push(tokens.access_token);
+  }
+
+  invalidateCredentials(which) {
+    if (which === 'tokens' || which === 'all') this.#tokens = undefined;
+    if (which === 'client' || which === 'all') this.#client = undefined;
   }
 
   codeVerifier() {
@@ -96,6 +103,11 @@ export class Application {
     return searchParams;
   }
 
+  /** What the newest token is good for. */
+  get scope() {
+    return this.#tokens.scope;
+  }
+
   /** From now on only the refresh token is good. */
   spoilAccessToken() {
     this.#tokens = { ...this.#tokens, access_token: SPOILED };
@@ -114,6 +126,19 @@ export async function refusal(attempt, kind) {
     (reason) => reason,
   );
   if (!(error instanceof kind)) throw error;
+}
+
+/** Tries again after every authorization that `attempt` leads to; `transport` gives the one that it used. */
+export async function insist(application, attempt, transport) {
+  for (;;) {
+    const before = application.authorizations;
+    try {
+      return await attempt();
+    } catch (error) {
+      if (application.authorizations === before || before >= 10) throw error;
+      await transport().finishAuth(application.callback());
+    }
+  }
 }
 
 /** What every driver asks of a connected client. */

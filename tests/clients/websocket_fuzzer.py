@@ -11,7 +11,7 @@ from kosoku import FailureError, run_fuzzingclient
 
 async def main(address, *cases):
     try:
-        results = await run_fuzzingclient(address, list(cases) or None, concurrency=4)
+        results = await run_fuzzingclient(address, list(cases) or None, concurrency=2)
     except FailureError as failure:
         results = failure.results
     verdicts = {result.case_id: [result.behavior.value, result.behavior_close.value] for result in results}

@@ -389,7 +389,7 @@ async fn every_fault_has_its_answer_and_the_next_request_works() {
         (Fault::Stall(BODY), &[]),
         (Fault::Drip(Duration::from_micros(100)), &[200]),
         // Too slow to begin within the response time-out.
-        (Fault::Drip(Duration::from_millis(5)), late),
+        (Fault::Drip(Duration::from_millis(20)), late),
         (Fault::Late(Duration::from_millis(50)), &[200]),
         (Fault::Late(Duration::from_secs(2)), late),
         (Fault::Garbage(0), bad),

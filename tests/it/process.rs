@@ -395,3 +395,14 @@ async fn its_memory_cannot_end_up_in_a_core_file() {
     let left: Vec<_> = std::fs::read_dir(machine.home.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().starts_with("core")), "{left:?}");
 }
+
+#[tokio::test]
+async fn it_takes_all_the_open_files_that_it_may() {
+    let machine = Machine::new();
+    let server = machine.serve().await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.child.id().unwrap())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let [soft, hard] = files.split_whitespace().collect::<Vec<_>>()[3..5] else { panic!("{files}") };
+    let most = hard.parse::<u64>().unwrap_or(u64::MAX).min(1 << 20);
+    assert_eq!(soft.parse::<u64>().unwrap(), most, "{files}");
+}

@@ -187,3 +187,33 @@ async fn the_transport_of_2024_works_and_its_messages_stay_on_our_hostname() {
     assert_eq!(caller.status().await, 202);
     stream.until("\"protocolVersion\"").await;
 }
+
+#[tokio::test]
+async fn an_endpoint_with_the_upstream_s_own_origin_becomes_a_path_on_our_hostname() {
+    let (to_stream, posted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let told = (to_stream.clone(), posted.clone());
+    let mut notes = RawUpstream::start(move |_, mut connection| {
+        let (to_stream, posted) = told.clone();
+        async move {
+            let address = connection.stream.local_addr().unwrap();
+            connection.request().await;
+            let event = format!("event: endpoint\r\ndata: http://{address}/messages/?session_id=1\r\n\r\n");
+            connection.send(STREAM.to_owned() + &chunk(&event[..30])).await;
+            connection.send(chunk(&event[30..])).await;
+            to_stream.notified().await;
+            connection.send(chunk(&event)).await;
+            posted.notified().await;
+        }
+    })
+    .await;
+    let gateway = gateway_for(&notes, Duration::from_secs(60)).await;
+    let (token, _) = gateway.token_for(&notes.authority).await;
+    let mut caller = Caller::connect(gateway.port()).await;
+    caller.send(get(&gateway.host_of(&notes.authority), &token, "/sse")).await;
+    caller.until("event: endpoint\r\ndata: /messages/?session_id=1\r\n\r\n").await;
+    notes.received().await;
+    // Only the first event is that one.
+    to_stream.notify_one();
+    caller.until(&format!("data: http://{}/messages/", notes.authority)).await;
+    posted.notify_one();
+}

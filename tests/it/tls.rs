@@ -9,11 +9,12 @@ use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, Request, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use portcullis::config::UpstreamAuth;
 use portcullis::devkit::browser::Browser;
 use portcullis::secret::Secret;
+use std::convert::Infallible;
 use std::path::Path;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -57,7 +58,7 @@ fn fixed() -> UpstreamAuth {
     UpstreamAuth::Header { name: header::AUTHORIZATION, value: Secret::new("Bearer upstream-secret".to_owned()) }
 }
 
-fn host_of(authority: &str) -> String {
+pub fn host_of(authority: &str) -> String {
     format!("{}.{DOMAIN}", label(authority))
 }
 
@@ -89,7 +90,21 @@ async fn send(
     url: http::Uri,
     body: Bytes,
 ) -> Response<Incoming> {
-    let (io, body) = (TokioIo::new(stream), Full::new(body));
+    send_body(stream, protocol, request, url, Full::new(body)).await
+}
+
+/// Sends a request whose body may still be coming.
+pub async fn send_body<B>(
+    stream: TlsStream<TcpStream>,
+    protocol: &str,
+    request: http::request::Builder,
+    url: http::Uri,
+    body: B,
+) -> Response<Incoming>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static,
+{
+    let io = TokioIo::new(stream);
     if protocol == "h2" {
         let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
         tokio::spawn(connection);
@@ -304,7 +319,7 @@ async fn the_outbound_client_trusts_the_same_authorities() {
 }
 
 /// A gateway with TLS on both sides, and a token for its upstream.
-async fn between(authority: &Authority, upstream_port: u16) -> (Gateway, String, String) {
+pub async fn between(authority: &Authority, upstream_port: u16) -> (Gateway, String, String) {
     let (tls, ca) = (authority.files(&[DOMAIN, &format!("*.{DOMAIN}")]), authority.file());
     let name = format!("mcp.test:{upstream_port}");
     let configured = name.clone();
@@ -319,7 +334,7 @@ async fn between(authority: &Authority, upstream_port: u16) -> (Gateway, String,
     (gateway, name, token)
 }
 
-const PAIRS: [(&str, &str); 4] = [("h2", "h2"), ("h2", "http/1.1"), ("http/1.1", "h2"), ("http/1.1", "http/1.1")];
+pub const PAIRS: [(&str, &str); 4] = [("h2", "h2"), ("h2", "http/1.1"), ("http/1.1", "h2"), ("http/1.1", "http/1.1")];
 
 #[tokio::test]
 async fn bodies_of_every_size_pass_between_every_pair_of_versions() {

@@ -115,11 +115,14 @@ impl Frames {
 }
 
 /// An upstream over TLS that notes version and authority of every request and answers by its path: `/echo` with what it
-/// got, `/empty` with nothing, `/events` with one event and a stream that stays open, everything else with `{}`.
+/// got, `/empty` with nothing, `/events` with one event and a stream that stays open, `/upload` with `{}` when it has told all
+/// that came, `/early` with a 413 before anything came, everything else with `{}`.
 pub struct TlsUpstream {
     pub port: u16,
     /// The other end of every stream of events.
     pub streams: mpsc::UnboundedReceiver<mpsc::Sender<Bytes>>,
+    /// What came for `/upload`, piece by piece.
+    pub pieces: mpsc::UnboundedReceiver<Bytes>,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
 }
@@ -139,9 +142,10 @@ impl TlsUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (opened, streams) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared { seen: Mutex::default(), opened });
+        let (came, pieces) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared { seen: Mutex::default(), opened, came });
         let task = tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(config)), shared.clone()));
-        Self { port, streams, shared, task }
+        Self { port, streams, pieces, shared, task }
     }
 
     pub fn seen(&self) -> Vec<(Version, String)> {
@@ -158,6 +162,7 @@ impl Drop for TlsUpstream {
 struct Shared {
     seen: Mutex<Vec<(Version, String)>>,
     opened: mpsc::UnboundedSender<mpsc::Sender<Bytes>>,
+    came: mpsc::UnboundedSender<Bytes>,
 }
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -178,7 +183,16 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     let host = host.or_else(|| request.uri().authority().map(ToString::to_string)).unwrap_or_default();
     shared.seen.lock().push((request.version(), host.clone()));
     let path = request.uri().path().to_owned();
-    let sent = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    if path == "/early" {
+        let body = BodyExt::boxed_unsync(Full::new(Bytes::from_static(b"too large")));
+        return Ok(Response::builder().status(StatusCode::PAYLOAD_TOO_LARGE).body(body).unwrap());
+    }
+    let mut body = request.into_body();
+    while path == "/upload" {
+        let Some(Ok(frame)) = body.frame().await else { break };
+        frame.into_data().into_iter().for_each(|piece| shared.came.send(piece).unwrap());
+    }
+    let sent = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let mut response = Response::builder().header(header::CONTENT_TYPE, "application/json");
     let whole = |bytes: Bytes| Full::new(bytes).boxed_unsync();
     let body = match path.as_str() {

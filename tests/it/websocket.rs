@@ -1,12 +1,15 @@
 //! WebSocket through the gateway.
 
 use crate::gateway::{Gateway, upstream};
-use crate::raw::PATIENCE;
+use crate::raw::{Connection, PATIENCE, RawUpstream, field, status};
 use futures_util::{SinkExt, StreamExt};
 use portcullis::config::UpstreamAuth;
 use portcullis::secret::Secret;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -125,4 +128,87 @@ async fn revoking_the_grant_closes_with_1008() {
         other => panic!("{other:?}"),
     }
     assert!(open(&gateway, &authority, &token).await.is_err());
+}
+
+/// A Ping of ours.
+const PING: [u8; 2] = [0x89, 0x00];
+/// What a caller of the test below sends: a compressed (RSV1) and masked frame.
+const MASKED: [u8; 9] = [0xc2, 0x83, 1, 2, 3, 4, 0xff, 0x00, 0x89];
+
+/// An upstream that compresses: a whole frame in one piece with its 101, then a message in two fragments, the first of them
+/// in two pieces.
+async fn compressing(connection: &mut Connection, pinged: &Notify) {
+    connection.request().await;
+    let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: v2.mcp\r\n\
+        Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10\r\n\r\n";
+    connection.send([head.as_bytes(), &[0xc1, 0x03, 0xff, 0xfe, 0x89]].concat()).await;
+    connection.send([0x42, 0x04, 1, 2]).await;
+    tokio::time::sleep(Duration::from_millis(300)).await; // a heartbeat that must not come
+    connection.send([3, 4]).await;
+    pinged.notified().await;
+    connection.send([0x80, 0x01, 5]).await;
+    let mut frame = [0; MASKED.len()];
+    connection.stream.read_exact(&mut frame).await.unwrap();
+    assert_eq!(frame, MASKED);
+    connection.send([0x88, 0x02, 0x03, 0xe8]).await;
+}
+
+#[tokio::test]
+async fn subprotocols_extensions_and_compressed_frames_pass_as_they_are() {
+    let pinged = Arc::new(Notify::new());
+    let told = pinged.clone();
+    let mut upstream = RawUpstream::start(move |_, mut connection| {
+        let pinged = told.clone();
+        async move { compressing(&mut connection, &pinged).await }
+    })
+    .await;
+    let gateway = gateway_for(&upstream.authority, Duration::from_millis(200)).await;
+    let (token, _) = gateway.token_for(&upstream.authority).await;
+    let mut stream = TcpStream::connect(("127.0.0.1", gateway.port())).await.unwrap();
+    let asked = [
+        ("sec-websocket-protocol", "mcp, v2.mcp"),
+        ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits, x-other; a=\"b\""),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("sec-websocket-version", "13"),
+    ];
+    let fields: String = asked.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let host = gateway.host_of(&upstream.authority);
+    let request = format!(
+        "GET /ws HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nConnection: keep-alive, Upgrade\r\n\
+         Upgrade: WebSocket\r\n{fields}\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let exchange = async {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        assert_eq!((status(&head), field(&head, "upgrade").as_deref()), (101, Some("websocket")));
+        assert_eq!(field(&head, "sec-websocket-protocol").as_deref(), Some("v2.mcp"));
+        let extensions = field(&head, "sec-websocket-extensions");
+        assert_eq!(extensions.as_deref(), Some("permessage-deflate; server_max_window_bits=10"));
+        let mut frames = [0; 11];
+        stream.read_exact(&mut frames).await.unwrap();
+        assert_eq!(frames, [0xc1, 0x03, 0xff, 0xfe, 0x89, 0x42, 0x04, 1, 2, 3, 4], "nothing inside a frame");
+        let mut start = [0; 2];
+        stream.read_exact(&mut start).await.unwrap();
+        assert_eq!(start, PING, "a Ping fits between two fragments");
+        pinged.notify_one();
+        while start == PING {
+            stream.read_exact(&mut start).await.unwrap();
+        }
+        assert_eq!((start, stream.read_u8().await.unwrap()), ([0x80, 0x01], 5));
+        stream.write_all(&MASKED).await.unwrap();
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.ends_with(&[0x88, 0x02, 0x03, 0xe8]), "{rest:?}");
+    };
+    tokio::time::timeout(PATIENCE, exchange).await.expect("the frames did not come");
+    let seen = upstream.received().await;
+    for (name, value) in asked {
+        assert_eq!(seen.field(name), Some(value));
+    }
+    assert_eq!(seen.field("authorization"), Some("Bearer upstream-secret"));
 }

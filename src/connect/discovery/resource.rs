@@ -7,7 +7,7 @@ use crate::oauth::metadata::ProtectedResource;
 use crate::paths;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use url::Url;
 
 /// Where MCP servers usually are, for an upstream of which only the host is known.
@@ -20,6 +20,32 @@ const INITIALIZE: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     r#""}}}"#
 );
+
+const LIST_TOOLS: &str = r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#;
+
+/// The same in the revision 2026-07-28, where every request is complete in itself.
+const LIST_TOOLS_STATELESS: &str = concat!(
+    r#"{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{"_meta":{"#,
+    r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"#,
+    r#""io.modelcontextprotocol/clientInfo":{"name":"portcullis","version":""#,
+    env!("CARGO_PKG_VERSION"),
+    r#""}}}}"#
+);
+
+const SESSION: &str = "mcp-session-id";
+
+/// A request of somebody without a token.
+#[derive(Clone, Copy)]
+enum Knock<'a> {
+    /// Opens a session of the revisions up to 2025-11-25.
+    Initialize,
+    /// Lists the tools in the session that was opened, which may have an id.
+    InSession(Option<&'a HeaderValue>),
+    /// Lists the tools as 2026-07-28 does.
+    Stateless,
+    /// Opens the stream of 2024-11-05.
+    Stream,
+}
 
 /// What the upstream answered to somebody without a token.
 pub(super) struct Probe {
@@ -37,13 +63,28 @@ impl Search<'_> {
         let paths = self.path.map_or_else(|| USUAL_PATHS.to_vec(), |path| vec![path]);
         let mut last = StatusCode::NOT_FOUND;
         for path in paths {
-            for method in [Method::POST, Method::GET] {
-                let (status, headers) = self.knock(method, path).await?;
-                let challenge = challenge_of(&headers);
-                let challenged =
-                    status == StatusCode::UNAUTHORIZED || (status == StatusCode::FORBIDDEN && challenge.is_some());
-                if challenged || status.is_success() {
-                    return Ok(Probe { path: path.to_owned(), challenged, challenge });
+            for first in [Knock::Initialize, Knock::Stream] {
+                let (status, headers) = self.knock(first, path).await?;
+                if let Some(probe) = challenge_in(path, status, &headers) {
+                    return Ok(probe);
+                }
+                // Some let everybody say hello and ask for a token at the first question.
+                let second = match first {
+                    Knock::Initialize if status.is_success() => Some(Knock::InSession(headers.get(SESSION))),
+                    Knock::Initialize if status == StatusCode::BAD_REQUEST => Some(Knock::Stateless),
+                    _ => None,
+                };
+                let mut accepted = status.is_success();
+                if let Some(second) = second
+                    && let Ok((status, headers)) = self.knock(second, path).await
+                {
+                    if let Some(probe) = challenge_in(path, status, &headers) {
+                        return Ok(probe);
+                    }
+                    accepted |= status.is_success();
+                }
+                if accepted {
+                    return Ok(Probe { path: path.to_owned(), challenged: false, challenge: None });
                 }
                 last = status;
             }
@@ -86,17 +127,23 @@ impl Search<'_> {
         Ok(None)
     }
 
-    async fn knock(&self, method: Method, path: &str) -> Result<(StatusCode, HeaderMap), Fault> {
-        let mut request = Request::builder().method(&method).uri(format!("{}{path}", self.upstream.authority.origin()));
-        request = match method {
-            Method::POST => request
+    async fn knock(&self, knock: Knock<'_>, path: &str) -> Result<(StatusCode, HeaderMap), Fault> {
+        let url = format!("{}{path}", self.upstream.authority.origin());
+        let post = |revision: &str| {
+            Request::post(&url)
                 .header(ACCEPT, "application/json, text/event-stream")
                 .header(CONTENT_TYPE, "application/json")
-                .header("mcp-protocol-version", "2025-06-18"),
-            _ => request.header(ACCEPT, "text/event-stream"),
+                .header("mcp-protocol-version", revision)
         };
-        let body = if method == Method::POST { Bytes::from_static(INITIALIZE.as_bytes()) } else { Bytes::new() };
-        let request = request.body(body).map_err(|error| Fault::caller(format!("the path is not usable: {error}")))?;
+        let (request, body) = match knock {
+            Knock::Initialize => (post("2025-06-18"), INITIALIZE),
+            Knock::InSession(None) => (post("2025-06-18"), LIST_TOOLS),
+            Knock::InSession(Some(session)) => (post("2025-06-18").header(SESSION, session), LIST_TOOLS),
+            Knock::Stateless => (post("2026-07-28").header("mcp-method", "tools/list"), LIST_TOOLS_STATELESS),
+            Knock::Stream => (Request::get(&url).header(ACCEPT, "text/event-stream"), ""),
+        };
+        let request = request.body(Bytes::from_static(body.as_bytes()));
+        let request = request.map_err(|error| Fault::caller(format!("the path is not usable: {error}")))?;
         let answer = self.http.send_for_head(request, self.upstream.allow_private).await?;
         Ok((answer.status, answer.headers))
     }
@@ -144,6 +191,13 @@ fn covers(resource: &str, endpoint: &str, path_known: bool) -> bool {
     let prefix = resource.path().trim_end_matches('/');
     let below = endpoint.path().strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     resource.origin() == endpoint.origin() && resource.fragment().is_none() && (below || !path_known)
+}
+
+/// What an answer says about authorization, if it asks for any.
+fn challenge_in(path: &str, status: StatusCode, headers: &HeaderMap) -> Option<Probe> {
+    let challenge = challenge_of(headers);
+    let challenged = status == StatusCode::UNAUTHORIZED || (status == StatusCode::FORBIDDEN && challenge.is_some());
+    challenged.then(|| Probe { path: path.to_owned(), challenged, challenge })
 }
 
 fn challenge_of(headers: &HeaderMap) -> Option<BearerChallenge> {

@@ -18,7 +18,7 @@ async fn the_challenge_points_the_way() {
     assert_eq!(query["scope"], "offline_access one two");
     let wanted = ["POST /mcp", "GET /elsewhere", "GET /moved", AS_OAUTH, "POST /tenant/register"];
     assert_eq!(world.stranger.lines(), wanted);
-    assert_eq!(world.connections.known_scopes(&world.key.authority).await.to_string(), "one two");
+    assert_eq!(world.connections.usual_scopes(&world.key.authority).await.to_string(), "one two");
 }
 
 #[tokio::test]
@@ -49,6 +49,19 @@ async fn a_server_that_lets_everybody_initialize_may_still_want_authorization() 
     let world = World::new().await;
     world.stranger.answers("POST /mcp", Reply::Endless);
     world.redirect("").await;
+}
+
+/// The scope to begin with is in the challenge, and only there.
+#[tokio::test]
+async fn the_first_question_is_asked_where_everybody_may_say_hello() {
+    for (hello, revision) in [(200, "\"id\":2"), (400, "2026-07-28")] {
+        let world = World::new().await;
+        let challenge = "Bearer scope=\"basic\"".to_owned();
+        world.stranger.answers("POST /mcp", Reply::ChallengeTo(revision, challenge, hello));
+        let (_, query) = world.redirect("").await;
+        assert_eq!(query["scope"], "basic offline_access", "{hello}");
+        assert_eq!(world.stranger.lines()[..3], ["POST /mcp", "POST /mcp", PRM_PATH]);
+    }
 }
 
 #[tokio::test]

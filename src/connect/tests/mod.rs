@@ -4,6 +4,7 @@ mod discovering;
 mod flow;
 mod refreshing;
 mod registering;
+mod stepping_up;
 mod stranger;
 
 use super::*;

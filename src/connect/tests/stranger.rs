@@ -17,6 +17,8 @@ pub(super) enum Reply {
     Text(u16, &'static str),
     Redirect(String),
     Challenge(String),
+    /// That challenge to a body with these words in it, that status for any other.
+    ChallengeTo(&'static str, String, u16),
     /// A head, and a body that never ends.
     Endless,
     /// Nothing at all, for ever.
@@ -184,6 +186,10 @@ async fn answer(State(stranger): State<Arc<Stranger>>, request: Request) -> Resp
         Reply::Text(status, text) => respond(status, &[("content-type", "text/plain")], Body::from(text)),
         Reply::Redirect(to) => respond(302, &[("location", &to)], Body::empty()),
         Reply::Challenge(challenge) => respond(401, &[("www-authenticate", &challenge)], Body::empty()),
+        Reply::ChallengeTo(words, challenge, _) if seen.body.contains(words) => {
+            respond(401, &[("www-authenticate", &challenge)], Body::empty())
+        }
+        Reply::ChallengeTo(_, _, status) => respond(status, &[("mcp-session-id", "one")], Body::empty()),
         Reply::Endless => {
             let chunks = futures_util::stream::repeat_with(|| {
                 Ok::<_, Infallible>(http_body::Frame::data(Bytes::from_static(&[b' '; 8192])))

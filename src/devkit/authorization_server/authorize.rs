@@ -83,7 +83,11 @@ fn check(
         client_id: get("client_id").to_owned(),
         redirect_uri: redirect_uri.to_owned(),
         state: query.get("state").cloned(),
-        scope: if asked.is_empty() { SCOPES[0].to_owned() } else { asked.to_string() },
+        scope: if asked.is_empty() || shared.misbehaves(Misbehaviour::WithheldScope) {
+            SCOPES[0].to_owned()
+        } else {
+            asked.to_string()
+        },
         resource: get("resource").to_owned(),
         challenge,
         expires: shared.pending_until(),

@@ -33,6 +33,8 @@ pub enum Misbehaviour {
     ShortLivedTokens,
     /// Refreshing is answered with `invalid_grant`.
     RefreshRefused,
+    /// Only the first scope is granted, whatever was asked for.
+    WithheldScope,
     /// No refresh tokens are issued.
     WithoutRefreshTokens,
 }

@@ -2,6 +2,7 @@
 //! envelope of 2026-07-28 is answered in its shapes, any other in those of the older revisions.
 
 use super::Caller;
+use crate::devkit::authorization_server::SCOPES;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ pub(super) const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 pub(super) const METHOD_NOT_FOUND: i64 = -32601;
 pub(super) const INVALID_PARAMS: i64 = -32602;
 const GREETING: &str = "demo://greeting";
+const WRITE: &str = "write";
 
 type Refused = (i64, &'static str);
 
@@ -47,6 +49,13 @@ pub(super) fn meta(message: &Value) -> Option<&Map<String, Value>> {
 
 pub(super) fn server_info() -> Value {
     json!({"name": "portcullis-demo", "title": "Demo Notes", "version": env!("CARGO_PKG_VERSION")})
+}
+
+/// The scope that a message takes and that the caller does not have.
+pub(super) fn missing_scope(message: &Value, who: &Caller) -> Option<&'static str> {
+    let [_, scope] = SCOPES;
+    let writes = message.get("method")? == "tools/call" && message.get("params")?.get("name")? == WRITE;
+    (writes && !who.scopes.split(' ').any(|has| has == scope)).then_some(scope)
 }
 
 /// A call of `slow`: what there is to wait for and to report before its answer.
@@ -140,6 +149,8 @@ fn tools() -> Value {
             "steps": {"type": "integer", "minimum": 0, "maximum": 1000, "default": 3},
             "delay_ms": {"type": "integer", "minimum": 0, "maximum": 60000, "default": 200}
         }), &[])},
+        {"name": WRITE, "description": "Writes a note down, which takes the scope notes.write.", "inputSchema":
+            schema(json!({"text": {"type": "string"}}), &[])},
     ])
 }
 
@@ -161,6 +172,7 @@ fn call(params: &Value, who: &Caller) -> Result<Value, Refused> {
             _ => failed("add takes two numbers, a and b"),
         },
         Some("slow") => text("done".to_owned()),
+        Some(WRITE) => text("written".to_owned()),
         _ => return Err((INVALID_PARAMS, "there is no tool of that name")),
     })
 }

@@ -34,7 +34,7 @@ pub(super) async fn admit(
     let misbehaviour = shared.misbehaviours.lock().pop_front();
     match &misbehaviour {
         Some(Misbehaviour::Unauthorized) => return unauthorized(&shared, &path, true),
-        Some(Misbehaviour::InsufficientScope) => return insufficient_scope(&shared, &path),
+        Some(Misbehaviour::InsufficientScope) => return insufficient_scope(&shared, &path, &SCOPES.join(" ")),
         Some(Misbehaviour::Status(status)) => return (*status, "the demo server was told to say this").into_response(),
         Some(Misbehaviour::Redirect(to)) => {
             return (StatusCode::TEMPORARY_REDIRECT, [(header::LOCATION, to.clone())]).into_response();
@@ -90,9 +90,10 @@ fn unauthorized(shared: &Shared, path: &str, presented: bool) -> Response {
     answer
 }
 
-fn insufficient_scope(shared: &Shared, path: &str) -> Response {
+/// 403, asking for `scope`.
+pub(super) fn insufficient_scope(shared: &Shared, path: &str, scope: &str) -> Response {
     let mut answer = (StatusCode::FORBIDDEN, "more scope is required").into_response();
-    challenge(shared, path, Some("insufficient_scope"), &SCOPES.join(" "), &mut answer);
+    challenge(shared, path, Some("insufficient_scope"), scope, &mut answer);
     answer
 }
 

@@ -1,8 +1,9 @@
 //! Streamable HTTP of 2025-03-26 to 2025-11-25, with sessions; requests of 2026-07-28 are handed on.
 
-use super::answer::{LEGACY_REVISIONS, MODERN_REVISION, Slow, error, is_modern};
+use super::answer::{LEGACY_REVISIONS, MODERN_REVISION, Slow, error, is_modern, missing_scope};
 use super::events::{self, Accepts};
-use super::{Caller, Shared, answer, modern};
+use super::guard::insufficient_scope;
+use super::{Caller, Protection, Shared, answer, modern};
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -30,6 +31,11 @@ pub(super) async fn post(
         return refusal(StatusCode::BAD_REQUEST, error(&Value::Null, PARSE_ERROR, "the body is not JSON"));
     };
     shared.recorder.message(message.clone());
+    if let Protection::Bearer(_) = &shared.protection
+        && let Some(scope) = missing_scope(&message, &caller)
+    {
+        return insufficient_scope(&shared, "/mcp", scope);
+    }
     match version(&headers) {
         Some(MODERN_REVISION) => return modern::post(&shared, caller, &headers, message),
         None if is_modern(&message) => return modern::post(&shared, caller, &headers, message),

@@ -26,6 +26,12 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
     if old.expires_at <= issuer.clock.now() {
         return Err(unknown());
     }
+    if issuer.lacks_connection(request, &living).await? {
+        return Err(Refused::because(
+            Code::InvalidGrant,
+            "the connection to the upstream has ended: run the authorization flow again",
+        ));
+    }
     let scope = narrowed(request.form.get("scope"), &living.grant().scope)?;
     let refresh_token = match &old.successor {
         Some(successor) => again(issuer, &living, &old, successor).await?,

@@ -77,6 +77,21 @@ pub(super) async fn urgent_connections_come_first(store: &Store) {
     assert_eq!(urgent, ["b.example", "a.example"]);
 }
 
+pub(super) async fn step_ups_go_with_their_connection(store: &Store) {
+    let ada = known_user(store, "ada").await;
+    let id = store.put_connection(&connection(ada, "mcp.example", "")).await.unwrap();
+    assert_eq!(store.step_ups(id).await.unwrap(), None);
+    for text in ["old", "new"] {
+        store.put_step_ups(id, text).await.unwrap();
+    }
+    store.put_connection(&connection(ada, "mcp.example", "")).await.unwrap();
+    assert_eq!(store.step_ups(id).await.unwrap().as_deref(), Some("new"), "renewed consent keeps them");
+    assert!(store.delete_connection(id).await.unwrap());
+    assert_eq!(store.step_ups(id).await.unwrap(), None);
+    store.put_step_ups(id, "too late").await.unwrap();
+    assert_eq!(store.step_ups(id).await.unwrap(), None);
+}
+
 pub(super) async fn upstreams_have_an_alias_each(store: &Store) {
     store.put_upstream(&upstream("a.example", Some("notes"))).await.unwrap();
     store.put_upstream(&upstream("b.example", None)).await.unwrap();

@@ -41,6 +41,7 @@ fn failures_in_a_row_open_the_circuit_and_a_success_between_them_does_not_let_it
         }
     }
     assert_eq!(health.note().state, State::Closed);
+    health.begin().unwrap().answered();
     open(&health, Stage::Connecting);
     let note = health.note();
     assert_eq!((note.state, note.waiting), (State::Open, 0));
