@@ -48,6 +48,7 @@ impl Config {
             ("limits", self.limits != running.limits),
             ("streams", self.streams != running.streams),
             ("upstreams", self.upstreams != running.upstreams),
+            ("audit", self.audit != running.audit),
             ("telemetry.level", self.telemetry.level != running.telemetry.level),
         ];
         changed.into_iter().filter_map(|(name, changed)| changed.then_some(name)).collect()
