@@ -7,21 +7,21 @@ use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
 use http::{StatusCode, header};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// Starts to listen.
+/// Serves on a listening socket until `stopping`.
 ///
 /// # Errors
-/// When the address is in use or not allowed, naming the setting.
-pub(crate) async fn start(address: SocketAddr, app: Arc<App>) -> Result<JoinHandle<()>, Fault> {
-    let listener = TcpListener::bind(address).await.map_err(|error| {
-        Fault::gateway(format!(
-            "cannot listen on {address}: {error}; choose another address in server.admin_listen, or \"\" for none"
-        ))
-    })?;
+/// When the system does not let us.
+pub(crate) fn start(
+    listener: std::net::TcpListener,
+    app: Arc<App>,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, Fault> {
+    let listener = TcpListener::from_std(listener).map_err(Fault::gateway)?;
     if let Ok(address) = listener.local_addr() {
         tracing::info!(%address, "admin listening");
     }
@@ -31,7 +31,8 @@ pub(crate) async fn start(address: SocketAddr, app: Arc<App>) -> Result<JoinHand
         .route("/readyz", get(ready))
         .with_state(app);
     Ok(tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
+        let stopped = async move { drop(stopping.wait_for(|stopping| *stopping).await) };
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
             tracing::error!(%error, "the admin listener failed");
         }
     }))

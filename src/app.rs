@@ -1,6 +1,9 @@
 //! Assembly: every part is built once, here, and handed to the doors.
 
 mod follow;
+mod reload;
+
+pub use reload::Reloaded;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -13,7 +16,7 @@ use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
-use crate::proxy::{Gate, Parts, Phase};
+use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::RateLimits;
 use crate::revocation::{self, Revocations};
 use crate::session::Sessions;
@@ -22,9 +25,11 @@ use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
 use crate::upstream::{HealthTable, Registry};
 use crate::vault::Vault;
+use arc_swap::ArcSwap;
 use follow::Follower;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -35,7 +40,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(600);
 /// All parts of a gateway.
 #[allow(missing_docs)] // each is documented where it is defined
 pub struct App {
-    pub config: Config,
     pub site: Site,
     pub clock: Clock,
     pub store: Store,
@@ -47,11 +51,16 @@ pub struct App {
     pub sessions: Arc<Sessions>,
     pub connections: Arc<Connections>,
     pub revocations: Arc<Revocations>,
-    pub limits: Arc<RateLimits>,
     pub metrics: Arc<Metrics>,
     pub audit: Audit,
     pub resolver: Resolver,
     pub health: HealthTable,
+    /// In force now.
+    config: ArcSwap<Config>,
+    limits: ArcSwap<RateLimits>,
+    /// Tokens that were made while it was longer than now are still unexpired; in seconds.
+    longest_access_ttl: AtomicU64,
+    reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
     http: HttpClient,
     random: Random,
@@ -117,10 +126,12 @@ impl App {
             sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
             connections,
             revocations: Arc::new(revocations),
-            limits: Arc::new(RateLimits::new(&config.limits)),
+            limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
             audit: Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests),
             metrics,
-            config,
+            longest_access_ttl: AtomicU64::new(config.tokens.access_ttl.as_secs()),
+            reloading: tokio::sync::Mutex::default(),
+            config: ArcSwap::from_pointee(config),
             site,
             clock,
             store,
@@ -137,25 +148,37 @@ impl App {
 
     /// The data plane, with the control plane behind it. `alive` is dropped with the last connection.
     pub fn gate(&self, phase: watch::Receiver<Phase>, alive: oneshot::Sender<()>) -> Gate {
-        let issuer = Arc::new(self.issuer());
-        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard())));
         let parts = Parts {
             site: self.site.clone(),
             registry: self.registry.clone(),
             tokens: self.tokens.clone(),
-            limits: self.limits.clone(),
             connections: self.connections.clone(),
             resolver: self.resolver.clone(),
             health: self.health.clone(),
             metrics: self.metrics.clone(),
             audit: self.audit.clone(),
-            root,
-            mcp: issuer::mcp_routes(issuer),
             phase,
             alive,
         };
-        let (server, upstreams) = (&self.config.server, &self.config.upstreams);
-        Gate::new(parts, server, self.config.streams, self.config.limits.connections, upstreams)
+        Gate::new(parts, self.settings())
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// The limits in force.
+    pub fn limits(&self) -> Arc<RateLimits> {
+        self.limits.load_full()
+    }
+
+    /// What the data plane goes by at this moment.
+    fn settings(&self) -> Settings {
+        let config = self.config();
+        let issuer = Arc::new(self.issuer(&config));
+        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard())));
+        Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
 
     /// Everything that runs beside the requests, until `stopping`.
@@ -167,7 +190,7 @@ impl App {
         ]
     }
 
-    fn issuer(&self) -> Issuer {
+    fn issuer(&self, config: &Config) -> Issuer {
         Issuer {
             site: self.site.clone(),
             clock: self.clock.clone(),
@@ -175,15 +198,15 @@ impl App {
             store: self.store.clone(),
             vault: self.vault.clone(),
             tokens: self.tokens.clone(),
-            lifetimes: self.config.tokens,
+            lifetimes: config.tokens,
             sessions: self.sessions.clone(),
             registry: self.registry.clone(),
             connections: self.connections.clone(),
             revocations: self.revocations.clone(),
             http: self.http.clone(),
             audit: self.audit.clone(),
-            allow_private_documents: self.config.upstreams.allow_private,
-            limits: self.limits.clone(),
+            allow_private_documents: config.upstreams.allow_private,
+            limits: self.limits(),
         }
     }
 
@@ -199,7 +222,7 @@ impl App {
             audit: self.audit.clone(),
             clock: self.clock.clone(),
             revocations: self.revocations.clone(),
-            limits: self.limits.clone(),
+            limits: self.limits(),
         }
     }
 
@@ -208,10 +231,10 @@ impl App {
         loop {
             ticks.tick().await;
             let now = self.clock.now();
-            let access_ttl = self.config.tokens.access_ttl;
+            let access_ttl = Duration::from_secs(self.longest_access_ttl.load(Ordering::Relaxed));
             let swept = async {
                 self.store.sweep(now, access_ttl).await?;
-                self.store.sweep_audit(now.before(self.config.audit.keep)).await?;
+                self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
                 let mut irrelevant = self.lives.ended();
                 for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {
                     irrelevant.remove(&grant);
@@ -223,7 +246,7 @@ impl App {
                 tracing::error!(%fault, "what has expired could not be removed");
             }
             self.connections.sweep();
-            self.limits.sweep();
+            self.limits().sweep();
         }
     }
 }

@@ -16,6 +16,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `RateLimit`, draft-ietf-httpapi-ratelimit-headers §4.
@@ -26,14 +27,14 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 /// All limits of the configuration. Shared behind an `Arc`; a check takes a short lock and allocates nothing once its
 /// key is known. Only tests use another clock than governor's own.
 pub struct RateLimits<C: Clock = DefaultClock> {
-    per_ip: Limiter<C>,
-    per_user: Limiter<C>,
-    per_user_upstream: Limiter<C>,
-    per_client: Limiter<C>,
-    token_endpoint: Limiter<C>,
-    registration: Limiter<C>,
-    login: Limiter<C>,
-    login_name: Limiter<C>,
+    per_ip: Arc<Limiter<C>>,
+    per_user: Arc<Limiter<C>>,
+    per_user_upstream: Arc<Limiter<C>>,
+    per_client: Arc<Limiter<C>>,
+    token_endpoint: Arc<Limiter<C>>,
+    registration: Arc<Limiter<C>>,
+    login: Arc<Limiter<C>>,
+    login_name: Arc<Limiter<C>>,
     /// Keys are hashed with SipHash under a key of this process: nobody outside can make two of them collide.
     hasher: RandomState,
 }
@@ -61,7 +62,7 @@ impl RateLimits {
 impl<C: Clock + Clone> RateLimits<C> {
     /// The limits of the configuration, in the time of `clock`.
     pub fn with_clock(limits: &Limits, clock: C) -> Self {
-        let limiter = |policy, rate| Limiter::new(policy, rate, clock.clone());
+        let limiter = |policy, rate| Arc::new(Limiter::new(policy, rate, clock.clone()));
         Self {
             per_ip: limiter("per_ip", limits.per_ip),
             per_user: limiter("per_user", limits.per_user),
@@ -72,6 +73,25 @@ impl<C: Clock + Clone> RateLimits<C> {
             login: limiter("login", limits.login),
             login_name: limiter("login", limits.login),
             hasher: RandomState::new(),
+        }
+    }
+
+    /// The same limits with other rates. Who has used up what stays known where the rate is the same.
+    pub fn with_rates(&self, limits: &Limits) -> Self {
+        let limiter = |old: &Arc<Limiter<C>>, rate| match old.rate == rate {
+            true => old.clone(),
+            false => Arc::new(Limiter::new(old.policy, rate, old.buckets.clock().clone())),
+        };
+        Self {
+            per_ip: limiter(&self.per_ip, limits.per_ip),
+            per_user: limiter(&self.per_user, limits.per_user),
+            per_user_upstream: limiter(&self.per_user_upstream, limits.per_user_upstream),
+            per_client: limiter(&self.per_client, limits.per_client),
+            token_endpoint: limiter(&self.token_endpoint, limits.token_endpoint),
+            registration: limiter(&self.registration, limits.registration),
+            login: limiter(&self.login, limits.login),
+            login_name: limiter(&self.login_name, limits.login),
+            hasher: self.hasher.clone(),
         }
     }
 
@@ -184,6 +204,7 @@ fn seconds(duration: Duration) -> u64 {
 /// One limit over many keys.
 struct Limiter<C: Clock> {
     policy: &'static str,
+    rate: Rate,
     burst: u32,
     window: Duration,
     buckets: RateLimiter<u64, Buckets, C, NoOpMiddleware<C::Instant>>,
@@ -196,6 +217,7 @@ impl<C: Clock> Limiter<C> {
         let quota = Quota::with_period(interval).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
         Self {
             policy,
+            rate,
             burst: burst.get(),
             window: interval.saturating_mul(burst.get()),
             buckets: RateLimiter::new(quota, Buckets::new(interval), clock),

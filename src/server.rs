@@ -1,96 +1,55 @@
-//! Listening and draining.
+//! A gateway that runs: started, given other settings, relieved by another process, stopped.
 
 mod accept;
 mod announced;
+mod handover;
+mod limits;
+mod listen;
+mod process;
 mod seats;
 mod transport;
+mod watch;
+
+pub use listen::Bound;
+pub use process::{Start, serve};
 
 use crate::admin;
-use crate::app::App;
-use crate::clock::Clock;
+use crate::app::{App, Reloaded};
 use crate::config::{Config, Tls};
 use crate::error::Fault;
 use crate::hostname::Site;
-use crate::ids::Random;
-use crate::proxy::{Gate, Phase};
+use crate::proxy::{Control, Phase};
 use crate::tls::CertificateFiles;
-use accept::Reception;
-use announced::ProxyProtocol;
-use futures_util::future::join_all;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use accept::{Manners, Reception};
+use arc_swap::ArcSwap;
+use listen::Socket;
 use seats::Seats;
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{oneshot, watch as channel};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
 
-/// More open files than this are not asked for: the kernel's table for them is allocated as it grows.
-const MOST_DESCRIPTORS: u64 = 1 << 20;
-/// Open files that are not connections: database, logs, listeners, resolver.
-const SPARE_DESCRIPTORS: u64 = 128;
-
-/// Sockets that are bound already, so that the port is known before anything is built.
-pub struct Bound {
-    listeners: Vec<TcpListener>,
-    addresses: Vec<SocketAddr>,
-}
-
-impl Bound {
-    /// Binds every address.
-    ///
-    /// # Errors
-    /// Naming the address, and what to do when it is in use or not allowed.
-    pub fn bind(addresses: &[SocketAddr]) -> Result<Self, Fault> {
-        let mut bound = Self { listeners: Vec::new(), addresses: Vec::new() };
-        for address in addresses {
-            let listener = listen(*address).map_err(|error| Fault::gateway(explain(*address, &error)))?;
-            bound.addresses.push(listener.local_addr().map_err(Fault::gateway)?);
-            bound.listeners.push(listener);
-        }
-        Ok(bound)
-    }
-
-    /// The addresses in use, port 0 replaced by the chosen one.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
-    }
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
-}
-
-fn explain(address: SocketAddr, error: &io::Error) -> String {
-    let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "another program listens there: stop it, or choose another address in server.listen"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 need the capability CAP_NET_BIND_SERVICE, or choose another port in server.listen"
-        }
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address: mend server.listen",
-        _ => "mend server.listen",
-    };
-    format!("cannot listen on {address}: {error}; {advice}")
-}
+/// How long the end of a gateway may wait for refreshes of upstream tokens that are under way, for the last audit events,
+/// and for the database, each.
+const FINISHING: Duration = Duration::from_secs(10);
 
 /// A gateway that is running. Dropping it stops accepting at once.
 pub struct Running {
     app: Arc<App>,
     addresses: Vec<SocketAddr>,
+    /// A second handle to every listening socket; none once it has stopped to listen.
+    sockets: Vec<Socket>,
     /// Turns true when no more connections are taken.
-    stop: watch::Sender<bool>,
-    phase: watch::Sender<Phase>,
-    /// Resolves when the last connection is done.
-    drained: oneshot::Receiver<()>,
+    stop: channel::Sender<bool>,
+    phase: channel::Sender<Phase>,
+    drained: Drained,
     background: Vec<JoinHandle<()>>,
-    drain: Duration,
     certificates: Option<Arc<CertificateFiles>>,
+    control: Control,
+    seats: Arc<Seats>,
+    manners: Arc<ArcSwap<Manners>>,
 }
 
 impl Running {
@@ -98,22 +57,38 @@ impl Running {
     ///
     /// # Errors
     /// When a certificate cannot be loaded or the admin address cannot be bound.
-    pub async fn start(app: Arc<App>, bound: Bound) -> Result<Self, Fault> {
-        let (stop, stopping) = watch::channel(false);
+    pub async fn start(app: Arc<App>, mut bound: Bound) -> Result<Self, Fault> {
+        limits::raise_descriptor_limit();
+        let config = app.config();
+        bound.add_admin(config.server.admin_listen, &mut Vec::new())?;
+        let sockets = bound.duplicate()?;
+        let certificates = certificates(&config.tls)?;
+        let (stop, stopping) = channel::channel(false);
+        let (phase, phases) = channel::channel(Phase::Serving);
         let (alive, drained) = oneshot::channel();
-        let (phase, phases) = watch::channel(Phase::Serving);
         let gate = app.gate(phases, alive);
-        let certificates = certificates(&app.config.tls)?;
+        let control = gate.control();
         let mut background = app.clone().background(&stopping);
-        if let Some(address) = app.config.server.admin_listen {
-            background.push(admin::start(address, app.clone()).await?);
+        if let Some(listener) = bound.take_admin() {
+            background.push(admin::start(listener, app.clone(), stopping.clone())?);
         }
-        let (addresses, drain) = (bound.addresses.clone(), app.config.streams.drain);
-        background.push(tokio::spawn(serve_connections(&app, gate, certificates.clone(), bound, stopping)?));
+        let addresses = bound.addresses().to_vec();
+        let (total, per_address, trusted) = seating(&config);
+        let seats = Seats::new(total, per_address, trusted, app.metrics.clone());
+        let manners = Arc::new(ArcSwap::from_pointee(Manners::of(&config)));
+        let reception = Reception {
+            gate: Arc::new(gate),
+            tls: certificates.clone().map(accept::acceptor).transpose().map_err(Fault::gateway)?,
+            seats: seats.clone(),
+            manners: manners.clone(),
+            stopping,
+        };
+        background.push(tokio::spawn(listen::serve_connections(Arc::new(reception), bound)?));
         for address in &addresses {
             tracing::info!(%address, url = app.site.root_origin(), "listening");
         }
-        Ok(Self { app, addresses, stop, phase, drained, background, drain, certificates })
+        let drained = Drained(Some(drained));
+        Ok(Self { app, addresses, sockets, stop, phase, drained, background, certificates, control, seats, manners })
     }
 
     /// The first address that it listens on.
@@ -135,33 +110,111 @@ impl Running {
         &self.app
     }
 
-    /// Reads the certificate files again, for new connections; open ones are not touched.
-    pub fn reload(&self) {
-        match self.certificates.as_ref().map(|files| files.reload()) {
-            Some(Ok(())) => tracing::info!("the certificates were read again; everything else needs a restart"),
-            Some(Err(fault)) => tracing::error!(%fault, "the certificates stay as they are"),
-            None => tracing::info!("there are no certificates to read again; everything else needs a restart"),
-        }
+    /// Puts another configuration in force, as far as that goes without a restart; certificate files are read again. All
+    /// of it or nothing; no request and no stream is touched.
+    ///
+    /// # Errors
+    /// When a certificate or a certificate authority cannot be read, or the store fails.
+    pub async fn reload(&self, config: Config) -> Result<Reloaded, Fault> {
+        let reloaded = self.app.reload(config, self.certificates.as_deref(), &self.control).await?;
+        let config = self.app.config();
+        let (total, per_address, trusted) = seating(&config);
+        self.seats.rearrange(total, per_address, trusted);
+        self.manners.store(Arc::new(Manners::of(&config)));
+        Ok(reloaded)
     }
 
     /// Stops: no new connections, open streams end between two events, and what has not ended after `streams.drain` is
     /// cut.
-    pub async fn stop(mut self) {
-        self.phase.send_replace(Phase::ending_now());
-        self.stop.send_replace(true);
-        if tokio::time::timeout(self.drain, &mut self.drained).await.is_err() {
-            tracing::warn!("some streams did not end in time and are cut");
+    pub async fn stop(self) {
+        self.stop_or_cut(std::future::pending()).await;
+    }
+
+    /// The same, but nothing is waited for any longer when `cut` resolves.
+    async fn stop_or_cut(mut self, cut: impl Future<Output = ()>) {
+        self.turn_away(Phase::ending_now());
+        let drain = self.app.config().streams.drain;
+        let orderly = async {
+            let drained = timeout(drain, self.drained.wait()).await.is_ok();
+            // What an upstream has rotated must be written down.
+            timeout(FINISHING, self.app.connections.settle()).await.is_ok() && drained
+        };
+        let complete = tokio::select! { biased;
+            complete = orderly => complete,
+            () = cut => false,
+        };
+        if !complete {
+            tracing::warn!("some requests have not ended and are cut");
         }
-        self.app.audit.flush().await;
+        self.finish().await;
+    }
+
+    /// What is recorded becomes durable.
+    async fn finish(&self) {
+        self.background.iter().for_each(JoinHandle::abort);
+        if timeout(FINISHING, self.app.audit.flush()).await.is_err() {
+            tracing::error!("the last audit events are in the log only");
+        }
+        // The last process to close the database writes its log back into it.
+        if timeout(FINISHING, self.app.store.close()).await.is_err() {
+            tracing::warn!("the database is still in use and closes with the process");
+        }
+    }
+
+    /// Another process has taken over: no new connections, every request is the last of its connection, and open streams
+    /// go on. In the last quarter of `streams.upgrade_drain` they end one after the other. Returns when the last connection
+    /// is done, that time is over, or `hurry` resolves; [`Running::stop`] has to follow.
+    async fn retire(&mut self, hurry: impl Future<Output = ()>) {
+        self.turn_away(Phase::Retiring);
+        let drain = self.app.config().streams.upgrade_drain;
+        let spread = drain / 4;
+        let (phase, drained) = (&self.phase, &mut self.drained);
+        let end = async {
+            sleep(drain - spread).await;
+            tracing::info!(?spread, "open streams end, one after the other");
+            phase.send_replace(Phase::Ending { from: Instant::now(), spread });
+            sleep(spread).await;
+        };
+        tokio::select! { biased;
+            () = drained.wait() => {}
+            () = hurry => {}
+            () = end => {}
+        }
+    }
+
+    fn turn_away(&mut self, phase: Phase) {
+        self.phase.send_replace(phase);
+        self.stop.send_replace(true);
+        // As long as one handle is open, the system would go on taking connections that nobody answers.
+        self.sockets.clear();
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.phase.send_replace(Phase::ending_now());
-        self.stop.send_replace(true);
+        self.turn_away(Phase::ending_now());
         self.background.iter().for_each(JoinHandle::abort);
     }
+}
+
+/// Tells when the last connection is done; may be asked again.
+struct Drained(Option<oneshot::Receiver<()>>);
+
+impl Drained {
+    async fn wait(&mut self) {
+        if let Some(drained) = &mut self.0 {
+            // An error is what is waited for: the other end is dropped, not used.
+            let _ = drained.await;
+            self.0 = None;
+        }
+    }
+}
+
+/// How many connections there may be, in all and from one address, and whose many are many people's.
+fn seating(config: &Config) -> (usize, u32, Vec<ipnet::IpNet>) {
+    let limits = &config.limits.connections;
+    let total = limits.total.unwrap_or_else(limits::most_connections);
+    (total, limits.per_address, config.server.trusted_proxies.clone())
 }
 
 fn certificates(tls: &Tls) -> Result<Option<Arc<CertificateFiles>>, Fault> {
@@ -169,98 +222,4 @@ fn certificates(tls: &Tls) -> Result<Option<Arc<CertificateFiles>>, Fault> {
         Tls::Off => Ok(None),
         Tls::Files { cert, key } => Ok(Some(Arc::new(CertificateFiles::load(cert, key)?))),
     }
-}
-
-/// Serves on every socket; the future ends when the last of them is closed.
-fn serve_connections(
-    app: &App,
-    gate: Gate,
-    certificates: Option<Arc<CertificateFiles>>,
-    bound: Bound,
-    stopping: watch::Receiver<bool>,
-) -> Result<impl Future<Output = ()> + use<>, Fault> {
-    let limits = &app.config.limits.connections;
-    let trusted = &app.config.server.trusted_proxies;
-    let total = limits.total.unwrap_or_else(most_connections);
-    let reception = Arc::new(Reception {
-        gate: Arc::new(gate),
-        tls: certificates.map(accept::acceptor).transpose().map_err(Fault::gateway)?,
-        seats: Seats::new(total, limits.per_address, trusted.clone(), app.metrics.clone()),
-        proxy_protocol: app.config.server.proxy_protocol.then(|| ProxyProtocol::new(trusted)),
-        head_timeout: limits.head_timeout,
-        stopping,
-    });
-    let listeners = bound.listeners.into_iter().map(tokio::net::TcpListener::from_std);
-    let listeners = listeners.collect::<io::Result<Vec<_>>>().map_err(Fault::gateway)?;
-    let serving: Vec<_> =
-        listeners.into_iter().map(|listener| tokio::spawn(reception.clone().serve(listener))).collect();
-    Ok(async move { drop(join_all(serving).await) })
-}
-
-/// Runs the gateway until SIGTERM or SIGINT; SIGHUP makes it read its certificates again.
-///
-/// # Errors
-/// When it cannot start; the text says what to do.
-pub async fn serve(config: Config) -> Result<(), Fault> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Fault::gateway)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::gateway)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(Fault::gateway)?;
-    forbid_core_dumps()?;
-    raise_descriptor_limit();
-    let bound = Bound::bind(&config.server.listen)?;
-    let app = Arc::new(App::build(config, bound.addresses(), Clock::system(), Random::default()).await?);
-    let running = Running::start(app, bound).await?;
-    announce(&running).await?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => running.reload(),
-        }
-    }
-    tracing::info!("stopping");
-    running.stop().await;
-    Ok(())
-}
-
-/// The memory of this process holds tokens: no file may ever hold a copy of it, and no other process of the same user may
-/// read it.
-fn forbid_core_dumps() -> Result<(), Fault> {
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })
-        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable))
-        .map_err(|error| Fault::gateway(format!("core dumps cannot be turned off: {error}")))
-}
-
-/// Every connection takes a descriptor, and often one more toward its upstream. The soft limit is low for programs that use
-/// `select`, which this is not: the hard one is meant.
-fn raise_descriptor_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let maximum = Some(limit.maximum.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS));
-    if limit.current < maximum
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum: limit.maximum })
-    {
-        tracing::warn!(%error, "the limit of open files stays at {:?}", limit.current);
-    }
-}
-
-/// How many connections the limit of open files allows when each may need a second descriptor, with some left over for
-/// files and the database.
-fn most_connections() -> usize {
-    let descriptors = getrlimit(Resource::Nofile).current.unwrap_or(MOST_DESCRIPTORS).min(MOST_DESCRIPTORS);
-    usize::try_from(descriptors.saturating_sub(SPARE_DESCRIPTORS) / 2).unwrap_or(usize::MAX).max(16)
-}
-
-/// Tells whoever started it where it listens, and how to claim it when nobody has.
-async fn announce(running: &Running) -> Result<(), Fault> {
-    let root = running.site().root_origin();
-    let mut text = String::new();
-    for address in &running.addresses {
-        text += &format!("listening on {address} ({root})\n");
-    }
-    if let Some(token) = running.app.identity.setup_token().await? {
-        text +=
-            &format!("nobody owns this gateway yet; become its administrator: {root}/setup?token={}\n", token.expose());
-    }
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Fault::gateway)
 }

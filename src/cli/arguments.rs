@@ -23,6 +23,9 @@ pub(super) struct Arguments {
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Run the gateway
+    ///
+    /// SIGHUP, or a change of its files, makes it read the configuration again; SIGUSR2 makes it start its binary again and
+    /// hand over to the new process; SIGTERM stops it, a second one at once.
     Serve,
     /// Run everything on this machine, with demo servers behind it; nothing is kept
     Demo {

@@ -11,6 +11,8 @@ mod tests;
 use crate::config::{self, Config, ConfigErrors, Source};
 use crate::error::Fault;
 use crate::ids::Random;
+use crate::server::{self, Start};
+use crate::telemetry::Log;
 use crate::vault::Vault;
 use arguments::{Arguments, Command, VaultCommand};
 use clap::{CommandFactory, Parser};
@@ -74,6 +76,7 @@ impl From<std::io::Error> for Failure {
 /// Runs one command. The exit status: 0, 1 for a failure, 2 for wrong usage or configuration.
 pub async fn run(process: Process<'_>) -> u8 {
     let Process { arguments, environment, stdin, stdout, stderr } = process;
+    let command = arguments.clone();
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -83,7 +86,7 @@ pub async fn run(process: Process<'_>) -> u8 {
     };
     let source = source(arguments.config.clone(), environment, Path::new(SYSTEM_FILE));
     let output = Output::new(stdout, arguments.json);
-    let status = match dispatch(arguments, &source, stdin, output).await {
+    let status = match dispatch(arguments, command, &source, stdin, output).await {
         Ok(()) => return 0,
         Err(Failure::Output) => return 1,
         Err(Failure::Fault(fault)) => writeln!(stderr, "error: {fault}").map(|()| 1),
@@ -99,22 +102,24 @@ fn source(file: Option<PathBuf>, environment: BTreeMap<String, String>, system: 
 
 async fn dispatch(
     arguments: Arguments,
+    command: Vec<OsString>,
     source: &Source,
     stdin: &mut dyn Read,
     mut output: Output<'_>,
 ) -> Result<(), Failure> {
     let verbosity = arguments.verbose;
     if verbosity > 0 && !matches!(arguments.command, Command::Serve | Command::Demo { .. }) {
-        crate::telemetry::init(false, level("warn", verbosity));
+        Log::start(false, "warn", verbosity);
     }
     match arguments.command {
         Command::Serve => {
             let config = load(source)?;
-            crate::telemetry::init(config.telemetry.json, level(&config.telemetry.level, verbosity));
-            Ok(crate::server::serve(config).await?)
+            let log = Log::start(config.telemetry.json, &config.telemetry.level, verbosity);
+            let source = source.clone();
+            Ok(server::serve(Start { config, source, log, command }).await?)
         }
         Command::Demo { port } => {
-            crate::telemetry::init(false, level("warn", verbosity));
+            Log::start(false, "warn", verbosity);
             Ok(crate::devkit::demo::run(port).await?)
         }
         Command::Check => {
@@ -148,13 +153,4 @@ async fn dispatch(
 
 fn load(source: &Source) -> Result<Config, Failure> {
     Ok(config::load(source)?)
-}
-
-/// What to log: as configured, or more when `-v` asks for it.
-fn level(configured: &str, verbosity: u8) -> &str {
-    match verbosity {
-        0 => configured,
-        1 => "debug",
-        _ => "trace",
-    }
 }

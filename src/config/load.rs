@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Where a configuration comes from. The environment is an argument, so that tests need not change the process's.
+#[derive(Clone)]
 pub struct Source {
     /// The file, if there is one.
     pub file: Option<PathBuf>,
@@ -41,11 +42,13 @@ pub fn load(source: &Source) -> Result<Config, ConfigErrors> {
     let directories = Directories {
         configuration: source.file.as_deref().and_then(Path::parent).map(Path::to_owned).unwrap_or_default(),
         credentials: source.environment.get("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        found: source.file.iter().cloned().collect::<Vec<_>>().into(),
     };
     let worker = worker::merge(&mut entries, &source.environment, &directories, &errors);
     let mut root = Reader::root(entries, &errors);
-    let config = check(&mut root, worker, source, &directories);
+    let mut config = check(&mut root, worker, source, &directories);
     root.finish();
+    config.files = directories.found.into_inner();
     let wrong = errors.into_list();
     if wrong.0.is_empty() { Ok(config) } else { Err(wrong) }
 }
@@ -74,5 +77,6 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         upstream,
         audit: sections::audit(root.table("audit")),
         telemetry: sections::telemetry(root.table("telemetry")),
+        files: Vec::new(),
     }
 }

@@ -1,6 +1,7 @@
 //! The configuration, checked: what the rest of the program works with. `document` reads the file and the environment
 //! into one tree, `reader` takes typed keys out of it, the modules of the sections check them.
 
+mod change;
 mod document;
 mod ground;
 mod load;
@@ -50,6 +51,8 @@ pub struct Config {
     pub audit: Audit,
     /// `[telemetry]`
     pub telemetry: Telemetry,
+    /// Every file that the configuration was read from or that it names, in the order in which they were met.
+    pub files: Vec<PathBuf>,
 }
 
 /// `[server]`
@@ -72,6 +75,10 @@ pub struct Server {
     /// The largest body that a control-plane endpoint takes, and the largest head of any request, are constants; this is
     /// the largest request body forwarded to an upstream, in bytes.
     pub max_body: u64,
+    /// The largest request body that is kept so that the request can be repeated, in bytes.
+    pub kept_body: u64,
+    /// What all kept bodies together may take, in bytes.
+    pub kept_total: u64,
 }
 
 /// `[tls]`
@@ -89,6 +96,7 @@ pub enum Tls {
 }
 
 /// `[vault]`
+#[derive(Clone)]
 pub struct VaultKeys {
     /// The current key in base64; `None`: made on first start in `created_at`.
     pub key: Option<Secret>,
@@ -183,14 +191,20 @@ impl Default for ConnectionLimits {
 /// `[streams]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Streams {
-    /// An idle stream gets a heartbeat after this long.
-    pub heartbeat: Duration,
+    /// An idle stream of events gets a heartbeat after this long.
+    pub heartbeat: Option<Duration>,
+    /// An idle WebSocket gets a Ping after this long.
+    pub websocket_heartbeat: Option<Duration>,
+    /// A stream or WebSocket is ended after this long.
+    pub max_duration: Option<Duration>,
     /// A peer that takes no byte for this long is gone.
     pub write_timeout: Duration,
     /// How long an upstream may take to begin its answer.
     pub response_timeout: Duration,
     /// How long open streams may go on after a request to stop.
     pub drain: Duration,
+    /// How long they may go on when another process has taken over.
+    pub upgrade_drain: Duration,
 }
 
 /// What happens to a well-formed hostname whose upstream nobody has named yet.

@@ -4,6 +4,7 @@
 use super::document::{Node, Place, Value};
 use super::reader::{Found, Reader};
 use crate::secret::Secret;
+use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -15,20 +16,31 @@ pub(super) struct Directories {
     pub(super) configuration: PathBuf,
     /// `CREDENTIALS_DIRECTORY` (systemd.exec(5)).
     pub(super) credentials: Option<PathBuf>,
+    /// What was found there, so that somebody can watch it.
+    pub(super) found: RefCell<Vec<PathBuf>>,
 }
 
 impl Directories {
     /// A path as the configuration means it.
     pub(super) fn resolve(&self, text: &str, place: &Place) -> PathBuf {
-        match place {
+        self.note(match place {
             Place::Variable(_) => PathBuf::from(text),
             _ => self.configuration.join(text),
-        }
+        })
     }
 
     /// The path of a credential, if it is there.
     pub(super) fn credential(&self, name: &str) -> Option<PathBuf> {
-        self.credentials.as_ref().map(|directory| directory.join(name)).filter(|path| path.is_file())
+        let path = self.credentials.as_ref().map(|directory| directory.join(name)).filter(|path| path.is_file());
+        path.map(|path| self.note(path))
+    }
+
+    fn note(&self, path: PathBuf) -> PathBuf {
+        let mut found = self.found.borrow_mut();
+        if !found.contains(&path) {
+            found.push(path.clone());
+        }
+        path
     }
 }
 

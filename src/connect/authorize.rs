@@ -33,7 +33,10 @@ impl Connections {
         // Nobody can be asked for scopes where nobody asks for authorization.
         let open = existing.as_ref().is_some_and(|row| row.state == ConnectionState::Open);
         let demanded = self.stepped_up(request.key).await.map_err(|fault| ConnectError::at("store", fault))?;
-        if !request.renew && demanded.is_none() && (open || granted.as_ref().is_some_and(|granted| wanted.is_subset(granted))) {
+        if !request.renew
+            && demanded.is_none()
+            && (open || granted.as_ref().is_some_and(|granted| wanted.is_subset(granted)))
+        {
             match self.credential(request.key).await {
                 Ok(_) => return Ok(Begin::Connected),
                 Err(NoCredential::NeedsConsent) => {}

@@ -88,6 +88,12 @@ impl Drop for Landing {
 }
 
 impl Connections {
+    /// Waits for the refreshes under way: what an upstream has rotated must be written down before the process ends.
+    pub async fn settle(&self) {
+        let flights: Vec<Flight> = self.refreshes.flights.lock().values().cloned().collect();
+        futures_util::future::join_all(flights).await;
+    }
+
     /// Joins the refresh that is under way for this connection, or begins one. `version` is what the caller saw;
     /// `rejected` says that the upstream does not take it any longer.
     pub(super) async fn refreshed(

@@ -87,6 +87,15 @@ impl Memory {
         credential
     }
 
+    /// After the configuration of upstreams has changed, and with it perhaps what an authorization is good for.
+    pub(super) fn forget_all(&self) {
+        let mut index = self.index.lock();
+        index.epoch += 1;
+        for slot in index.by_id.drain().filter_map(|(_, slot)| slot.upgrade()) {
+            slot.forgotten.store(true, Ordering::Release);
+        }
+    }
+
     pub(super) fn forget(&self, id: ConnectionId) {
         let mut index = self.index.lock();
         index.epoch += 1;
@@ -126,6 +135,10 @@ mod tests {
         assert!(memory.get(&key, Timestamp(9), 0).is_some());
         assert!(memory.get(&key, Timestamp(10), 0).is_none());
         memory.forget(id);
+        assert!(memory.get(&key, Timestamp(9), 0).is_none());
+        memory.put(&key, credential(&key, id), None, memory.epoch());
+        assert!(memory.get(&key, Timestamp(9), 0).is_some());
+        memory.forget_all();
         assert!(memory.get(&key, Timestamp(9), 0).is_none());
         let ended = memory.put(&key, credential(&key, id), None, memory.epoch());
         ended.life.finish();

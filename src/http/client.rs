@@ -4,6 +4,8 @@
 use super::guard::permits;
 use super::{ResolveError, Resolver};
 use crate::error::{Culprit, Fault};
+use crate::ids::Digest;
+use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::{ClientConfig, RootCertStore};
@@ -19,11 +21,27 @@ use url::{Host, Url};
 /// The one client. Cloning shares its connections.
 #[derive(Clone)]
 pub struct HttpClient {
-    /// Reaches public addresses only.
-    public: reqwest::Client,
-    /// Reaches private ones too. A client of its own, so that the other cannot pick up one of its open connections.
-    private: reqwest::Client,
+    resolver: Resolver,
+    clients: Arc<ArcSwap<Clients>>,
     timeout: Duration,
+}
+
+/// Connections under one set of certificate authorities.
+pub struct Clients {
+    /// Reaches public addresses only.
+    public: Pair,
+    /// Reaches private ones too. Clients of its own, so that the others cannot pick up one of its open connections.
+    private: Pair,
+    /// What is in the file of certificate authorities; `None`: the system's are trusted.
+    authorities: Option<Digest>,
+}
+
+/// Two ways of connecting.
+struct Pair {
+    /// Over connections that are open already. The server may be closing one just then, so what is sent here is sent again.
+    reusing: reqwest::Client,
+    /// Each over a new connection, for what cannot be sent again: codes and refresh tokens work once.
+    fresh: reqwest::Client,
 }
 
 /// An answer, read completely.
@@ -91,12 +109,28 @@ impl HttpClient {
     /// # Errors
     /// When the file cannot be read or holds no certificate.
     pub fn new(resolver: Resolver, ca_file: Option<&Path>) -> Result<Self, Fault> {
-        let tls = tls_config(ca_file)?;
-        Ok(Self {
-            public: build(Checked { resolver: resolver.clone(), allow_private: false }, tls.clone())?,
-            private: build(Checked { resolver, allow_private: true }, tls)?,
-            timeout: Self::TIMEOUT,
-        })
+        let authorities = ca_file.map(read).transpose()?;
+        let clients = Clients::new(&resolver, authorities.as_ref())?;
+        Ok(Self { resolver, clients: Arc::new(ArcSwap::from_pointee(clients)), timeout: Self::TIMEOUT })
+    }
+
+    /// What to [`install`](HttpClient::install) in order to trust these certificate authorities instead; `None` when they
+    /// are the same as before.
+    ///
+    /// # Errors
+    /// As [`HttpClient::new`].
+    pub fn prepare(&self, ca_file: Option<&Path>) -> Result<Option<Clients>, Fault> {
+        let authorities = ca_file.map(read).transpose()?;
+        let digest = authorities.as_ref().map(|file| Digest::of(&file.pem));
+        if digest == self.clients.load().authorities {
+            return Ok(None);
+        }
+        Clients::new(&self.resolver, authorities.as_ref()).map(Some)
+    }
+
+    /// From now on requests go out with these; those under way are not touched.
+    pub fn install(&self, clients: Clients) {
+        self.clients.store(Arc::new(clients));
     }
 
     /// The same client, waiting no longer than this; for tests.
@@ -148,9 +182,19 @@ impl HttpClient {
         allow_private: bool,
         host: &str,
     ) -> Result<reqwest::Response, FetchError> {
-        let client = if allow_private { &self.private } else { &self.public };
-        let request = request.map(reqwest::Body::from).try_into().map_err(|error| failure(host, &error))?;
-        client.execute(request).await.map_err(|error| failure(host, &error))
+        let clients = self.clients.load_full();
+        let clients = if allow_private { &clients.private } else { &clients.public };
+        let execute = async |client: &reqwest::Client, request: http::Request<Bytes>| {
+            let request = request.map(reqwest::Body::from).try_into().map_err(|error| failure(host, &error))?;
+            client.execute(request).await.map_err(|error| failure(host, &error))
+        };
+        if request.method().is_idempotent() {
+            match execute(&clients.reusing, request.clone()).await {
+                Err(FetchError::Connection { .. }) => {}
+                outcome => return outcome,
+            }
+        }
+        execute(&clients.fresh, request).await
     }
 }
 
@@ -196,34 +240,65 @@ impl Resolve for Checked {
     }
 }
 
-fn build(resolver: Checked, tls: ClientConfig) -> Result<reqwest::Client, Fault> {
+/// A file of certificate authorities.
+struct CaFile<'a> {
+    path: &'a Path,
+    pem: Vec<u8>,
+}
+
+fn read(path: &Path) -> Result<CaFile<'_>, Fault> {
+    let pem = std::fs::read(path).map_err(|error| unusable(path, &error))?;
+    Ok(CaFile { path, pem })
+}
+
+fn unusable(path: &Path, why: &dyn std::fmt::Display) -> Fault {
+    Fault::gateway(format!("upstreams.ca_file {}: {why}; give a PEM file of certificates", path.display()))
+}
+
+impl Clients {
+    fn new(resolver: &Resolver, authorities: Option<&CaFile<'_>>) -> Result<Self, Fault> {
+        let tls = tls_config(authorities)?;
+        let checked = |allow_private| Checked { resolver: resolver.clone(), allow_private };
+        Ok(Self {
+            public: build(checked(false), tls.clone())?,
+            private: build(checked(true), tls)?,
+            authorities: authorities.map(|file| Digest::of(&file.pem)),
+        })
+    }
+}
+
+fn build(resolver: Checked, tls: ClientConfig) -> Result<Pair, Fault> {
+    let resolver = Arc::new(resolver);
+    Ok(Pair { reusing: client(&resolver, &tls, 4)?, fresh: client(&resolver, &tls, 0)? })
+}
+
+/// A client that keeps so many idle connections to a host.
+fn client(resolver: &Arc<Checked>, tls: &ClientConfig, idle: usize) -> Result<reqwest::Client, Fault> {
     reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .dns_resolver(Arc::new(resolver))
+        .tls_backend_preconfigured(tls.clone())
+        .dns_resolver(resolver.clone())
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .no_proxy()
         .connect_timeout(HttpClient::CONNECT_TIMEOUT)
         .timeout(HttpClient::TIMEOUT)
         .pool_idle_timeout(Duration::from_secs(30))
-        .pool_max_idle_per_host(4)
+        .pool_max_idle_per_host(idle)
         .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| Fault::gateway(format!("the outbound HTTP client cannot be made: {error}")))
 }
 
-fn tls_config(ca_file: Option<&Path>) -> Result<ClientConfig, Fault> {
+fn tls_config(authorities: Option<&CaFile<'_>>) -> Result<ClientConfig, Fault> {
     let mut roots = RootCertStore::empty();
-    match ca_file {
-        Some(path) => {
-            let unusable = |why: &dyn std::fmt::Display| {
-                Fault::gateway(format!("upstreams.ca_file {}: {why}; give a PEM file of certificates", path.display()))
-            };
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))? {
-                roots.add(certificate.map_err(|error| unusable(&error))?).map_err(|error| unusable(&error))?;
+    match authorities {
+        Some(CaFile { path, pem }) => {
+            for certificate in CertificateDer::pem_slice_iter(pem) {
+                let added = certificate.map_err(|error| unusable(path, &error)).map(|one| roots.add(one))?;
+                added.map_err(|error| unusable(path, &error))?;
             }
             if roots.is_empty() {
-                return Err(unusable(&"it holds no certificate"));
+                return Err(unusable(path, &"it holds no certificate"));
             }
         }
         None => {

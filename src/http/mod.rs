@@ -3,8 +3,9 @@
 
 mod client;
 mod guard;
+mod names;
 mod resolver;
 
-pub use client::{FetchError, Fetched, HttpClient, check_url};
+pub use client::{Clients, FetchError, Fetched, HttpClient, check_url};
 pub use guard::{Forbidden, permits};
 pub use resolver::{ResolveError, Resolver};

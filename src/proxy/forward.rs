@@ -1,7 +1,7 @@
 //! From a permit and a credential to a complete answer: forward, refresh once when the upstream says 401, reply.
 
 use super::admit::Permit;
-use super::body::{BodyFailure, RequestBody};
+use super::body::{Bodies, BodyFailure};
 use super::endpoint::EndpointEvent;
 use super::exchange::{Exchange, ExchangeFailure};
 use super::filter::{self, EventFilter};
@@ -13,9 +13,10 @@ use super::policy::{self, Enforced};
 use super::record::Record;
 use super::reply::{self, Refusal, TokenError};
 use super::route::Target;
+use super::source::Source;
 use super::stopping::Stopping;
 use super::{headers, stepup, stream, upgrade};
-use crate::config::{ConnectionLimits, Streams};
+use crate::config::Streams;
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::Culprit;
 use crate::telemetry::Metrics;
@@ -33,8 +34,7 @@ pub(super) struct Forwarder<'a> {
     pub(super) peers: &'a Peers,
     pub(super) connections: &'a Arc<Connections>,
     pub(super) streams: &'a Streams,
-    pub(super) max_body: u64,
-    pub(super) patience: &'a ConnectionLimits,
+    pub(super) bodies: &'a Bodies,
     pub(super) stopping: &'a Stopping,
     pub(super) metrics: &'a Metrics,
 }
@@ -57,48 +57,53 @@ impl Forwarder<'_> {
         isolation: &Isolation<'_>,
         record: &mut Record<'_>,
     ) -> Result<StatusCode, Failure> {
+        // What comes before the answer is on the heap: a stream has no room for it while it lives.
+        let mut body = Box::pin(self.bodies.take(session)).await?;
         let tools = target.upstream.tools.as_ref();
-        let body = match tools {
-            None => RequestBody::take(session, self.max_body, self.patience).await?,
-            // Boxed, as all that only upstreams with a policy need: streams must not have room for it.
-            Some(_) => Box::pin(policy::take(session, self.patience)).await?,
-        };
+        if tools.is_some() {
+            Box::pin(policy::complete(&mut body, session)).await?;
+        }
+        let headers = &session.req_header().headers;
         let asked = match tools {
-            None => Asked::by(&session.req_header().headers, &body),
-            Some(_) => Asked::by_body(&body),
+            None => Asked::by(headers, body.kept()),
+            Some(_) => Asked::by_body(body.kept()),
         };
         let calls_a_tool = asked.calls_a_tool;
         record.asks(asked);
         let enforced = match tools {
             None => None,
-            Some(tools) => Some(policy::enforce(tools, &session.req_header().headers, &body)?),
+            Some(tools) => Some(policy::enforce(tools, headers, body.kept())?),
         };
-        let mut credential = self.connections.credential(permit.key()).await?;
+        let mut credential = Box::pin(self.connections.credential(permit.key())).await?;
         let exchange = Exchange {
             peers: self.peers,
             upstream: &target.upstream,
             health: &target.health,
             key: permit.key(),
             response_timeout: self.streams.response_timeout,
-            max_body: self.max_body,
             calls_a_tool,
-            patience: self.patience,
         };
-        let mut connected = exchange.send(session, &body, &credential).await?;
+        let mut life = Lifeline::new(permit, &credential);
+        let mut connected = Box::new(Box::pin(exchange.send(session, &mut body, &credential, &life)).await?);
+        if record.is_unclear() {
+            // What came without a length has been read by now, if it is small.
+            record.asks(Asked::by(&session.req_header().headers, body.kept()));
+        }
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
-            credential = self.renew(permit, &credential, connected).await?;
+            credential = Box::pin(self.renew(permit, &credential, *connected)).await?;
             if !body.is_repeatable() {
                 return Err(Refusal::Unauthorized(TokenError::Invalid).into());
             }
-            connected = exchange.send(session, &body, &credential).await?;
+            life = Lifeline::new(permit, &credential);
+            connected = Box::new(Box::pin(exchange.send(session, &mut body, &credential, &life)).await?);
             if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
                 // Rejected twice in a row: `renew` takes that for the end of the connection.
-                self.renew(permit, &credential, connected).await?;
+                Box::pin(self.renew(permit, &credential, *connected)).await?;
                 return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
             }
         }
-        let life = Lifeline::new(permit, &credential);
-        life.check().map_err(Refusal::Unauthorized)?;
+        // An answer may last for hours; nothing is repeated any more.
+        drop(body);
         let challenge = match connected.session.response_header() {
             Some(response) if response.status == StatusCode::FORBIDDEN => {
                 let asked = (target, permit, session.req_header().uri.path());
@@ -138,7 +143,7 @@ impl Forwarder<'_> {
     async fn answer(
         &self,
         session: &mut ServerSession,
-        mut connected: Connected,
+        mut connected: Box<Connected>,
         life: &Lifeline,
         isolation: &Isolation<'_>,
         enforced: Option<Enforced<'_>>,
@@ -156,19 +161,28 @@ impl Forwarder<'_> {
             }
             let _open = OpenStream::count(self.metrics);
             session.write_response_header(Box::new(switching(response, isolation)?)).await?;
-            let bounds = upgrade::Bounds { life, stopping: self.stopping.stream(), heartbeat: self.streams.heartbeat };
-            upgrade::pass(session, &mut connected, bounds).await?;
+            let bounds = upgrade::Bounds {
+                life,
+                stopping: self.stopping.stream(),
+                heartbeat: self.streams.websocket_heartbeat,
+                max_duration: self.streams.max_duration,
+                write_timeout: self.streams.write_timeout,
+            };
+            Box::pin(upgrade::pass(session, &mut connected, bounds)).await?;
             return Ok(status);
         }
         if let Some(enforced) = enforced.filter(|enforced| events || enforced.asks_for_tools) {
             filter::check_coding(response)?;
             if !events && !is_bodiless(response) {
-                return Box::pin(self.answer_list(session, connected, life, isolation, enforced)).await;
+                return Box::pin(self.answer_list(session, *connected, life, isolation, enforced)).await;
             }
         }
         // What is compressed has no boundaries where a comment would fit.
         let plain = events && filter::check_coding(response).is_ok();
-        let head = self.head(session, response, plain, isolation)?;
+        let mut head = self.head(session, response, plain, isolation)?;
+        if events {
+            head = headers::detached(&head)?;
+        }
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
         if events {
@@ -179,12 +193,16 @@ impl Forwarder<'_> {
             life,
             stopping: self.stopping.stream(),
             heartbeat: self.streams.heartbeat,
+            max_duration: self.streams.max_duration,
             events: plain,
             endpoint: (plain && get).then(|| EndpointEvent::of(isolation.upstream)),
             filter: enforced.filter(|_| events).map(|enforced| EventFilter::new(enforced.policy)),
         };
-        if stream::pass(session, &mut connected, bounds).await? == stream::End::Complete {
-            self.peers.release(connected).await;
+        let mut source = Source::new(connected, events);
+        if stream::pass(session, &mut source, bounds).await? == stream::End::Complete
+            && let Some(connected) = source.into_connected().await
+        {
+            Box::pin(self.peers.release(*connected)).await;
         }
         Ok(status)
     }

@@ -1,6 +1,7 @@
 //! Header hygiene in both directions (decision 4): what never reaches an upstream, and what an upstream never tells a
 //! browser that also knows the dashboard.
 
+use super::endpoint::path_at;
 use crate::connect::Credential;
 use crate::hostname::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -149,27 +150,6 @@ pub(super) struct Isolation<'a> {
     pub(super) challenge: Option<&'a HeaderValue>,
 }
 
-impl Isolation<'_> {
-    /// A redirection of the upstream to itself stays on our hostname: as a path, which the caller resolves (RFC 9110
-    /// §10.2.2). Servers behind a proxy of their own often call themselves http.
-    fn path_here(&self, name: &HeaderName, value: &HeaderValue) -> Option<HeaderValue> {
-        if name != header::LOCATION && name != header::CONTENT_LOCATION {
-            return None;
-        }
-        let (scheme, rest) = value.to_str().ok()?.split_once("://")?;
-        if !["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-            return None;
-        }
-        let (host, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        // Two slashes would be another hostname again.
-        if !host.eq_ignore_ascii_case(self.upstream.as_str()) || path.starts_with("//") {
-            return None;
-        }
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        HeaderValue::try_from(path).ok()
-    }
-}
-
 /// Turns an upstream's response head into ours: hop-by-hop and policy fields out, isolation in.
 ///
 /// # Errors
@@ -185,9 +165,9 @@ pub(super) fn for_caller(response: &ResponseHeader, isolation: &Isolation<'_>) -
         if theirs || nominated.contains(text) {
             continue;
         }
-        let here = isolation.path_here(name, value);
-        head.append_header(name.clone(), here.unwrap_or_else(|| value.clone()))?;
+        head.append_header(name.clone(), value.clone())?;
     }
+    keep_location(&mut head, isolation.upstream)?;
     isolate(&mut head)?;
     if let Some(challenge) = isolation.challenge {
         head.insert_header(header::WWW_AUTHENTICATE, challenge.clone())?;
@@ -196,6 +176,31 @@ pub(super) fn for_caller(response: &ResponseHeader, isolation: &Isolation<'_>) -
         allow_origin(&mut head, origin)?;
     }
     Ok(head.into())
+}
+
+/// The same head in memory of its own. Values of [`for_caller`] are parts of the buffer that the upstream's head was read
+/// into; a stream would keep all of it for as long as it lives.
+///
+/// # Errors
+/// Never: what is copied was a head before.
+pub(super) fn detached(head: &ResponseHeader) -> Result<Box<ResponseHeader>> {
+    let mut copy = ResponseHeader::build_no_case(head.status, Some(head.headers.len()))?;
+    for (name, value) in &head.headers {
+        let value = HeaderValue::from_bytes(value.as_bytes()).or_err(pingora::ErrorType::InternalError, "a copy")?;
+        copy.append_header(name.clone(), value)?;
+    }
+    Ok(Box::new(copy))
+}
+
+/// A redirect of the upstream to itself must not lead past us.
+fn keep_location(head: &mut ResponseHeader, upstream: &Authority) -> Result<()> {
+    let Some(location) = head.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()) else {
+        return Ok(());
+    };
+    match path_at(location, upstream) {
+        Some(path) => head.insert_header(header::LOCATION, path),
+        None => Ok(()),
+    }
 }
 
 /// Upstream content must not act as a page of ours, whatever it is.
@@ -283,26 +288,6 @@ mod tests {
     fn passed(response: &ResponseHeader, allowed_origin: Option<&HeaderValue>) -> ResponseHeader {
         let upstream = Authority::parse("mcp.example").unwrap();
         *for_caller(response, &Isolation { upstream: &upstream, allowed_origin, challenge: None }).unwrap()
-    }
-
-    #[test]
-    fn redirections_of_an_upstream_to_itself_stay_here() {
-        for (location, expected) in [
-            ("https://mcp.example/mcp/", "/mcp/"),
-            ("http://MCP.example/mcp?x=https://a/", "/mcp?x=https://a/"),
-            ("https://mcp.example", "/"),
-            ("https://mcp.example?x", "/?x"),
-            ("/mcp/", "/mcp/"),
-            ("https://mcp.example//evil.example/", "https://mcp.example//evil.example/"),
-            ("https://mcp.example.evil.example/", "https://mcp.example.evil.example/"),
-            ("https://mcp.example@evil.example/", "https://mcp.example@evil.example/"),
-            ("https://mcp.example:444/", "https://mcp.example:444/"),
-            ("ftp://mcp.example/", "ftp://mcp.example/"),
-        ] {
-            let mut response = ResponseHeader::build(307, None).unwrap();
-            response.append_header("location", location).unwrap();
-            assert_eq!(passed(&response, None).headers["location"], expected);
-        }
     }
 
     #[test]

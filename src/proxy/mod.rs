@@ -7,6 +7,9 @@
 mod address;
 mod admit;
 mod body;
+mod budget;
+mod chunks;
+mod deadlines;
 mod endpoint;
 mod events;
 mod exchange;
@@ -26,16 +29,18 @@ mod race;
 mod record;
 mod reply;
 mod route;
+mod source;
 mod stepup;
 mod stopping;
 mod stream;
 mod upgrade;
+mod wire;
 
 pub use progress::Progress;
 pub use stopping::Phase;
 
 use crate::audit::Audit;
-use crate::config::{ConnectionLimits, Server, Streams, Upstreams};
+use crate::config::{Config, ConnectionLimits, Streams};
 use crate::connect::Connections;
 use crate::hostname::{Realm, Site};
 use crate::http::Resolver;
@@ -44,12 +49,15 @@ use crate::request::Arrival;
 use crate::telemetry::{Kind, Metrics};
 use crate::tokens::AccessTokens;
 use crate::upstream::{HealthTable, Registry};
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use body::Bodies;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use origin::{Origin, OriginPolicy};
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::http::ResponseHeader;
+use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::ShutdownWatch;
@@ -70,7 +78,7 @@ const HTTP2_IDLE: Duration = Duration::from_secs(120);
 /// What one HTTP/2 stream may have waiting for its peer, in bytes.
 const HTTP2_SEND_BUFFER: usize = 64 * 1024;
 
-/// What the data plane is made of.
+/// What the data plane is made of for as long as it runs.
 pub struct Parts {
     /// Our names.
     pub site: Site,
@@ -78,8 +86,6 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     /// Who may come in.
     pub tokens: Arc<AccessTokens>,
-    /// How often.
-    pub limits: Arc<RateLimits>,
     /// What is injected.
     pub connections: Arc<Connections>,
     /// Where upstreams are.
@@ -90,36 +96,54 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What is remembered.
     pub audit: Audit,
-    /// The control plane of the root domain.
-    pub root: axum::Router,
-    /// The control plane of every MCP hostname.
-    pub mcp: axum::Router,
     /// Says when the gateway stops.
     pub phase: watch::Receiver<Phase>,
     /// Dropped with the last connection.
     pub alive: oneshot::Sender<()>,
 }
 
+/// What a new configuration replaces, all at once.
+pub struct Settings {
+    /// For everything that is read directly.
+    pub config: Arc<Config>,
+    /// How often somebody may come.
+    pub limits: Arc<RateLimits>,
+    /// The control plane of the root domain.
+    pub root: axum::Router,
+    /// The control plane of every MCP hostname.
+    pub mcp: axum::Router,
+}
+
 /// The one door that every connection comes through.
 pub struct Gate {
+    /// Every request loads it once and goes by it to its end.
+    way: Arc<ArcSwap<Way>>,
+    options: HttpServerOptions,
+    _alive: oneshot::Sender<()>,
+}
+
+/// Puts other settings in force; requests under way are not touched.
+pub struct Control(Arc<ArcSwap<Way>>);
+
+/// The way of a request under the settings of one moment. What outlives them is behind an `Arc`.
+struct Way {
     site: Site,
-    router: Router,
+    router: Arc<Router>,
     origins: OriginPolicy,
     tokens: Arc<AccessTokens>,
     limits: Arc<RateLimits>,
     connections: Arc<Connections>,
-    peers: peer::Peers,
+    resolver: Resolver,
+    peers: Arc<peer::Peers>,
     metrics: Arc<Metrics>,
     audit: Audit,
     root: axum::Router,
     mcp: axum::Router,
-    stopping: Stopping,
-    _alive: oneshot::Sender<()>,
+    stopping: Arc<Stopping>,
     trusted_proxies: Vec<ipnet::IpNet>,
-    max_body: u64,
+    bodies: Bodies,
     streams: Streams,
     patience: ConnectionLimits,
-    options: HttpServerOptions,
 }
 
 /// What became of a request.
@@ -132,45 +156,97 @@ enum Outcome {
 
 impl Gate {
     /// Puts the data plane together.
-    pub fn new(
-        parts: Parts,
-        server: &Server,
-        streams: Streams,
-        patience: ConnectionLimits,
-        upstreams: &Upstreams,
-    ) -> Self {
+    pub fn new(parts: Parts, settings: Settings) -> Self {
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(HTTP2_IDLE);
-        Self {
-            router: Router::new(parts.site.clone(), parts.registry, parts.health),
+        let (server, streams) = (&settings.config.server, settings.config.streams);
+        let patience = settings.config.limits.connections;
+        let bodies = Bodies::new(server, patience, parts.metrics.kept_bodies.clone());
+        let way = Way {
+            router: Arc::new(Router::new(parts.site.clone(), parts.registry, parts.health)),
             origins: OriginPolicy::new(&server.allowed_origins, parts.site.root_origin()),
             site: parts.site,
             tokens: parts.tokens,
-            limits: parts.limits,
+            limits: settings.limits,
             connections: parts.connections,
-            peers: peer::Peers::new(parts.resolver, upstreams),
+            peers: Arc::new(peer::Peers::new(parts.resolver.clone(), &settings.config.upstreams)),
+            resolver: parts.resolver,
             metrics: parts.metrics,
             audit: parts.audit,
-            root: parts.root,
-            mcp: parts.mcp,
-            stopping: Stopping::new(parts.phase),
-            _alive: parts.alive,
+            root: settings.root,
+            mcp: settings.mcp,
+            stopping: Arc::new(Stopping::new(parts.phase)),
             trusted_proxies: server.trusted_proxies.clone(),
-            max_body: server.max_body,
+            bodies,
             streams,
             patience,
-            options,
+        };
+        Self { way: Arc::new(ArcSwap::from_pointee(way)), options, _alive: parts.alive }
+    }
+
+    /// For changing its settings while it serves.
+    pub fn control(&self) -> Control {
+        Control(self.way.clone())
+    }
+}
+
+impl Control {
+    /// From the next request on, these settings hold. Connections to upstreams are made anew when `authorities` says that
+    /// other certificate authorities are to be trusted.
+    pub fn install(&self, settings: Settings, authorities: Authorities) {
+        let way = self.0.load().with(settings, authorities);
+        self.0.store(Arc::new(way));
+    }
+}
+
+/// Whether upstreams are trusted as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authorities {
+    /// The same certificate authorities.
+    Same,
+    /// Others.
+    Other,
+}
+
+impl Way {
+    /// The same data plane under other settings.
+    fn with(&self, settings: Settings, authorities: Authorities) -> Self {
+        let (server, streams) = (&settings.config.server, settings.config.streams);
+        let patience = settings.config.limits.connections;
+        let bodies = Bodies::new(server, patience, self.metrics.kept_bodies.clone());
+        Self {
+            site: self.site.clone(),
+            router: self.router.clone(),
+            origins: OriginPolicy::new(&server.allowed_origins, self.site.root_origin()),
+            tokens: self.tokens.clone(),
+            limits: settings.limits,
+            connections: self.connections.clone(),
+            peers: match authorities {
+                Authorities::Same => self.peers.clone(),
+                Authorities::Other => Arc::new(peer::Peers::new(self.resolver.clone(), &settings.config.upstreams)),
+            },
+            resolver: self.resolver.clone(),
+            metrics: self.metrics.clone(),
+            audit: self.audit.clone(),
+            root: settings.root,
+            mcp: settings.mcp,
+            stopping: self.stopping.clone(),
+            trusted_proxies: server.trusted_proxies.clone(),
+            bodies,
+            streams,
+            patience,
         }
     }
 
     /// The way of a request.
     async fn serve(&self, session: &mut ServerSession) -> Outcome {
         let client = self.client_address(session);
+        // On the heap is what ends at once: every stream has the size of the longest way.
         match self.router.route(session) {
-            Ok(Route::Local(realm)) => self.local(session, Arrival { realm, client }).await,
-            Ok(Route::Rename) => self.rename(session).await,
+            Ok(Route::Local(realm)) => Box::pin(self.local(session, Arrival { realm, client })).await,
+            Ok(Route::Rename) => Box::pin(self.rename(session)).await,
             Ok(Route::Upstream(target)) => self.upstream(session, &target, client).await,
-            Err(refusal) => self.refuse(session, &refusal, None, None).await,
+            Err(refusal) => Box::pin(self.refuse(session, &refusal, None, None)).await,
         }
     }
 
@@ -192,10 +268,12 @@ impl Gate {
         let allowed_origin = match self.origins.judge(&head.headers) {
             Origin::Absent => None,
             Origin::Allowed(origin) => Some(origin.clone()),
-            Origin::Forbidden => return self.refuse(session, &Refusal::ForeignOrigin, Some(target), None).await,
+            Origin::Forbidden => {
+                return Box::pin(self.refuse(session, &Refusal::ForeignOrigin, Some(target), None)).await;
+            }
         };
         if let Some(origin) = allowed_origin.as_ref().filter(|_| origin::is_preflight(session)) {
-            return origin::preflight(session, origin).await.into();
+            return Box::pin(origin::preflight(session, origin)).await.into();
         }
         let admitted = match self.limits.check_ip(client) {
             Ok(()) => admit::admit(&self.tokens, &self.limits, target, &session.req_header().headers),
@@ -203,14 +281,13 @@ impl Gate {
         };
         let permit = match admitted {
             Ok(permit) => permit,
-            Err(refusal) => return self.refuse(session, &refusal, Some(target), allowed_origin).await,
+            Err(refusal) => return Box::pin(self.refuse(session, &refusal, Some(target), allowed_origin)).await,
         };
         let forwarder = forward::Forwarder {
             peers: &self.peers,
             connections: &self.connections,
             streams: &self.streams,
-            max_body: self.max_body,
-            patience: &self.patience,
+            bodies: &self.bodies,
             stopping: &self.stopping,
             metrics: &self.metrics,
         };
@@ -225,7 +302,7 @@ impl Gate {
         match outcome {
             Ok(status) => Outcome::Answered(Kind::Upstream, status),
             Err(forward::Failure::Refused(refusal)) => {
-                self.refuse(session, &refusal, Some(target), allowed_origin).await
+                Box::pin(self.refuse(session, &refusal, Some(target), allowed_origin)).await
             }
             Err(forward::Failure::Aborted(error)) => Outcome::Aborted(error),
         }
@@ -332,6 +409,21 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Serves a connection that speaks HTTP/1, request by request. (Pingora's own loop has room for HTTP/2 in every
+    /// connection.)
+    pub async fn serve_http1(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) {
+        let mut next = self.process_new_http(ServerSession::new_http1(stream), shutdown).await;
+        while let Some((stream, settings)) = next.map(ReusedHttpStream::consume) {
+            let mut session = ServerSession::new_http1(stream);
+            if let Some(settings) = settings {
+                settings.apply_to_session(&mut session);
+            }
+            next = self.process_new_http(session, shutdown).await;
+        }
+    }
+}
+
 #[async_trait]
 impl HttpServerApp for Gate {
     async fn process_new_http(
@@ -339,22 +431,24 @@ impl HttpServerApp for Gate {
         mut session: ServerSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if !self.read_head(&mut session).await {
+        if !self.way.load_full().read_head(&mut session).await {
             return None;
         }
+        // Loaded again: a connection may have waited long for this request.
+        let way = self.way.load_full();
         let started = Instant::now();
-        let outcome = self.serve(&mut session).await;
+        let outcome = way.serve(&mut session).await;
         match outcome {
             Outcome::Answered(kind, status) => {
                 let (head, took) = (session.req_header(), started.elapsed());
                 // The path alone: queries carry codes and state.
                 tracing::debug!(target: "access", method = %head.method, path = head.uri.path(), %status, ?kind, ?took);
-                self.metrics.request(kind, status.as_u16(), took);
+                way.metrics.request(kind, status.as_u16(), took);
             }
             Outcome::Aborted(error) => {
                 tracing::debug!(%error, "a request was broken off");
                 if *error.esource() == ErrorSource::Upstream {
-                    self.metrics.upstream_failures.inc();
+                    way.metrics.upstream_failures.inc();
                 }
                 session.shutdown().await;
                 return None;

@@ -1,7 +1,6 @@
 //! What a request asks for: one look, which neither delays it nor changes it. Audit, metrics and the decision whether it
 //! may be sent twice go by it; a policy does not (`policy.rs`).
 
-use super::body::RequestBody;
 use crate::mcp::{Message, Messages, Method, mirrors_are_true};
 use data_encoding::BASE64;
 use http::{HeaderMap, HeaderValue};
@@ -25,16 +24,16 @@ pub(super) struct Asked<'a> {
 impl<'a> Asked<'a> {
     /// Looks at the header fields where the protocol's version obliges servers to refuse false ones, else at the body if it
     /// is in memory.
-    pub(super) fn by(headers: &'a HeaderMap, body: &'a RequestBody) -> Self {
+    pub(super) fn by(headers: &'a HeaderMap, body: Option<&'a [u8]>) -> Self {
         Self::mirrored(headers).unwrap_or_else(|| Self::by_body(body))
     }
 
     /// Looks at the body alone, if it is in memory.
-    pub(super) fn by_body(body: &'a RequestBody) -> Self {
+    pub(super) fn by_body(body: Option<&'a [u8]>) -> Self {
         match body {
-            RequestBody::Kept(bytes) => Self::read(bytes),
-            RequestBody::Empty => Self { method: Method::NONE, name: None, calls_a_tool: false },
-            RequestBody::Streamed(_) => Self::unknown(),
+            Some([]) => Self { method: Method::NONE, name: None, calls_a_tool: false },
+            Some(bytes) => Self::read(bytes),
+            None => Self::unknown(),
         }
     }
 
@@ -93,14 +92,13 @@ pub(super) fn unmirrored(value: &HeaderValue) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         fields.iter().map(|(n, v)| (http::HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
     }
 
-    fn kept(body: &'static str) -> RequestBody {
-        RequestBody::Kept(Bytes::from_static(body.as_bytes()))
+    fn kept(body: &'static str) -> Option<&'static [u8]> {
+        Some(body.as_bytes())
     }
 
     const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"pay"}}"#;
@@ -109,17 +107,17 @@ mod tests {
     fn headers_count_when_servers_must_check_them() {
         let mirrors = |version| headers(&[(VERSION, version), (METHOD, "prompts/get"), (NAME, "=?base64?w6k=?=")]);
         let (new, old, body) = (mirrors("2026-07-28"), mirrors("2025-11-25"), kept(CALL));
-        let asked = Asked::by(&new, &body);
+        let asked = Asked::by(&new, body);
         assert_eq!(
             (asked.method.label(), asked.name.as_deref(), asked.calls_a_tool),
             ("prompts/get", Some("é"), false)
         );
-        let asked = Asked::by(&old, &body);
+        let asked = Asked::by(&old, body);
         assert_eq!(
             (asked.method.label(), asked.name.as_deref(), asked.calls_a_tool),
             ("tools/call", Some("pay"), true)
         );
-        let asked = Asked::by(&new, &RequestBody::Streamed(None));
+        let asked = Asked::by(&new, None);
         assert_eq!(asked.method.label(), "prompts/get");
     }
 
@@ -135,16 +133,16 @@ mod tests {
             (r#"[{"method":"ping"},{"method":"tools/call"}]"#, true),
             ("not json", true),
         ] {
-            assert_eq!(Asked::by(&none, &kept(body)).calls_a_tool, calls, "{body}");
+            assert_eq!(Asked::by(&none, kept(body)).calls_a_tool, calls, "{body}");
         }
-        assert!(Asked::by(&none, &RequestBody::Streamed(Some(1))).calls_a_tool);
-        assert!(!Asked::by(&none, &RequestBody::Empty).calls_a_tool);
+        assert!(Asked::by(&none, None).calls_a_tool);
+        assert!(!Asked::by(&none, Some(&[])).calls_a_tool);
     }
 
     #[test]
     fn resources_go_by_their_address() {
         let (none, body) =
             (HeaderMap::new(), kept(r#"{"id":1,"method":"resources/read","params":{"uri":"file:///a"}}"#));
-        assert_eq!(Asked::by(&none, &body).name.as_deref(), Some("file:///a"));
+        assert_eq!(Asked::by(&none, body).name.as_deref(), Some("file:///a"));
     }
 }

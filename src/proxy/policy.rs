@@ -7,14 +7,10 @@
 use super::body::{BodyFailure, RequestBody};
 use super::peek::{METHOD, NAME, calls_a_tool, unmirrored};
 use super::reply::Refusal;
-use crate::config::ConnectionLimits;
 use crate::mcp::{Message, Messages, ToolPolicy};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
-
-/// The largest body that is read whole so that it can be looked at, in bytes.
-const MAX_INSPECTED: u64 = 1024 * 1024;
 
 /// JSON-RPC 2.0 §5.1, and what MCP says of unknown tools.
 const INVALID_PARAMS: i32 = -32602;
@@ -45,20 +41,20 @@ fn refuse_upgrade() -> Refusal {
     denied(StatusCode::FORBIDDEN, INVALID_REQUEST, why)
 }
 
-/// Takes a request's body into memory, whole.
+/// Reads a request's body to its end, so that it can be looked at.
 ///
 /// # Errors
-/// When it is larger than [`MAX_INSPECTED`], when the request is to become a WebSocket, or when the caller is gone.
-pub(super) async fn take(session: &mut ServerSession, patience: &ConnectionLimits) -> Result<RequestBody, BodyFailure> {
+/// When it is larger than what is kept, when the request is to become a WebSocket, or when the caller is too slow or gone.
+pub(super) async fn complete(body: &mut RequestBody<'_>, session: &mut ServerSession) -> Result<(), BodyFailure> {
     if session.is_upgrade_req() {
         return Err(BodyFailure::Refused(refuse_upgrade()));
     }
-    let whole = RequestBody::take_whole(session, MAX_INSPECTED, patience).await?;
-    whole.ok_or_else(|| BodyFailure::Refused(refuse_size()))
+    body.collect(session).await
 }
 
 fn refuse_size() -> Refusal {
-    let why = "an administrator limits the tools of this server: messages to it may have 1 MiB at most";
+    let why =
+        "an administrator limits the tools of this server: a message this large cannot be looked at (server.kept_body)";
     denied(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, why)
 }
 
@@ -69,12 +65,12 @@ fn refuse_size() -> Refusal {
 pub(super) fn enforce<'a>(
     policy: &'a ToolPolicy,
     headers: &HeaderMap,
-    body: &RequestBody,
+    body: Option<&[u8]>,
 ) -> Result<Enforced<'a>, Refusal> {
     let bytes = match body {
-        RequestBody::Empty => return Ok(Enforced { policy, asks_for_tools: false }),
-        RequestBody::Kept(bytes) => bytes,
-        RequestBody::Streamed(_) => return Err(refuse_size()),
+        Some([]) => return Ok(Enforced { policy, asks_for_tools: false }),
+        Some(bytes) => bytes,
+        None => return Err(refuse_size()),
     };
     if !is_plain(headers) {
         let why = "an administrator limits the tools of this server: send messages as UTF-8, not compressed";

@@ -1,6 +1,7 @@
 //! How many connections there may be: in all, and from one address. Counted from accepting to closing.
 
 use crate::telemetry::Metrics;
+use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -10,25 +11,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// All seats of a gateway.
 pub(super) struct Seats {
-    total: usize,
-    per_address: u32,
-    /// Whose many connections are many people's.
-    trusted: Vec<IpNet>,
+    limits: ArcSwap<Limits>,
     taken: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, u32>>,
     metrics: Arc<Metrics>,
 }
 
+struct Limits {
+    total: usize,
+    per_address: u32,
+    /// Whose many connections are many people's.
+    trusted: Vec<IpNet>,
+}
+
 impl Seats {
     /// `total` seats, of which one address may have `per_address`, unless it is a trusted proxy's.
     pub(super) fn new(total: usize, per_address: u32, trusted: Vec<IpNet>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let limits = ArcSwap::from_pointee(Limits { total, per_address, trusted });
         let (taken, by_address) = (AtomicUsize::new(0), Mutex::default());
-        Arc::new(Self { total, per_address, trusted, taken, by_address, metrics })
+        Arc::new(Self { limits, taken, by_address, metrics })
+    }
+
+    /// Other limits for connections that come from now on; nobody has to leave.
+    pub(super) fn rearrange(&self, total: usize, per_address: u32, trusted: Vec<IpNet>) {
+        self.limits.store(Arc::new(Limits { total, per_address, trusted }));
     }
 
     /// A seat for a connection of which nothing is known yet; `None` when all are taken.
     pub(super) fn take(self: &Arc<Self>) -> Option<Seat> {
-        if self.taken.fetch_add(1, Ordering::Relaxed) >= self.total {
+        if self.taken.fetch_add(1, Ordering::Relaxed) >= self.limits.load().total {
             self.taken.fetch_sub(1, Ordering::Relaxed);
             return self.refuse("limits.connections");
         }
@@ -55,13 +66,14 @@ impl Seat {
     pub(super) fn belongs_to(&mut self, client: IpAddr) -> bool {
         self.forget_address();
         let client = client.to_canonical();
-        if self.seats.trusted.iter().any(|network| network.contains(&client)) {
+        let limits = self.seats.limits.load();
+        if limits.trusted.iter().any(|network| network.contains(&client)) {
             return true;
         }
         let key = customer(client);
         let mut by_address = self.seats.by_address.lock();
         let count = by_address.entry(key).or_default();
-        if *count >= self.seats.per_address {
+        if *count >= limits.per_address {
             drop(by_address);
             return self.seats.refuse::<()>("limits.connections_per_ip").is_some();
         }

@@ -59,6 +59,11 @@ impl Store {
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         Ok(Self { sqlite: sqlite::Pools::open(url).await? })
     }
+
+    /// Waits for what is under way and closes the database; it cannot be used afterwards.
+    pub async fn close(&self) {
+        self.sqlite.close().await;
+    }
 }
 
 /// For inserts: a row that is there already is a conflict about `what`.

@@ -43,6 +43,12 @@ impl Pools {
         }
     }
 
+    /// The last connection to close writes the log back into the database and removes it; that has to be the writer.
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
     pub(super) fn readers(&self) -> &SqlitePool {
         &self.readers
     }

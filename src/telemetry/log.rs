@@ -9,13 +9,46 @@ const QUIET: &str =
 
 const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "off"];
 
-/// Starts logging for this process. `level` is what [`check_level`] accepts; it wins over our default of keeping Pingora
-/// quiet. A second call changes nothing.
-pub fn init(json: bool, level: &str) {
-    let filter = EnvFilter::builder().parse_lossy(format!("{QUIET},{level}"));
-    let terminal = std::io::stderr().is_terminal();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
-    let _ = if json { builder.json().with_ansi(false).try_init() } else { builder.try_init() };
+/// The log of this process.
+pub struct Log {
+    replace: Box<dyn Fn(EnvFilter) + Send + Sync>,
+    verbosity: u8,
+}
+
+impl Log {
+    /// Starts logging. `level` is what [`check_level`] accepts; it wins over our default of keeping Pingora quiet, and
+    /// `verbosity`, 1 for debug and more for everything, over both. A second call changes nothing.
+    pub fn start(json: bool, level: &str, verbosity: u8) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(terminal && !json);
+        let builder = builder.with_env_filter(filter(level, verbosity));
+        // A handle whose log was not the first has nothing to change.
+        if json {
+            let builder = builder.json().with_filter_reloading();
+            let handle = builder.reload_handle();
+            let _ = builder.try_init();
+            Self { replace: Box::new(move |filter| drop(handle.reload(filter))), verbosity }
+        } else {
+            let builder = builder.with_filter_reloading();
+            let handle = builder.reload_handle();
+            let _ = builder.try_init();
+            Self { replace: Box::new(move |filter| drop(handle.reload(filter))), verbosity }
+        }
+    }
+
+    /// Logs more or less from now on, but not less than was asked for at the start.
+    pub fn set_level(&self, level: &str) {
+        (self.replace)(filter(level, self.verbosity));
+    }
+}
+
+fn filter(level: &str, verbosity: u8) -> EnvFilter {
+    let level = match verbosity {
+        0 => level,
+        1 => "debug",
+        _ => "trace",
+    };
+    EnvFilter::builder().parse_lossy(format!("{QUIET},{level}"))
 }
 
 /// A level (`info`) or directives for parts of the program (`info,portcullis::connect=debug`). The text as it was given.

@@ -3,5 +3,5 @@
 mod log;
 mod metrics;
 
-pub use log::{check_level, init};
+pub use log::{Log, check_level};
 pub use metrics::{CONTENT_TYPE, Fate, Kind, Metrics, Outcome};

@@ -7,35 +7,44 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Certificate chain and key from two PEM files, presented whatever name the client asks for: a wildcard certificate for
 /// the root domain covers all hostnames.
 #[derive(Debug)]
 pub struct CertificateFiles {
-    chain: PathBuf,
-    key: PathBuf,
     current: ArcSwap<CertifiedKey>,
+}
+
+/// A chain and its key, read and checked.
+pub struct Certificate(CertifiedKey);
+
+impl Certificate {
+    /// Reads both files.
+    ///
+    /// # Errors
+    /// When a file cannot be read, holds no certificate or key, or the two do not belong together.
+    pub fn read(chain: &Path, key: &Path) -> Result<Self, Fault> {
+        read(chain, key).map(Self)
+    }
 }
 
 impl CertificateFiles {
     /// Reads both files.
     ///
     /// # Errors
-    /// When a file cannot be read, holds no certificate or key, or the two do not belong together.
+    /// As [`Certificate::read`].
     pub fn load(chain: &Path, key: &Path) -> Result<Self, Fault> {
-        let current = ArcSwap::from_pointee(read(chain, key)?);
-        Ok(Self { chain: chain.to_owned(), key: key.to_owned(), current })
+        Ok(Self { current: ArcSwap::from_pointee(read(chain, key)?) })
     }
 
-    /// Reads both files again; new connections see the result, open ones are not touched.
-    ///
-    /// # Errors
-    /// As [`CertificateFiles::load`]; the certificate in force stays.
-    pub fn reload(&self) -> Result<(), Fault> {
-        self.current.store(Arc::new(read(&self.chain, &self.key)?));
-        Ok(())
+    /// New connections get this one from now on, open ones are not touched. Whether it is another than before.
+    pub fn install(&self, certificate: Certificate) -> bool {
+        let Certificate(new) = certificate;
+        let other = self.current.load().cert != new.cert;
+        self.current.store(Arc::new(new));
+        other
     }
 }
 
@@ -71,6 +80,7 @@ fn read(chain: &Path, key: &Path) -> Result<CertifiedKey, Fault> {
 mod tests {
     use super::*;
     use std::fs;
+    use std::path::PathBuf;
 
     fn write_pair(directory: &Path, name: &str) -> (PathBuf, PathBuf) {
         let pair = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
@@ -81,18 +91,17 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_loads_and_reloads_and_a_mixed_one_is_refused() {
+    fn a_pair_is_replaced_by_another_and_a_mixed_one_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let (chain, key) = write_pair(directory.path(), "a.example");
         let (other_chain, other_key) = write_pair(directory.path(), "b.example");
         let files = CertificateFiles::load(&chain, &key).unwrap();
-        let before = files.current.load_full();
+        assert!(!files.install(Certificate::read(&chain, &key).unwrap()), "it is the same");
         fs::copy(&other_chain, &chain).unwrap();
-        assert!(files.reload().unwrap_err().private.contains("does not belong"));
-        assert!(Arc::ptr_eq(&before, &files.current.load_full()));
+        let Err(fault) = Certificate::read(&chain, &key) else { panic!("a mixed pair was taken") };
+        assert!(fault.private.contains("does not belong"));
         fs::copy(&other_key, &key).unwrap();
-        files.reload().unwrap();
-        assert!(!Arc::ptr_eq(&before, &files.current.load_full()));
+        assert!(files.install(Certificate::read(&chain, &key).unwrap()));
     }
 
     #[test]

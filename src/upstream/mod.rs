@@ -47,21 +47,25 @@ pub enum Standing {
 
 /// All upstreams, in memory. Look-ups never wait.
 pub struct Registry {
-    unknown: Unknown,
-    allow_private: bool,
-    configured: Vec<Arc<Upstream>>,
     site: Site,
     store: Store,
-    /// How upstreams that the configuration does not name are authorized.
-    discovered_auth: Arc<UpstreamAuth>,
     snapshot: ArcSwap<Snapshot>,
     generation: AtomicU64,
     /// One reload at a time, so that an older one does not overwrite a newer one.
     reloading: tokio::sync::Mutex<()>,
 }
 
-#[derive(Default)]
+/// What the configuration says.
+struct Rules {
+    unknown: Unknown,
+    allow_private: bool,
+    configured: Vec<Arc<Upstream>>,
+    /// How upstreams that the configuration does not name are authorized.
+    discovered_auth: Arc<UpstreamAuth>,
+}
+
 struct Snapshot {
+    rules: Arc<Rules>,
     by_authority: HashMap<Authority, Arc<Upstream>>,
     by_alias: HashMap<String, Arc<Upstream>>,
     denied: HashSet<Authority>,
@@ -78,19 +82,14 @@ impl Registry {
         site: Site,
         store: Store,
     ) -> Result<Self, Fault> {
-        let registry = Self {
-            unknown: policy.unknown,
-            allow_private: policy.allow_private,
-            configured: configured.into_iter().map(|one| Arc::new(from_config(one, policy.allow_private))).collect(),
+        let snapshot = Snapshot::of(Arc::new(Rules::new(policy, configured)), store.upstreams().await?);
+        Ok(Self {
             site,
             store,
-            discovered_auth: Arc::new(UpstreamAuth::OAuth(Box::<OAuthSettings>::default())),
-            snapshot: ArcSwap::default(),
-            generation: AtomicU64::new(0),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            generation: AtomicU64::new(1),
             reloading: tokio::sync::Mutex::new(()),
-        };
-        registry.reload().await?;
-        Ok(registry)
+        })
     }
 
     /// The upstream of a label; `None` is a 404: an unknown alias, a denied, forbidden or own address. Nothing is looked
@@ -111,7 +110,7 @@ impl Registry {
         let found = match snapshot.by_authority.get(authority) {
             Some(known) => known.clone(),
             None if snapshot.denied.contains(authority) => return None,
-            None => Arc::new(self.unknown_upstream(authority)?),
+            None => Arc::new(snapshot.rules.unknown_upstream(authority)?),
         };
         self.may_be_reached(authority, found.allow_private).then_some(found)
     }
@@ -134,40 +133,87 @@ impl Registry {
     /// When the store fails.
     pub async fn reload(&self) -> Result<(), Fault> {
         let _one_at_a_time = self.reloading.lock().await;
+        self.install(self.snapshot.load().rules.clone()).await
+    }
+
+    /// Takes over another configuration; whether it says anything else than before. When that fails, the old one stays.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn reconfigure(&self, policy: &Upstreams, configured: Vec<UpstreamConfig>) -> Result<bool, Fault> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let rules = Rules::new(policy, configured);
+        if self.snapshot.load().rules.is_same(&rules) {
+            return Ok(false);
+        }
+        self.install(Arc::new(rules)).await?;
+        Ok(true)
+    }
+
+    async fn install(&self, rules: Arc<Rules>) -> Result<(), Fault> {
         let decided = self.store.upstreams().await?;
-        self.snapshot.store(Arc::new(self.snapshot_of(decided)));
+        self.snapshot.store(Arc::new(Snapshot::of(rules, decided)));
         self.generation.fetch_add(1, Ordering::Release);
         Ok(())
     }
 
+    /// Whether an authority can be an upstream at all, as far as that is known without asking the DNS.
+    fn may_be_reached(&self, authority: &Authority, allow_private: bool) -> bool {
+        let address = authority.ipv4().map(IpAddr::V4);
+        !self.site.is_own(authority)
+            && (allow_private || !authority.is_loopback())
+            && address.is_none_or(|address| permits(address, allow_private).is_ok())
+    }
+}
+
+impl Snapshot {
     /// The configuration stands above decisions: what it names is allowed, and its aliases win.
-    fn snapshot_of(&self, decided: Vec<crate::store::Upstream>) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        for configured in &self.configured {
-            snapshot.by_authority.insert(configured.authority.clone(), configured.clone());
+    fn of(rules: Arc<Rules>, decided: Vec<crate::store::Upstream>) -> Self {
+        let (mut by_authority, mut denied) = (HashMap::new(), HashSet::new());
+        for configured in &rules.configured {
+            by_authority.insert(configured.authority.clone(), configured.clone());
         }
         for row in decided {
             let Ok(authority) = Authority::parse(&row.authority) else {
                 tracing::error!(authority = row.authority, "the database holds an upstream that is none: ignored");
                 continue;
             };
-            if snapshot.by_authority.contains_key(&authority) {
+            if by_authority.contains_key(&authority) {
                 continue;
             }
             match row.decision {
                 Decision::Denied => {
-                    snapshot.denied.insert(authority);
+                    denied.insert(authority);
                 }
                 Decision::Approved => {
-                    let approved = Arc::new(self.approved_upstream(&authority, row.name, row.alias));
-                    snapshot.by_authority.insert(authority, approved);
+                    let approved = Arc::new(rules.approved_upstream(&authority, row.name, row.alias));
+                    by_authority.insert(authority, approved);
                 }
             }
         }
         let aliased = |upstream: &Arc<Upstream>| upstream.alias.clone().map(|alias| (alias, upstream.clone()));
-        snapshot.by_alias = snapshot.by_authority.values().filter_map(aliased).collect();
-        snapshot.by_alias.extend(self.configured.iter().filter_map(aliased));
-        snapshot
+        let mut by_alias: HashMap<_, _> = by_authority.values().filter_map(aliased).collect();
+        by_alias.extend(rules.configured.iter().filter_map(aliased));
+        Self { rules, by_authority, by_alias, denied }
+    }
+}
+
+impl Rules {
+    fn new(policy: &Upstreams, configured: Vec<UpstreamConfig>) -> Self {
+        Self {
+            unknown: policy.unknown,
+            allow_private: policy.allow_private,
+            configured: configured.into_iter().map(|one| Arc::new(from_config(one, policy.allow_private))).collect(),
+            discovered_auth: Arc::new(UpstreamAuth::OAuth(Box::<OAuthSettings>::default())),
+        }
+    }
+
+    fn is_same(&self, other: &Rules) -> bool {
+        let same = |(a, b): (&Arc<Upstream>, &Arc<Upstream>)| a.is_same(b);
+        self.unknown == other.unknown
+            && self.allow_private == other.allow_private
+            && self.configured.len() == other.configured.len()
+            && self.configured.iter().zip(&other.configured).all(same)
     }
 
     fn approved_upstream(&self, authority: &Authority, name: Option<String>, alias: Option<String>) -> Upstream {
@@ -191,13 +237,19 @@ impl Registry {
         };
         Some(Upstream { standing, ..self.approved_upstream(authority, None, None) })
     }
+}
 
-    /// Whether an authority can be an upstream at all, as far as that is known without asking the DNS.
-    fn may_be_reached(&self, authority: &Authority, allow_private: bool) -> bool {
-        let address = authority.ipv4().map(IpAddr::V4);
-        !self.site.is_own(authority)
-            && (allow_private || !authority.is_loopback())
-            && address.is_none_or(|address| permits(address, allow_private).is_ok())
+impl Upstream {
+    fn is_same(&self, other: &Upstream) -> bool {
+        let Upstream { authority, name, alias, path, auth, allow_private, standing, tools } = self;
+        *authority == other.authority
+            && *name == other.name
+            && *alias == other.alias
+            && *path == other.path
+            && auth.is_same(&other.auth)
+            && *allow_private == other.allow_private
+            && *tools == other.tools
+            && *standing == other.standing
     }
 }
 

@@ -1,8 +1,9 @@
 //! A gateway in this process, on a port of its own, with everything real but the clock.
 
-use portcullis::app::App;
+use portcullis::app::{App, Reloaded};
 use portcullis::clock::Clock;
 use portcullis::config::{Config, Source, UpstreamAuth, UpstreamConfig, load};
+use portcullis::error::Fault;
 use portcullis::hostname::{Authority, Label};
 use portcullis::http::Resolver;
 use portcullis::ids::{Digest, GrantId, Random};
@@ -29,6 +30,7 @@ pub struct Gateway {
     edit: Arc<dyn Fn(&mut Config) + Send + Sync>,
     /// Where names lead; no others lead anywhere.
     names: HashMap<String, Vec<IpAddr>>,
+    asked_port: u16,
     pub clock: Clock,
 }
 
@@ -70,6 +72,7 @@ impl Gateway {
             directory: Arc::new(TempDir::new().unwrap()),
             edit: Arc::new(edit),
             names,
+            asked_port: 0,
             clock: Clock::system(),
         };
         let gateway = gateway.run(0).await;
@@ -86,12 +89,25 @@ impl Gateway {
         self.run(port).await
     }
 
-    async fn run(mut self, port: u16) -> Self {
-        crate::logs::collect();
+    /// Puts another configuration in force: that of the start, edited.
+    pub async fn reload(&self, edit: impl FnOnce(&mut Config)) -> Result<Reloaded, Fault> {
+        let mut config = self.config();
+        edit(&mut config);
+        self.running.as_ref().unwrap().reload(config).await
+    }
+
+    fn config(&self) -> Config {
         let mut config = config(self.directory.path());
-        config.server.listen = vec![([127, 0, 0, 1], port).into()];
+        config.server.listen = vec![([127, 0, 0, 1], self.asked_port).into()];
         config.streams.drain = Duration::from_secs(5);
         (self.edit)(&mut config);
+        config
+    }
+
+    async fn run(mut self, port: u16) -> Self {
+        crate::logs::collect();
+        self.asked_port = port;
+        let config = self.config();
         let bound = Bound::bind(&config.server.listen).unwrap();
         let resolver = Resolver::fixed(self.names.clone());
         let (clock, random) = (self.clock.clone(), Random::default());
@@ -134,41 +150,7 @@ impl Gateway {
 
     /// The same for another person.
     pub async fn token_of(&self, name: &str, authority: &str) -> (String, GrantId) {
-        let app = self.app();
-        let random = Random::default();
-        let user = app.store.user_by_name(name).await.unwrap().unwrap();
-        let origin = self.url_of(authority);
-        let (id, now) = (GrantId::random(&random), self.clock.now());
-        let grant = Grant {
-            id,
-            user: user.id,
-            client_id: "test".to_owned(),
-            client_name: "Test".to_owned(),
-            realm: label(authority).to_string(),
-            resource: format!("{origin}/mcp"),
-            scope: String::new(),
-            created_at: now,
-            revoked_at: None,
-        };
-        let code = AuthorizationCode {
-            code: Digest::of(id.0),
-            grant: id,
-            redirect_uri: String::new(),
-            code_challenge: String::new(),
-            expires_at: now,
-            used_at: None,
-        };
-        app.store.insert_grant(&grant, &code).await.unwrap();
-        let new = NewToken {
-            issuer: &origin,
-            resource: &grant.resource,
-            user: &user,
-            client_id: &grant.client_id,
-            scope: "",
-            grant: id,
-            ttl: Duration::from_secs(3600),
-        };
-        (app.tokens.mint(&new).unwrap(), id)
+        token_of(self.app(), name, authority).await
     }
 
     pub async fn stop(mut self) {
@@ -176,6 +158,44 @@ impl Gateway {
             running.stop().await;
         }
     }
+}
+
+/// The same from the parts of any gateway.
+pub async fn token_of(app: &App, name: &str, authority: &str) -> (String, GrantId) {
+    let random = Random::default();
+    let user = app.store.user_by_name(name).await.unwrap().unwrap();
+    let origin = app.site.origin_of(&label(authority));
+    let (id, now) = (GrantId::random(&random), app.clock.now());
+    let grant = Grant {
+        id,
+        user: user.id,
+        client_id: "test".to_owned(),
+        client_name: "Test".to_owned(),
+        realm: label(authority).to_string(),
+        resource: format!("{origin}/mcp"),
+        scope: String::new(),
+        created_at: now,
+        revoked_at: None,
+    };
+    let code = AuthorizationCode {
+        code: Digest::of(id.0),
+        grant: id,
+        redirect_uri: String::new(),
+        code_challenge: String::new(),
+        expires_at: now,
+        used_at: None,
+    };
+    app.store.insert_grant(&grant, &code).await.unwrap();
+    let new = NewToken {
+        issuer: &origin,
+        resource: &grant.resource,
+        user: &user,
+        client_id: &grant.client_id,
+        scope: "",
+        grant: id,
+        ttl: Duration::from_secs(3600),
+    };
+    (app.tokens.mint(&new).unwrap(), id)
 }
 
 /// An upstream as a configuration would name it.

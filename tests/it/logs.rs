@@ -8,7 +8,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 static LOG: LazyLock<Mutex<Vec<u8>>> = LazyLock::new(|| {
-    // Pingora traces whole heads; `telemetry::init` never lets it.
+    // Pingora traces whole heads; `telemetry::Log` never lets it.
     let levels = Targets::new().with_default(LevelFilter::DEBUG).with_target("portcullis", LevelFilter::TRACE);
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Collector);
     tracing_subscriber::registry().with(lines.with_filter(levels)).init();

@@ -14,22 +14,22 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufR
 use tokio::process::{Child, ChildStdout, Command};
 
 /// Nothing here takes longer, however slow the machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// A gateway without open streams stops faster than an init system loses patience.
 const QUICKLY: Duration = Duration::from_secs(8);
 const PASSWORD: &str = "a password that is long enough";
 
 /// A machine on which nothing has been set up.
-struct Machine {
-    home: TempDir,
+pub struct Machine {
+    pub home: TempDir,
 }
 
 impl Machine {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self { home: TempDir::new().unwrap() }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let home = self.home.path();
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
         command
@@ -70,11 +70,11 @@ impl Machine {
         pair.cert.der().clone()
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    fn write(&self, name: &str, text: &str) -> String {
+    pub fn write(&self, name: &str, text: &str) -> String {
         std::fs::write(self.path(name), text).unwrap();
         self.path(name).display().to_string()
     }
@@ -85,15 +85,15 @@ async fn finished(command: &mut Command) -> Output {
 }
 
 /// A program that goes on running.
-struct Server {
-    child: Child,
+pub struct Server {
+    pub child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     /// What it has said up to the line that was waited for.
     said: Vec<String>,
 }
 
 impl Server {
-    async fn start(mut command: Command, until: &str) -> Self {
+    pub async fn start(mut command: Command, until: &str) -> Self {
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut server = Self { child, lines, said: Vec::new() };
@@ -102,7 +102,7 @@ impl Server {
     }
 
     /// Reads on until a line has this in it.
-    async fn wait_for(&mut self, text: &str) -> String {
+    pub async fn wait_for(&mut self, text: &str) -> String {
         loop {
             let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await.expect("it says nothing").unwrap();
             let Some(line) = line else {
@@ -118,25 +118,33 @@ impl Server {
     }
 
     /// `http://localhost:<port>`, as announced.
-    fn root(&self) -> String {
+    pub fn root(&self) -> String {
         let line = self.said.iter().find(|line| line.starts_with("listening on 127.0.0.1:")).unwrap();
         line.split(['(', ')']).nth(1).unwrap().to_owned()
     }
 
-    async fn tell(&self, signal: &str) {
+    pub async fn tell(&self, signal: &str) {
         let id = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().await.unwrap().success());
     }
 
-    async fn signal(mut self, name: &str) -> ExitStatus {
+    pub async fn signal(mut self, name: &str) -> ExitStatus {
         self.tell(name).await;
         tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it does not stop").unwrap()
     }
 }
 
-async fn wait_for(log: &mut Lines<impl AsyncBufRead + Unpin>, text: &str) {
-    let found = async { while log.next_line().await.unwrap().is_some_and(|line| !line.contains(text)) {} };
-    tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("{text:?} is not in the log"));
+/// Reads a log up to a line with this in it.
+pub async fn wait_for(log: &mut Lines<impl AsyncBufRead + Unpin>, text: &str) -> String {
+    let found = async {
+        loop {
+            let line = log.next_line().await.unwrap().unwrap_or_else(|| panic!("the log ended without {text:?}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.unwrap_or_else(|_| panic!("{text:?} is not in the log"))
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -263,7 +271,7 @@ async fn a_hangup_renews_the_certificates_and_ends_nothing() {
     wait_for(&mut log, "tls.key").await;
     let second = machine.certify();
     server.tell("-HUP").await;
-    wait_for(&mut log, "were read again").await;
+    wait_for(&mut log, "was read again").await;
     let after = Browser::trusting(&[second]).unwrap();
     assert_eq!(open(&after, &health).await.status, StatusCode::OK);
     assert_eq!(open(&before, &health).await.status, StatusCode::OK, "the connection is still open");

@@ -101,9 +101,14 @@ pub struct Connection {
 impl Connection {
     /// Reads a request, body included; `None` when the peer closed.
     pub async fn request(&mut self) -> Option<()> {
+        self.request_head().await.map(drop)
+    }
+
+    /// The same, with what was asked for.
+    pub async fn request_head(&mut self) -> Option<String> {
         let (head, body) = read_message(&mut self.stream, &mut self.buffer).await?;
-        let _ = self.seen.send(Received { head, body });
-        Some(())
+        let _ = self.seen.send(Received { head: head.clone(), body });
+        Some(head)
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {

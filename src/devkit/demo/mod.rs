@@ -207,6 +207,8 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             proxy_protocol: false,
             allowed_origins: Vec::new(),
             max_body: 64 * 1024 * 1024,
+            kept_body: 64 * 1024,
+            kept_total: 64 * 1024 * 1024,
         },
         tls: Tls::Off,
         store_url: "sqlite::memory:".to_owned(),
@@ -228,15 +230,19 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             connections: ConnectionLimits::default(),
         },
         streams: Streams {
-            heartbeat: Duration::from_secs(15),
+            heartbeat: Some(Duration::from_secs(15)),
+            websocket_heartbeat: Some(Duration::from_secs(15)),
+            max_duration: None,
             write_timeout: Duration::from_secs(30),
             response_timeout: Duration::from_secs(60),
             drain: Duration::from_secs(1),
+            upgrade_drain: Duration::ZERO,
         },
         upstreams: Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 },
         upstream,
         audit: Audit { requests: AuditedRequests::Calls, keep: Duration::from_secs(24 * 3600) },
         telemetry: Telemetry { json: false, level: "warn".to_owned() },
+        files: Vec::new(),
     }
 }
 

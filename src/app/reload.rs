@@ -1,0 +1,66 @@
+//! Another configuration for a gateway that runs.
+
+use super::App;
+use crate::config::{Config, Tls};
+use crate::error::Fault;
+use crate::proxy::{Authorities, Control};
+use crate::tls::{Certificate, CertificateFiles};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// What a new configuration came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// The parts that are different from now on.
+    pub changed: Vec<&'static str>,
+    /// The keys that stay as they are until the gateway is started again.
+    pub needs_restart: Vec<&'static str>,
+}
+
+impl App {
+    /// Puts another configuration in force, all of it or nothing. Requests and streams under way are not touched.
+    ///
+    /// # Errors
+    /// When a certificate or a certificate authority cannot be read, or the store fails.
+    pub async fn reload(
+        &self,
+        mut new: Config,
+        certificates: Option<&CertificateFiles>,
+        control: &Control,
+    ) -> Result<Reloaded, Fault> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let running = self.config();
+        let needs_restart = new.keep_fixed(&running);
+        let mut changed = new.changes(&running);
+        // What can fail comes first.
+        let certificate = match &new.tls {
+            Tls::Files { cert, key } => certificates.map(|_| Certificate::read(cert, key)).transpose()?,
+            Tls::Off => None,
+        };
+        let clients = self.http.prepare(new.upstreams.ca_file.as_deref())?;
+        let configured = std::mem::take(&mut new.upstream);
+        if self.registry.reconfigure(&new.upstreams, configured).await? {
+            changed.push("upstream");
+            self.connections.forget_all();
+            self.connections.leave_unusable_upstreams();
+        }
+        let mut authorities = Authorities::Same;
+        if let Some(clients) = clients {
+            changed.push("upstreams.ca_file");
+            self.http.install(clients);
+            authorities = Authorities::Other;
+        }
+        if let (Some(certificate), Some(files)) = (certificate, certificates)
+            && files.install(certificate)
+        {
+            changed.push("certificate");
+        }
+        if new.limits != running.limits {
+            self.limits.store(Arc::new(self.limits().with_rates(&new.limits)));
+        }
+        self.longest_access_ttl.fetch_max(new.tokens.access_ttl.as_secs(), Ordering::Relaxed);
+        self.config.store(Arc::new(new));
+        control.install(self.settings(), authorities);
+        Ok(Reloaded { changed, needs_restart })
+    }
+}

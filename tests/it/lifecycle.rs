@@ -1,0 +1,494 @@
+//! The life of the process: its configuration changes, another version of its binary takes over, it is told to stop; and
+//! what callers notice of it.
+
+use crate::gateway::{PASSWORD, USER, config, label, token_of};
+use crate::process::{Machine, PATIENCE, Server, wait_for};
+use crate::raw::{Caller, RawUpstream, field, get, post, status};
+use crate::tls_peers::Authority;
+use futures_util::{SinkExt, StreamExt};
+use portcullis::app::App;
+use portcullis::clock::Clock;
+use portcullis::config::Tls;
+use portcullis::ids::Random;
+use portcullis::secret::Secret;
+use portcullis::store::Role;
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, BufReader, Lines};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{ChildStderr, Command};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
+
+const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+/// Events come this often.
+const BEAT: Duration = Duration::from_millis(50);
+/// An end that waits for nothing takes less, on a busy machine too.
+const AT_ONCE: Duration = Duration::from_secs(3);
+
+/// An upstream that answers POST, streams numbers to whoever sends GET, and never answers PUT.
+async fn notes() -> RawUpstream {
+    RawUpstream::start(|_, mut connection| async move {
+        while let Some(head) = connection.request_head().await {
+            if head.starts_with("POST") {
+                connection
+                    .send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+                    .await;
+            } else if head.starts_with("PUT") {
+                connection.closed().await;
+            } else {
+                connection.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").await;
+                let mut number = 0;
+                while tokio::io::AsyncWriteExt::write_all(
+                    &mut connection.stream,
+                    format!("data: {number}\n\n").as_bytes(),
+                )
+                .await
+                .is_ok()
+                {
+                    number += 1;
+                    tokio::time::sleep(BEAT).await;
+                }
+                return;
+            }
+        }
+    })
+    .await
+}
+
+/// A WebSocket upstream that sends everything back.
+async fn echo() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let Ok(mut socket) = accept_async(stream).await else { return };
+                while let Some(Ok(message)) = socket.next().await {
+                    if message.is_text() && socket.send(message).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    authority
+}
+
+/// The program, running, with what it takes to call it.
+struct Gateway {
+    server: Server,
+    log: Lines<BufReader<ChildStderr>>,
+    address: SocketAddr,
+    /// The same parts on the same database, for making tokens.
+    app: App,
+}
+
+impl Gateway {
+    /// With these upstreams, used by everybody, and limits that no test reaches.
+    fn command(machine: &Machine, arguments: &[&str], upstreams: &[&str]) -> Command {
+        let mut command = machine.command(arguments);
+        command.env("PORTCULLIS__UPSTREAMS__ALLOW_PRIVATE", "true");
+        for limit in ["PER_IP", "PER_USER", "PER_USER_UPSTREAM", "PER_CLIENT"] {
+            command.env(format!("PORTCULLIS__LIMITS__{limit}"), "100000/s");
+        }
+        for (number, authority) in upstreams.iter().enumerate() {
+            command.env(format!("PORTCULLIS__UPSTREAM__{number}__DOMAIN"), authority);
+            command.env(format!("PORTCULLIS__UPSTREAM__{number}__AUTH"), "none");
+        }
+        command
+    }
+
+    async fn start(machine: &Machine, command: Command) -> Self {
+        Self::start_with(machine, command, Tls::Off).await
+    }
+
+    async fn start_with(machine: &Machine, command: Command, tls: Tls) -> Self {
+        let mut server = Server::start(command, "(http").await;
+        let log = tokio::io::AsyncBufReadExt::lines(BufReader::new(server.child.stderr.take().unwrap()));
+        let port = server.root().rsplit(':').next().unwrap().parse().unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let mut config = config(machine.home.path());
+        config.tls = tls;
+        let app = App::build(config, &[address], Clock::system(), Random::default()).await.unwrap();
+        if app.store.user_by_name(USER).await.unwrap().is_none() {
+            app.identity.create(USER, &Secret::new(PASSWORD.to_owned()), Role::Administrator).await.unwrap();
+        }
+        Self { server, log, address, app }
+    }
+
+    fn host_of(&self, authority: &str) -> String {
+        format!("{}.localhost:{}", label(authority), self.address.port())
+    }
+
+    async fn token(&self, authority: &str) -> String {
+        token_of(&self.app, USER, authority).await.0
+    }
+
+    async fn caller(&self) -> Caller {
+        Caller::connect(self.address.port()).await
+    }
+
+    async fn logs(&mut self, text: &str) -> String {
+        wait_for(&mut self.log, text).await
+    }
+
+    /// Whether it answers.
+    async fn answers(&self, authority: &str) -> bool {
+        let request = post(&self.host_of(authority), &self.token(authority).await, LIST);
+        self.caller().await.send(request).await.status().await == 200
+    }
+
+    /// Waits until the process has ended by itself.
+    async fn ended(&mut self) -> Option<i32> {
+        tokio::time::timeout(PATIENCE, self.server.child.wait()).await.expect("it does not end").unwrap().code()
+    }
+}
+
+/// Ends a process that is not our child, however the test ends.
+struct Orphan(String);
+
+impl Orphan {
+    /// From the line with which the old process tells about the new one.
+    fn of(line: &str) -> Self {
+        let id: String = line.split("process=").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
+        assert!(!id.is_empty(), "{line}");
+        Self(id)
+    }
+
+    async fn stop(self, address: SocketAddr) {
+        assert!(Command::new("kill").args(["-TERM", &self.0]).status().await.unwrap().success());
+        let refused = async { while TcpStream::connect(address).await.is_ok() {} };
+        tokio::time::timeout(PATIENCE, refused).await.expect("it does not stop");
+    }
+}
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        let _ =
+            std::process::Command::new("kill").args(["-KILL", &self.0]).stderr(std::process::Stdio::null()).status();
+    }
+}
+
+/// A stream of events that is read to its end: all numbers in their order, and no torn end.
+async fn read_stream(port: u16, request: String, read: Arc<AtomicUsize>) -> Instant {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
+    let (mut text, mut next) = (Vec::new(), 0);
+    loop {
+        let expected = format!("data: {next}\n\n");
+        if let Some(at) = text.windows(expected.len()).position(|window| window == expected.as_bytes()) {
+            text.drain(..at + expected.len());
+            next += 1;
+            read.fetch_add(1, Ordering::SeqCst);
+        } else if text.ends_with(b"\r\n0\r\n\r\n") {
+            return Instant::now();
+        } else {
+            let more = stream.read_buf(&mut text).await.unwrap();
+            assert!(more > 0, "torn: {:?}", String::from_utf8_lossy(&text));
+        }
+    }
+}
+
+/// Calls until told to stop; connections are kept as long as the gateway keeps them, or used once. How many there were.
+async fn call(port: u16, request: String, keep: bool, stop: Arc<AtomicBool>, answered: Arc<AtomicUsize>) -> usize {
+    let mut connections = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let mut caller = Caller::connect(port).await;
+        connections += 1;
+        while !stop.load(Ordering::SeqCst) {
+            let (head, body) = caller.send(&request).await.response().await;
+            assert_eq!((status(&head), body.as_str()), (200, "{}"), "{head}");
+            answered.fetch_add(1, Ordering::SeqCst);
+            if !keep || field(&head, "connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+                break;
+            }
+        }
+    }
+    connections
+}
+
+async fn reaches(counter: &AtomicUsize, target: usize) {
+    let reached = async {
+        while counter.load(Ordering::SeqCst) < target {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, reached).await.expect("it does not go on");
+}
+
+async fn say(socket: &mut WebSocketStream<TcpStream>, text: &str) -> Message {
+    socket.send(Message::text(text)).await.unwrap();
+    hear(socket).await
+}
+
+/// The next message that is not a heartbeat.
+async fn hear(socket: &mut WebSocketStream<TcpStream>) -> Message {
+    loop {
+        let next = tokio::time::timeout(PATIENCE, socket.next()).await.expect("nothing came");
+        let message = next.expect("closed").unwrap();
+        if !message.is_ping() {
+            return message;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_binary_takes_over_and_no_caller_notices() {
+    const STREAMS: usize = 50;
+    let (machine, notes, echo) = (Machine::new(), notes().await, echo().await);
+    let mut command = Gateway::command(&machine, &["serve"], &[&notes.authority, &echo]);
+    command.env("PORTCULLIS__STREAMS__UPGRADE_DRAIN", "4s");
+    let mut gateway = Gateway::start(&machine, command).await;
+    let port = gateway.address.port();
+    let (host, token) = (gateway.host_of(&notes.authority), gateway.token(&notes.authority).await);
+    let (events, answered, stop) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default(), Arc::default());
+    let streams: Vec<_> =
+        (0..STREAMS).map(|_| tokio::spawn(read_stream(port, get(&host, &token, "/mcp"), events.clone()))).collect();
+    let callers: Vec<_> = [true, true, true, true, false, false]
+        .map(|keep| tokio::spawn(call(port, post(&host, &token, LIST), keep, Arc::clone(&stop), answered.clone())))
+        .into();
+    let mut request = format!("ws://{}/ws", gateway.host_of(&echo)).into_client_request().unwrap();
+    let bearer = format!("Bearer {}", gateway.token(&echo).await);
+    request.headers_mut().insert("authorization", bearer.parse().unwrap());
+    let stream = TcpStream::connect(gateway.address).await.unwrap();
+    let (mut socket, _) = client_async(request, stream).await.unwrap();
+    assert_eq!(say(&mut socket, "before").await, Message::text("before"));
+    reaches(&events, STREAMS * 2).await;
+    reaches(&answered, 100).await;
+
+    gateway.server.tell("-USR2").await;
+    let successor = Orphan::of(&gateway.logs("starting the process that takes over").await);
+    gateway.logs("the new process has taken over").await;
+    let relieved = Instant::now();
+    let (before, seen) = (answered.load(Ordering::SeqCst), events.load(Ordering::SeqCst));
+    reaches(&answered, before + 200).await;
+    reaches(&events, seen + STREAMS).await;
+    assert!(streams.iter().all(|stream| !stream.is_finished()), "streams go on");
+    assert_eq!(say(&mut socket, "after").await, Message::text("after"));
+
+    let mut ends = Vec::new();
+    for stream in streams {
+        ends.push(tokio::time::timeout(PATIENCE, stream).await.expect("a stream does not end").unwrap() - relieved);
+    }
+    let (first, last) = (ends.iter().min().unwrap(), ends.iter().max().unwrap());
+    assert!(*first > Duration::from_millis(2500), "they end in the last quarter: {first:?}");
+    assert!(*last - *first > Duration::from_millis(500), "not all at once: {first:?} to {last:?}");
+    let Message::Close(Some(reason)) = hear(&mut socket).await else { panic!("no reason was given") };
+    assert_eq!(reason.code, CloseCode::Away);
+    assert_eq!(gateway.ended().await, Some(0));
+    reaches(&answered, answered.load(Ordering::SeqCst) + 50).await;
+    stop.store(true, Ordering::SeqCst);
+    for (number, caller) in callers.into_iter().enumerate() {
+        let connections = caller.await.unwrap();
+        assert!(connections >= 2, "caller {number} was not asked to connect anew");
+    }
+    successor.stop(gateway.address).await;
+}
+
+/// The same over HTTP/2, connecting anew whenever the gateway says that it goes away.
+async fn call_over_http2(
+    authority: Arc<Authority>,
+    (port, host, token): (u16, String, String),
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+) -> usize {
+    let mut connections = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let stream = authority.connect(port, host.split(':').next().unwrap(), "h2").await;
+        let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+        let connection = tokio::spawn(connection);
+        connections += 1;
+        while !stop.load(Ordering::SeqCst) {
+            let request =
+                http::Request::post(format!("https://{host}/mcp")).header("authorization", format!("Bearer {token}"));
+            let Ok(mut ready) = sender.clone().ready().await else { break };
+            let Ok((response, mut body)) = ready.send_request(request.body(()).unwrap(), false) else { break };
+            body.send_data(LIST.into(), true).unwrap();
+            let response = tokio::time::timeout(PATIENCE, response).await.expect("no answer").expect("cut off");
+            assert_eq!(response.status(), 200);
+            let (mut body, mut text) = (response.into_body(), Vec::new());
+            while let Some(data) = body.data().await {
+                text.extend_from_slice(&data.unwrap());
+            }
+            assert_eq!(text, b"{}");
+            answered.fetch_add(1, Ordering::SeqCst);
+        }
+        drop(sender);
+        tokio::time::timeout(PATIENCE, connection).await.expect("the connection stays open").unwrap().unwrap();
+    }
+    connections
+}
+
+#[tokio::test]
+async fn http2_connections_are_told_to_go_and_lose_nothing() {
+    let (machine, notes) = (Machine::new(), notes().await);
+    let authority = Arc::new(Authority::new("test"));
+    let name = format!("{}.localhost", label(&notes.authority));
+    let tls = authority.files(&["localhost", &name]);
+    let Tls::Files { cert, key } = &tls else { panic!() };
+    let mut command = Gateway::command(&machine, &["serve"], &[&notes.authority]);
+    command.env("PORTCULLIS__TLS__MODE", "files").env("PORTCULLIS__TLS__CERT", cert).env("PORTCULLIS__TLS__KEY", key);
+    let mut gateway = Gateway::start_with(&machine, command, tls).await;
+    let token = gateway.token(&notes.authority).await;
+    let what = (gateway.address.port(), gateway.host_of(&notes.authority), token);
+    let (answered, stop) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+    let callers: Vec<_> = (0..4)
+        .map(|_| tokio::spawn(call_over_http2(authority.clone(), what.clone(), stop.clone(), answered.clone())))
+        .collect();
+    reaches(&answered, 100).await;
+    gateway.server.tell("-USR2").await;
+    let successor = Orphan::of(&gateway.logs("starting the process that takes over").await);
+    gateway.logs("the new process has taken over").await;
+    // Nobody keeps the old one.
+    assert_eq!(gateway.ended().await, Some(0));
+    reaches(&answered, answered.load(Ordering::SeqCst) + 100).await;
+    stop.store(true, Ordering::SeqCst);
+    for caller in callers {
+        assert_eq!(caller.await.unwrap(), 2);
+    }
+    successor.stop(gateway.address).await;
+}
+
+#[tokio::test]
+async fn a_binary_that_does_not_start_leaves_everything_as_it_was() {
+    let (machine, notes) = (Machine::new(), notes().await);
+    let binary = machine.path("gateway");
+    let install = |target: &Path| {
+        let next = machine.path("next");
+        symlink(target, &next).unwrap();
+        std::fs::rename(next, &binary).unwrap();
+    };
+    let original = Path::new(env!("CARGO_BIN_EXE_portcullis"));
+    install(original);
+    let mut command = Command::new(&binary);
+    let like = Gateway::command(&machine, &["serve"], &[&notes.authority]);
+    command.arg("serve").env_clear().stdin(std::process::Stdio::null()).kill_on_drop(true);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    command.envs(like.as_std().get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut gateway = Gateway::start(&machine, command).await;
+    let host = gateway.host_of(&notes.authority);
+    let token = gateway.token(&notes.authority).await;
+    let mut stream = gateway.caller().await;
+    stream.send(get(&host, &token, "/mcp")).await.until("data: 0\n\n").await;
+
+    for (broken, why) in [("/bin/false", "exit status: 1"), ("/dev/null", "cannot be started")] {
+        install(Path::new(broken));
+        gateway.server.tell("-USR2").await;
+        let line = gateway.logs("no upgrade").await;
+        assert!(line.contains(why), "{line}");
+        assert!(gateway.answers(&notes.authority).await);
+    }
+    stream.until("data: 3\n\n").await;
+
+    install(original);
+    gateway.server.tell("-USR2").await;
+    let successor = Orphan::of(&gateway.logs("starting the process that takes over").await);
+    gateway.logs("the new process has taken over").await;
+    assert!(gateway.answers(&notes.authority).await);
+    // The old one is still there for its stream, until it is told to stop.
+    gateway.server.tell("-TERM").await;
+    assert!(stream.until("0\r\n\r\n").await.contains("data: "), "the stream ends between two events");
+    assert_eq!(gateway.ended().await, Some(0));
+    assert!(gateway.answers(&notes.authority).await);
+    successor.stop(gateway.address).await;
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_nothing_that_is_idle_and_closes_the_database() {
+    let (machine, notes) = (Machine::new(), notes().await);
+    let mut gateway = Gateway::start(&machine, Gateway::command(&machine, &["serve"], &[&notes.authority])).await;
+    let (host, token) = (gateway.host_of(&notes.authority), gateway.token(&notes.authority).await);
+    gateway.app.store.close().await;
+    let (mut idle, mut stream) = (gateway.caller().await, gateway.caller().await);
+    assert_eq!(idle.send(post(&host, &token, LIST)).await.status().await, 200);
+    stream.send(get(&host, &token, "/mcp")).await.until("data: 0\n\n").await;
+    let asked = Instant::now();
+    gateway.server.tell("-TERM").await;
+    assert_eq!(gateway.ended().await, Some(0));
+    assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+    assert_eq!(idle.rest().await, "");
+    assert!(stream.rest().await.ends_with("0\r\n\r\n"), "the stream ended between two events");
+    let files = std::fs::read_dir(machine.path("portcullis")).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    files.sort();
+    assert_eq!(files, ["portcullis.db", "vault.key"], "the log of the database was written back");
+}
+
+#[tokio::test]
+async fn a_hanging_request_is_waited_for_until_somebody_loses_patience() {
+    let (machine, notes) = (Machine::new(), notes().await);
+    for (drain, signals) in [("1s", 1), ("1h", 2)] {
+        let mut command = Gateway::command(&machine, &["serve"], &[&notes.authority]);
+        command.env("PORTCULLIS__STREAMS__DRAIN", drain);
+        let mut gateway = Gateway::start(&machine, command).await;
+        let (host, token) = (gateway.host_of(&notes.authority), gateway.token(&notes.authority).await);
+        let before = notes.connections();
+        let mut hanging = gateway.caller().await;
+        hanging.send(post(&host, &token, LIST).replace("POST", "PUT")).await;
+        while notes.connections() == before {
+            tokio::task::yield_now().await;
+        }
+        gateway.server.tell("-TERM").await;
+        gateway.logs("stopping").await;
+        let asked = Instant::now();
+        if signals == 2 {
+            gateway.server.tell("-TERM").await;
+        }
+        assert_eq!(gateway.ended().await, Some(0));
+        assert!(asked.elapsed() < AT_ONCE, "{drain}: {:?}", asked.elapsed());
+        if signals == 1 {
+            assert!(asked.elapsed() > Duration::from_millis(900), "{:?}", asked.elapsed());
+        }
+        assert!(!hanging.rest().await.contains("200"));
+    }
+}
+
+#[tokio::test]
+async fn a_changed_file_is_taken_over_while_a_stream_is_open() {
+    let (machine, notes, other) = (
+        Machine::new(),
+        notes().await,
+        RawUpstream::answering("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
+            .await,
+    );
+    let upstream = |authority: &str| format!("[[upstream]]\ndomain = \"{authority}\"\nauth = \"none\"\n");
+    let base = format!("[upstreams]\nunknown = \"deny\"\nallow_private = true\n{}", upstream(&notes.authority));
+    let file = machine.write("portcullis.toml", &base);
+    let mut gateway = Gateway::start(&machine, machine.command(&["serve", "-c", &file])).await;
+    let (host, token) = (gateway.host_of(&notes.authority), gateway.token(&notes.authority).await);
+    let mut stream = gateway.caller().await;
+    stream.send(get(&host, &token, "/mcp")).await.until("data: 0\n\n").await;
+
+    // Replaced, as editors do it; nobody sends a signal.
+    let next = machine.write("next.toml", &format!("{base}{}", upstream(&other.authority)));
+    std::fs::rename(next, &file).unwrap();
+    let line = gateway.logs("the configuration was read again").await;
+    assert!(line.contains("upstream"), "{line}");
+    assert!(gateway.answers(&other.authority).await);
+
+    machine.write("portcullis.toml", &format!("[limits]\nper_ip = \"many\"\n{base}nonsense = 1\n"));
+    gateway.logs(&format!("{file}:2: limits.per_ip")).await;
+    gateway.logs("nonsense: unknown key").await;
+    gateway.logs("stays as it was").await;
+    assert!(gateway.answers(&other.authority).await, "a bad file changes nothing");
+
+    let telemetry = "[telemetry]\nlevel = \"debug\"\nlog_format = \"json\"\n";
+    machine.write("portcullis.toml", &format!("{telemetry}{base}"));
+    gateway.server.tell("-HUP").await;
+    gateway.logs("telemetry.level").await;
+    let line = gateway.logs("need a restart").await;
+    assert!(line.contains("telemetry.log_format"), "{line}");
+    let gone = post(&gateway.host_of(&other.authority), &gateway.token(&other.authority).await, LIST);
+    assert_eq!(gateway.caller().await.send(gone).await.status().await, 404);
+    gateway.logs("access").await;
+    stream.until("\n\n").await;
+    assert_eq!(gateway.server.signal("-TERM").await.code(), Some(0));
+    assert!(stream.rest().await.ends_with("0\r\n\r\n"));
+}
