@@ -16,6 +16,7 @@ impl Config {
             keep("store.url", &mut self.store_url, &running.store_url),
             keep("telemetry.log_format", &mut self.telemetry.json, &running.telemetry.json),
         ];
+        fixed.push(keep("audit.requests", &mut self.audit.requests, &running.audit.requests));
         let (new, old) = (&mut self.upstreams.max_requests, &running.upstreams.max_requests);
         fixed.push(keep("upstreams.max_requests", new, old));
         if is_behind_tls(self) != is_behind_tls(running) {

@@ -3,6 +3,7 @@
 use super::body::{BodyFailure, RequestBody, Sent};
 use super::headers::{self, Framing};
 use super::lifeline::Lifeline;
+use super::peek::Asked;
 use super::peer::{ConnectFailure, Connected, Peers};
 use super::reply::Refusal;
 use super::stream::caller_gone;
@@ -127,7 +128,12 @@ impl Exchange<'_> {
         if head.version == Version::HTTP_10 || !body.is_repeatable() {
             return false;
         }
-        if head.method == Method::POST { !self.calls_a_tool } else { head.method.is_idempotent() }
+        // What came without a length may be known by now.
+        let calls_a_tool = || self.calls_a_tool && Asked::by_body(body.kept()).calls_a_tool;
+        match body.kept() {
+            Some(bytes) if head.method == Method::POST && !bytes.is_empty() => !calls_a_tool(),
+            _ => head.method.is_idempotent(),
+        }
     }
 
     async fn attempt(

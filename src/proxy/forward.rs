@@ -107,6 +107,10 @@ impl Forwarder<'_> {
         };
         let mut life = Lifeline::new(permit, &credential);
         let mut connected = exchange.send(session, &mut body, &credential, &life).await?;
+        if record.is_unclear() {
+            // What came without a length has been read by now, if it is small.
+            record.asks(Asked::by(&session.req_header().headers, body.kept()));
+        }
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
             credential = self.renew(permit, &credential, connected).await?;
             if !body.is_repeatable() {

@@ -291,26 +291,6 @@ mod tests {
     }
 
     #[test]
-    fn redirections_of_an_upstream_to_itself_stay_here() {
-        for (location, expected) in [
-            ("https://mcp.example/mcp/", "/mcp/"),
-            ("http://MCP.example/mcp?x=https://a/", "/mcp?x=https://a/"),
-            ("https://mcp.example", "/"),
-            ("https://mcp.example?x", "/?x"),
-            ("/mcp/", "/mcp/"),
-            ("https://mcp.example//evil.example/", "https://mcp.example//evil.example/"),
-            ("https://mcp.example.evil.example/", "https://mcp.example.evil.example/"),
-            ("https://mcp.example@evil.example/", "https://mcp.example@evil.example/"),
-            ("https://mcp.example:444/", "https://mcp.example:444/"),
-            ("ftp://mcp.example/", "ftp://mcp.example/"),
-        ] {
-            let mut response = ResponseHeader::build(307, None).unwrap();
-            response.append_header("location", location).unwrap();
-            assert_eq!(passed(&response, None).headers["location"], expected);
-        }
-    }
-
-    #[test]
     fn upstreams_cannot_speak_for_us_either() {
         let mut response = ResponseHeader::build(200, None).unwrap();
         for (name, value) in [

@@ -44,7 +44,7 @@ fn refuse_upgrade() -> Refusal {
     denied(StatusCode::FORBIDDEN, INVALID_REQUEST, why)
 }
 
-/// Takes a request's body into memory, whole.
+/// Reads a request's body to its end, so that it can be looked at.
 ///
 /// # Errors
 /// When it is larger than [`MAX_INSPECTED`], when the request is to become a WebSocket, or when the caller is gone.
@@ -57,7 +57,8 @@ pub(super) async fn take<'b>(bodies: &'b Bodies, session: &mut ServerSession) ->
 }
 
 fn refuse_size() -> Refusal {
-    let why = "an administrator limits the tools of this server: messages to it may have 1 MiB at most";
+    let why =
+        "an administrator limits the tools of this server: a message of more than 1 MiB cannot be looked at";
     denied(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, why)
 }
 

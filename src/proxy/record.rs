@@ -51,6 +51,11 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Whether the body could not be looked at.
+    pub(super) fn is_unclear(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| request.calls_a_tool && request.method == Method::NONE)
+    }
+
     /// It is over.
     pub(super) fn end(mut self, session: &ServerSession, outcome: &Result<StatusCode, Failure>) {
         let Some(request) = &mut self.request else { return };

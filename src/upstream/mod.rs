@@ -248,6 +248,7 @@ impl Upstream {
             && *path == other.path
             && auth.is_same(&other.auth)
             && *allow_private == other.allow_private
+            && *tools == other.tools
             && *standing == other.standing
             && *tools == other.tools
     }
