@@ -26,7 +26,7 @@ test: deps ## Run all tests
 	cargo test
 
 .PHONY: kosoku
-kosoku: deps ## The full WebSocket suite, with and without the gateway (minutes; `make test` has a selection)
+kosoku: deps ## The full WebSocket suite, with and without the gateway, or KOSOKU_CASES='9.* 13.*' of it (minutes)
 	cargo test --test it kosoku:: -- --ignored
 
 .PHONY: test-haproxy

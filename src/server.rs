@@ -58,6 +58,7 @@ impl Running {
     /// # Errors
     /// When a certificate cannot be loaded or the admin address cannot be bound.
     pub async fn start(app: Arc<App>, mut bound: Bound) -> Result<Self, Fault> {
+        limits::raise_descriptor_limit();
         let config = app.config();
         bound.add_admin(config.server.admin_listen, &mut Vec::new())?;
         let sockets = bound.duplicate()?;

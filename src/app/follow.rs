@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
-/// How soon a change that another process wrote is noticed. What is revoked must have ended within a second.
-const EVERY: Duration = Duration::from_millis(500);
+/// How soon a change that another process wrote is noticed. What is revoked must have ended within a second,
+/// and a stream may be given half of it to finish an event.
+const EVERY: Duration = Duration::from_millis(250);
 
 /// How far the journal of changes was followed.
 pub(super) struct Follower {
@@ -72,5 +73,69 @@ impl App {
             Change::KeysChanged => self.keys.reload().await,
             change => self.revocations.follow(change).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::{Source, load};
+    use crate::ids::{GrantId, Random};
+    use crate::store::{AuthorizationCode, Grant, SigningKey};
+    use std::collections::BTreeMap;
+
+    #[tokio::test]
+    async fn what_cannot_be_taken_over_is_tried_again_and_keeps_nothing_waiting() {
+        let home = tempfile::tempdir().unwrap();
+        let state = home.path().display().to_string();
+        let source = Source { file: None, environment: BTreeMap::from([("XDG_STATE_HOME".to_owned(), state)]) };
+        let (clock, random) = (Clock::system(), Random::default());
+        let app = App::build(load(&source).unwrap(), &[], clock.clone(), random.clone()).await.unwrap();
+        let mut follower = Follower::after(app.known_change);
+        let unreadable = SigningKey {
+            kid: "unreadable".to_owned(),
+            algorithm: "ES256".to_owned(),
+            sealed: Vec::new(),
+            created_at: clock.now(),
+            retired_at: None,
+        };
+        app.store.insert_signing_key(&unreadable).await.unwrap();
+        let grant = known_grant(&app, GrantId::random(&random)).await;
+        app.store.revoke_grant(grant, clock.now()).await.unwrap();
+
+        follower.catch_up(&app).await;
+        assert_eq!(follower.owed, [Change::KeysChanged]);
+        assert!(app.lives.of(grant).has_ended());
+        follower.catch_up(&app).await;
+        assert_eq!(follower.owed, [Change::KeysChanged]);
+        app.store.delete_signing_key("unreadable").await.unwrap();
+        follower.catch_up(&app).await;
+        assert_eq!(follower.owed, []);
+    }
+
+    async fn known_grant(app: &App, id: GrantId) -> GrantId {
+        let now = app.clock.now();
+        let grant = Grant {
+            id,
+            user: crate::ids::UserId::random(&Random::default()),
+            client_id: String::new(),
+            client_name: String::new(),
+            realm: String::new(),
+            resource: String::new(),
+            scope: String::new(),
+            created_at: now,
+            revoked_at: None,
+        };
+        let code = AuthorizationCode {
+            code: crate::ids::Digest::of(id.0),
+            grant: id,
+            redirect_uri: String::new(),
+            code_challenge: String::new(),
+            expires_at: now,
+            used_at: None,
+        };
+        app.store.insert_grant(&grant, &code).await.unwrap();
+        id
     }
 }

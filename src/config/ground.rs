@@ -45,6 +45,7 @@ pub(super) fn server(mut reader: Reader<'_>, domain: String, tls: &Tls) -> Serve
         "" => Ok(None),
         text => socket_address(text).map(Some),
     });
+    let (kept_body, kept_total) = kept(&mut reader);
     let trusted_proxies = reader.list("trusted_proxies", network).map(|found| found.value).unwrap_or_default();
     let origins = ["https://claude.ai", "https://claude.com", "https://chatgpt.com"].map(str::to_owned);
     let server = Server {
@@ -55,10 +56,22 @@ pub(super) fn server(mut reader: Reader<'_>, domain: String, tls: &Tls) -> Serve
         trusted_proxies,
         allowed_origins: reader.list("allowed_origins", origin).map_or_else(|| origins.to_vec(), |found| found.value),
         max_body: reader.parsed("max_body", units::size).map_or(32 << 20, |found| found.value),
+        kept_body,
+        kept_total,
         domain,
     };
     reader.finish();
     server
+}
+
+/// `server.kept_body` and `server.kept_total`.
+fn kept(reader: &mut Reader<'_>) -> (u64, u64) {
+    let each = reader.parsed("kept_body", units::size).map_or(64 << 10, |found| found.value);
+    let total = reader.parsed("kept_total", units::size);
+    if let Some(Found { place, .. }) = total.as_ref().filter(|total| total.value < each) {
+        reader.error(place, "kept_total", "must not be smaller than server.kept_body, or no body of that size is kept");
+    }
+    (each, total.map_or((64 << 20).max(each), |found| found.value))
 }
 
 fn proxy_protocol(reader: &mut Reader<'_>, trusted_proxies: &[IpNet]) -> bool {

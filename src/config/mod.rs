@@ -72,6 +72,10 @@ pub struct Server {
     /// The largest body that a control-plane endpoint takes, and the largest head of any request, are constants; this is
     /// the largest request body forwarded to an upstream, in bytes.
     pub max_body: u64,
+    /// The largest request body that is kept so that the request can be repeated, in bytes.
+    pub kept_body: u64,
+    /// What all kept bodies together may take, in bytes.
+    pub kept_total: u64,
 }
 
 /// `[tls]`
@@ -184,8 +188,12 @@ impl Default for ConnectionLimits {
 /// `[streams]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Streams {
-    /// An idle stream gets a heartbeat after this long.
-    pub heartbeat: Duration,
+    /// An idle stream of events gets a heartbeat after this long.
+    pub heartbeat: Option<Duration>,
+    /// An idle WebSocket gets a Ping after this long.
+    pub websocket_heartbeat: Option<Duration>,
+    /// A stream or WebSocket is ended after this long.
+    pub max_duration: Option<Duration>,
     /// A peer that takes no byte for this long is gone.
     pub write_timeout: Duration,
     /// How long an upstream may take to begin its answer.

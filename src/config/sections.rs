@@ -62,7 +62,9 @@ fn connections(reader: &mut Reader<'_>) -> ConnectionLimits {
 /// `[streams]`
 pub(super) fn streams(mut reader: Reader<'_>) -> Streams {
     let streams = Streams {
-        heartbeat: positive(&mut reader, "heartbeat", 15),
+        heartbeat: or_off(&mut reader, "heartbeat", Some(15)),
+        websocket_heartbeat: or_off(&mut reader, "websocket_heartbeat", Some(15)),
+        max_duration: or_off(&mut reader, "max_duration", None),
         write_timeout: positive(&mut reader, "write_timeout", 30),
         // Claude gives a tool call 300 seconds.
         response_timeout: positive(&mut reader, "response_timeout", 300),
@@ -114,6 +116,10 @@ fn duration(reader: &mut Reader<'_>, key: &'static str, default: u64) -> Duratio
 
 fn positive(reader: &mut Reader<'_>, key: &'static str, default: u64) -> Duration {
     reader.parsed(key, units::positive_duration).map_or(Duration::from_secs(default), |found| found.value)
+}
+
+fn or_off(reader: &mut Reader<'_>, key: &'static str, default: Option<u64>) -> Option<Duration> {
+    reader.parsed(key, units::duration_or_off).map_or(default.map(Duration::from_secs), |found| found.value)
 }
 
 fn rate(reader: &mut Reader<'_>, key: &'static str, (count, period, burst): (u32, u64, u32)) -> Rate {

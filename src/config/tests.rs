@@ -183,6 +183,8 @@ trusted_proxies = ["10.0.0.0/8", "10.0.0.0/40"]
 allowed_origins = ["https://claude.ai/x"]
 max_body = "32"
 listne = []
+kept_body = "1 MiB"
+kept_total = "64 KiB"
 
 [tls]
 mode = "file"
@@ -201,7 +203,8 @@ refresh_ttl = 30
 per_ip = "fast"
 
 [streams]
-heartbeat = "0s"
+heartbeat = "none"
+write_timeout = "0s"
 
 [upstreams]
 unknown = "maybe"
@@ -224,17 +227,19 @@ x = 1
             "portcullis.toml:7: server.allowed_origins: \"https://claude.ai/x\" is not an origin",
             "portcullis.toml:8: server.max_body: \"32\" is not a size",
             "portcullis.toml:9: server.listne: unknown key; did you mean \"server.listen\"?",
-            "portcullis.toml:12: tls.mode: \"file\" is not a mode",
-            "portcullis.toml:15: store.url: must be a URL like",
-            "portcullis.toml:18: login.password: must be true or false, and is a text",
-            "portcullis.toml:21: tokens.access_ttl: \"1 day\" is not a duration",
-            "portcullis.toml:22: tokens.refresh_ttl: must be a text in quotes",
-            "portcullis.toml:25: limits.per_ip: \"fast\" is not a rate",
-            "portcullis.toml:28: streams.heartbeat: must be longer than nothing",
-            "portcullis.toml:31: upstreams.unknown: \"maybe\" is not a policy",
-            "portcullis.toml:34: telemetry.level: \"inof\" is not a log level",
-            "portcullis.toml:35: telemetry.log_format: \"xml\" is not a format",
-            "portcullis.toml:37: serverr: unknown key; did you mean \"server\"?",
+            "portcullis.toml:11: server.kept_total: must not be smaller than server.kept_body",
+            "portcullis.toml:14: tls.mode: \"file\" is not a mode",
+            "portcullis.toml:17: store.url: must be a URL like",
+            "portcullis.toml:20: login.password: must be true or false, and is a text",
+            "portcullis.toml:23: tokens.access_ttl: \"1 day\" is not a duration",
+            "portcullis.toml:24: tokens.refresh_ttl: must be a text in quotes",
+            "portcullis.toml:27: limits.per_ip: \"fast\" is not a rate",
+            "portcullis.toml:30: streams.heartbeat: \"none\" is not a duration: write one like \"15s\" or \"24h\", or \"off\"",
+            "portcullis.toml:31: streams.write_timeout: must be longer than nothing",
+            "portcullis.toml:34: upstreams.unknown: \"maybe\" is not a policy",
+            "portcullis.toml:37: telemetry.level: \"inof\" is not a log level",
+            "portcullis.toml:38: telemetry.log_format: \"xml\" is not a format",
+            "portcullis.toml:40: serverr: unknown key; did you mean \"server\"?",
         ],
     );
 }

@@ -26,6 +26,15 @@ pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
         .and_then(|d| if d.is_zero() { Err("must be longer than nothing, like \"30s\"".to_owned()) } else { Ok(d) })
 }
 
+/// As [`duration`]; none for `off` and for nothing.
+pub(super) fn duration_or_off(text: &str) -> Result<Option<Duration>, String> {
+    if text == "off" || text == "0" {
+        return Ok(None);
+    }
+    let wrong = || format!("{text:?} is not a duration: write one like \"15s\" or \"24h\", or \"off\"");
+    duration(text).map_err(|_| wrong()).map(|duration| Some(duration).filter(|duration| !duration.is_zero()))
+}
+
 /// `512 KiB`, `32 MiB`, `1 GiB`, in bytes.
 pub(super) fn size(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is not a size: write a whole number and KiB, MiB or GiB, like \"32 MiB\"");

@@ -1,8 +1,11 @@
 //! Discovery: from an upstream's hostname to the endpoints of its authorization server (MCP authorization, "Authorization
 //! Server Discovery"). Every address comes from a stranger and goes through the guard.
 
+mod known;
 mod resource;
 mod server;
+
+pub(super) use known::KnownScopes;
 
 use super::{ConnectError, Connections};
 use crate::clock::Timestamp;
@@ -25,8 +28,6 @@ const FRESH: Duration = Duration::from_secs(3600);
 const TOTAL: Duration = Duration::from_secs(25);
 /// How many redirects within one origin are followed.
 const REDIRECTS: usize = 3;
-/// So much is remembered of what an upstream asked for in single cases, in bytes.
-const MOST_LEARNT: usize = 2048;
 
 /// What was found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,15 +70,6 @@ pub(super) struct Discovered {
 pub(super) struct Hint {
     pub(super) resource_metadata: Option<String>,
     pub(super) scope: Option<String>,
-}
-
-/// The scopes of an upstream.
-#[derive(Clone, Debug, Default)]
-pub(super) struct KnownScopes {
-    /// Of the challenge to somebody without a token, else of the metadata.
-    pub(super) usual: Scopes,
-    /// Of the challenges to people whose token had too little.
-    pub(super) learnt: Scopes,
 }
 
 /// What the store remembers of a discovery.
@@ -135,32 +127,6 @@ impl Connections {
         // Without its path the document is not used again, but its scopes stay known.
         let document = Document { path: Some(String::new()), found, hint: Some(hint), learnt };
         self.store_discovery(authority, &document).await.map_err(|error| error.fault)
-    }
-
-    /// Remembers scopes that an upstream asked somebody for. What else is known grows no younger by that.
-    pub(super) async fn learn_scopes(&self, authority: &Authority, scopes: &Scopes) -> Result<(), Fault> {
-        let stored = self.stored_discovery(authority).await.map_err(|error| error.fault)?;
-        let (mut document, found_at) = stored.unwrap_or((Document::default(), Timestamp(0)));
-        let known = Scopes::lenient(document.learnt.split(' '));
-        let learnt = known.union(scopes).to_string();
-        if scopes.is_subset(&known) || learnt.len() > MOST_LEARNT {
-            return Ok(());
-        }
-        document.learnt = learnt;
-        self.store_document(authority, &document, found_at).await.map_err(|error| error.fault)
-    }
-
-    /// The usual scopes of an earlier discovery.
-    pub(super) async fn discovered_scopes(&self, authority: &Authority) -> Scopes {
-        self.discovered_known_scopes(authority).await.usual
-    }
-
-    pub(super) async fn discovered_known_scopes(&self, authority: &Authority) -> KnownScopes {
-        let Ok(Some((document, _))) = self.stored_discovery(authority).await else { return KnownScopes::default() };
-        let hinted = document.hint.and_then(|hint| hint.scope);
-        let usual = hinted.or_else(|| document.found.map(|found| found.scopes)).unwrap_or_default();
-        let scopes = |text: &str| Scopes::lenient(text.split(' '));
-        KnownScopes { usual: scopes(&usual), learnt: scopes(&document.learnt) }
     }
 
     async fn stored_discovery(&self, authority: &Authority) -> Result<Option<(Document, Timestamp)>, ConnectError> {

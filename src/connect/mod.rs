@@ -17,7 +17,6 @@ mod stepup;
 mod token_endpoint;
 
 use crate::clock::Clock;
-use crate::config::UpstreamAuth;
 use crate::error::Fault;
 use crate::hostname::{Account, Authority, Site};
 use crate::http::HttpClient;
@@ -221,36 +220,6 @@ impl Connections {
     /// Forgets what is in memory about all of them, after the configuration of upstreams has changed.
     pub fn forget_all(&self) {
         self.memory.forget_all();
-    }
-
-    /// The scopes to begin with at an upstream, from the administrator or from earlier discovery; never contacts it.
-    pub async fn usual_scopes(&self, authority: &Authority) -> Scopes {
-        self.known_scopes(authority).await.usual
-    }
-
-    /// The scopes an upstream is known to have: the usual ones, and what it asked for in single cases. Empty when the
-    /// usual ones are not known: whoever took the others for all there is would get too little.
-    pub async fn supported_scopes(&self, authority: &Authority) -> Scopes {
-        let known = self.known_scopes(authority).await;
-        if known.usual.is_empty() { known.usual } else { known.usual.union(&known.learnt) }
-    }
-
-    async fn known_scopes(&self, authority: &Authority) -> KnownScopes {
-        let known = match self.scopes.get(authority) {
-            Some(known) => known,
-            None => {
-                let found = self.discovered_known_scopes(authority).await;
-                self.scopes.insert(authority.clone(), found.clone());
-                found
-            }
-        };
-        let upstream = self.registry.by_authority(authority);
-        if let Some(UpstreamAuth::OAuth(settings)) = upstream.as_ref().map(|upstream| &*upstream.auth)
-            && let Some(configured) = &settings.scopes
-        {
-            return KnownScopes { usual: Scopes::lenient(configured.split(' ')), ..known };
-        }
-        known
     }
 }
 

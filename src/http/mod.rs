@@ -3,6 +3,7 @@
 
 mod client;
 mod guard;
+mod names;
 mod resolver;
 
 pub use client::{Clients, FetchError, Fetched, HttpClient, check_url};

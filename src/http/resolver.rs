@@ -1,11 +1,8 @@
 //! Names to checked addresses: cached, bounded in time, every address through the guard.
 
 use super::guard::{Forbidden, permits};
+use super::names::Names;
 use crate::hostname::Authority;
-use hickory_resolver::config::{LookupIpStrategy, ResolveHosts};
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::net::{DnsError, NetError};
-use hickory_resolver::{ResolverBuilder, TokioResolver};
 use moka::Expiry;
 use moka::sync::Cache;
 use std::collections::HashMap;
@@ -55,13 +52,7 @@ impl Resolver {
     /// With the system's name servers (`/etc/resolv.conf`) and hosts file. Without usable name servers every name times
     /// out, and addresses go on working.
     pub fn system() -> Self {
-        match system_resolver() {
-            Ok(resolver) => Self::with(Names::System(Box::new(resolver))),
-            Err(error) => {
-                tracing::warn!(%error, "no usable name servers in /etc/resolv.conf: no name will resolve");
-                Self::with(Names::Nobody)
-            }
-        }
+        Self::with(Names::of_system())
     }
 
     /// With these names and no others, asking nobody: for tests and demonstrations.
@@ -126,34 +117,6 @@ impl Resolver {
     }
 }
 
-enum Names {
-    System(Box<TokioResolver>),
-    Fixed(HashMap<String, Vec<IpAddr>>),
-    Nobody,
-}
-
-impl Names {
-    async fn find(&self, host: &str) -> Result<(Vec<IpAddr>, Duration), ResolveError> {
-        match self {
-            Names::Nobody => Err(ResolveError::Timeout),
-            Names::Fixed(names) => {
-                names.get(host).cloned().map(|found| (found, Duration::ZERO)).ok_or(ResolveError::NotFound)
-            }
-            Names::System(resolver) => {
-                // Fully qualified: the search list of this machine must not decide where a hostname leads.
-                let found = resolver.lookup_ip(format!("{host}.")).await.map_err(|error| match error {
-                    NetError::Timeout | NetError::NoConnections | NetError::Io(_) => ResolveError::Timeout,
-                    NetError::Dns(DnsError::NoRecordsFound(_)) => ResolveError::NotFound,
-                    _ => ResolveError::Failed,
-                })?;
-                let ttl = found.valid_until().saturating_duration_since(Instant::now());
-                let addresses: Vec<IpAddr> = found.iter().collect();
-                if addresses.is_empty() { Err(ResolveError::NotFound) } else { Ok((addresses, ttl)) }
-            }
-        }
-    }
-}
-
 struct Answer {
     addresses: Result<Arc<[IpAddr]>, ResolveError>,
     ttl: Duration,
@@ -181,21 +144,6 @@ impl Expiry<Box<str>, Arc<OnceCell<Answer>>> for Life {
             _ => fresh,
         }
     }
-}
-
-fn system_resolver() -> Result<TokioResolver, NetError> {
-    configured(TokioResolver::builder_tokio()?)
-}
-
-fn configured(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<TokioResolver, NetError> {
-    let options = builder.options_mut();
-    // Ours is the one that remembers: an answer of the library's own would be believed beyond our bounds.
-    options.cache_size = 0;
-    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-    options.use_hosts_file = ResolveHosts::Always;
-    options.timeout = Duration::from_millis(1400);
-    options.attempts = 2;
-    builder.build()
 }
 
 fn is_localhost(host: &str) -> bool {

@@ -1,6 +1,9 @@
+use super::super::names::Families;
 use super::*;
 use futures_util::FutureExt;
+use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use parking_lot::Mutex;
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
@@ -68,6 +71,8 @@ enum Reply {
     Code(u8),
     /// Nothing.
     Silence,
+    /// An address when IPv4 is asked for; nothing for IPv6.
+    HalfSilence,
     /// To another question.
     WrongId,
     /// Not DNS.
@@ -119,8 +124,8 @@ impl NameServer {
         let mut server = NameServerConfig::udp(self.address.ip());
         server.connections[0].port = self.address.port();
         let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
-        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        Resolver::with(Names::System(Box::new(configured(builder).unwrap())))
+        let builder = || Ok(TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default()));
+        Resolver::with(Names::System(Box::new(Families::new(builder).unwrap())))
     }
 }
 
@@ -145,7 +150,8 @@ fn answer(question: &[u8], name: &str, kind: u16, reply: &Reply) -> Option<Vec<u
     let (ttl, records, code) = match reply {
         Reply::Records(ttl, records) => (*ttl, &records[..], 0),
         Reply::Code(code) => (0, &[][..], *code),
-        Reply::WrongId => (60, &[Record::Address(IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8)))][..], 0),
+        Reply::HalfSilence if kind != 1 => return None,
+        Reply::WrongId | Reply::HalfSilence => (60, &[Record::Address(IpAddr::V4(Ipv4Addr::new(8, 8, 8, 8)))][..], 0),
         Reply::Garbage => return Some(b"\0\x01 this is not DNS".to_vec()),
         Reply::Silence => return None,
     };
@@ -279,6 +285,17 @@ async fn name_servers_that_answer_nothing_of_use_are_given_up_in_time() {
     let asked = server.asked("silent.example");
     assert_eq!(resolve(&resolver, "silent.example", true).await, Err(ResolveError::Timeout));
     assert_eq!(server.asked("silent.example"), asked, "remembered too");
+}
+
+#[tokio::test]
+async fn a_family_that_is_not_answered_for_does_not_hold_up_the_other() {
+    let server = NameServer::start().await;
+    server.set("half.example", Reply::HalfSilence);
+    let resolver = server.resolver();
+    let started = Instant::now();
+    assert_eq!(resolve(&resolver, "half.example", false).await.unwrap(), ["8.8.8.8:443"]);
+    assert!(started.elapsed() < Duration::from_millis(1400), "{:?}", started.elapsed());
+    assert_eq!(remembered(&resolver, "half.example"), Duration::from_secs(10), "asked again soon");
 }
 
 #[tokio::test]

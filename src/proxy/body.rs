@@ -1,26 +1,53 @@
-//! The body of a request on its way to an upstream: kept while it is small, so that the request can be repeated.
+//! The body of a request on its way to an upstream. What is small is kept, so that the request can be repeated.
+//!
+//! A body that is announced as small is read whole before anything is sent: an upstream cannot do anything with half a
+//! JSON-RPC message, and a slow caller does not hold one of its connections. A body without a length (chunked, or HTTP/2)
+//! may be a stream that never ends: what has arrived goes on at once, and a copy is kept as long as it stays small.
 
+use super::budget::{Budget, Share};
 use super::headers::Framing;
 use super::patience::{Patience, is_late};
 use super::reply::Refusal;
-use crate::config::ConnectionLimits;
-use bytes::{Bytes, BytesMut};
+use crate::config::{ConnectionLimits, Server};
+use bytes::Bytes;
+use futures_util::FutureExt;
 use http::header;
 use pingora::Result;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::client::HttpSession;
+use prometheus_client::metrics::gauge::Gauge;
 
-/// Bodies up to this size are kept for a repetition, in bytes. JSON-RPC requests nearly always are.
-const KEPT: usize = 64 * 1024;
+/// Bodies up to this size are read away before a refusal, in bytes.
+const DISCARDED: u64 = 64 * 1024;
 
-/// A request's body.
-pub(super) enum RequestBody {
-    /// There is none.
-    Empty,
-    /// All of it, in memory.
-    Kept(Bytes),
-    /// It flows through; its length in bytes when the caller said so.
-    Streamed(Option<u64>),
+/// What bodies may be.
+pub(super) struct Bodies {
+    /// The largest that is forwarded, in bytes.
+    max: u64,
+    /// The largest that is kept, in bytes.
+    kept: usize,
+    /// For all that are kept.
+    budget: Budget,
+    /// How long callers may take over them.
+    patience: ConnectionLimits,
+}
+
+/// A request's body: what has been read of it, and the rest to come.
+pub(super) struct RequestBody<'b> {
+    bodies: &'b Bodies,
+    /// Everything that has been read, as long as it is kept; otherwise what has not been sent yet.
+    bytes: Vec<u8>,
+    /// As large as the memory of `bytes`, as long as they are kept.
+    share: Option<Share<'b>>,
+    /// Whether something was sent that was not kept.
+    gone: bool,
+    /// Whether everything has been read.
+    whole: bool,
+    /// Its length in bytes, when the caller said so.
+    announced: Option<u64>,
+    /// How much has been read, in bytes.
+    read: u64,
+    patience: Patience<'b>,
 }
 
 /// Why a body was not taken.
@@ -31,102 +58,190 @@ pub(super) enum BodyFailure {
     Aborted(Box<pingora::Error>),
 }
 
-impl RequestBody {
-    /// Takes the body of a request: whole when it is announced as small, as a stream otherwise. Not more than `limit`
-    /// bytes.
-    pub(super) async fn take(
-        session: &mut ServerSession,
-        limit: u64,
-        patience: &ConnectionLimits,
-    ) -> Result<Self, BodyFailure> {
-        if session.is_body_empty() {
-            return Ok(Self::Empty);
+impl From<Box<pingora::Error>> for BodyFailure {
+    fn from(error: Box<pingora::Error>) -> Self {
+        if is_late(&error) { Self::Refused(Refusal::BodyTimeout) } else { Self::Aborted(error) }
+    }
+}
+
+impl Bodies {
+    pub(super) fn new(server: &Server, patience: ConnectionLimits, used: Gauge) -> Self {
+        let kept = usize::try_from(server.kept_body.min(server.max_body)).unwrap_or(usize::MAX);
+        Self { max: server.max_body, kept, budget: Budget::new(server.kept_total, used), patience }
+    }
+
+    /// Takes the body of a request, as far as it is read before anything is sent.
+    ///
+    /// # Errors
+    /// When it is too large, or the caller is too slow or gone.
+    pub(super) async fn take(&self, session: &mut ServerSession) -> Result<RequestBody<'_>, BodyFailure> {
+        let mut body = RequestBody {
+            bodies: self,
+            bytes: Vec::new(),
+            share: Some(self.budget.share()),
+            gone: false,
+            whole: session.is_body_empty(),
+            announced: content_length(session),
+            read: 0,
+            patience: Patience::new(&self.patience),
+        };
+        if body.whole {
+            return Ok(body);
         }
-        let length = content_length(session);
-        if length.is_some_and(|length| length > limit) {
-            return Err(BodyFailure::Refused(Refusal::BodyTooLarge(limit)));
+        if body.announced.is_some_and(|length| length > self.max) {
+            return Err(BodyFailure::Refused(Refusal::BodyTooLarge(self.max)));
         }
         if session.req_header().headers.contains_key(header::EXPECT) {
             session.write_continue_response().await.map_err(BodyFailure::Aborted)?;
         }
-        match length.and_then(|length| usize::try_from(length).ok()).filter(|length| *length <= KEPT) {
-            Some(length) => Self::read(session, length, Patience::new(patience)).await.map_err(|error| {
-                if is_late(&error) { BodyFailure::Refused(Refusal::BodyTimeout) } else { BodyFailure::Aborted(error) }
-            }),
-            None => Ok(Self::Streamed(length)),
+        match body.announced {
+            Some(length) if length <= self.kept as u64 => body.collect(session).await?,
+            Some(_) => body.share = None,
+            None => body.take_what_is_there(session)?,
         }
+        Ok(body)
+    }
+}
+
+impl RequestBody<'_> {
+    /// The whole body, if it is in memory.
+    pub(super) fn kept(&self) -> Option<&[u8]> {
+        (self.whole && !self.gone).then_some(&self.bytes)
     }
 
-    async fn read(session: &mut ServerSession, length: usize, mut patience: Patience<'_>) -> Result<Self> {
-        // Nearly always the body came in one piece: then no second buffer is needed.
-        let mut first = match patience.piece(session).await? {
-            Some(chunk) if chunk.len() >= length => return Ok(Self::Kept(chunk)),
-            Some(chunk) => BytesMut::from(chunk),
-            None => return Ok(Self::Empty),
-        };
-        first.reserve(length - first.len());
-        while let Some(chunk) = patience.piece(session).await? {
-            first.extend_from_slice(&chunk);
-        }
-        Ok(Self::Kept(first.freeze()))
+    /// Whether it can be sent, also if it was sent before: everything that has been read is still there.
+    pub(super) fn is_repeatable(&self) -> bool {
+        !self.gone
     }
 
     /// How the upstream will know its end.
     pub(super) fn framing(&self) -> Framing {
-        match self {
-            RequestBody::Empty => Framing::None,
-            RequestBody::Kept(bytes) => Framing::Length(bytes.len() as u64),
-            RequestBody::Streamed(Some(length)) => Framing::Length(*length),
-            RequestBody::Streamed(None) => Framing::Chunked,
+        match (self.kept(), self.announced) {
+            (Some([]), None) => Framing::None,
+            (Some(bytes), _) => Framing::Length(bytes.len() as u64),
+            (None, Some(length)) => Framing::Length(length),
+            (None, None) => Framing::Chunked,
         }
     }
 
-    /// Whether the request can be sent a second time.
-    pub(super) fn is_repeatable(&self) -> bool {
-        !matches!(self, RequestBody::Streamed(_))
+    /// Reads on until the body is whole, or too large to be kept.
+    ///
+    /// # Errors
+    /// When the body is too large to be forwarded, or the caller is too slow or gone.
+    pub(super) async fn collect(&mut self, session: &mut ServerSession) -> Result<(), BodyFailure> {
+        while !self.whole && self.share.is_some() {
+            let piece = self.patience.piece(session).await;
+            self.take_piece(piece)?;
+        }
+        Ok(())
     }
-}
 
-/// What came of sending a body that flows through.
-pub(super) enum Pumped {
-    /// The upstream has all of it.
-    Sent,
-    /// The upstream takes no more: it may have answered already.
-    Stopped,
-    /// It grew over the limit.
-    TooLarge,
-    /// It came too slowly.
-    Late,
-    /// The caller is gone.
-    Aborted(Box<pingora::Error>),
-}
+    /// Reads what can be read without waiting.
+    fn take_what_is_there(&mut self, session: &mut ServerSession) -> Result<(), BodyFailure> {
+        while !self.whole && self.share.is_some() {
+            let Some(piece) = self.patience.piece(session).now_or_never() else { break };
+            self.take_piece(piece)?;
+        }
+        Ok(())
+    }
 
-/// Sends a body piece by piece as it arrives. `http1` bodies are framed by Pingora from the head that was written.
-pub(super) async fn pump(
-    session: &mut ServerSession,
-    upstream: &mut HttpSession,
-    limit: u64,
-    patience: &ConnectionLimits,
-) -> Pumped {
-    let (mut total, mut patience) = (0, Patience::new(patience));
-    loop {
-        match patience.piece(session).await {
-            Ok(Some(chunk)) => {
-                total += chunk.len() as u64;
-                if total > limit {
-                    return Pumped::TooLarge;
-                }
-                // An empty DATA frame in the middle is legal in HTTP/2 and would end a chunked body.
-                if !chunk.is_empty() && upstream.write_request_body(chunk, false).await.is_err() {
-                    return Pumped::Stopped;
+    fn take_piece(&mut self, piece: Result<Option<Bytes>>) -> Result<(), BodyFailure> {
+        match piece? {
+            Some(piece) => {
+                self.count(&piece)?;
+                if !self.keep(piece.clone()) {
+                    self.bytes.extend_from_slice(&piece);
                 }
             }
-            Ok(None) => break,
-            Err(error) if is_late(&error) => return Pumped::Late,
-            Err(error) => return Pumped::Aborted(error),
+            None => {
+                self.whole = true;
+                // What comes without a length and has none is told from a request without a body.
+                self.announced.get_or_insert(self.read);
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, piece: &Bytes) -> Result<(), BodyFailure> {
+        self.read += piece.len() as u64;
+        match self.read > self.bodies.max {
+            true => Err(BodyFailure::Refused(Refusal::BodyTooLarge(self.bodies.max))),
+            false => Ok(()),
         }
     }
-    if upstream.finish_request_body().await.is_err() { Pumped::Stopped } else { Pumped::Sent }
+
+    /// Keeps one more piece. `false` when that would be too much: from then on nothing is kept.
+    fn keep(&mut self, piece: Bytes) -> bool {
+        let (needed, capacity) = (self.bytes.len() + piece.len(), self.bytes.capacity());
+        let room = match needed > capacity {
+            // Nearly always a body comes in one piece: then its memory is taken over.
+            true if capacity == 0 => needed,
+            true => needed.next_power_of_two().min(self.bodies.kept),
+            false => capacity,
+        };
+        let share = self.share.as_mut().filter(|_| needed <= self.bodies.kept);
+        if !share.is_some_and(|share| share.grow(room - capacity)) {
+            self.share = None;
+            return false;
+        }
+        match capacity {
+            0 => self.bytes = piece.into(),
+            _ => {
+                self.bytes.reserve_exact(room - self.bytes.len());
+                self.bytes.extend_from_slice(&piece);
+            }
+        }
+        true
+    }
+
+    /// What was kept, kept no longer.
+    fn let_go(&mut self) -> Bytes {
+        self.gone = true;
+        std::mem::take(&mut self.bytes).into()
+    }
+
+    /// Sends what has been read, and then the rest as it arrives. Bodies in HTTP/1.1 are framed by Pingora from the head
+    /// that was written.
+    pub(super) async fn send(&mut self, session: &mut ServerSession, upstream: &mut HttpSession) -> Sent {
+        let begun = match self.share {
+            Some(_) => Bytes::copy_from_slice(&self.bytes),
+            None => self.let_go(),
+        };
+        if !begun.is_empty() && upstream.write_request_body(begun, false).await.is_err() {
+            return Sent::Partly;
+        }
+        while !self.whole {
+            let piece = match self.patience.piece(session).await {
+                Ok(Some(piece)) => piece,
+                Ok(None) => {
+                    self.whole = true;
+                    break;
+                }
+                Err(error) => return Sent::Failed(error.into()),
+            };
+            if let Err(failure) = self.count(&piece) {
+                return Sent::Failed(failure);
+            }
+            if self.share.is_some() && !self.keep(piece.clone()) {
+                self.let_go();
+            }
+            // An empty DATA frame in the middle is legal in HTTP/2 and would end a chunked body.
+            if !piece.is_empty() && upstream.write_request_body(piece, false).await.is_err() {
+                return Sent::Partly;
+            }
+        }
+        if upstream.finish_request_body().await.is_err() { Sent::Partly } else { Sent::Whole }
+    }
+}
+
+/// What came of sending a body.
+pub(super) enum Sent {
+    /// The upstream has all of it.
+    Whole,
+    /// The upstream takes no more: it may have answered already.
+    Partly,
+    /// It grew over the limit, or the caller is too slow or gone.
+    Failed(BodyFailure),
 }
 
 /// Reads and forgets a small body before a refusal is written. Otherwise the connection would have to be closed with
@@ -136,7 +251,7 @@ pub(super) async fn pump(
 /// When the caller is gone, or does not send what it announced.
 pub(super) async fn discard_small(session: &mut ServerSession) -> Result<()> {
     let waits_for_permission = session.req_header().headers.contains_key(header::EXPECT);
-    let small = content_length(session).is_some_and(|length| length <= KEPT as u64);
+    let small = content_length(session).is_some_and(|length| length <= DISCARDED);
     if !small || waits_for_permission || session.is_body_done() {
         return Ok(());
     }

@@ -74,17 +74,23 @@ impl<'a> EndpointEvent<'a> {
     }
 }
 
-/// The rest of an absolute URL after the upstream's origin, as it is written. `None` for all other URLs.
-fn path_at(url: &str, upstream: &Authority) -> Option<String> {
-    let origin = Url::parse(&upstream.origin()).ok()?;
+/// What stays of an absolute URL without the upstream's origin: a path, as it is written. `None` for all other URLs.
+pub(super) fn path_at(url: &str, upstream: &Authority) -> Option<String> {
     let (_, after_scheme) = url.split_once("//").filter(|(scheme, _)| scheme.is_empty() || scheme.ends_with(':'))?;
-    if origin.join(url).ok()?.origin() != origin.origin() {
+    let origin = Url::parse(&upstream.origin()).ok()?;
+    if !is_at(&origin.join(url).ok()?, &origin) {
         return None;
     }
     let rest = after_scheme.find(['/', '?', '#']).map_or("", |at| &after_scheme[at..]);
     // Two slashes would be another hostname again.
     let path = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
     (!path.starts_with("//")).then_some(path)
+}
+
+/// Whether a URL has this origin, or the one that a server believes to have whose TLS ends in front of it.
+fn is_at(url: &Url, origin: &Url) -> bool {
+    let plain = url.scheme() == "http" && url.port().is_none() && origin.scheme() == "https" && origin.port().is_none();
+    url.origin() == origin.origin() || plain && url.host() == origin.host()
 }
 
 fn beginning(stream: &[u8]) -> Beginning {
@@ -171,6 +177,19 @@ mod tests {
                     assert_eq!(seen, format!("{before}{path}{after}"), "{step}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_server_may_take_itself_for_one_without_tls() {
+        let path = |url| path_at(url, &Authority::parse("mcp.example.com").unwrap());
+        for url in ["https://mcp.example.com/m", "http://mcp.example.com/m", "//mcp.example.com:443/m"] {
+            assert_eq!(path(url).as_deref(), Some("/m"), "{url}");
+        }
+        for url in
+            ["http://mcp.example.com:8080/m", "https://example.com/m", "ws://mcp.example.com/m", "/m", "m//x", ""]
+        {
+            assert_eq!(path(url), None, "{url}");
         }
     }
 

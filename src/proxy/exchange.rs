@@ -1,11 +1,12 @@
 //! One request to an upstream and the head of its answer: connecting, writing, repeating what may be repeated.
 
-use super::body::{Pumped, RequestBody, pump};
+use super::body::{BodyFailure, RequestBody, Sent};
 use super::headers::{self, Framing};
+use super::lifeline::Lifeline;
 use super::peer::{ConnectFailure, Connected, Peers};
 use super::reply::Refusal;
 use super::stream::caller_gone;
-use crate::config::ConnectionLimits;
+use super::wire::Wire;
 use crate::connect::{ConnectionKey, Credential};
 use crate::upstream::{Failure, Health, Stage, Unavailable, Upstream};
 use bytes::Bytes;
@@ -30,10 +31,6 @@ pub(super) struct Exchange<'a> {
     pub(super) key: &'a ConnectionKey,
     /// How long the upstream may take to begin its answer.
     pub(super) response_timeout: Duration,
-    /// The largest body that flows through, in bytes.
-    pub(super) max_body: u64,
-    /// How long the caller may take over it.
-    pub(super) patience: &'a ConnectionLimits,
 }
 
 /// Why there is no answer of the upstream.
@@ -48,12 +45,13 @@ impl Exchange<'_> {
     /// Sends the request of `session` with `credential` in it and waits for the head of the answer.
     ///
     /// # Errors
-    /// When the upstream gives no answer, or the caller leaves before it does.
+    /// When the upstream gives no answer, or before it does the caller leaves or what let the request in ends.
     pub(super) async fn send(
         &self,
         session: &mut ServerSession,
-        body: &RequestBody,
+        body: &mut RequestBody<'_>,
         credential: &Credential,
+        life: &Lifeline,
     ) -> Result<Connected, ExchangeFailure> {
         let http2 = !session.is_upgrade_req();
         let mut attempts = 1;
@@ -61,7 +59,7 @@ impl Exchange<'_> {
             let connected = self.connect(http2).await?;
             let reused = connected.reused;
             let head = self.head(session, body, credential).map_err(|_| internal())?;
-            match self.attempt(session, connected, head, body).await {
+            match self.attempt(session, connected, head, (body, life)).await {
                 Ok(mut connected) => {
                     connected.turn.answered();
                     return Ok(connected);
@@ -105,7 +103,7 @@ impl Exchange<'_> {
         }
     }
 
-    fn head(&self, session: &ServerSession, body: &RequestBody, credential: &Credential) -> Result<RequestHeader> {
+    fn head(&self, session: &ServerSession, body: &RequestBody<'_>, credential: &Credential) -> Result<RequestHeader> {
         let request = session.req_header();
         let framing = if session.is_upgrade_req() { Framing::Upgrade } else { body.framing() };
         let path = request.uri.path_and_query().map_or(&b"/"[..], |target| target.as_str().as_bytes());
@@ -117,13 +115,13 @@ impl Exchange<'_> {
         session: &mut ServerSession,
         mut connected: Connected,
         head: RequestHeader,
-        body: &RequestBody,
+        (body, life): (&mut RequestBody<'_>, &Lifeline),
     ) -> Result<Connected, Attempt> {
+        let opens_stream = head.method == Method::GET;
         connected.session.set_write_timeout(Some(self.response_timeout));
-        connected = match body {
-            RequestBody::Streamed(_) => self.write_streamed(session, connected, head).await?,
-            RequestBody::Empty => self.write_kept(connected, head, &[]).await.map_err(Attempt::Lost)?,
-            RequestBody::Kept(bytes) => self.write_kept(connected, head, bytes).await.map_err(Attempt::Lost)?,
+        connected = match body.kept() {
+            Some(bytes) => self.write_kept(connected, head, bytes).await.map_err(Attempt::Lost)?,
+            None => write_streamed(session, connected, head, body).await?,
         };
         connected.session.set_read_timeout(Some(self.response_timeout));
         // One deadline for the whole head: the time-out of a read begins again with every byte.
@@ -135,7 +133,11 @@ impl Exchange<'_> {
             },
             // A caller that leaves before the answer cancels the request (MCP 2026-07-28, streamable HTTP).
             gone = caller_gone(session) => return Err(Attempt::Final(ExchangeFailure::Aborted(gone))),
+            // Some servers send the head of a stream with its first event.
+            () = life.ended(), if opens_stream => {}
         }
+        // What the upstream says now is for nobody any more.
+        life.check().map_err(|error| Attempt::Final(ExchangeFailure::Refused(Refusal::Unauthorized(error))))?;
         Ok(connected)
     }
 
@@ -162,25 +164,25 @@ impl Exchange<'_> {
         };
         Ok(Connected { session, reused, peer, turn })
     }
+}
 
-    async fn write_streamed(
-        &self,
-        session: &mut ServerSession,
-        mut connected: Connected,
-        mut head: RequestHeader,
-    ) -> Result<Connected, Attempt> {
-        if let HttpSession::H2(_) = connected.session {
-            // Its frames say where a body ends (RFC 9113 §8.2.2).
-            head.remove_header(&header::TRANSFER_ENCODING);
-        }
-        connected.session.write_request_header(Box::new(head)).await.map_err(Attempt::Lost)?;
-        match pump(session, &mut connected.session, self.max_body, self.patience).await {
-            // An upstream that stopped taking the body may have said why.
-            Pumped::Sent | Pumped::Stopped => Ok(connected),
-            Pumped::TooLarge => Err(Attempt::Final(ExchangeFailure::Refused(Refusal::BodyTooLarge(self.max_body)))),
-            Pumped::Late => Err(Attempt::Final(ExchangeFailure::Refused(Refusal::BodyTimeout))),
-            Pumped::Aborted(error) => Err(Attempt::Final(ExchangeFailure::Aborted(error))),
-        }
+/// Writes the head, and the body as it arrives.
+async fn write_streamed(
+    session: &mut ServerSession,
+    mut connected: Connected,
+    mut head: RequestHeader,
+    body: &mut RequestBody<'_>,
+) -> Result<Connected, Attempt> {
+    if let HttpSession::H2(_) = connected.session {
+        // Its frames say where a body ends (RFC 9113 §8.2.2).
+        head.remove_header(&header::TRANSFER_ENCODING);
+    }
+    connected.session.write_request_header(Box::new(head)).await.map_err(Attempt::Lost)?;
+    match body.send(session, &mut connected.session).await {
+        // An upstream that stopped taking the body may have said why.
+        Sent::Whole | Sent::Partly => Ok(connected),
+        Sent::Failed(BodyFailure::Refused(refusal)) => Err(Attempt::Final(ExchangeFailure::Refused(refusal))),
+        Sent::Failed(BodyFailure::Aborted(error)) => Err(Attempt::Final(ExchangeFailure::Aborted(error))),
     }
 }
 
@@ -199,7 +201,7 @@ async fn write_coalesced(session: Http1, head: &RequestHeader, body: &[u8]) -> R
     let mut stream = session.into_inner();
     stream.write_all(&wire).await.or_err(ErrorType::WriteError, "writing to the upstream")?;
     stream.flush().await.or_err(ErrorType::WriteError, "writing to the upstream")?;
-    Ok(Http1::new(stream))
+    Ok(Http1::new(Wire::before_answer(stream)))
 }
 
 /// Reads the head of the final response; interim ones are not passed on (RFC 9110 §15.2 allows it).
@@ -215,13 +217,13 @@ async fn read_head(session: &mut HttpSession) -> Result<()> {
 
 /// Whether a request that got no byte of an answer may be sent again on a new connection. It may not when the upstream
 /// could have acted on it already: a tool call. Everything else in MCP only asks (RFC 9110 §9.2.2).
-fn may_repeat(session: &ServerSession, body: &RequestBody) -> bool {
+fn may_repeat(session: &ServerSession, body: &RequestBody<'_>) -> bool {
     let head = session.req_header();
     if head.version == Version::HTTP_10 || !body.is_repeatable() {
         return false;
     }
-    match body {
-        RequestBody::Kept(bytes) if head.method == Method::POST => !calls_a_tool(bytes),
+    match body.kept() {
+        Some(bytes) if head.method == Method::POST => !calls_a_tool(bytes),
         _ => head.method.is_idempotent(),
     }
 }

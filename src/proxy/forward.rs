@@ -1,16 +1,17 @@
 //! From a permit and a credential to a complete answer: forward, refresh once when the upstream says 401, reply.
 
 use super::admit::Permit;
-use super::body::{BodyFailure, RequestBody};
+use super::body::{Bodies, BodyFailure};
 use super::endpoint::EndpointEvent;
 use super::exchange::{Exchange, ExchangeFailure};
 use super::lifeline::Lifeline;
 use super::peer::{Connected, Peers};
 use super::reply::{Refusal, TokenError};
 use super::route::Target;
+use super::source::Source;
 use super::stopping::Stopping;
 use super::{headers, stepup, stream, upgrade};
-use crate::config::{ConnectionLimits, Streams};
+use crate::config::Streams;
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::Culprit;
 use crate::telemetry::Metrics;
@@ -28,8 +29,7 @@ pub(super) struct Forwarder<'a> {
     pub(super) peers: &'a Peers,
     pub(super) connections: &'a Arc<Connections>,
     pub(super) streams: &'a Streams,
-    pub(super) max_body: u64,
-    pub(super) patience: &'a ConnectionLimits,
+    pub(super) bodies: &'a Bodies,
     pub(super) stopping: &'a Stopping,
     pub(super) metrics: &'a Metrics,
 }
@@ -51,32 +51,33 @@ impl Forwarder<'_> {
         permit: &Permit,
         allowed_origin: Option<&HeaderValue>,
     ) -> Result<StatusCode, Failure> {
-        let mut credential = self.connections.credential(permit.key()).await?;
-        let body = RequestBody::take(session, self.max_body, self.patience).await?;
+        // What comes before the answer is on the heap: a stream has no room for it while it lives.
+        let mut credential = Box::pin(self.connections.credential(permit.key())).await?;
+        let mut body = Box::pin(self.bodies.take(session)).await?;
         let exchange = Exchange {
             peers: self.peers,
             upstream: &target.upstream,
             health: &target.health,
             key: permit.key(),
             response_timeout: self.streams.response_timeout,
-            max_body: self.max_body,
-            patience: self.patience,
         };
-        let mut connected = exchange.send(session, &body, &credential).await?;
+        let mut life = Lifeline::new(permit, &credential);
+        let mut connected = Box::new(Box::pin(exchange.send(session, &mut body, &credential, &life)).await?);
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
-            credential = self.renew(permit, &credential, connected).await?;
+            credential = Box::pin(self.renew(permit, &credential, *connected)).await?;
             if !body.is_repeatable() {
                 return Err(Refusal::Unauthorized(TokenError::Invalid).into());
             }
-            connected = exchange.send(session, &body, &credential).await?;
+            life = Lifeline::new(permit, &credential);
+            connected = Box::new(Box::pin(exchange.send(session, &mut body, &credential, &life)).await?);
             if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
                 // Rejected twice in a row: `renew` takes that for the end of the connection.
-                self.renew(permit, &credential, connected).await?;
+                Box::pin(self.renew(permit, &credential, *connected)).await?;
                 return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
             }
         }
-        let life = Lifeline::new(permit, &credential);
-        life.check().map_err(Refusal::Unauthorized)?;
+        // An answer may last for hours; nothing is repeated any more.
+        drop(body);
         let challenge = match connected.session.response_header() {
             Some(response) if response.status == StatusCode::FORBIDDEN => {
                 let asked = (target, permit, session.req_header().uri.path());
@@ -115,7 +116,7 @@ impl Forwarder<'_> {
     async fn answer(
         &self,
         session: &mut ServerSession,
-        mut connected: Connected,
+        mut connected: Box<Connected>,
         target: &Target,
         life: &Lifeline,
         (allowed_origin, challenge): (Option<&HeaderValue>, Option<HeaderValue>),
@@ -131,13 +132,23 @@ impl Forwarder<'_> {
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let _open = OpenStream::count(self.metrics);
             session.write_response_header(Box::new(switching(response)?)).await?;
-            let bounds = upgrade::Bounds { life, stopping: self.stopping.stream(), heartbeat: self.streams.heartbeat };
-            upgrade::pass(session, &mut connected, bounds).await?;
+            let bounds = upgrade::Bounds {
+                life,
+                stopping: self.stopping.stream(),
+                heartbeat: self.streams.websocket_heartbeat,
+                max_duration: self.streams.max_duration,
+                write_timeout: self.streams.write_timeout,
+            };
+            Box::pin(upgrade::pass(session, &mut connected, bounds)).await?;
             return Ok(status);
         }
         // What is compressed has no boundaries where a comment would fit.
         let plain = events && !response.headers.contains_key(header::CONTENT_ENCODING);
         let mut head = self.head(session, response, plain, allowed_origin)?;
+        if events {
+            head = headers::detached(&head)?;
+        }
+        headers::keep_location(&mut head, &target.upstream.authority)?;
         if let Some(challenge) = challenge {
             head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
         }
@@ -151,12 +162,16 @@ impl Forwarder<'_> {
             life,
             stopping: self.stopping.stream(),
             heartbeat: self.streams.heartbeat,
+            max_duration: self.streams.max_duration,
             events: plain,
             endpoint: (plain && get).then(|| EndpointEvent::of(&target.upstream.authority)),
             filter: None,
         };
-        if stream::pass(session, &mut connected, bounds).await? == stream::End::Complete {
-            self.peers.release(connected).await;
+        let mut source = Source::new(connected, events);
+        if stream::pass(session, &mut source, bounds).await? == stream::End::Complete
+            && let Some(connected) = source.into_connected().await
+        {
+            Box::pin(self.peers.release(*connected)).await;
         }
         Ok(status)
     }

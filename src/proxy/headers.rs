@@ -1,7 +1,9 @@
 //! Header hygiene in both directions (decision 4): what never reaches an upstream, and what an upstream never tells a
 //! browser that also knows the dashboard.
 
+use super::endpoint::path_at;
 use crate::connect::Credential;
+use crate::hostname::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{OrErr, Result};
@@ -138,6 +140,31 @@ pub(super) fn for_caller(
         allow_origin(&mut head, origin)?;
     }
     Ok(head.into())
+}
+
+/// The same head in memory of its own. Values of [`for_caller`] are parts of the buffer that the upstream's head was read
+/// into; a stream would keep all of it for as long as it lives.
+///
+/// # Errors
+/// Never: what is copied was a head before.
+pub(super) fn detached(head: &ResponseHeader) -> Result<Box<ResponseHeader>> {
+    let mut copy = ResponseHeader::build_no_case(head.status, Some(head.headers.len()))?;
+    for (name, value) in &head.headers {
+        let value = HeaderValue::from_bytes(value.as_bytes()).or_err(pingora::ErrorType::InternalError, "a copy")?;
+        copy.append_header(name.clone(), value)?;
+    }
+    Ok(Box::new(copy))
+}
+
+/// A redirect of the upstream to itself must not lead past us.
+pub(super) fn keep_location(head: &mut ResponseHeader, upstream: &Authority) -> Result<()> {
+    let Some(location) = head.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()) else {
+        return Ok(());
+    };
+    match path_at(location, upstream) {
+        Some(path) => head.insert_header(header::LOCATION, path),
+        None => Ok(()),
+    }
 }
 
 /// Upstream content must not act as a page of ours, whatever it is.

@@ -7,6 +7,9 @@
 mod address;
 mod admit;
 mod body;
+mod budget;
+mod chunks;
+mod deadlines;
 mod endpoint;
 mod events;
 mod exchange;
@@ -23,10 +26,12 @@ mod progress;
 mod race;
 mod reply;
 mod route;
+mod source;
 mod stepup;
 mod stopping;
 mod stream;
 mod upgrade;
+mod wire;
 
 pub use progress::Progress;
 pub use stopping::Phase;
@@ -42,11 +47,13 @@ use crate::tokens::AccessTokens;
 use crate::upstream::{HealthTable, Registry};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use body::Bodies;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use origin::{Origin, OriginPolicy};
 use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora::http::ResponseHeader;
+use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::ShutdownWatch;
@@ -127,7 +134,7 @@ struct Way {
     mcp: axum::Router,
     stopping: Arc<Stopping>,
     trusted_proxies: Vec<ipnet::IpNet>,
-    max_body: u64,
+    bodies: Bodies,
     streams: Streams,
     patience: ConnectionLimits,
 }
@@ -147,6 +154,7 @@ impl Gate {
         options.h2_idle_timeout = Some(HTTP2_IDLE);
         let (server, streams) = (&settings.config.server, settings.config.streams);
         let patience = settings.config.limits.connections;
+        let bodies = Bodies::new(server, patience, parts.metrics.kept_bodies.clone());
         let way = Way {
             router: Arc::new(Router::new(parts.site.clone(), parts.registry, parts.health)),
             origins: OriginPolicy::new(&server.allowed_origins, parts.site.root_origin()),
@@ -161,7 +169,7 @@ impl Gate {
             mcp: settings.mcp,
             stopping: Arc::new(Stopping::new(parts.phase)),
             trusted_proxies: server.trusted_proxies.clone(),
-            max_body: server.max_body,
+            bodies,
             streams,
             patience,
         };
@@ -197,6 +205,7 @@ impl Way {
     fn with(&self, settings: Settings, authorities: Authorities) -> Self {
         let (server, streams) = (&settings.config.server, settings.config.streams);
         let patience = settings.config.limits.connections;
+        let bodies = Bodies::new(server, patience, self.metrics.kept_bodies.clone());
         Self {
             site: self.site.clone(),
             router: self.router.clone(),
@@ -214,7 +223,7 @@ impl Way {
             mcp: settings.mcp,
             stopping: self.stopping.clone(),
             trusted_proxies: server.trusted_proxies.clone(),
-            max_body: server.max_body,
+            bodies,
             streams,
             patience,
         }
@@ -223,11 +232,12 @@ impl Way {
     /// The way of a request.
     async fn serve(&self, session: &mut ServerSession) -> Outcome {
         let client = self.client_address(session);
+        // On the heap is what ends at once: every stream has the size of the longest way.
         match self.router.route(session) {
-            Ok(Route::Local(realm)) => self.local(session, Arrival { realm, client }).await,
-            Ok(Route::Rename) => self.rename(session).await,
+            Ok(Route::Local(realm)) => Box::pin(self.local(session, Arrival { realm, client })).await,
+            Ok(Route::Rename) => Box::pin(self.rename(session)).await,
             Ok(Route::Upstream(target)) => self.upstream(session, &target, client).await,
-            Err(refusal) => self.refuse(session, &refusal, None, None).await,
+            Err(refusal) => Box::pin(self.refuse(session, &refusal, None, None)).await,
         }
     }
 
@@ -249,10 +259,12 @@ impl Way {
         let allowed_origin = match self.origins.judge(&head.headers) {
             Origin::Absent => None,
             Origin::Allowed(origin) => Some(origin.clone()),
-            Origin::Forbidden => return self.refuse(session, &Refusal::ForeignOrigin, Some(target), None).await,
+            Origin::Forbidden => {
+                return Box::pin(self.refuse(session, &Refusal::ForeignOrigin, Some(target), None)).await;
+            }
         };
         if let Some(origin) = allowed_origin.as_ref().filter(|_| origin::is_preflight(session)) {
-            return origin::preflight(session, origin).await.into();
+            return Box::pin(origin::preflight(session, origin)).await.into();
         }
         let admitted = match self.limits.check_ip(client) {
             Ok(()) => admit::admit(&self.tokens, &self.limits, target, &session.req_header().headers),
@@ -260,21 +272,20 @@ impl Way {
         };
         let permit = match admitted {
             Ok(permit) => permit,
-            Err(refusal) => return self.refuse(session, &refusal, Some(target), allowed_origin).await,
+            Err(refusal) => return Box::pin(self.refuse(session, &refusal, Some(target), allowed_origin)).await,
         };
         let forwarder = forward::Forwarder {
             peers: &self.peers,
             connections: &self.connections,
             streams: &self.streams,
-            max_body: self.max_body,
-            patience: &self.patience,
+            bodies: &self.bodies,
             stopping: &self.stopping,
             metrics: &self.metrics,
         };
         match forwarder.forward(session, target, &permit, allowed_origin.as_ref()).await {
             Ok(status) => Outcome::Answered(Kind::Upstream, status),
             Err(forward::Failure::Refused(refusal)) => {
-                self.refuse(session, &refusal, Some(target), allowed_origin).await
+                Box::pin(self.refuse(session, &refusal, Some(target), allowed_origin)).await
             }
             Err(forward::Failure::Aborted(error)) => Outcome::Aborted(error),
         }
@@ -378,6 +389,21 @@ impl Way {
             tracing::debug!(%error, "a refusal did not arrive");
         }
         session.shutdown().await;
+    }
+}
+
+impl Gate {
+    /// Serves a connection that speaks HTTP/1, request by request. (Pingora's own loop has room for HTTP/2 in every
+    /// connection.)
+    pub async fn serve_http1(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) {
+        let mut next = self.process_new_http(ServerSession::new_http1(stream), shutdown).await;
+        while let Some((stream, settings)) = next.map(ReusedHttpStream::consume) {
+            let mut session = ServerSession::new_http1(stream);
+            if let Some(settings) = settings {
+                settings.apply_to_session(&mut session);
+            }
+            next = self.process_new_http(session, shutdown).await;
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::http::{ResolveError, Resolver};
 use crate::upstream::{Failure, Health, Stage, Turn, Unavailable, Upstream};
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::{v1, v2};
+use pingora::protocols::TcpKeepalive;
 use pingora::protocols::http::client::HttpSession;
 use pingora::upstreams::peer::{HttpPeer, Peer as _};
 use pingora::{Error, ErrorType};
@@ -165,6 +166,13 @@ impl Peers {
         peer.options.connection_timeout = Some(CONNECT_TIMEOUT);
         peer.options.total_connection_timeout = Some(CONNECT_TIMEOUT);
         peer.options.idle_timeout = Some(POOL_IDLE);
+        // A stream may be silent for hours: only the kernel can tell whether its upstream is still there.
+        peer.options.tcp_keepalive = Some(TcpKeepalive {
+            idle: Duration::from_secs(60),
+            interval: Duration::from_secs(10),
+            count: 3,
+            user_timeout: Duration::from_secs(30),
+        });
         if tls && http2 {
             peer.options.set_http_version(2, 1);
             peer.options.max_h2_streams = 100;

@@ -1,11 +1,12 @@
 //! The body of an answer on its way to the caller: as it comes, with heartbeats while it does not, and not longer than the
 //! grant and the connection live.
 
+use super::deadlines::{Deadlines, Strike};
 use super::endpoint::EndpointEvent;
 use super::events::EventTracker;
 use super::filter::EventFilter;
 use super::lifeline::Lifeline;
-use super::peer::Connected;
+use super::source::Source;
 use super::stopping::StreamEnd;
 use bytes::Bytes;
 use pingora::protocols::http::ServerSession;
@@ -15,9 +16,10 @@ use tokio::time::Instant;
 
 /// A comment (WHATWG HTML §9.2): every parser skips it.
 const HEARTBEAT: Bytes = Bytes::from_static(b": keep-alive\n\n");
-
 /// How long an upstream may take to finish an event after a revocation.
 const REVOKED_PATIENCE: Duration = Duration::from_millis(500);
+/// The same when the stream has lasted as long as it may.
+const EXPIRED_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What bounds a stream.
 pub(super) struct Bounds<'a> {
@@ -26,7 +28,9 @@ pub(super) struct Bounds<'a> {
     /// Ends it when the gateway stops.
     pub(super) stopping: StreamEnd,
     /// An idle event stream gets a comment after this long.
-    pub(super) heartbeat: Duration,
+    pub(super) heartbeat: Option<Duration>,
+    /// An event stream is ended after this long.
+    pub(super) max_duration: Option<Duration>,
     /// Whether the answer is a stream of events.
     pub(super) events: bool,
     /// Keeps what a stream of the transport of 2024 begins with on our hostname.
@@ -40,7 +44,7 @@ pub(super) struct Bounds<'a> {
 pub(super) enum End {
     /// The upstream finished its answer; its connection can be used again.
     Complete,
-    /// We ended it at the boundary of an event: something was revoked, or the gateway stops.
+    /// We ended it at the boundary of an event: something was revoked, the gateway stops, or it has lasted long enough.
     Cut,
 }
 
@@ -49,7 +53,7 @@ enum Happening {
     Upstream(Result<Option<Bytes>>),
     CallerGone(Box<Error>),
     Stopping,
-    Idle,
+    Clock,
 }
 
 /// Passes the body on. The head has been written already.
@@ -57,73 +61,89 @@ enum Happening {
 /// # Errors
 /// When either side breaks off. The caller's connection must not be used again then; above all the terminating chunk is
 /// not sent, so that a torn answer is seen to be torn.
-pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, mut bounds: Bounds<'_>) -> Result<End> {
+pub(super) async fn pass(session: &mut ServerSession, source: &mut Source, mut bounds: Bounds<'_>) -> Result<End> {
+    if !bounds.events {
+        return pass_plain(session, source, bounds.life).await;
+    }
     let mut tracker = EventTracker::default();
-    let mut last_byte = Instant::now();
-    let idle = tokio::time::sleep_until(last_byte + bounds.heartbeat);
-    tokio::pin!(idle);
+    let mut deadlines = Deadlines::start(bounds.heartbeat, bounds.max_duration);
+    let timer = tokio::time::sleep_until(deadlines.due());
+    tokio::pin!(timer);
     let (mut ending, mut revoked) = (false, false);
     let ended = bounds.life.ended();
     tokio::pin!(ended);
-    if bounds.events {
-        upstream.session.set_read_timeout(None);
-    }
     loop {
         // Asked before each read and waited for after it: an answer that is there already never takes a place among those
         // who wait, which costs a lock.
         if !revoked && bounds.life.has_ended() {
-            if !bounds.events {
-                return Error::e_explain(ErrorType::ConnectionClosed, "what let the request in was revoked");
-            }
             (ending, revoked) = (true, true);
-            idle.as_mut().reset(Instant::now() + REVOKED_PATIENCE);
+            deadlines.end_by(REVOKED_PATIENCE, timer.as_mut());
         }
         if ending && tracker.at_boundary() {
-            return cut(session, upstream).await;
+            source.shutdown().await;
+            session.write_response_body(Bytes::new(), true).await?;
+            return Ok(End::Cut);
         }
         let happening = tokio::select! { biased;
-            chunk = upstream.session.read_response_body() => Happening::Upstream(chunk),
+            chunk = source.next() => Happening::Upstream(chunk),
             gone = caller_gone(session) => Happening::CallerGone(gone),
             () = &mut ended, if !revoked => continue,
-            () = bounds.stopping.due(), if bounds.events && !ending => Happening::Stopping,
-            () = &mut idle, if bounds.events => Happening::Idle,
+            () = bounds.stopping.due(), if !ending => Happening::Stopping,
+            () = &mut timer => Happening::Clock,
         };
         match happening {
             Happening::Upstream(Ok(Some(chunk))) => {
                 let chunk = bounds.rewritten(chunk).map_err(|error| error.into_up())?;
-                if chunk.is_empty() {
-                    continue;
-                }
-                if bounds.events {
+                if !chunk.is_empty() {
                     tracker.feed(&chunk);
-                    last_byte = Instant::now();
+                    deadlines.last_byte = Instant::now();
+                    session.write_response_body(chunk, false).await?;
                 }
-                session.write_response_body(chunk, false).await?;
             }
             Happening::Upstream(Ok(None)) => break,
             Happening::Upstream(Err(error)) => return Err(error.into_up()),
             Happening::CallerGone(error) => return Err(error.into_down()),
             Happening::Stopping => ending = true,
-            Happening::Idle if revoked => {
-                return Error::e_explain(ErrorType::ConnectionClosed, "an event went on after a revocation");
-            }
-            Happening::Idle => {
-                // Not reset at every event: a timer that is moved a thousand times a second costs more than one that
-                // looks at the clock when it fires.
-                let due = last_byte + bounds.heartbeat;
-                if due <= Instant::now() {
-                    if tracker.at_boundary() {
-                        session.write_response_body(HEARTBEAT, false).await?;
+            Happening::Clock => {
+                match deadlines.strike() {
+                    Strike::Beat if tracker.at_boundary() => session.write_response_body(HEARTBEAT, false).await?,
+                    Strike::Beat | Strike::Early => {}
+                    Strike::Expired => {
+                        ending = true;
+                        deadlines.end_by(EXPIRED_PATIENCE, timer.as_mut());
                     }
-                    last_byte = Instant::now();
+                    Strike::TooLate => {
+                        return Error::e_explain(ErrorType::ConnectionClosed, "an event went on when it had to end");
+                    }
                 }
-                idle.as_mut().reset(last_byte + bounds.heartbeat);
+                timer.as_mut().reset(deadlines.due());
             }
         }
     }
     let rest = bounds.rest().map_err(|error| error.into_up())?;
-    if !rest.is_empty() {
-        session.write_response_body(rest, false).await?;
+    session.write_response_body(rest, false).await?;
+    session.write_response_body(Bytes::new(), true).await?;
+    Ok(End::Complete)
+}
+
+/// An answer that is no stream of events: nothing may be put into it, and nothing but its grant ends it early.
+async fn pass_plain(session: &mut ServerSession, source: &mut Source, life: &Lifeline) -> Result<End> {
+    let ended = life.ended();
+    tokio::pin!(ended);
+    loop {
+        let revoked = || Error::e_explain(ErrorType::ConnectionClosed, "what let the request in was revoked");
+        if life.has_ended() {
+            return revoked();
+        }
+        let chunk = tokio::select! { biased;
+            chunk = source.next() => chunk.map_err(|error| error.into_up())?,
+            gone = caller_gone(session) => return Err(gone.into_down()),
+            () = &mut ended => return revoked(),
+        };
+        match chunk {
+            Some(chunk) => session.write_response_body(chunk, false).await?,
+            None => break,
+        }
     }
     session.write_response_body(Bytes::new(), true).await?;
     Ok(End::Complete)
@@ -150,12 +170,6 @@ impl Bounds<'_> {
             Some(filter) => Ok([filter.feed(rest)?, filter.finish()].concat().into()),
         }
     }
-}
-
-async fn cut(session: &mut ServerSession, upstream: &mut Connected) -> Result<End> {
-    upstream.session.shutdown().await;
-    session.write_response_body(Bytes::new(), true).await?;
-    Ok(End::Cut)
 }
 
 /// Waits for the caller to leave. What it sends meanwhile belongs to its next request, and Pingora keeps it for that.

@@ -17,12 +17,15 @@ use tokio::time::Instant;
 const PING: Bytes = Bytes::from_static(&[0x89, 0x00]);
 /// Close with status 1008, policy violation (§7.4.1): the grant or the connection was revoked.
 const CLOSE_POLICY: Bytes = Bytes::from_static(&[0x88, 0x02, 0x03, 0xf0]);
-/// Close with status 1001, going away: the gateway stops.
+/// Close with status 1001, going away: the gateway stops, or the connection has lasted as long as it may.
 const CLOSE_AWAY: Bytes = Bytes::from_static(&[0x88, 0x02, 0x03, 0xe9]);
 /// How long the upstream may take to finish a frame, and then the caller to answer a Close.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 /// After this many heartbeats without a byte from the caller, it is gone.
 const MISSED_HEARTBEATS: u32 = 3;
+
+/// A timer without a deadline is set to this: longer than any process lives.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// What bounds a WebSocket.
 pub(super) struct Bounds<'a> {
@@ -31,7 +34,11 @@ pub(super) struct Bounds<'a> {
     /// Ends it when the gateway stops.
     pub(super) stopping: StreamEnd,
     /// An idle connection gets a Ping after this long.
-    pub(super) heartbeat: Duration,
+    pub(super) heartbeat: Option<Duration>,
+    /// A connection is closed after this long.
+    pub(super) max_duration: Option<Duration>,
+    /// An upstream that takes no byte for this long is gone. (The caller's session knows for itself.)
+    pub(super) write_timeout: Duration,
 }
 
 enum Happening {
@@ -51,14 +58,17 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
     };
     upstream.maybe_upgrade_body_writer();
     upstream.read_timeout = None;
+    upstream.write_timeout = Some(bounds.write_timeout);
     session.set_read_timeout(None);
     let mut tracker = FrameTracker::default();
     let (mut last_sent, mut last_heard) = (Instant::now(), Instant::now());
-    let idle = tokio::time::sleep(bounds.heartbeat);
+    let beat = bounds.heartbeat.unwrap_or(NEVER);
+    let idle = tokio::time::sleep(beat);
     tokio::pin!(idle);
     let mut closing: Option<Bytes> = None;
     let ended = bounds.life.ended();
-    tokio::pin!(ended);
+    let expired = tokio::time::sleep(bounds.max_duration.unwrap_or(NEVER));
+    tokio::pin!(ended, expired);
     loop {
         if let Some(close) = closing.take_if(|_| tracker.at_boundary()) {
             return say_goodbye(session, upstream, close).await;
@@ -68,6 +78,7 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
             () = bounds.stopping.due(), if closing.is_none() => Happening::Ends(CLOSE_AWAY),
             bytes = upstream.read_body_bytes() => Happening::Upstream(bytes),
             bytes = session.read_body_or_idle(false) => Happening::Caller(bytes),
+            () = &mut expired, if closing.is_none() => Happening::Ends(CLOSE_AWAY),
             () = &mut idle => Happening::Idle,
         };
         match happening {
@@ -95,14 +106,14 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
             }
             Happening::Idle => {
                 let now = Instant::now();
-                if now - last_heard > bounds.heartbeat * (MISSED_HEARTBEATS + 1) {
+                if now - last_heard > beat * (MISSED_HEARTBEATS + 1) {
                     return Error::e_explain(ErrorType::ConnectionClosed, "the caller answers no heartbeat");
                 }
-                if now - last_heard.min(last_sent) >= bounds.heartbeat && tracker.at_boundary() {
+                if now - last_heard.min(last_sent) >= beat && tracker.at_boundary() {
                     session.write_response_body(PING, false).await?;
                     last_sent = now;
                 }
-                idle.as_mut().reset(now + bounds.heartbeat);
+                idle.as_mut().reset(now + beat);
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::tls::CertificateFiles;
 use arc_swap::ArcSwap;
 use pingora::apps::ServerApp;
 use pingora::listeners::tls::{Acceptor, TlsSettings};
-use pingora::protocols::{ALPN, Ssl};
+use pingora::protocols::{ALPN, Stream};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub(super) struct Manners {
     proxy_protocol: Option<ProxyProtocol>,
     /// From accepting to the end of the TLS handshake, and from there to the first request.
     head_timeout: Duration,
+    /// A peer that acknowledges nothing for this long is gone.
+    write_timeout: Duration,
 }
 
 impl Manners {
@@ -47,6 +49,7 @@ impl Manners {
         Self {
             proxy_protocol: server.proxy_protocol.then(|| ProxyProtocol::new(&server.trusted_proxies)),
             head_timeout: config.limits.connections.head_timeout,
+            write_timeout: config.streams.write_timeout,
         }
     }
 }
@@ -83,43 +86,51 @@ impl Reception {
         }
     }
 
-    async fn greet(self: Arc<Self>, mut stream: TcpStream, mut seat: Seat) {
-        let manners = self.manners.load_full();
-        let deadline = Instant::now() + manners.head_timeout;
-        let Ok(mut client) = stream.peer_addr() else { return };
-        if let Some(protocol) = &manners.proxy_protocol {
-            client = match protocol.receive(&mut stream, client).await {
-                Ok(announced) => announced,
-                Err(refused) => return tracing::debug!(client = %client.ip(), %refused, "a connection was refused"),
-            };
+    async fn greet(self: Arc<Self>, stream: TcpStream, mut seat: Seat) {
+        // What comes before the first request is on the heap: a connection has no room for it while it lives.
+        let Some((stream, progress)) = Box::pin(self.receive(stream, &mut seat)).await else { return };
+        if !matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+            return self.gate.serve_http1(stream, &self.stopping).await;
         }
-        if !seat.belongs_to(client.ip()) {
-            return;
-        }
-        let progress = Progress::default();
-        let Ok(transport) = Transport::new(stream, client, progress.clone()) else { return };
-        let Some(acceptor) = &self.tls else {
-            self.gate.process_new(Box::new(transport), &self.stopping).await;
-            return;
-        };
-        let stream = match timeout_at(deadline, acceptor.tls_handshake(transport)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(client = %client.ip(), %error, "no TLS handshake"),
-            Err(_) => return tracing::debug!(client = %client.ip(), "a TLS handshake took too long"),
-        };
-        let http2 = matches!(stream.selected_alpn_proto(), Some(ALPN::H2));
-        let served = self.gate.process_new(Box::new(stream), &self.stopping);
+        let served = self.gate.process_new(stream, &self.stopping);
         tokio::pin!(served);
-        if http2 {
-            // Its requests come in tasks of their own, so that the first of them is waited for here.
-            tokio::select! { biased;
-                _ = &mut served => return,
-                came = timeout_at(Instant::now() + manners.head_timeout, progress.first_request()) => if came.is_err() {
-                    return tracing::debug!(client = %client.ip(), "no request came over HTTP/2");
-                },
-            }
+        // Its requests come in tasks of their own, so that the first of them is waited for here.
+        let patience = self.manners.load().head_timeout;
+        tokio::select! { biased;
+            _ = &mut served => return,
+            came = timeout_at(Instant::now() + patience, progress.first_request()) => if came.is_err() {
+                return tracing::debug!("no request came over HTTP/2");
+            },
         }
         served.await;
+    }
+
+    /// Learns whose connection it is, and shakes hands: what HTTP is spoken on, if anything.
+    async fn receive(&self, mut stream: TcpStream, seat: &mut Seat) -> Option<(Stream, Progress)> {
+        let manners = self.manners.load_full();
+        let deadline = Instant::now() + manners.head_timeout;
+        let mut client = stream.peer_addr().ok()?;
+        if let Some(protocol) = &manners.proxy_protocol {
+            match protocol.receive(&mut stream, client).await {
+                Ok(announced) => client = announced,
+                Err(refused) => {
+                    tracing::debug!(client = %client.ip(), %refused, "a connection was refused");
+                    return None;
+                }
+            }
+        }
+        if !seat.belongs_to(client.ip()) {
+            return None;
+        }
+        let progress = Progress::default();
+        let transport = Transport::new(stream, client, progress.clone(), manners.write_timeout).ok()?;
+        let Some(acceptor) = &self.tls else { return Some((Box::new(transport), progress)) };
+        match timeout_at(deadline, acceptor.tls_handshake(transport)).await {
+            Ok(Ok(stream)) => return Some((Box::new(stream), progress)),
+            Ok(Err(error)) => tracing::debug!(client = %client.ip(), %error, "no TLS handshake"),
+            Err(_) => tracing::debug!(client = %client.ip(), "a TLS handshake took too long"),
+        }
+        None
     }
 }
 

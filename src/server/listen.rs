@@ -7,6 +7,9 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+/// How many connections may wait to be accepted; the kernel bounds it by net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+
 /// Sockets that are bound already, so that the port is known before anything is built.
 pub struct Bound {
     sockets: Vec<Socket>,
@@ -89,6 +92,8 @@ impl Socket {
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address)?;
+    // The standard library asks for 128: in a flood, others would wait a second for their SYN to be sent again.
+    rustix::net::listen(&listener, BACKLOG)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

@@ -1,7 +1,6 @@
 //! The gateway as a process of its own: signals, changed files, the next version of the binary.
 
 use super::handover::{Predecessor, Successor};
-use super::limits::raise_descriptor_limit;
 use super::watch::Watch;
 use super::{Bound, Running};
 use crate::app::{App, Reloaded};
@@ -36,7 +35,6 @@ pub struct Start {
 pub async fn serve(start: Start) -> Result<(), Fault> {
     let mut signals = Signals::listen()?;
     forbid_core_dumps()?;
-    raise_descriptor_limit();
     let mut process = Process::launch(start).await?;
     let mut successor = None;
     while let Some(asked) = process.wait(&mut signals, &mut successor).await {

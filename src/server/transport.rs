@@ -2,10 +2,12 @@
 
 use crate::proxy::Progress;
 use async_trait::async_trait;
+use pingora::protocols::l4::ext::set_tcp_keepalive;
 use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TcpKeepalive, TimingDigest,
+    UniqueID,
 };
 use std::fmt;
 use std::io;
@@ -22,6 +24,10 @@ use tokio::time::Sleep;
 /// What is written is collected up to about a segment, so that a head and a small body leave together. Reading needs no
 /// buffer: HTTP and TLS have their own.
 const WRITE_BUFFER: usize = 1460;
+/// An idle connection is probed after this long, this often, and given up after so many probes.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_EVERY: Duration = Duration::from_secs(10);
+const PROBES: usize = 3;
 
 /// How long a peer may take to close after we did.
 const LINGER: Duration = Duration::from_secs(1);
@@ -37,12 +43,21 @@ pub(super) struct Transport {
 }
 
 impl Transport {
-    /// Takes a connection of `client`.
+    /// Takes a connection of `client`, which must acknowledge what it is sent within `user_timeout` (RFC 5482).
     ///
     /// # Errors
     /// When it is closed already.
-    pub(super) fn new(stream: TcpStream, client: SocketAddr, progress: Progress) -> io::Result<Self> {
+    pub(super) fn new(
+        stream: TcpStream,
+        client: SocketAddr,
+        progress: Progress,
+        user_timeout: Duration,
+    ) -> io::Result<Self> {
         stream.set_nodelay(true)?;
+        // A caller may vanish without a word. Then the kernel ends the connection: when nothing that was sent is acknowledged
+        // for as long as a write may take, and when an idle connection answers no probe.
+        let keepalive = TcpKeepalive { idle: PROBE_AFTER, interval: PROBE_EVERY, count: PROBES, user_timeout };
+        set_tcp_keepalive(&stream, &keepalive).map_err(io::Error::other)?;
         let peer = SocketDigest::from_raw_fd(stream.as_raw_fd());
         // Nobody else has seen this digest: it takes the address.
         let _ = peer.peer_addr.set(Some(PeerAddress::Inet(client)));

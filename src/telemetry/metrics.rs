@@ -41,6 +41,8 @@ pub struct Metrics {
     refreshes: [Counter; OUTCOMES.len()],
     /// Answers of upstreams that are being streamed at this moment.
     pub open_streams: Gauge,
+    /// Memory of request bodies that are kept for a repetition, in bytes.
+    pub kept_bodies: Gauge,
     /// Connections of callers that are open at this moment.
     pub connections: Gauge,
     /// Connections that were closed at once because there are too many.
@@ -80,8 +82,10 @@ impl Default for Metrics {
         registry.register_with_unit("request_duration", help, Unit::Seconds, durations.clone());
         let refreshes = Family::<OutcomeLabel, Counter>::default();
         registry.register("token_refreshes", "Refreshes of upstream tokens", refreshes.clone());
-        let (open_streams, upstream_failures) = (Gauge::default(), Counter::default());
+        let (open_streams, kept_bodies, upstream_failures) = (Gauge::default(), Gauge::default(), Counter::default());
         registry.register("open_streams", "Streams being forwarded", open_streams.clone());
+        let help = "Request bodies kept for a repetition";
+        registry.register_with_unit("kept_bodies", help, Unit::Bytes, kept_bodies.clone());
         let (connections, connections_refused) = (Gauge::default(), Counter::default());
         registry.register("connections", "Open connections of callers", connections.clone());
         registry.register("connections_refused", "Connections over a limit", connections_refused.clone());
@@ -93,6 +97,7 @@ impl Default for Metrics {
             durations: KINDS.map(|kind| durations.get_or_create_owned(&KindLabel { kind })),
             refreshes: OUTCOMES.map(|outcome| refreshes.get_or_create_owned(&OutcomeLabel { outcome })),
             open_streams,
+            kept_bodies,
             connections,
             connections_refused,
             upstream_failures,
@@ -203,6 +208,7 @@ mod tests {
             "portcullis_request_duration_seconds_sum{kind=\"upstream\"} 7200.003",
             "portcullis_token_refreshes_total{outcome=\"failed\"} 1",
             "portcullis_open_streams 1",
+            "portcullis_kept_bodies_bytes 0",
             "portcullis_upstream_failures_total 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");

@@ -89,10 +89,10 @@ export class Application {
   }
 
   async redirectToAuthorization(url) {
-    this.authorizations += 1;
     const arrived = once(this.#server, 'request').then(([request]) => new URL(request.url, this.redirectUrl));
     await authorize(url, person);
     this.#callback = await arrived;
+    this.authorizations += 1;
   }
 
   /** What the callback server was called with. */

@@ -4,6 +4,7 @@
 use crate::chaos_proxy::{ChaosProxy, Fault, Numbers};
 use crate::gateway::{Gateway, PASSWORD, upstream};
 use crate::raw::{Caller, PATIENCE, get, post, status};
+use crate::tls_peers::{Authority, TlsUpstream};
 use axum::Json;
 use axum::extract::ws::{Message as Frame, WebSocketUpgrade};
 use axum::response::sse::{Event, Sse};
@@ -11,7 +12,7 @@ use axum::routing;
 use futures_util::future::join_all;
 use futures_util::{SinkExt, StreamExt};
 use http::HeaderMap;
-use portcullis::config::{Rate, UpstreamAuth};
+use portcullis::config::{Config, Rate, UpstreamAuth};
 use portcullis::secret::Secret;
 use portcullis::store::Role;
 use serde_json::{Value, json};
@@ -68,16 +69,26 @@ async fn echo() -> (u16, JoinHandle<()>) {
 /// A gateway in front of these proxies that waits so long for upstreams and callers.
 async fn gateway(proxies: &[ChaosProxy], patience: Duration) -> Gateway {
     let authorities: Vec<String> = proxies.iter().map(ChaosProxy::authority).collect();
-    let gateway = Gateway::with(move |config| {
+    gateway_with(&[], authorities, patience, |_| {}).await
+}
+
+async fn gateway_with(
+    names: &[&str],
+    authorities: Vec<String>,
+    patience: Duration,
+    edit: impl Fn(&mut Config) + Send + Sync + 'static,
+) -> Gateway {
+    let gateway = Gateway::with_names(names, move |config| {
         let many = Rate { count: 1_000_000, period: Duration::from_secs(1), burst: 1_000_000 };
         config.limits.per_ip = many;
         config.limits.per_user = many;
         config.limits.per_user_upstream = many;
         config.limits.per_client = many;
-        config.streams.heartbeat = Duration::from_millis(60);
+        config.streams.heartbeat = Some(Duration::from_millis(60));
         config.streams.response_timeout = patience;
         config.streams.write_timeout = patience;
         config.upstream.extend(authorities.iter().map(|authority| upstream(authority, UpstreamAuth::None)));
+        edit(config);
     })
     .await;
     for name in PEOPLE {
@@ -317,6 +328,46 @@ async fn run(seed: u64, network: Network) {
     proxy.stop().await;
     nothing_is_left(&gateway, &[port], before).await;
     serving.abort();
+}
+
+/// Under TLS every changed byte is noticed: whatever the network does, an answer that arrives whole is the right one.
+#[tokio::test]
+async fn under_tls_a_network_that_lies_is_one_that_cuts() {
+    let authority = Authority::new("upstreams");
+    for (seed, protocols) in seeds(2000).zip([&["h2"][..], &["http/1.1"]].into_iter().cycle()) {
+        let upstream = TlsUpstream::start(&authority, "mcp.test", protocols).await;
+        let proxy = ChaosProxy::start(upstream.port).await;
+        let (name, ca_file) = (format!("mcp.test:{}", proxy.port), authority.file());
+        let trust = move |config: &mut Config| config.upstreams.ca_file = Some(ca_file.clone());
+        let gateway = gateway_with(&["mcp.test"], vec![name.clone()], Duration::from_millis(400), trust).await;
+        let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        proxy.anything(seed);
+        let visits = PEOPLE.into_iter().flat_map(|person| [person; 2]).map(|person| {
+            let (gateway, name) = (&gateway, &name);
+            async move {
+                let (mut person, mut refused) = (Person::new(person, gateway, name).await, 0);
+                for _ in 0..10 {
+                    let canary = person.canary().repeat(50);
+                    let request = post(&person.host, &person.token, &canary).replace("/mcp", "/echo");
+                    match person.ask(&request).await {
+                        Seen::Whole(200, body) => assert_eq!(body, canary),
+                        Seen::Whole(status, body) => {
+                            assert!(matches!(status, 502 | 504) && body.contains("jsonrpc"), "{status} {body}");
+                            refused += 1;
+                        }
+                        Seen::Torn | Seen::Silent => refused += 1,
+                    }
+                }
+                refused
+            }
+        });
+        let refused: usize = join_all(visits).await.into_iter().sum();
+        println!("seed {seed}, {protocols:?}: {refused} of 80 without an answer of the upstream");
+        assert!((1..80).contains(&refused), "{refused}");
+        let port = proxy.port;
+        proxy.stop().await;
+        nothing_is_left(&gateway, &[port], before).await;
+    }
 }
 
 /// No connection, no stream, no task.

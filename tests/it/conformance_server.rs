@@ -93,7 +93,7 @@ impl Server {
         let authority = self.authority();
         let plenty = Rate { count: 10_000, period: Duration::from_secs(1), burst: 10_000 };
         Gateway::with(move |config| {
-            config.streams.heartbeat = heartbeat;
+            config.streams.heartbeat = Some(heartbeat);
             config.limits.per_ip = plenty;
             config.limits.per_user = plenty;
             config.limits.per_client = plenty;

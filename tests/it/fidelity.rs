@@ -10,7 +10,7 @@ use std::time::Duration;
 async fn gateway_for(notes: &RawUpstream, heartbeat: Duration) -> Gateway {
     let authority = notes.authority.clone();
     Gateway::with(move |config| {
-        config.streams.heartbeat = heartbeat;
+        config.streams.heartbeat = Some(heartbeat);
         config.upstream.push(upstream(&authority, UpstreamAuth::None));
     })
     .await
@@ -144,6 +144,26 @@ async fn answers_without_a_body_leave_the_connection_usable() {
         }
     }
     assert_eq!(asking.notes.connections(), 1);
+}
+
+/// Frameworks that add a slash to a path redirect to the name that they were called by: the upstream's.
+#[tokio::test]
+async fn a_redirect_of_the_upstream_to_itself_stays_on_our_hostname() {
+    let mut asking = Asking::answered("").await;
+    let authority = asking.notes.authority.clone();
+    for (location, expected) in [
+        (format!("http://{authority}/mcp/?a=1"), "/mcp/?a=1".to_owned()),
+        ("/mcp/".to_owned(), "/mcp/".to_owned()),
+        ("https://elsewhere.example/mcp/".to_owned(), "https://elsewhere.example/mcp/".to_owned()),
+    ] {
+        for code in [201, 301, 302, 303, 307, 308] {
+            *asking.answer.lock() =
+                format!("HTTP/1.1 {code} Moved\r\nLocation: {location}\r\nContent-Length: 0\r\n\r\n");
+            asking.ask("POST /mcp", "Content-Length: 0\r\n").await;
+            let (head, _) = asking.caller.response().await;
+            assert_eq!((status(&head), field(&head, "location")), (code, Some(expected.clone())));
+        }
+    }
 }
 
 #[tokio::test]

@@ -173,3 +173,21 @@ async fn heads_that_are_too_large_are_refused_in_our_words_before_they_are_colle
     }
     assert_eq!(notes.connections(), 0);
 }
+
+#[tokio::test]
+async fn what_surrounds_a_chunked_body_is_bounded_too() {
+    let (notes, gateway, token) = impatient(|_| {}).await;
+    let host = gateway.host_of(&notes.authority);
+    let head = post(&host, &token, "").replace("Content-Length: 0", "Transfer-Encoding: chunked");
+    for (what, flood) in [
+        ("extensions", format!("1;{}", "e".repeat(1000))),
+        ("trailers", format!("0\r\n{}", "X: y\r\n".repeat(100))),
+        ("a size without end", "0".repeat(1000)),
+    ] {
+        let mut stream = TcpStream::connect(("127.0.0.1", gateway.port())).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let flooding = async { while stream.write_all(flood.as_bytes()).await.is_ok() {} };
+        let ended = tokio::time::timeout(PATIENCE, flooding).await;
+        assert!(ended.is_ok(), "{what}: taken without end");
+    }
+}

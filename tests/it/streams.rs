@@ -19,7 +19,7 @@ fn chunk(text: &str) -> String {
 async fn gateway_for(notes: &RawUpstream, heartbeat: Duration) -> Gateway {
     let authority = notes.authority.clone();
     Gateway::with(move |config| {
-        config.streams.heartbeat = heartbeat;
+        config.streams.heartbeat = Some(heartbeat);
         config.upstream.push(upstream(&authority, UpstreamAuth::None));
     })
     .await

@@ -48,7 +48,7 @@ async fn echo() -> String {
 async fn gateway_for(authority: &str, heartbeat: Duration) -> Gateway {
     let authority = authority.to_owned();
     Gateway::with(move |config| {
-        config.streams.heartbeat = heartbeat;
+        config.streams.websocket_heartbeat = Some(heartbeat);
         let name = http::header::AUTHORIZATION;
         let value = Secret::new("Bearer upstream-secret".to_owned());
         config.upstream.push(upstream(&authority, UpstreamAuth::Header { name, value }));

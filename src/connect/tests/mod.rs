@@ -8,7 +8,7 @@ mod stepping_up;
 mod stranger;
 
 use super::*;
-use crate::config::{OAuthSettings, Unknown, UpstreamConfig, Upstreams};
+use crate::config::{OAuthSettings, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
 use crate::hostname::Scheme;
 use crate::http::Resolver;
 use crate::ids::Digest;
