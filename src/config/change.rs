@@ -43,6 +43,8 @@ impl Config {
             ("server.proxy_protocol", new.proxy_protocol != old.proxy_protocol),
             ("server.allowed_origins", new.allowed_origins != old.allowed_origins),
             ("server.max_body", new.max_body != old.max_body),
+            ("server.kept_body", new.kept_body != old.kept_body),
+            ("server.kept_total", new.kept_total != old.kept_total),
             ("tls", self.tls != running.tls),
             ("login", self.login.password != running.login.password),
             ("tokens", self.tokens != running.tokens),
