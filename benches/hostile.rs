@@ -156,7 +156,7 @@ async fn slowloris() {
     );
     for (name, mode) in [
         ("slow heads", &["-H", "-i", "5", "-x", "24"][..]),
-        ("slow bodies", &["-B", "-i", "5", "-s", "100000", "-x", "24", "-t", "POST"]),
+        ("slow bodies", &["-B", "-i", "5", "-s", "60000", "-x", "24", "-t", "POST"]),
         ("slow readers", &["-X", "-n", "5", "-w", "64", "-y", "256", "-z", "16"]),
     ] {
         let mut rounds = Vec::new();

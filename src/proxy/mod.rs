@@ -78,6 +78,9 @@ const HTTP2_IDLE: Duration = Duration::from_secs(120);
 /// What one HTTP/2 stream may have waiting for its peer, in bytes.
 const HTTP2_SEND_BUFFER: usize = 64 * 1024;
 
+/// How many streams of a connection we may have to reset because of its peer's errors (CVE-2025-8671); the default is 1024.
+const HTTP2_OUR_RESETS: usize = 128;
+
 /// What the data plane is made of for as long as it runs.
 pub struct Parts {
     /// Our names.
@@ -464,6 +467,7 @@ impl HttpServerApp for Gate {
         let mut options = default_h2_options();
         // What a peer does not take is kept for each of its streams, up to this; the default is 400 KiB.
         options.max_send_buffer_size(HTTP2_SEND_BUFFER);
+        options.max_local_error_reset_streams(Some(HTTP2_OUR_RESETS));
         Some(options)
     }
 
