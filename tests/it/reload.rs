@@ -238,7 +238,7 @@ async fn what_needs_a_restart_is_named_every_time_and_stays_as_it_is() {
                 config.store_url = "sqlite::memory:".to_owned();
                 config.vault.previous.push(Secret::new("x".to_owned()));
                 config.telemetry.json = true;
-                config.streams.heartbeat = HOUR;
+                config.streams.heartbeat = Some(HOUR);
             })
             .await
             .unwrap();
