@@ -43,25 +43,25 @@ impl Follower {
                 Err(_) => self.owed.push(change),
             }
         }
-        let changes = match app.store.changes_after(self.known).await {
-            Ok(changes) => changes,
-            Err(error) => return tracing::error!(%error, "changes in the database cannot be followed: trying again"),
-        };
-        for (number, change) in changes {
-            self.known = number;
-            let Some(change) = change else {
-                tracing::warn!(
-                    number,
-                    "a newer version of portcullis changed something in the database: restart this one"
-                );
-                continue;
-            };
-            if let Err(fault) = app.follow(change).await {
-                tracing::error!(%fault, ?change, "a change in the database is not taken over yet: trying again");
-                if !self.owed.contains(&change) {
-                    self.owed.push(change);
+        match app.store.changes_after(self.known).await {
+            Ok(changes) => {
+                for (number, change) in changes {
+                    self.known = number;
+                    self.take_over(app, number, change).await;
                 }
             }
+            Err(error) => tracing::error!(%error, "changes in the database cannot be followed: trying again"),
+        }
+    }
+
+    async fn take_over(&mut self, app: &App, number: i64, change: Option<Change>) {
+        let Some(change) = change else {
+            return tracing::warn!(number, "a newer version changed something in the database: restart this one");
+        };
+        let Err(fault) = app.follow(change).await else { return };
+        tracing::error!(%fault, ?change, "a change in the database is not taken over yet: trying again");
+        if !self.owed.contains(&change) {
+            self.owed.push(change);
         }
     }
 }

@@ -203,3 +203,51 @@ async fn what_is_not_there_cannot_be_listed_or_revoked() {
         assert!(ended.stderr.contains("shows all"));
     }
 }
+
+#[tokio::test]
+async fn a_client_that_only_has_a_document_is_listed_and_revoked_everywhere() {
+    const CLIENT: &str = "https://client.example/metadata.json";
+    let machine = Machine::new();
+    let database = format!("sqlite://{}/portcullis.db", machine.state.path().display());
+    let store = crate::store::Store::open(&database).await.unwrap();
+    for (number, realm) in [(1, "notes"), (2, "notes"), (3, "")] {
+        store.insert_grant(&grant(number, realm, CLIENT), &code(number)).await.unwrap();
+    }
+    let list = machine.json(&["client", "list"]).await;
+    let row = |realm: &str, grants: u32| {
+        serde_json::json!({
+            "realm": realm, "id": CLIENT, "name": "Client", "grants": grants, "created_at": null, "last_used_at": null
+        })
+    };
+    assert_eq!(list, serde_json::json!([row("-", 1), row("notes", 2)]));
+    let said = machine.good(&["client", "revoke", "-", CLIENT]).await;
+    assert_eq!(said, format!("revoked {CLIENT}: 1 grant ended\n"));
+    let said = machine.good(&["client", "revoke", CLIENT]).await;
+    assert_eq!(said, format!("revoked {CLIENT}: 2 grants ended\n"));
+    assert_eq!(machine.json(&["client", "list"]).await, serde_json::json!([]));
+}
+
+fn grant(number: u8, realm: &str, client_id: &str) -> crate::store::Grant {
+    crate::store::Grant {
+        id: crate::ids::GrantId([number; 16]),
+        user: crate::ids::UserId([0; 16]),
+        client_id: client_id.to_owned(),
+        client_name: "Client".to_owned(),
+        realm: realm.to_owned(),
+        resource: String::new(),
+        scope: String::new(),
+        created_at: crate::clock::Timestamp(0),
+        revoked_at: None,
+    }
+}
+
+fn code(number: u8) -> crate::store::AuthorizationCode {
+    crate::store::AuthorizationCode {
+        code: crate::ids::Digest::of([number]),
+        grant: crate::ids::GrantId([number; 16]),
+        redirect_uri: String::new(),
+        code_challenge: String::new(),
+        expires_at: crate::clock::Timestamp(0),
+        used_at: None,
+    }
+}

@@ -29,11 +29,19 @@ pub struct HttpClient {
 /// Connections under one set of certificate authorities.
 pub struct Clients {
     /// Reaches public addresses only.
-    public: reqwest::Client,
-    /// Reaches private ones too. A client of its own, so that the other cannot pick up one of its open connections.
-    private: reqwest::Client,
+    public: Pair,
+    /// Reaches private ones too. Clients of its own, so that the others cannot pick up one of its open connections.
+    private: Pair,
     /// What is in the file of certificate authorities; `None`: the system's are trusted.
     authorities: Option<Digest>,
+}
+
+/// Two ways of connecting.
+struct Pair {
+    /// Over connections that are open already. The server may be closing one just then, so what is sent here is sent again.
+    reusing: reqwest::Client,
+    /// Each over a new connection, for what cannot be sent again: codes and refresh tokens work once.
+    fresh: reqwest::Client,
 }
 
 /// An answer, read completely.
@@ -175,9 +183,18 @@ impl HttpClient {
         host: &str,
     ) -> Result<reqwest::Response, FetchError> {
         let clients = self.clients.load_full();
-        let client = if allow_private { &clients.private } else { &clients.public };
-        let request = request.map(reqwest::Body::from).try_into().map_err(|error| failure(host, &error))?;
-        client.execute(request).await.map_err(|error| failure(host, &error))
+        let clients = if allow_private { &clients.private } else { &clients.public };
+        let execute = async |client: &reqwest::Client, request: http::Request<Bytes>| {
+            let request = request.map(reqwest::Body::from).try_into().map_err(|error| failure(host, &error))?;
+            client.execute(request).await.map_err(|error| failure(host, &error))
+        };
+        if request.method().is_idempotent() {
+            match execute(&clients.reusing, request.clone()).await {
+                Err(FetchError::Connection { .. }) => {}
+                outcome => return outcome,
+            }
+        }
+        execute(&clients.fresh, request).await
     }
 }
 
@@ -250,17 +267,23 @@ impl Clients {
     }
 }
 
-fn build(resolver: Checked, tls: ClientConfig) -> Result<reqwest::Client, Fault> {
+fn build(resolver: Checked, tls: ClientConfig) -> Result<Pair, Fault> {
+    let resolver = Arc::new(resolver);
+    Ok(Pair { reusing: client(&resolver, &tls, 4)?, fresh: client(&resolver, &tls, 0)? })
+}
+
+/// A client that keeps so many idle connections to a host.
+fn client(resolver: &Arc<Checked>, tls: &ClientConfig, idle: usize) -> Result<reqwest::Client, Fault> {
     reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .dns_resolver(Arc::new(resolver))
+        .tls_backend_preconfigured(tls.clone())
+        .dns_resolver(resolver.clone())
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .no_proxy()
         .connect_timeout(HttpClient::CONNECT_TIMEOUT)
         .timeout(HttpClient::TIMEOUT)
         .pool_idle_timeout(Duration::from_secs(30))
-        .pool_max_idle_per_host(4)
+        .pool_max_idle_per_host(idle)
         .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| Fault::gateway(format!("the outbound HTTP client cannot be made: {error}")))

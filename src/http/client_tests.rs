@@ -65,6 +65,31 @@ fn only_https_and_loopback_are_urls_to_fetch() {
     }
 }
 
+/// Servers close idle connections whenever they like: Node after five seconds, some after two.
+#[tokio::test]
+async fn what_cannot_be_sent_twice_never_meets_a_connection_that_is_being_closed() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/token", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+                // Keeps the connection, takes the next request and hangs up.
+                let _ = stream.read(&mut request).await;
+            });
+        }
+    });
+    let client = client();
+    for _ in 0..3 {
+        assert_eq!(client.send(fetch(&url), true).await.unwrap().body, "ok");
+        let post = http::Request::post(&url).body(Bytes::from_static(b"grant_type=refresh_token")).unwrap();
+        assert_eq!(client.send(post, true).await.unwrap().body, "ok");
+    }
+}
+
 #[tokio::test]
 async fn an_answer_comes_back_as_it_is() {
     let router = Router::new()

@@ -2,12 +2,13 @@
 //! the dashboard, by protocol, and on the command line, which writes into the database beside the running gateway.
 
 use crate::client::{Client, Tokens, mcp_url, send};
-use crate::gateway::{Gateway, PASSWORD, USER};
-use crate::raw::{Caller, PATIENCE, field, get, post, status};
+use crate::gateway::{Gateway, PASSWORD, USER, upstream};
+use crate::raw::{Caller, PATIENCE, RawUpstream, field, get, post, status};
 use crate::upstreams::Notes;
 use futures_util::{SinkExt, StreamExt};
 use http::{Method, StatusCode};
 use portcullis::cli::{self, Process};
+use portcullis::config::UpstreamAuth;
 use portcullis::devkit::authorization_server::Misbehaviour as AuthorizationMisbehaviour;
 use portcullis::devkit::browser::{Arrived, Browser, Credentials, Form};
 use portcullis::devkit::mcp::Misbehaviour;
@@ -15,8 +16,10 @@ use portcullis::secret::Secret;
 use portcullis::store::Role;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -241,4 +244,37 @@ async fn new_tokens_end_no_stream_and_the_upstream_s_no_ends_all_of_the_connecti
     assert_eq!(alices.request().await.0, 401);
     alices.has_ended(began, "The connection to the upstream has ended").await;
     bobs.goes_on(&notes).await;
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_answer_gets_none_after_the_end() {
+    let release = Arc::new(Semaphore::new(0));
+    let gate = release.clone();
+    let mut silent = RawUpstream::start(move |_, mut connection| {
+        let gate = gate.clone();
+        async move {
+            connection.request().await;
+            let _ = gate.acquire().await;
+            connection.send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret").await;
+        }
+    })
+    .await;
+    let authority = silent.authority.clone();
+    let gateway = Gateway::with(move |config| config.upstream.push(upstream(&authority, UpstreamAuth::None))).await;
+    let host = gateway.host_of(&silent.authority);
+    for streams in [true, false] {
+        let (token, grant) = gateway.token_for(&silent.authority).await;
+        let request = if streams { get(&host, &token, "/mcp") } else { post(&host, &token, "{}") };
+        let mut caller = Caller::connect(gateway.port()).await;
+        caller.send(request).await;
+        silent.received().await;
+        assert!(gateway.app().revocations.grant(grant).await.unwrap());
+        if !streams {
+            release.add_permits(1);
+        }
+        let (head, body) = caller.response().await;
+        assert_eq!(status(&head), 401);
+        assert!(field(&head, "www-authenticate").unwrap().contains("invalid_token"));
+        assert!(!body.contains("secret"));
+    }
 }
