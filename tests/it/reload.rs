@@ -248,7 +248,7 @@ async fn what_needs_a_restart_is_named_every_time_and_stays_as_it_is() {
         assert_eq!(ask(&mut caller, &gateway, &notes.authority, &token).await, 200);
     }
     assert_eq!(gateway.app().config().server.domain, "localhost");
-    assert_eq!(gateway.app().config().streams.heartbeat, HOUR);
+    assert_eq!(gateway.app().config().streams.heartbeat, Some(HOUR));
 }
 
 #[tokio::test]
