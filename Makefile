@@ -54,6 +54,10 @@ bench: deps-build ## Micro-benchmarks of the hot path (criterion)
 bench-keys: deps-build ## Ten million different addresses, people and hostnames: memory before and after
 	cargo bench --bench keys
 
+.PHONY: bench-streams
+bench-streams: deps-build ## Ten thousand idle streams: memory of each and afterwards; delay and CPU of events
+	cargo bench --profile dist --bench streams
+
 .PHONY: bench-nginx
 bench-nginx: deps-build ## Compare with nginx as a plain proxy, in one run (needs nginx and wrk)
 	@$(call need,nginx,nginx-light)

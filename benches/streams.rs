@@ -133,12 +133,12 @@ struct Target {
 }
 
 impl Target {
-    /// The open stream, and what came behind its first event.
+    /// The open stream, and what came behind its head.
     async fn open(&self) -> (TcpStream, Vec<u8>) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         stream.write_all(self.head.as_bytes()).await.unwrap();
-        let opened = wait_for(&mut stream, b"event: open\n\n");
+        let opened = wait_for(&mut stream, b"\r\n\r\n");
         let rest = tokio::time::timeout(Duration::from_secs(10), opened).await.expect("the stream did not begin");
         (stream, rest)
     }
@@ -146,23 +146,41 @@ impl Target {
     /// How long each event took from the moment that it names.
     async fn delays(&self) -> Vec<Duration> {
         let (mut stream, mut buffer) = self.open().await;
-        let mut delays = Vec::new();
-        while stream.read_buf(&mut buffer).await.unwrap() > 0 {
+        let (mut text, mut delays) = (String::new(), Vec::new());
+        loop {
             let now = START.get().unwrap().elapsed();
-            while let Some(end) = buffer.windows(2).position(|pair| pair == b"\n\n") {
-                let event: Vec<u8> = buffer.drain(..end + 2).collect();
-                let text = String::from_utf8_lossy(&event);
-                if let Some((_, sent)) = text.trim_end().rsplit_once("data: ") {
-                    delays.push(now - Duration::from_nanos(sent.parse().unwrap()));
+            let ended = unchunk(&mut buffer, &mut text);
+            while let Some(end) = text.find("\n\n") {
+                let event: String = text.drain(..end + 2).collect();
+                if let Some(sent) = event.trim_end().strip_prefix("data: ") {
+                    delays.push(now.saturating_sub(Duration::from_nanos(sent.parse().unwrap())));
                 }
             }
-            if buffer.ends_with(b"0\r\n\r\n") {
+            if ended {
                 break;
             }
+            assert!(stream.read_buf(&mut buffer).await.unwrap() > 0, "the stream broke off");
         }
         assert_eq!(delays.len() as u32, EVENTS_PER_SECOND * SECONDS, "events were lost");
         delays
     }
+}
+
+/// Moves the payload of complete chunks from `buffer` to `text`; whether the last one was among them.
+fn unchunk(buffer: &mut Vec<u8>, text: &mut String) -> bool {
+    while let Some(line) = buffer.windows(2).position(|pair| pair == b"\r\n") {
+        let size = usize::from_str_radix(std::str::from_utf8(&buffer[..line]).unwrap(), 16).unwrap();
+        let end = line + 2 + size + 2;
+        if buffer.len() < end {
+            return false;
+        }
+        text.push_str(std::str::from_utf8(&buffer[line + 2..end - 2]).unwrap());
+        buffer.drain(..end);
+        if size == 0 {
+            return true;
+        }
+    }
+    false
 }
 
 fn get(host: &str, token: &str, path: &str) -> String {

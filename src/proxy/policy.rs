@@ -57,8 +57,7 @@ pub(super) async fn take<'b>(bodies: &'b Bodies, session: &mut ServerSession) ->
 }
 
 fn refuse_size() -> Refusal {
-    let why =
-        "an administrator limits the tools of this server: a message of more than 1 MiB cannot be looked at";
+    let why = "an administrator limits the tools of this server: a message of more than 1 MiB cannot be looked at";
     denied(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, why)
 }
 
