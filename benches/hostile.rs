@@ -156,7 +156,7 @@ async fn slowloris() {
     );
     for (name, mode) in [
         ("slow heads", &["-H", "-i", "5", "-x", "24"][..]),
-        ("slow bodies", &["-B", "-i", "5", "-s", "60000", "-x", "24", "-t", "POST"]),
+        ("slow bodies", &["-B", "-i", "5", "-s", "100000", "-x", "24", "-t", "POST"]),
         ("slow readers", &["-X", "-n", "5", "-w", "64", "-y", "256", "-z", "16"]),
     ] {
         let mut rounds = Vec::new();
@@ -243,8 +243,6 @@ async fn measure(victim: &Victim, host: &str) -> (f64, f64) {
 }
 
 async fn h2(seconds: u64, only: &str) {
-    let directory = tempfile::tempdir().unwrap();
-    let connector = certificates(directory.path());
     let upstream = upstream().await;
     println!(
         "| attack, {seconds} s each | connections | ended by the gateway | pieces | memory grew by MB, at most |\n|---|---|---|---|---|"

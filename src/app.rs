@@ -29,7 +29,6 @@ use arc_swap::ArcSwap;
 use follow::Follower;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -58,8 +57,6 @@ pub struct App {
     /// In force now.
     config: ArcSwap<Config>,
     limits: ArcSwap<RateLimits>,
-    /// Tokens that were made while it was longer than now are still unexpired; in seconds.
-    longest_access_ttl: AtomicU64,
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
     http: HttpClient,
@@ -129,7 +126,6 @@ impl App {
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
             audit: Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests),
             metrics,
-            longest_access_ttl: AtomicU64::new(config.tokens.access_ttl.as_secs()),
             reloading: tokio::sync::Mutex::default(),
             config: ArcSwap::from_pointee(config),
             site,
@@ -231,7 +227,7 @@ impl App {
         loop {
             ticks.tick().await;
             let now = self.clock.now();
-            let access_ttl = Duration::from_secs(self.longest_access_ttl.load(Ordering::Relaxed));
+            let access_ttl = self.tokens.longest_ttl();
             let swept = async {
                 self.store.sweep(now, access_ttl).await?;
                 self.store.sweep_audit(now.before(self.config().audit.keep)).await?;

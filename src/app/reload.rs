@@ -6,7 +6,6 @@ use crate::error::Fault;
 use crate::proxy::{Authorities, Control};
 use crate::tls::{Certificate, CertificateFiles};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// What a new configuration came to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -58,7 +57,7 @@ impl App {
         if new.limits != running.limits {
             self.limits.store(Arc::new(self.limits().with_rates(&new.limits)));
         }
-        self.longest_access_ttl.fetch_max(new.tokens.access_ttl.as_secs(), Ordering::Relaxed);
+        self.tokens.outlast(new.tokens.access_ttl);
         self.config.store(Arc::new(new));
         control.install(self.settings(), authorities);
         Ok(Reloaded { changed, needs_restart })

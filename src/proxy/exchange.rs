@@ -204,9 +204,14 @@ async fn write_streamed(
         head.remove_header(&header::TRANSFER_ENCODING);
     }
     connected.session.write_request_header(Box::new(head)).await.map_err(Attempt::Lost)?;
+    // Callers may take their time over bodies: nobody else must be kept out by that.
+    connected.turn.yields();
     match body.send(session, &mut connected.session).await {
         // An upstream that stopped taking the body may have said why.
-        Sent::Whole | Sent::Partly => Ok(connected),
+        Sent::Whole | Sent::Partly => {
+            connected.turn.waits();
+            Ok(connected)
+        }
         Sent::Failed(BodyFailure::Refused(refusal)) => Err(Attempt::Final(ExchangeFailure::Refused(refusal))),
         Sent::Failed(BodyFailure::Aborted(error)) => Err(Attempt::Final(ExchangeFailure::Aborted(error))),
     }

@@ -169,7 +169,7 @@ impl Forwarder<'_> {
         let status = response.status;
         let events = is_event_stream(response);
         if events || status == StatusCode::SWITCHING_PROTOCOLS {
-            connected.turn.streams();
+            connected.turn.yields();
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             return Box::pin(self.switch(session, &mut connected, life, isolation)).await;

@@ -5,7 +5,12 @@ use super::admit::Permit;
 use super::reply::TokenError;
 use crate::connect::Credential;
 use crate::life::Life;
+use pingora::{Error, ErrorType, Result};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long what has begun may go on after the end of a life: an event, a frame, a write.
+pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The lives that an answer depends on.
 pub(super) struct Lifeline {
@@ -32,8 +37,23 @@ impl Lifeline {
         }
     }
 
+    /// A write to a peer that may not be reading. It ends soon after the lives do; the peer cannot be told why.
+    ///
+    /// # Errors
+    /// Those of the write, and when it takes too long.
+    pub(super) async fn bounds(&self, write: impl Future<Output = Result<()>>) -> Result<()> {
+        let too_late = async {
+            self.ended().await;
+            tokio::time::sleep(PATIENCE).await;
+        };
+        tokio::select! { biased;
+            written = write => written,
+            () = too_late => Error::e_explain(ErrorType::ConnectionClosed, "a peer that does not read, and was to be left"),
+        }
+    }
+
     /// What a caller is told that has not seen a byte of the answer.
-    pub(super) fn check(&self) -> Result<(), TokenError> {
+    pub(super) fn check(&self) -> std::result::Result<(), TokenError> {
         if self.grant.has_ended() {
             Err(TokenError::Invalid)
         } else if self.connection.has_ended() {

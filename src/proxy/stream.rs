@@ -5,7 +5,7 @@ use super::deadlines::{Deadlines, Strike};
 use super::endpoint::EndpointEvent;
 use super::events::EventTracker;
 use super::filter::EventFilter;
-use super::lifeline::Lifeline;
+use super::lifeline::{self, Lifeline};
 use super::source::Source;
 use super::stopping::StreamEnd;
 use bytes::Bytes;
@@ -16,9 +16,7 @@ use tokio::time::Instant;
 
 /// A comment (WHATWG HTML §9.2): every parser skips it.
 const HEARTBEAT: Bytes = Bytes::from_static(b": keep-alive\n\n");
-/// How long an upstream may take to finish an event after a revocation.
-const REVOKED_PATIENCE: Duration = Duration::from_millis(500);
-/// The same when the stream has lasted as long as it may.
+/// How long an upstream may take to finish an event when the stream has lasted as long as it may.
 const EXPIRED_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What bounds a stream.
@@ -77,7 +75,7 @@ pub(super) async fn pass(session: &mut ServerSession, source: &mut Source, mut b
         // who wait, which costs a lock.
         if !revoked && bounds.life.has_ended() {
             (ending, revoked) = (true, true);
-            deadlines.end_by(REVOKED_PATIENCE, timer.as_mut());
+            deadlines.end_by(lifeline::PATIENCE, timer.as_mut());
         }
         if ending && tracker.at_boundary() {
             source.shutdown().await;
@@ -97,7 +95,7 @@ pub(super) async fn pass(session: &mut ServerSession, source: &mut Source, mut b
                 if !chunk.is_empty() {
                     tracker.feed(&chunk);
                     deadlines.last_byte = Instant::now();
-                    session.write_response_body(chunk, false).await?;
+                    bounds.life.bounds(session.write_response_body(chunk, false)).await?;
                 }
             }
             Happening::Upstream(Ok(None)) => break,
@@ -106,7 +104,9 @@ pub(super) async fn pass(session: &mut ServerSession, source: &mut Source, mut b
             Happening::Stopping => ending = true,
             Happening::Clock => {
                 match deadlines.strike() {
-                    Strike::Beat if tracker.at_boundary() => session.write_response_body(HEARTBEAT, false).await?,
+                    Strike::Beat if tracker.at_boundary() => {
+                        bounds.life.bounds(session.write_response_body(HEARTBEAT, false)).await?;
+                    }
                     Strike::Beat | Strike::Early => {}
                     Strike::Expired => {
                         ending = true;
@@ -141,7 +141,7 @@ async fn pass_plain(session: &mut ServerSession, source: &mut Source, life: &Lif
             () = &mut ended => return revoked(),
         };
         match chunk {
-            Some(chunk) => session.write_response_body(chunk, false).await?,
+            Some(chunk) => life.bounds(session.write_response_body(chunk, false)).await?,
             None => break,
         }
     }

@@ -86,14 +86,14 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
                 Some(bytes) => {
                     tracker.feed(&bytes);
                     last_sent = Instant::now();
-                    session.write_response_body(bytes, false).await?;
+                    bounds.life.bounds(session.write_response_body(bytes, false)).await?;
                 }
                 None => break,
             },
             Happening::Caller(bytes) => match bytes.map_err(|error| error.into_down())? {
                 Some(bytes) => {
                     last_heard = Instant::now();
-                    upstream.write_body(&bytes).await?;
+                    bounds.life.bounds(async { upstream.write_body(&bytes).await.map(drop) }).await?;
                 }
                 None => break,
             },
@@ -110,7 +110,7 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
                     return Error::e_explain(ErrorType::ConnectionClosed, "the caller answers no heartbeat");
                 }
                 if now - last_heard.min(last_sent) >= beat && tracker.at_boundary() {
-                    session.write_response_body(PING, false).await?;
+                    bounds.life.bounds(session.write_response_body(PING, false)).await?;
                     last_sent = now;
                 }
                 idle.as_mut().reset(now + beat);

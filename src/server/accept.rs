@@ -3,7 +3,7 @@
 //! The loop is ours because Pingora's gives a handshake 60 s, HTTP/2 any time to its first request, and nobody the chance
 //! to count who is connected.
 
-use super::announced::ProxyProtocol;
+use super::announced::{ProxyProtocol, Refused};
 use super::seats::{Seat, Seats};
 use super::transport::Transport;
 use crate::config::Config;
@@ -14,6 +14,7 @@ use pingora::apps::ServerApp;
 use pingora::listeners::tls::{Acceptor, TlsSettings};
 use pingora::protocols::{ALPN, Stream};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -109,16 +110,7 @@ impl Reception {
     async fn receive(&self, mut stream: TcpStream, seat: &mut Seat) -> Option<(Stream, Progress)> {
         let manners = self.manners.load_full();
         let deadline = Instant::now() + manners.head_timeout;
-        let mut client = stream.peer_addr().ok()?;
-        if let Some(protocol) = &manners.proxy_protocol {
-            match protocol.receive(&mut stream, client).await {
-                Ok(announced) => client = announced,
-                Err(refused) => {
-                    tracing::debug!(client = %client.ip(), %refused, "a connection was refused");
-                    return None;
-                }
-            }
-        }
+        let client = announced(&manners, &mut stream).await?;
         if !seat.belongs_to(client.ip()) {
             return None;
         }
@@ -132,6 +124,14 @@ impl Reception {
         }
         None
     }
+}
+
+/// The peer, or whom it announces.
+async fn announced(manners: &Manners, stream: &mut TcpStream) -> Option<SocketAddr> {
+    let peer = stream.peer_addr().ok()?;
+    let Some(protocol) = &manners.proxy_protocol else { return Some(peer) };
+    let refused = |refused: &Refused| tracing::debug!(peer = %peer.ip(), %refused, "a connection was refused");
+    protocol.receive(stream, peer).await.inspect_err(refused).ok()
 }
 
 /// HTTP/2 and HTTP/1.1 over TLS 1.3 and 1.2, certificates from `resolver`.

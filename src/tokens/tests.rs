@@ -38,7 +38,9 @@ async fn world() -> World {
 
 async fn tokens_of(store: &Store, vault: &Vault, clock: &Clock) -> AccessTokens {
     let keys = SigningKeys::load(store.clone(), vault.clone(), clock.clone(), Random::default()).await.unwrap();
-    AccessTokens::new(Arc::new(keys), Arc::default(), clock.clone(), Random::default())
+    let tokens = AccessTokens::new(Arc::new(keys), Arc::default(), clock.clone(), Random::default());
+    tokens.outlast(TTL);
+    tokens
 }
 
 impl World {
@@ -227,4 +229,20 @@ async fn an_eddsa_key_signs_and_verifies_too() {
     // The retired key still verifies.
     assert!(world.tokens.verify(&es256).is_ok());
     assert_eq!(world.tokens.jwks()["keys"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn no_token_lives_longer_than_revocations_are_remembered() {
+    let world = world().await;
+    let token = world.mint();
+    assert!(world.tokens.verify(&token).is_ok());
+    // Started again with tokens that live half as long: whatever was revoked before that is not recalled.
+    let keys = SigningKeys::load(world.store.clone(), world.vault.clone(), world.clock.clone(), Random::default());
+    let keys = Arc::new(keys.await.unwrap());
+    let again = AccessTokens::new(keys, Arc::default(), world.clock.clone(), Random::default());
+    again.recall_revocations(&world.store, TTL / 2).await.unwrap();
+    assert!(again.verify(&token).is_ok());
+    world.clock.advance(TTL / 2);
+    assert_eq!(again.verify(&token).err(), Some(InvalidToken));
+    assert!(world.tokens.verify(&token).is_ok());
 }

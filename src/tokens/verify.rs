@@ -85,7 +85,7 @@ impl AccessTokens {
         if claims.exp <= claims.iat || claims.iat > self.clock.now().after(CLOCK_SKEW).seconds() {
             return Err(InvalidToken);
         }
-        let expires_at = Timestamp(claims.exp);
+        let expires_at = Timestamp(claims.exp).min(Timestamp(claims.iat).after(self.longest_ttl()));
         if expires_at <= self.clock.now() {
             return Err(InvalidToken);
         }

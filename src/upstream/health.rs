@@ -265,8 +265,15 @@ impl Turn {
         self.probes = false;
     }
 
-    /// What follows is a stream that may stay open for hours: it takes no place.
-    pub fn streams(&mut self) {
+    /// The request is complete: from now on it waits for the upstream, and takes a place again.
+    pub fn waits(&mut self) {
+        if !std::mem::replace(&mut self.waits, true) {
+            self.health.waiting.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// What follows lasts as long as the caller likes, a body that is still arriving or a stream: it takes no place.
+    pub fn yields(&mut self) {
         if std::mem::take(&mut self.waits) {
             self.health.waiting.fetch_sub(1, Ordering::Relaxed);
         }
@@ -275,7 +282,7 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.streams();
+        self.yields();
         if self.probes {
             self.health.circuit.lock().probe_lost();
         }

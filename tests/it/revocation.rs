@@ -278,3 +278,35 @@ async fn whoever_waits_for_an_answer_gets_none_after_the_end() {
         assert!(!body.contains("secret"));
     }
 }
+
+#[tokio::test]
+async fn a_caller_that_does_not_read_holds_nothing_open() {
+    let left = Arc::new(Semaphore::new(0));
+    let told = left.clone();
+    let flood = RawUpstream::start(move |_, mut connection| {
+        let told = told.clone();
+        async move {
+            connection.request().await;
+            connection
+                .send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+                .await;
+            let event = format!("ea66\r\ndata: {}\n\n\r\n", "x".repeat(60_000 - 2));
+            while tokio::io::AsyncWriteExt::write_all(&mut connection.stream, event.as_bytes()).await.is_ok() {}
+            told.add_permits(1);
+        }
+    })
+    .await;
+    let authority = flood.authority.clone();
+    let gateway = Gateway::with(move |config| {
+        config.streams.write_timeout = Duration::from_secs(600);
+        config.upstream.push(upstream(&authority, UpstreamAuth::None));
+    })
+    .await;
+    let (token, grant) = gateway.token_for(&flood.authority).await;
+    let mut caller = Caller::connect(gateway.port()).await;
+    caller.send(get(&gateway.host_of(&flood.authority), &token, "/mcp")).await;
+    caller.until("data: x").await;
+    gateway.app().revocations.grant(grant).await.unwrap();
+    let gone = tokio::time::timeout(PATIENCE, left.acquire()).await;
+    gone.expect("the upstream was kept open").unwrap().forget();
+}

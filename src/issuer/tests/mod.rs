@@ -109,8 +109,10 @@ impl World {
         let cookie = cookie_of(&sessions, &alice).await;
         let lives = Arc::<GrantLives>::default();
         let memory = Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
+        let tokens = Arc::new(AccessTokens::new(Arc::new(keys), lives, clock.clone(), random.clone()));
+        tokens.outlast(Duration::from_secs(3600));
         let issuer = Issuer {
-            tokens: Arc::new(AccessTokens::new(Arc::new(keys), lives, clock.clone(), random.clone())),
+            tokens,
             revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
             lifetimes: Tokens {
                 access_ttl: Duration::from_secs(24 * 3600),

@@ -119,7 +119,7 @@ fn waiting_requests_are_bounded_and_streams_do_not_wait() {
     let mut stream = health.begin().unwrap();
     let waiting = health.begin().unwrap();
     assert!(matches!(health.begin(), Err(Unavailable::Busy)));
-    stream.streams();
+    stream.yields();
     let other = health.begin().unwrap();
     assert!(matches!(health.begin(), Err(Unavailable::Busy)));
     drop((stream, waiting, other));
