@@ -7,6 +7,7 @@ mod common;
 use common::Bench;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use portcullis::hostname::{Authority, Label};
+use portcullis::mcp::{Messages, Pattern, ToolPolicy, without_denied};
 use std::hint::black_box;
 
 fn codec(criterion: &mut Criterion) {
@@ -50,5 +51,22 @@ fn admission(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, codec, admission);
+fn messages(criterion: &mut Criterion) {
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":17,"method":"tools/call","params":{{"name":"get_weather","arguments":{{"note":"{}"}}}}}}"#,
+        "x".repeat(200)
+    );
+    criterion.bench_function("messages/read 300 bytes", |b| b.iter(|| Messages::read(black_box(body.as_bytes()))));
+    let parse = |text: &str| Pattern::parse(text).unwrap();
+    let policy = ToolPolicy::new(Some(vec![parse("get_*"), parse("search")]), vec![parse("*_secret")]).unwrap();
+    criterion.bench_function("messages/policy", |b| b.iter(|| policy.permits(black_box("get_weather"))));
+    let tool = |number| format!(r#"{{"name":"get_{number}","description":"{}"}}"#, "d".repeat(300));
+    let tools: Vec<String> = (0..50).map(tool).collect();
+    let list = format!(r#"{{"id":1,"result":{{"tools":[{},{{"name":"drop"}}]}}}}"#, tools.join(","));
+    criterion.bench_function("messages/filter a list of 16 KiB", |b| {
+        b.iter(|| without_denied(black_box(&list), &policy));
+    });
+}
+
+criterion_group!(benches, codec, admission, messages);
 criterion_main!(benches);

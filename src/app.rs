@@ -127,8 +127,8 @@ impl App {
             connections,
             revocations: Arc::new(revocations),
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
+            audit: Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests),
             metrics,
-            audit: Audit::new(store.clone(), clock.clone()),
             longest_access_ttl: AtomicU64::new(config.tokens.access_ttl.as_secs()),
             reloading: tokio::sync::Mutex::default(),
             config: ArcSwap::from_pointee(config),
@@ -156,6 +156,7 @@ impl App {
             resolver: self.resolver.clone(),
             health: self.health.clone(),
             metrics: self.metrics.clone(),
+            audit: self.audit.clone(),
             phase,
             alive,
         };
@@ -233,6 +234,7 @@ impl App {
             let access_ttl = Duration::from_secs(self.longest_access_ttl.load(Ordering::Relaxed));
             let swept = async {
                 self.store.sweep(now, access_ttl).await?;
+                self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
                 let mut irrelevant = self.lives.ended();
                 for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {
                     irrelevant.remove(&grant);

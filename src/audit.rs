@@ -1,109 +1,92 @@
 //! The audit log: one event for everything that matters later, written without making the request wait.
 
+mod requests;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use requests::{Fate, UpstreamRequest};
+
 use crate::clock::Clock;
+use crate::config::AuditedRequests;
 use crate::store::{AuditEvent, Store};
+use crate::telemetry::Metrics;
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
+use writer::{Entry, Writer};
 
 /// How many events may wait for the database. Beyond that they are in the log only.
-const QUEUE: usize = 1024;
-/// How many the writer takes at once.
-const BATCH: usize = 64;
+const EVENTS: usize = 1024;
+/// How many requests may; they wait in a queue of their own, so that many of them push no event out.
+const REQUESTS: usize = 8192;
 
-/// Writes events. Cloning shares the queue.
+/// Writes events. Cloning shares the queues.
 #[derive(Clone)]
 pub struct Audit {
     clock: Clock,
-    queue: mpsc::Sender<Entry>,
-}
-
-enum Entry {
-    Event(AuditEvent),
-    /// Answered when everything before it is written.
-    Flush(oneshot::Sender<()>),
+    metrics: Arc<Metrics>,
+    wanted: AuditedRequests,
+    events: mpsc::Sender<Entry>,
+    requests: mpsc::Sender<UpstreamRequest>,
+    /// Requests that found their queue full since somebody said so.
+    lost: Arc<AtomicU64>,
 }
 
 impl Audit {
     /// Starts the writer, which ends with the last clone. Outside a tokio runtime there is none, and events are in the log
     /// only.
-    pub fn new(store: Store, clock: Clock) -> Self {
-        let (queue, entries) = mpsc::channel(QUEUE);
+    pub fn new(store: Store, clock: Clock, metrics: Arc<Metrics>, wanted: AuditedRequests) -> Self {
+        let (events, waiting_events) = mpsc::channel(EVENTS);
+        let (requests, waiting_requests) = mpsc::channel(REQUESTS);
+        let lost = Arc::new(AtomicU64::new(0));
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(write(store, entries));
+            let writer = Writer::new(store, metrics.clone(), lost.clone());
+            runtime.spawn(writer.run(waiting_events, waiting_requests));
         }
-        Self { clock, queue }
+        Self { clock, metrics, wanted, events, requests, lost }
+    }
+
+    /// The same log, from now on with these requests in it.
+    pub fn wanting(&self, wanted: AuditedRequests) -> Self {
+        Self { wanted, ..self.clone() }
     }
 
     /// Records an event such as `("alice", "grant.created", "Claude at mcp.example")`. Never put a secret in.
     pub fn record(&self, actor: &str, action: &'static str, subject: &str, address: Option<IpAddr>) {
         let address = address.map(|address| address.to_string());
         tracing::info!(target: "audit", actor, action, subject, address = address.as_deref().unwrap_or("-"));
-        let event = AuditEvent {
-            at: self.clock.now(),
-            actor: actor.to_owned(),
-            action: action.to_owned(),
-            subject: subject.to_owned(),
-            address,
-        };
-        if self.queue.try_send(Entry::Event(event)).is_err() {
+        let event = AuditEvent::new(self.clock.now(), actor, action, subject, address);
+        if self.events.try_send(Entry::Event(event)).is_err() {
+            self.metrics.audit_lost.inc();
             tracing::warn!(action, "the audit log cannot keep up: this event is in the log only");
+        }
+    }
+
+    /// Counts a request to an upstream, tells the log at debug level, and records it if it is wanted. It waits for nothing
+    /// and copies nothing: a request that finds the queue full is missing in the audit log, and counted.
+    pub fn request(&self, mut request: UpstreamRequest) {
+        self.metrics.mcp_request(request.method, request.fate);
+        request.log();
+        if !request.is_wanted(self.wanted) {
+            return;
+        }
+        request.at = self.clock.now();
+        if self.requests.try_send(request).is_err() {
+            self.metrics.audit_lost.inc();
+            if self.lost.fetch_add(1, Ordering::Relaxed) == 0 {
+                tracing::warn!("the audit log cannot keep up: requests to upstreams will be missing in it");
+            }
         }
     }
 
     /// Waits until everything recorded so far is in the database (or has failed to get there).
     pub async fn flush(&self) {
         let (done, written) = oneshot::channel();
-        if self.queue.send(Entry::Flush(done)).await.is_ok() {
+        if self.events.send(Entry::Flush(done)).await.is_ok() {
             // Fails only when the writer is gone, and then there is nothing to wait for.
             let _ = written.await;
         }
-    }
-}
-
-async fn write(store: Store, mut entries: mpsc::Receiver<Entry>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while entries.recv_many(&mut batch, BATCH).await > 0 {
-        for entry in batch.drain(..) {
-            match entry {
-                Entry::Event(event) => {
-                    if let Err(error) = store.append_audit(&event).await {
-                        tracing::error!(%error, action = event.action, "an audit event is in the log only");
-                    }
-                }
-                Entry::Flush(done) => {
-                    let _ = done.send(());
-                }
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn events_arrive_in_order() {
-        let store = Store::open("sqlite::memory:").await.unwrap();
-        let audit = Audit::new(store.clone(), Clock::system());
-        audit.record("alice", "login.succeeded", "alice", Some("192.0.2.1".parse().unwrap()));
-        audit.clone().record("alice", "grant.created", "Claude at mcp.example", None);
-        audit.flush().await;
-        let events = store.audit(10).await.unwrap();
-        let actions: Vec<&str> = events.iter().map(|event| event.action.as_str()).collect();
-        assert_eq!(actions, ["grant.created", "login.succeeded"]);
-        assert_eq!(events[1].address.as_deref(), Some("192.0.2.1"));
-    }
-
-    #[tokio::test]
-    async fn a_flood_waits_for_nobody() {
-        let store = Store::open("sqlite::memory:").await.unwrap();
-        let audit = Audit::new(store.clone(), Clock::system());
-        // The writer does not run before this task yields.
-        for _ in 0..2 * QUEUE {
-            audit.record("system", "test.flood", "", None);
-        }
-        audit.flush().await;
-        assert_eq!(store.audit(u32::MAX).await.unwrap().len(), QUEUE);
     }
 }

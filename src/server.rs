@@ -135,16 +135,22 @@ impl Running {
         self.turn_away(Phase::ending_now());
         let drain = self.app.config().streams.drain;
         let orderly = async {
-            if timeout(drain, self.drained.wait()).await.is_err() {
-                tracing::warn!("some requests did not end in time and are cut");
-            }
+            let drained = timeout(drain, self.drained.wait()).await.is_ok();
             // What an upstream has rotated must be written down.
-            timeout(FINISHING, self.app.connections.settle()).await
+            timeout(FINISHING, self.app.connections.settle()).await.is_ok() && drained
         };
-        tokio::select! { biased;
-            _ = orderly => {}
-            () = cut => tracing::warn!("asked a second time to stop: what has not ended is cut"),
+        let complete = tokio::select! { biased;
+            complete = orderly => complete,
+            () = cut => false,
+        };
+        if !complete {
+            tracing::warn!("some requests have not ended and are cut");
         }
+        self.finish().await;
+    }
+
+    /// What is recorded becomes durable.
+    async fn finish(&self) {
         self.background.iter().for_each(JoinHandle::abort);
         if timeout(FINISHING, self.app.audit.flush()).await.is_err() {
             tracing::error!("the last audit events are in the log only");

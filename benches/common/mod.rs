@@ -90,6 +90,7 @@ fn config(directory: &Path, authority: &Authority) -> Config {
             value: Secret::new("Bearer upstream".to_owned()),
         },
         allow_private: Some(true),
+        tools: None,
     });
     config
 }

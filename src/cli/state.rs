@@ -34,9 +34,7 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
 
 /// Notes in the audit log what was done on the command line.
 pub(super) async fn record(store: &Store, action: &str, subject: &str) -> Result<(), StoreError> {
-    let (at, actor) = (Clock::system().now(), "system".to_owned());
-    let event = AuditEvent { at, actor, action: action.to_owned(), subject: subject.to_owned(), address: None };
-    store.append_audit(&event).await
+    store.append_audit(&[AuditEvent::new(Clock::system().now(), "system", action, subject, None)]).await
 }
 
 /// `portcullis upstream add|list|approve|remove`

@@ -16,6 +16,7 @@ impl Config {
             keep("store.url", &mut self.store_url, &running.store_url),
             keep("telemetry.log_format", &mut self.telemetry.json, &running.telemetry.json),
         ];
+        fixed.push(keep("audit.requests", &mut self.audit.requests, &running.audit.requests));
         let (new, old) = (&mut self.upstreams.max_requests, &running.upstreams.max_requests);
         fixed.push(keep("upstreams.max_requests", new, old));
         if is_behind_tls(self) != is_behind_tls(running) {
@@ -42,12 +43,15 @@ impl Config {
             ("server.proxy_protocol", new.proxy_protocol != old.proxy_protocol),
             ("server.allowed_origins", new.allowed_origins != old.allowed_origins),
             ("server.max_body", new.max_body != old.max_body),
+            ("server.kept_body", new.kept_body != old.kept_body),
+            ("server.kept_total", new.kept_total != old.kept_total),
             ("tls", self.tls != running.tls),
             ("login", self.login.password != running.login.password),
             ("tokens", self.tokens != running.tokens),
             ("limits", self.limits != running.limits),
             ("streams", self.streams != running.streams),
             ("upstreams", self.upstreams != running.upstreams),
+            ("audit", self.audit != running.audit),
             ("telemetry.level", self.telemetry.level != running.telemetry.level),
         ];
         changed.into_iter().filter_map(|(name, changed)| changed.then_some(name)).collect()

@@ -64,7 +64,6 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         upstream::read(reader, &domain.value, upstreams.allow_private, directories)
     });
     root.unsupported("service");
-    root.unsupported("audit");
     Config {
         server: ground::server(server, domain.value, &tls),
         tls,
@@ -76,6 +75,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         streams: sections::streams(root.table("streams")),
         upstreams,
         upstream,
+        audit: sections::audit(root.table("audit")),
         telemetry: sections::telemetry(root.table("telemetry")),
         files: Vec::new(),
     }

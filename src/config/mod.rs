@@ -19,6 +19,7 @@ pub use load::{ConfigErrors, Source, load};
 pub use vault_key::vault_key;
 
 use crate::hostname::{Authority, Scheme};
+use crate::mcp::ToolPolicy;
 use crate::secret::Secret;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,6 +47,8 @@ pub struct Config {
     pub upstreams: Upstreams,
     /// `[[upstream]]`, and `MCP_SERVERS`
     pub upstream: Vec<UpstreamConfig>,
+    /// `[audit]`
+    pub audit: Audit,
     /// `[telemetry]`
     pub telemetry: Telemetry,
     /// Every file that the configuration was read from or that it names, in the order in which they were met.
@@ -242,6 +245,8 @@ pub struct UpstreamConfig {
     pub auth: UpstreamAuth,
     /// Overrides `upstreams.allow_private`.
     pub allow_private: Option<bool>,
+    /// Which tools may be used; `None`: all.
+    pub tools: Option<ToolPolicy>,
 }
 
 /// How an upstream is authorized.
@@ -276,6 +281,26 @@ pub struct OAuthSettings {
     pub scopes: Option<String>,
     /// `resource` to send instead of the discovered one; empty: never send one.
     pub resource: Option<String>,
+}
+
+/// `[audit]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// Which requests to upstreams are recorded, besides what people and administrators do.
+    pub requests: AuditedRequests,
+    /// How long the audit log is kept.
+    pub keep: Duration,
+}
+
+/// `audit.requests`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditedRequests {
+    /// Every one.
+    All,
+    /// Calls of tools, and what a policy refused.
+    Calls,
+    /// None but what a policy refused.
+    None,
 }
 
 /// `[telemetry]`

@@ -3,7 +3,10 @@
 
 use super::reader::Reader;
 use super::secrets::{self, Directories};
-use super::{ConnectionLimits, Limits, Login, Rate, Streams, Telemetry, Tokens, Unknown, Upstreams, units};
+use super::{
+    Audit, AuditedRequests, ConnectionLimits, Limits, Login, Rate, Streams, Telemetry, Tokens, Unknown, Upstreams,
+    units,
+};
 use crate::secret::Secret;
 use std::time::Duration;
 
@@ -91,6 +94,22 @@ pub(super) fn upstreams(mut reader: Reader<'_>, directories: &Directories) -> Up
     };
     reader.finish();
     upstreams
+}
+
+/// `[audit]`
+pub(super) fn audit(mut reader: Reader<'_>) -> Audit {
+    let requests = reader.parsed("requests", |text| match text {
+        "all" => Ok(AuditedRequests::All),
+        "calls" => Ok(AuditedRequests::Calls),
+        "none" => Ok(AuditedRequests::None),
+        other => Err(format!("{other:?} is not a choice of requests: write \"all\", \"calls\" or \"none\"")),
+    });
+    let audit = Audit {
+        requests: requests.map_or(AuditedRequests::Calls, |found| found.value),
+        keep: positive(&mut reader, "keep", 90 * 86_400),
+    };
+    reader.finish();
+    audit
 }
 
 /// `[telemetry]`

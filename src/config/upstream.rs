@@ -5,6 +5,7 @@ use super::reader::{Found, Reader};
 use super::secrets::{self, Directories};
 use super::{OAuthSettings, UpstreamAuth, UpstreamConfig};
 use crate::hostname::{Authority, Label, Target};
+use crate::mcp::{Pattern, ToolPolicy};
 use crate::oauth::scope::Scopes;
 use crate::secret::Secret;
 use http::{HeaderName, HeaderValue};
@@ -69,7 +70,6 @@ pub(super) fn read(
 ) -> Option<UpstreamConfig> {
     let by_command = reader.has("command");
     reader.unsupported("command");
-    reader.unsupported("tools");
     let place = reader.place.clone();
     if !reader.has("domain") && !by_command {
         reader.error(&place, "domain", "is missing: every upstream needs one, like \"mcp.example.com\"");
@@ -86,8 +86,9 @@ pub(super) fn read(
     let path = reader.parsed("path", path).map(|found| found.value);
     let credential = domain.as_ref().map(|found| found.value.to_string()).unwrap_or_default();
     let auth = auth(&mut reader, &credential, directories);
+    let tools = tools(reader.table("tools"));
     reader.finish();
-    Some(UpstreamConfig { authority: domain?.value, name, alias, path, auth, allow_private: settings })
+    Some(UpstreamConfig { authority: domain?.value, name, alias, path, auth, allow_private: settings, tools })
 }
 
 /// How we get in, and no key of another way.
@@ -148,6 +149,13 @@ fn oauth(reader: &mut Reader<'_>, domain: &str, directories: &Directories) -> OA
         scopes: scopes(reader),
         resource: reader.parsed("resource", resource).map(|found| found.value),
     }
+}
+
+fn tools(mut reader: Reader<'_>) -> Option<ToolPolicy> {
+    let mut patterns = |key| reader.list(key, Pattern::parse).map(|found| found.value);
+    let (allow, deny) = (patterns("allow"), patterns("deny"));
+    reader.finish();
+    ToolPolicy::new(allow, deny.unwrap_or_default())
 }
 
 /// A text separated by spaces, or a list.

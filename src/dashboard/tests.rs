@@ -1,7 +1,7 @@
 //! The routes, driven as a browser drives them.
 
 use super::*;
-use crate::config::{Limits, Rate, Unknown, Upstreams};
+use crate::config::{AuditedRequests, Limits, Rate, Unknown, Upstreams};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Realm, Scheme};
 use crate::http::{HttpClient, Resolver};
@@ -61,7 +61,7 @@ impl House {
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), None).await.unwrap()),
             sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
             connections,
-            audit: Audit::new(store.clone(), clock.clone()),
+            audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
             limits: Arc::new(RateLimits::new(&limits())),
             health: HealthTable::new(clock.clone(), random.clone(), 1024),

@@ -185,16 +185,16 @@ impl HttpClient {
         let clients = self.clients.load_full();
         let clients = if allow_private { &clients.private } else { &clients.public };
         let execute = async |client: &reqwest::Client, request: http::Request<Bytes>| {
-            let request = request.map(reqwest::Body::from).try_into().map_err(|error| failure(host, &error))?;
-            client.execute(request).await.map_err(|error| failure(host, &error))
+            client.execute(request.map(reqwest::Body::from).try_into()?).await
         };
         if request.method().is_idempotent() {
             match execute(&clients.reusing, request.clone()).await {
-                Err(FetchError::Connection { .. }) => {}
-                outcome => return outcome,
+                // Lost, not refused: most likely a connection that had been idle.
+                Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => {}
+                outcome => return outcome.map_err(|error| failure(host, &error)),
             }
         }
-        execute(&clients.fresh, request).await
+        execute(&clients.fresh, request).await.map_err(|error| failure(host, &error))
     }
 }
 

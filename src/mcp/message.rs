@@ -1,7 +1,7 @@
 //! What a JSON-RPC message asks for, read without copying it and without believing in any one parser: where two of them
 //! could understand different things, the message is called doubtful.
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -56,29 +56,105 @@ impl<'a> Messages<'a> {
 }
 
 impl<'a> Message<'a> {
+    /// In one pass; whatever is not looked at is skipped, not read.
     fn read(object: &'a str) -> Option<Self> {
-        let (mut method, mut params, mut id) = (Member::default(), Member::default(), Member::default());
-        members(object, |key, value| {
-            method.meet("method", &key, value);
-            params.meet("params", &key, value);
-            id.meet("id", &key, value);
-        })?;
-        let (mut name, mut uri) = (Member::default(), Member::default());
-        let by_name = params.value.is_none_or(|params| {
-            members(params.get(), |key, value| {
-                name.meet("name", &key, value);
-                uri.meet("uri", &key, value);
-            })
-            .is_some()
-        });
-        let mut doubtful = !by_name || [&method, &params, &id, &name, &uri].iter().any(|member| member.doubtful);
-        let mut text_of = |member: Member<'a>| {
-            let read = member.value.map(text);
+        let mut fields = Fields::default();
+        let mut deserializer = serde_json::Deserializer::from_str(object);
+        deserializer.deserialize_map(Top(&mut fields)).ok()?;
+        deserializer.end().ok()?;
+        let mut doubtful = fields.doubtful;
+        let mut text_of = |value: Option<&'a RawValue>| {
+            let read = value.map(text);
             doubtful |= matches!(read, Some(None));
             read.flatten()
         };
-        let (method, name, uri) = (text_of(method), text_of(name), text_of(uri));
-        Some(Self { method, name, uri, id: id.value, doubtful })
+        let (method, name, uri) = (text_of(fields.method), text_of(fields.name), text_of(fields.uri));
+        Some(Self { method, name, uri, id: fields.id, doubtful })
+    }
+}
+
+/// What is looked at, as it was written.
+#[derive(Default)]
+struct Fields<'a> {
+    method: Option<&'a RawValue>,
+    id: Option<&'a RawValue>,
+    has_params: bool,
+    name: Option<&'a RawValue>,
+    uri: Option<&'a RawValue>,
+    doubtful: bool,
+}
+
+/// Visits a message.
+struct Top<'f, 'a>(&'f mut Fields<'a>);
+
+impl<'de> Visitor<'de> for Top<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON-RPC message")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let fields = self.0;
+        while let Some(Text(key)) = map.next_key()? {
+            match &*key {
+                "method" => fields.doubtful |= fields.method.replace(map.next_value()?).is_some(),
+                "id" => fields.doubtful |= fields.id.replace(map.next_value()?).is_some(),
+                "params" => {
+                    fields.doubtful |= std::mem::replace(&mut fields.has_params, true);
+                    map.next_value_seed(Params(fields))?;
+                }
+                other => {
+                    fields.doubtful |= ["method", "params", "id"].iter().any(|name| looks_like(other, name));
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Visits `params`: an object, or nothing. By position (JSON-RPC 2.0 §4.2) is not used in MCP, and doubtful.
+struct Params<'f, 'a>(&'f mut Fields<'a>);
+
+impl<'de> DeserializeSeed<'de> for Params<'_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Params<'_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("parameters by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let fields = self.0;
+        while let Some(Text(key)) = map.next_key()? {
+            match &*key {
+                "name" => fields.doubtful |= fields.name.replace(map.next_value()?).is_some(),
+                "uri" => fields.doubtful |= fields.uri.replace(map.next_value()?).is_some(),
+                other => {
+                    fields.doubtful |= ["name", "uri"].iter().any(|name| looks_like(other, name));
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        self.0.doubtful = true;
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
     }
 }
 
@@ -109,23 +185,6 @@ pub(super) fn text(value: &RawValue) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Text<'_>>(value.get()).ok().map(|Text(text)| text)
 }
 
-/// What is known of one member of an object while the object is being read.
-#[derive(Default)]
-struct Member<'a> {
-    value: Option<&'a RawValue>,
-    doubtful: bool,
-}
-
-impl<'a> Member<'a> {
-    fn meet(&mut self, name: &str, key: &str, value: &'a RawValue) {
-        if key == name {
-            self.doubtful |= self.value.replace(value).is_some();
-        } else {
-            self.doubtful |= looks_like(key, name);
-        }
-    }
-}
-
 /// Whether a key is `name` to a parser that ignores case. Go folds as Unicode does: two characters from beyond ASCII are
 /// letters of ASCII then.
 fn looks_like(key: &str, name: &str) -> bool {
@@ -134,7 +193,8 @@ fn looks_like(key: &str, name: &str) -> bool {
         '\u{212a}' => 'k',
         c => c.to_ascii_lowercase(),
     };
-    key.chars().map(fold).eq(name.chars())
+    // The two have two and three bytes.
+    (name.len()..=3 * name.len()).contains(&key.len()) && key.chars().map(fold).eq(name.chars())
 }
 
 /// A text, borrowed unless it has escapes.

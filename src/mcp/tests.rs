@@ -55,6 +55,7 @@ fn what_parsers_disagree_about_is_doubtful() {
         r#"{"method":"tools/call","params":{"name":"a","arguments":{"name":1,"Name":2,"x":"\ud800"}}}"#,
         r#"{"id":1,"result":{"name":[],"method":null}}"#,
         r#"{"method":"ping"}"#,
+        r#"{"method":"tools/list","params":null}"#,
         "{}",
     ] {
         assert!(!one(body).doubtful, "{body}");
@@ -77,6 +78,7 @@ fn what_is_no_message_is_not_read() {
         "{'method':'tools/call'}",
         "{\"a\":NaN}",
         "{\"a\":1,}",
+        "{\"method\":\"tools/call\",\"params\":\"x\"}",
         "{\"a\"",
         "// x\n{}",
         &deep,
@@ -238,9 +240,13 @@ proptest! {
     #[test]
     fn reading_agrees_with_a_whole_parser(value in json(), pretty: bool) {
         let body = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
+        let params_fit = |message: &Value| {
+            matches!(message.get("params"), None | Some(Value::Null | Value::Array(_) | Value::Object(_)))
+        };
+        let is_message = |value: &Value| value.is_object() && params_fit(value);
         let expected: Option<Vec<&Value>> = match &value {
-            Value::Object(_) => Some(vec![&value]),
-            Value::Array(all) if all.iter().all(Value::is_object) => Some(all.iter().collect()),
+            Value::Array(all) if all.iter().all(is_message) => Some(all.iter().collect()),
+            one if is_message(one) => Some(vec![one]),
             _ => None,
         };
         let read = Messages::read(body.as_bytes());
@@ -252,7 +258,7 @@ proptest! {
             prop_assert_eq!(message.uri.as_deref(), text_of(params.and_then(|params| params.get("uri"))));
             prop_assert_eq!(message.id.is_some(), value.get("id").is_some());
             let wrong = |value: Option<&Value>| value.is_some_and(|value| !value.is_string());
-            let doubtful = wrong(value.get("method")) || params.is_some_and(|params| !params.is_object())
+            let doubtful = wrong(value.get("method")) || params.is_some_and(Value::is_array)
                 || wrong(params.and_then(|params| params.get("name"))) || wrong(params.and_then(|params| params.get("uri")));
             prop_assert_eq!(message.doubtful, doubtful);
         }

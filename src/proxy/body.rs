@@ -35,6 +35,8 @@ pub(super) struct Bodies {
 /// A request's body: what has been read of it, and the rest to come.
 pub(super) struct RequestBody<'b> {
     bodies: &'b Bodies,
+    /// How much of it may be kept, in bytes.
+    most_kept: usize,
     /// Everything that has been read, as long as it is kept; otherwise what has not been sent yet.
     bytes: Vec<u8>,
     /// As large as the memory of `bytes`, as long as they are kept.
@@ -75,8 +77,42 @@ impl Bodies {
     /// # Errors
     /// When it is too large, or the caller is too slow or gone.
     pub(super) async fn take(&self, session: &mut ServerSession) -> Result<RequestBody<'_>, BodyFailure> {
-        let mut body = RequestBody {
+        let mut body = self.begin(session, self.kept).await?;
+        match body.announced {
+            _ if body.whole => {}
+            Some(length) if length <= self.kept as u64 => body.collect(session).await?,
+            Some(_) => body.share = None,
+            None => body.take_what_is_there(session)?,
+        }
+        Ok(body)
+    }
+
+    /// Takes the body of a request into memory whole, whatever it says of its length; `None` when it is larger than
+    /// `most` bytes.
+    ///
+    /// # Errors
+    /// When there is no memory left for it, or the caller is too slow or gone.
+    pub(super) async fn take_whole(
+        &self,
+        session: &mut ServerSession,
+        most: usize,
+    ) -> Result<Option<RequestBody<'_>>, BodyFailure> {
+        if content_length(session).is_some_and(|length| length > most as u64) {
+            return Ok(None);
+        }
+        let mut body = self.begin(session, most).await?;
+        body.collect(session).await?;
+        match body.kept() {
+            Some(_) => Ok(Some(body)),
+            None if body.read > most as u64 => Ok(None),
+            None => Err(BodyFailure::Refused(Refusal::Busy)),
+        }
+    }
+
+    async fn begin(&self, session: &mut ServerSession, most_kept: usize) -> Result<RequestBody<'_>, BodyFailure> {
+        let body = RequestBody {
             bodies: self,
+            most_kept,
             bytes: Vec::new(),
             share: Some(self.budget.share()),
             gone: false,
@@ -85,19 +121,11 @@ impl Bodies {
             read: 0,
             patience: Patience::new(&self.patience),
         };
-        if body.whole {
-            return Ok(body);
-        }
         if body.announced.is_some_and(|length| length > self.max) {
             return Err(BodyFailure::Refused(Refusal::BodyTooLarge(self.max)));
         }
-        if session.req_header().headers.contains_key(header::EXPECT) {
+        if !body.whole && session.req_header().headers.contains_key(header::EXPECT) {
             session.write_continue_response().await.map_err(BodyFailure::Aborted)?;
-        }
-        match body.announced {
-            Some(length) if length <= self.kept as u64 => body.collect(session).await?,
-            Some(_) => body.share = None,
-            None => body.take_what_is_there(session)?,
         }
         Ok(body)
     }
@@ -176,10 +204,10 @@ impl RequestBody<'_> {
         let room = match needed > capacity {
             // Nearly always a body comes in one piece: then its memory is taken over.
             true if capacity == 0 => needed,
-            true => needed.next_power_of_two().min(self.bodies.kept),
+            true => needed.next_power_of_two().min(self.most_kept),
             false => capacity,
         };
-        let share = self.share.as_mut().filter(|_| needed <= self.bodies.kept);
+        let share = self.share.as_mut().filter(|_| needed <= self.most_kept);
         if !share.is_some_and(|share| share.grow(room - capacity)) {
             self.share = None;
             return false;

@@ -3,6 +3,7 @@
 use super::body::{BodyFailure, RequestBody, Sent};
 use super::headers::{self, Framing};
 use super::lifeline::Lifeline;
+use super::peek::Asked;
 use super::peer::{ConnectFailure, Connected, Peers};
 use super::reply::Refusal;
 use super::stream::caller_gone;
@@ -31,6 +32,8 @@ pub(super) struct Exchange<'a> {
     pub(super) key: &'a ConnectionKey,
     /// How long the upstream may take to begin its answer.
     pub(super) response_timeout: Duration,
+    /// Whether the request calls a tool, or might.
+    pub(super) calls_a_tool: bool,
 }
 
 /// Why there is no answer of the upstream.
@@ -67,7 +70,10 @@ impl Exchange<'_> {
                 Err(Attempt::Final(failure)) => return Err(failure),
                 // Most likely the upstream closed a connection of the pool while we were writing.
                 Err(Attempt::Lost(error))
-                    if reused && attempts < MAX_ATTEMPTS && !took_too_long(&error) && may_repeat(session, body) =>
+                    if reused
+                        && attempts < MAX_ATTEMPTS
+                        && !took_too_long(&error)
+                        && self.may_repeat(session, body) =>
                 {
                     attempts += 1
                 }
@@ -107,7 +113,27 @@ impl Exchange<'_> {
         let request = session.req_header();
         let framing = if session.is_upgrade_req() { Framing::Upgrade } else { body.framing() };
         let path = request.uri.path_and_query().map_or(&b"/"[..], |target| target.as_str().as_bytes());
-        headers::for_upstream(request, path, self.upstream.authority.as_str(), credential, framing)
+        let mut head = headers::for_upstream(request, path, self.upstream.authority.as_str(), credential, framing)?;
+        if self.upstream.tools.is_some() {
+            // Lists of tools are to be read on their way back.
+            head.insert_header(header::ACCEPT_ENCODING, "identity")?;
+        }
+        Ok(head)
+    }
+
+    /// Whether a request that got no byte of an answer may be sent again on a new connection. It may not when the upstream
+    /// could have acted on it already: a tool call. Everything else in MCP only asks (RFC 9110 §9.2.2).
+    fn may_repeat(&self, session: &ServerSession, body: &RequestBody<'_>) -> bool {
+        let head = session.req_header();
+        if head.version == Version::HTTP_10 || !body.is_repeatable() {
+            return false;
+        }
+        // What came without a length may be known by now.
+        let calls_a_tool = || self.calls_a_tool && Asked::by_body(body.kept()).calls_a_tool;
+        match body.kept() {
+            Some(bytes) if head.method == Method::POST && !bytes.is_empty() => !calls_a_tool(),
+            _ => head.method.is_idempotent(),
+        }
     }
 
     async fn attempt(
@@ -215,29 +241,6 @@ async fn read_head(session: &mut HttpSession) -> Result<()> {
     }
 }
 
-/// Whether a request that got no byte of an answer may be sent again on a new connection. It may not when the upstream
-/// could have acted on it already: a tool call. Everything else in MCP only asks (RFC 9110 §9.2.2).
-fn may_repeat(session: &ServerSession, body: &RequestBody<'_>) -> bool {
-    let head = session.req_header();
-    if head.version == Version::HTTP_10 || !body.is_repeatable() {
-        return false;
-    }
-    match body.kept() {
-        Some(bytes) if head.method == Method::POST => !calls_a_tool(bytes),
-        _ => head.method.is_idempotent(),
-    }
-}
-
-/// Whether a JSON-RPC body is, or might be, a `tools/call`.
-fn calls_a_tool(body: &[u8]) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Method<'a> {
-        #[serde(borrow)]
-        method: std::borrow::Cow<'a, str>,
-    }
-    serde_json::from_slice::<Method<'_>>(body).map_or(true, |message| message.method == "tools/call")
-}
-
 fn took_too_long(error: &Error) -> bool {
     matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout)
 }
@@ -251,18 +254,4 @@ fn lost(error: &Error) -> Refusal {
 
 fn internal() -> ExchangeFailure {
     ExchangeFailure::Refused(Refusal::Internal)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_asks_is_repeated() {
-        assert!(!calls_a_tool(br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#));
-        assert!(calls_a_tool(br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}"#));
-        assert!(calls_a_tool(br#"{"jsonrpc":"2.0","id":1,"method":"tools\/call"}"#));
-        assert!(calls_a_tool(b"[]"));
-        assert!(calls_a_tool(b"not json"));
-    }
 }

@@ -5,11 +5,17 @@ use super::peer::Connected;
 use super::reply::Refusal;
 use crate::mcp::{ToolPolicy, without_denied};
 use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, header};
+use pingora::http::ResponseHeader;
 use pingora::protocols::http::client::HttpSession;
-use pingora::{Error, ErrorType, Result};
+use pingora::{Error, ErrorType};
 
 /// The largest answer, or event, that is looked through, in bytes. What is larger is not passed on unseen.
 pub(super) const MAX_LIST: usize = 8 * 1024 * 1024;
+
+/// Fields that describe a body byte by byte, and are wrong when it is changed.
+pub(super) const OF_THE_BYTES: [&str; 6] =
+    ["accept-ranges", "content-digest", "content-md5", "digest", "etag", "repr-digest"];
 
 /// Takes a stream of server-sent events (WHATWG HTML §9.2) apart, and lets go of an event when all of it has been seen.
 pub(super) struct EventFilter<'a> {
@@ -29,7 +35,7 @@ impl<'a> EventFilter<'a> {
     ///
     /// # Errors
     /// When an event is larger than [`MAX_LIST`].
-    pub(super) fn feed(&mut self, mut chunk: Bytes) -> Result<Bytes> {
+    pub(super) fn feed(&mut self, mut chunk: Bytes) -> pingora::Result<Bytes> {
         let (mut only, mut more) = (Bytes::new(), BytesMut::new());
         while let Some(end) = self.lines.end_of_event(&chunk) {
             let piece = chunk.split_to(end);
@@ -160,6 +166,19 @@ impl Lines {
 
 fn is_line_end(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r')
+}
+
+/// Only what is not compressed can be looked through.
+///
+/// # Errors
+/// When the upstream compresses, although it was asked not to.
+pub(super) fn check_coding(response: &ResponseHeader) -> Result<(), Refusal> {
+    let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if response.headers.get_all(header::CONTENT_ENCODING).iter().all(identity) {
+        return Ok(());
+    }
+    let why = "the upstream compresses its answers although it was asked not to: denied tools cannot be taken out";
+    Err(Refusal::BadGateway(why.to_owned()))
 }
 
 /// Reads an answer that may be a list of tools to its end, and takes out what is denied. `true`: something was.

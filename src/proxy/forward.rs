@@ -4,9 +4,14 @@ use super::admit::Permit;
 use super::body::{Bodies, BodyFailure};
 use super::endpoint::EndpointEvent;
 use super::exchange::{Exchange, ExchangeFailure};
+use super::filter::{self, EventFilter};
+use super::headers::Isolation;
 use super::lifeline::Lifeline;
+use super::peek::Asked;
 use super::peer::{Connected, Peers};
-use super::reply::{Refusal, TokenError};
+use super::policy::{self, Enforced};
+use super::record::Record;
+use super::reply::{self, Refusal, TokenError};
 use super::route::Target;
 use super::source::Source;
 use super::stopping::Stopping;
@@ -34,6 +39,15 @@ pub(super) struct Forwarder<'a> {
     pub(super) metrics: &'a Metrics,
 }
 
+/// The head of an answer, and by what its body goes.
+struct Answer<'t> {
+    connected: Box<Connected>,
+    life: Lifeline,
+    /// In the place of the upstream's own.
+    challenge: Option<HeaderValue>,
+    enforced: Option<Enforced<'t>>,
+}
+
 /// How forwarding failed.
 pub(super) enum Failure {
     /// Nothing was written to the caller yet: it is told why.
@@ -47,46 +61,77 @@ impl Forwarder<'_> {
     pub(super) async fn forward(
         &self,
         session: &mut ServerSession,
-        target: &Target,
-        permit: &Permit,
-        allowed_origin: Option<&HeaderValue>,
+        (target, permit): (&Target, &Permit),
+        isolation: &Isolation<'_>,
+        record: &mut Record<'_>,
     ) -> Result<StatusCode, Failure> {
-        // What comes before the answer is on the heap: a stream has no room for it while it lives.
-        let mut credential = Box::pin(self.connections.credential(permit.key())).await?;
-        let mut body = Box::pin(self.bodies.take(session)).await?;
+        // On the heap, as all that is over when the answer begins: a stream has no room for it while it lives.
+        let answer = Box::pin(self.request(session, target, permit, record)).await?;
+        let isolation = Isolation { challenge: answer.challenge.as_ref(), ..*isolation };
+        self.answer(session, answer.connected, (&answer.life, answer.enforced), &isolation).await
+    }
+
+    /// Sends the request, a second time when the upstream says 401, until there is an answer to pass on.
+    async fn request<'t>(
+        &self,
+        session: &mut ServerSession,
+        target: &'t Target,
+        permit: &Permit,
+        record: &mut Record<'_>,
+    ) -> Result<Answer<'t>, Failure> {
+        let (mut body, asked, enforced) = match &target.upstream.tools {
+            None => {
+                let body = self.bodies.take(session).await?;
+                let asked = Asked::by(&session.req_header().headers, body.kept());
+                let calls_a_tool = asked.calls_a_tool;
+                record.asks(asked);
+                (body, calls_a_tool, None)
+            }
+            Some(tools) => {
+                let body = policy::take(self.bodies, session).await?;
+                let asked = Asked::by_body(body.kept());
+                let calls_a_tool = asked.calls_a_tool;
+                record.asks(asked);
+                let enforced = policy::enforce(tools, &session.req_header().headers, body.kept())?;
+                (body, calls_a_tool, Some(enforced))
+            }
+        };
+        let mut credential = self.connections.credential(permit.key()).await?;
         let exchange = Exchange {
             peers: self.peers,
             upstream: &target.upstream,
             health: &target.health,
             key: permit.key(),
             response_timeout: self.streams.response_timeout,
+            calls_a_tool: asked,
         };
         let mut life = Lifeline::new(permit, &credential);
-        let mut connected = Box::new(Box::pin(exchange.send(session, &mut body, &credential, &life)).await?);
+        let mut connected = exchange.send(session, &mut body, &credential, &life).await?;
+        if record.is_unclear() {
+            // What came without a length has been read by now, if it is small.
+            record.asks(Asked::by(&session.req_header().headers, body.kept()));
+        }
         if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
-            credential = Box::pin(self.renew(permit, &credential, *connected)).await?;
+            credential = self.renew(permit, &credential, connected).await?;
             if !body.is_repeatable() {
                 return Err(Refusal::Unauthorized(TokenError::Invalid).into());
             }
             life = Lifeline::new(permit, &credential);
-            connected = Box::new(Box::pin(exchange.send(session, &mut body, &credential, &life)).await?);
+            connected = exchange.send(session, &mut body, &credential, &life).await?;
             if status_of(&connected) == Some(StatusCode::UNAUTHORIZED) {
                 // Rejected twice in a row: `renew` takes that for the end of the connection.
-                Box::pin(self.renew(permit, &credential, *connected)).await?;
+                self.renew(permit, &credential, connected).await?;
                 return Err(Refusal::Unauthorized(TokenError::NotConnected).into());
             }
         }
-        // An answer may last for hours; nothing is repeated any more.
-        drop(body);
         let challenge = match connected.session.response_header() {
             Some(response) if response.status == StatusCode::FORBIDDEN => {
                 let asked = (target, permit, session.req_header().uri.path());
-                // Boxed: it is rare, and streams need not have room for it.
-                Box::pin(stepup::challenge(self.connections, asked, &credential, response)).await
+                stepup::challenge(self.connections, asked, &credential, response).await
             }
             _ => None,
         };
-        self.answer(session, connected, target, &life, (allowed_origin, challenge)).await.map_err(Failure::Aborted)
+        Ok(Answer { connected: Box::new(connected), life, challenge, enforced })
     }
 
     /// The upstream refused our credential: its connection is put back, and a better credential is asked for.
@@ -117,40 +162,29 @@ impl Forwarder<'_> {
         &self,
         session: &mut ServerSession,
         mut connected: Box<Connected>,
-        target: &Target,
-        life: &Lifeline,
-        (allowed_origin, challenge): (Option<&HeaderValue>, Option<HeaderValue>),
-    ) -> Result<StatusCode, Box<Error>> {
-        let Some(response) = connected.session.response_header() else {
-            return Error::e_explain(pingora::ErrorType::InternalError, "an exchange without a response head");
-        };
+        (life, enforced): (&Lifeline, Option<Enforced<'_>>),
+        isolation: &Isolation<'_>,
+    ) -> Result<StatusCode, Failure> {
+        let Some(response) = connected.session.response_header() else { return Err(Refusal::Internal.into()) };
         let status = response.status;
         let events = is_event_stream(response);
         if events || status == StatusCode::SWITCHING_PROTOCOLS {
             connected.turn.streams();
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            let _open = OpenStream::count(self.metrics);
-            session.write_response_header(Box::new(switching(response)?)).await?;
-            let bounds = upgrade::Bounds {
-                life,
-                stopping: self.stopping.stream(),
-                heartbeat: self.streams.websocket_heartbeat,
-                max_duration: self.streams.max_duration,
-                write_timeout: self.streams.write_timeout,
-            };
-            Box::pin(upgrade::pass(session, &mut connected, bounds)).await?;
-            return Ok(status);
+            return Box::pin(self.switch(session, &mut connected, life, isolation)).await;
+        }
+        if let Some(enforced) = enforced.filter(|enforced| events || enforced.asks_for_tools) {
+            filter::check_coding(response)?;
+            if !events && !is_bodiless(response) {
+                return Box::pin(self.answer_list(session, *connected, life, isolation, enforced)).await;
+            }
         }
         // What is compressed has no boundaries where a comment would fit.
-        let plain = events && !response.headers.contains_key(header::CONTENT_ENCODING);
-        let mut head = self.head(session, response, plain, allowed_origin)?;
+        let plain = events && filter::check_coding(response).is_ok();
+        let mut head = self.head(session, response, plain, isolation)?;
         if events {
             head = headers::detached(&head)?;
-        }
-        headers::keep_location(&mut head, &target.upstream.authority)?;
-        if let Some(challenge) = challenge {
-            head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
         }
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
@@ -164,8 +198,8 @@ impl Forwarder<'_> {
             heartbeat: self.streams.heartbeat,
             max_duration: self.streams.max_duration,
             events: plain,
-            endpoint: (plain && get).then(|| EndpointEvent::of(&target.upstream.authority)),
-            filter: None,
+            endpoint: (plain && get).then(|| EndpointEvent::of(isolation.upstream)),
+            filter: enforced.filter(|_| events).map(|enforced| EventFilter::new(enforced.policy)),
         };
         let mut source = Source::new(connected, events);
         if stream::pass(session, &mut source, bounds).await? == stream::End::Complete
@@ -176,24 +210,76 @@ impl Forwarder<'_> {
         Ok(status)
     }
 
+    /// A WebSocket, until it ends.
+    async fn switch(
+        &self,
+        session: &mut ServerSession,
+        connected: &mut Connected,
+        life: &Lifeline,
+        isolation: &Isolation<'_>,
+    ) -> Result<StatusCode, Failure> {
+        let Some(response) = connected.session.response_header() else { return Err(Refusal::Internal.into()) };
+        if !session.is_upgrade_req() {
+            let why = "the upstream switched protocols without being asked";
+            return Err(Refusal::BadGateway(why.to_owned()).into());
+        }
+        let _open = OpenStream::count(self.metrics);
+        session.write_response_header(Box::new(switching(response, isolation)?)).await?;
+        let bounds = upgrade::Bounds {
+            life,
+            stopping: self.stopping.stream(),
+            heartbeat: self.streams.websocket_heartbeat,
+            max_duration: self.streams.max_duration,
+            write_timeout: self.streams.write_timeout,
+        };
+        upgrade::pass(session, connected, bounds).await?;
+        Ok(StatusCode::SWITCHING_PROTOCOLS)
+    }
+
+    /// Passes on what may be a list of tools, as a whole and without those that are denied.
+    async fn answer_list(
+        &self,
+        session: &mut ServerSession,
+        mut connected: Connected,
+        life: &Lifeline,
+        isolation: &Isolation<'_>,
+        enforced: Enforced<'_>,
+    ) -> Result<StatusCode, Failure> {
+        let (body, changed) = tokio::select! { biased;
+            read = filter::whole_list(&mut connected, enforced.policy) => read?,
+            gone = stream::caller_gone(session) => return Err(Failure::Aborted(gone)),
+        };
+        let Some(response) = connected.session.response_header() else { return Err(Refusal::Internal.into()) };
+        let mut head = *headers::for_caller(response, isolation)?;
+        self.peers.release(connected).await;
+        life.check().map_err(Refusal::Unauthorized)?;
+        if changed {
+            filter::OF_THE_BYTES.iter().for_each(|name| drop(head.remove_header(*name)));
+        }
+        head.insert_header(header::CONTENT_LENGTH, body.len())?;
+        let status = head.status;
+        reply::write_whole(session, head, body).await?;
+        Ok(status)
+    }
+
     fn head(
         &self,
         session: &ServerSession,
         response: &ResponseHeader,
         plain_events: bool,
-        allowed_origin: Option<&HeaderValue>,
+        isolation: &Isolation<'_>,
     ) -> pingora::Result<Box<ResponseHeader>> {
-        let mut head = headers::for_caller(response, allowed_origin)?;
+        let mut head = headers::for_caller(response, isolation)?;
         let head_only = session.req_header().method == Method::HEAD;
         if is_event_stream(response) {
             // Tells nginx and its like in front of us not to collect the stream.
             head.insert_header("x-accel-buffering", "no")?;
         }
         if plain_events && !head_only {
-            // Comments of ours come on top of it.
+            // Comments of ours come on top of it, and denied tools go.
             head.remove_header(&header::CONTENT_LENGTH);
         }
-        let bodiless = matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let bodiless = is_bodiless(response);
         let http11 = session.req_header().version == Version::HTTP_11;
         if http11 && !bodiless && !head.headers.contains_key(header::CONTENT_LENGTH) {
             head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
@@ -219,8 +305,8 @@ impl Drop for OpenStream<'_> {
 }
 
 /// The head of a 101: here `Connection` and `Upgrade` are the point.
-fn switching(response: &ResponseHeader) -> pingora::Result<ResponseHeader> {
-    let mut head = *headers::for_caller(response, None)?;
+fn switching(response: &ResponseHeader, isolation: &Isolation<'_>) -> pingora::Result<ResponseHeader> {
+    let mut head = *headers::for_caller(response, isolation)?;
     head.insert_header(header::CONNECTION, "Upgrade")?;
     head.insert_header(header::UPGRADE, "websocket")?;
     Ok(head)
@@ -230,12 +316,22 @@ fn status_of(connected: &Connected) -> Option<StatusCode> {
     connected.session.response_header().map(|head| head.status)
 }
 
+fn is_bodiless(response: &ResponseHeader) -> bool {
+    matches!(response.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
 fn is_event_stream(response: &ResponseHeader) -> bool {
     const EVENT_STREAM: &[u8] = b"text/event-stream";
     let content_type = response.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
     content_type
         .and_then(|value| value.get(..EVENT_STREAM.len()))
         .is_some_and(|start| start.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+impl From<Box<Error>> for Failure {
+    fn from(error: Box<Error>) -> Self {
+        Failure::Aborted(error)
+    }
 }
 
 impl From<Refusal> for Failure {

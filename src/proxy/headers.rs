@@ -21,43 +21,64 @@ const HOP_BY_HOP: [&str; 9] = [
     "upgrade",
 ];
 
-/// What a caller may not tell an upstream: its own credentials for us, and who it claims to be.
-const FROM_CALLER: [&str; 11] = [
+/// What a caller may not tell an upstream: its own credentials for us, who and where it claims to be, and how its page
+/// relates to our hostname. A server that guards itself against foreign pages by these would judge a page that it never
+/// sees: we have judged it.
+const FROM_CALLER: [&str; 21] = [
     "host",
     "authorization",
-    "cookie",
+    "cf-connecting-ip",
+    "client-ip",
     "content-length",
+    "cookie",
+    "cookie2",
     "expect",
     "forwarded",
+    "origin",
+    "remote-user",
+    "service-worker",
+    "true-client-ip",
     "via",
+    "x-client-id",
+    "x-client-ip",
+    "x-cluster-client-ip",
     "x-real-ip",
+    "x-remote-user",
     "x-user-id",
     "x-user-name",
-    "x-client-id",
 ];
+const FROM_CALLER_BY_PREFIX: [&str; 5] =
+    ["access-control-request-", "sec-fetch-", "x-forwarded-", "x-original-", "x-portcullis-"];
 
-/// What an upstream may not tell a browser: state, routing, policy and authorization for a host that is ours.
-const FROM_UPSTREAM: [&str; 19] = [
-    "access-control-allow-credentials",
-    "access-control-allow-headers",
-    "access-control-allow-methods",
-    "access-control-allow-origin",
-    "access-control-expose-headers",
-    "access-control-max-age",
+/// What an upstream may not tell a browser, or a proxy in front of us: state, routing and policy for a host that is ours,
+/// and how to be authorized at it.
+const FROM_UPSTREAM: [&str; 24] = [
+    "accept-ch",
+    "activate-storage-access",
     "alt-svc",
+    "authentication-info",
     "clear-site-data",
     "content-security-policy",
     "content-security-policy-report-only",
     "nel",
     "public-key-pins",
+    "public-key-pins-report-only",
+    "refresh",
     "report-to",
     "reporting-endpoints",
+    "secure-session-registration",
     "service-worker-allowed",
     "set-cookie",
     "set-cookie2",
+    "set-login",
+    "speculation-rules",
     "strict-transport-security",
     "www-authenticate",
+    "x-lighttpd-send-file",
+    "x-reproxy-url",
+    "x-sendfile",
 ];
+const FROM_UPSTREAM_BY_PREFIX: [&str; 4] = ["access-control-", "sec-session-", "x-accel-", "x-portcullis-"];
 
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'; frame-ancestors 'none'");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
@@ -119,24 +140,50 @@ pub(super) enum Framing {
     Upgrade,
 }
 
+/// What an upstream's response is kept apart from, and who may read it all the same.
+pub(super) struct Isolation<'a> {
+    /// Whose response it is.
+    pub(super) upstream: &'a Authority,
+    /// The page that asked, if it may read the answer.
+    pub(super) allowed_origin: Option<&'a HeaderValue>,
+    /// Our own challenge in the place of the upstream's.
+    pub(super) challenge: Option<&'a HeaderValue>,
+}
+
+impl Isolation<'_> {
+    /// A redirection of the upstream to itself stays on our hostname: as a path, which the caller resolves (RFC 9110
+    /// §10.2.2).
+    fn path_here(&self, name: &HeaderName, value: &HeaderValue) -> Option<HeaderValue> {
+        if name != header::LOCATION && name != header::CONTENT_LOCATION {
+            return None;
+        }
+        HeaderValue::try_from(path_at(value.to_str().ok()?, self.upstream)?).ok()
+    }
+}
+
 /// Turns an upstream's response head into ours: hop-by-hop and policy fields out, isolation in.
 ///
 /// # Errors
-/// Never in practice: only constant field values are added.
-pub(super) fn for_caller(
-    response: &ResponseHeader,
-    allowed_origin: Option<&HeaderValue>,
-) -> Result<Box<ResponseHeader>> {
+/// Never in practice: only constant field values are added, and parts of such as came.
+pub(super) fn for_caller(response: &ResponseHeader, isolation: &Isolation<'_>) -> Result<Box<ResponseHeader>> {
     let mut head = ResponseHeader::build_no_case(response.status, Some(response.headers.len() + 6))?;
     let nominated = Nominated::of(&response.headers);
     for (name, value) in &response.headers {
         let text = name.as_str();
-        if !HOP_BY_HOP.contains(&text) && !FROM_UPSTREAM.contains(&text) && !nominated.contains(text) {
-            head.append_header(name.clone(), value.clone())?;
+        let theirs = HOP_BY_HOP.contains(&text)
+            || FROM_UPSTREAM.contains(&text)
+            || FROM_UPSTREAM_BY_PREFIX.iter().any(|prefix| text.starts_with(prefix));
+        if theirs || nominated.contains(text) {
+            continue;
         }
+        let here = isolation.path_here(name, value);
+        head.append_header(name.clone(), here.unwrap_or_else(|| value.clone()))?;
     }
     isolate(&mut head)?;
-    if let Some(origin) = allowed_origin {
+    if let Some(challenge) = isolation.challenge {
+        head.insert_header(header::WWW_AUTHENTICATE, challenge.clone())?;
+    }
+    if let Some(origin) = isolation.allowed_origin {
         allow_origin(&mut head, origin)?;
     }
     Ok(head.into())
@@ -156,17 +203,6 @@ pub(super) fn detached(head: &ResponseHeader) -> Result<Box<ResponseHeader>> {
     Ok(Box::new(copy))
 }
 
-/// A redirect of the upstream to itself must not lead past us.
-pub(super) fn keep_location(head: &mut ResponseHeader, upstream: &Authority) -> Result<()> {
-    let Some(location) = head.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()) else {
-        return Ok(());
-    };
-    match path_at(location, upstream) {
-        Some(path) => head.insert_header(header::LOCATION, path),
-        None => Ok(()),
-    }
-}
-
 /// Upstream content must not act as a page of ours, whatever it is.
 pub(super) fn isolate(head: &mut ResponseHeader) -> Result<()> {
     head.insert_header(header::CONTENT_SECURITY_POLICY, SANDBOX)?;
@@ -179,7 +215,7 @@ pub(super) fn allow_origin(head: &mut ResponseHeader, origin: &HeaderValue) -> R
     head.insert_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())?;
     head.insert_header(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After, RateLimit, RateLimit-Policy",
+        "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Location, Retry-After, RateLimit, RateLimit-Policy",
     )?;
     head.append_header(header::VARY, "Origin").map(drop).or_err(pingora::ErrorType::InternalError, "constant field")
 }
@@ -189,8 +225,7 @@ fn is_ours(name: &str) -> bool {
     // Servers that speak CGI read `X_Forwarded_For` as `X-Forwarded-For`; no standard field has an underscore.
     HOP_BY_HOP.contains(&name)
         || FROM_CALLER.contains(&name)
-        || name.starts_with("x-forwarded-")
-        || name.starts_with("x-portcullis-")
+        || FROM_CALLER_BY_PREFIX.iter().any(|prefix| name.starts_with(prefix))
         || name.contains('_')
 }
 
@@ -234,6 +269,10 @@ mod tests {
             ("x-forwarded-for", "1.2.3.4"),
             ("x_forwarded_user", "root"),
             ("x-user-id", "root"),
+            ("origin", "http://localhost:6274"),
+            ("sec-fetch-site", "cross-site"),
+            ("true-client-ip", "1.2.3.4"),
+            ("x-original-url", "/admin"),
             ("forwarded", "for=1.2.3.4"),
             ("proxy-authorization", "Basic x"),
             ("connection", "keep-alive, X-Trace"),
@@ -244,6 +283,11 @@ mod tests {
             ("transfer-encoding", "chunked"),
         ]);
         assert_eq!(names(&headers), ["accept", "mcp-session-id", "mcp-param-x"]);
+    }
+
+    fn passed(response: &ResponseHeader, allowed_origin: Option<&HeaderValue>) -> ResponseHeader {
+        let upstream = Authority::parse("mcp.example").unwrap();
+        *for_caller(response, &Isolation { upstream: &upstream, allowed_origin, challenge: None }).unwrap()
     }
 
     #[test]
@@ -257,14 +301,18 @@ mod tests {
             ("content-security-policy", "default-src *"),
             ("strict-transport-security", "max-age=1"),
             ("alt-svc", "h3"),
-            ("www-authenticate", "Bearer resource_metadata=\"https://up.example/x\""),
+            ("www-authenticate", "Bearer resource_metadata=\"https://evil.example/\""),
+            ("access-control-allow-private-network", "true"),
+            ("x-accel-redirect", "/etc/passwd"),
+            ("x-accel-buffering", "yes"),
+            ("refresh", "0; url=https://evil.example/"),
             ("connection", "close, x-internal"),
             ("x-internal", "1"),
             ("mcp-session-id", "s"),
         ] {
             response.append_header(name, value).unwrap();
         }
-        let head = for_caller(&response, None).unwrap();
+        let head = passed(&response, None);
         let mut names: Vec<_> = head.headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         assert_eq!(
@@ -277,7 +325,7 @@ mod tests {
     #[test]
     fn an_allowed_page_may_read_what_a_client_needs() {
         let origin = HeaderValue::from_static("http://localhost:6274");
-        let head = for_caller(&ResponseHeader::build(200, None).unwrap(), Some(&origin)).unwrap();
+        let head = passed(&ResponseHeader::build(200, None).unwrap(), Some(&origin));
         assert_eq!(head.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], origin);
         assert!(head.headers.get(header::ACCESS_CONTROL_ALLOW_CREDENTIALS).is_none());
     }

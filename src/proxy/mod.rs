@@ -21,9 +21,12 @@ mod lifeline;
 mod local;
 mod origin;
 mod patience;
+mod peek;
 mod peer;
+mod policy;
 mod progress;
 mod race;
+mod record;
 mod reply;
 mod route;
 mod source;
@@ -36,6 +39,7 @@ mod wire;
 pub use progress::Progress;
 pub use stopping::Phase;
 
+use crate::audit::Audit;
 use crate::config::{Config, ConnectionLimits, Streams};
 use crate::connect::Connections;
 use crate::hostname::{Realm, Site};
@@ -74,6 +78,9 @@ const HTTP2_IDLE: Duration = Duration::from_secs(120);
 /// What one HTTP/2 stream may have waiting for its peer, in bytes.
 const HTTP2_SEND_BUFFER: usize = 64 * 1024;
 
+/// How many streams of a connection we may have to reset because of its peer's errors (CVE-2025-8671); the default is 1024.
+const HTTP2_OUR_RESETS: usize = 128;
+
 /// What the data plane is made of for as long as it runs.
 pub struct Parts {
     /// Our names.
@@ -90,6 +97,8 @@ pub struct Parts {
     pub health: HealthTable,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What is remembered.
+    pub audit: Audit,
     /// Says when the gateway stops.
     pub phase: watch::Receiver<Phase>,
     /// Dropped with the last connection.
@@ -130,6 +139,7 @@ struct Way {
     resolver: Resolver,
     peers: Arc<peer::Peers>,
     metrics: Arc<Metrics>,
+    audit: Audit,
     root: axum::Router,
     mcp: axum::Router,
     stopping: Arc<Stopping>,
@@ -165,6 +175,7 @@ impl Gate {
             peers: Arc::new(peer::Peers::new(parts.resolver.clone(), &settings.config.upstreams)),
             resolver: parts.resolver,
             metrics: parts.metrics,
+            audit: parts.audit,
             root: settings.root,
             mcp: settings.mcp,
             stopping: Arc::new(Stopping::new(parts.phase)),
@@ -219,6 +230,7 @@ impl Way {
             },
             resolver: self.resolver.clone(),
             metrics: self.metrics.clone(),
+            audit: self.audit.wanting(settings.config.audit.requests),
             root: settings.root,
             mcp: settings.mcp,
             stopping: self.stopping.clone(),
@@ -282,7 +294,15 @@ impl Way {
             stopping: &self.stopping,
             metrics: &self.metrics,
         };
-        match forwarder.forward(session, target, &permit, allowed_origin.as_ref()).await {
+        let mut record = record::Record::begin(&self.audit, target, &permit, client);
+        let isolation = headers::Isolation {
+            upstream: &target.upstream.authority,
+            allowed_origin: allowed_origin.as_ref(),
+            challenge: None,
+        };
+        let outcome = forwarder.forward(session, (target, &permit), &isolation, &mut record).await;
+        record.end(session, &outcome);
+        match outcome {
             Ok(status) => Outcome::Answered(Kind::Upstream, status),
             Err(forward::Failure::Refused(refusal)) => {
                 Box::pin(self.refuse(session, &refusal, Some(target), allowed_origin)).await
@@ -447,6 +467,7 @@ impl HttpServerApp for Gate {
         let mut options = default_h2_options();
         // What a peer does not take is kept for each of its streams, up to this; the default is 400 KiB.
         options.max_send_buffer_size(HTTP2_SEND_BUFFER);
+        options.max_local_error_reset_streams(Some(HTTP2_OUR_RESETS));
         Some(options)
     }
 

@@ -7,6 +7,8 @@ use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use url::Url;
 
+const ASKS_FOR_PRIVATE_NETWORK: &str = "access-control-request-private-network";
+
 /// What the `Origin` field of a request means.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Origin<'a> {
@@ -48,9 +50,10 @@ impl OriginPolicy {
 }
 
 /// Whether a browser fetches the script of a service worker, which would see every request to this hostname from then on
-/// (Service Workers §Update: browsers never leave the field out).
+/// (Service Workers §Update: browsers never leave the field out; Fetch Metadata says it too).
 pub(super) fn is_service_worker_script(headers: &HeaderMap) -> bool {
     headers.contains_key("service-worker")
+        || headers.get("sec-fetch-dest").is_some_and(|destination| destination == "serviceworker")
 }
 
 /// Whether a browser asks, before the request itself, whether its page may send it (Fetch, CORS protocol).
@@ -69,6 +72,10 @@ pub(super) async fn preflight(session: &mut ServerSession, origin: &HeaderValue)
         header::ACCESS_CONTROL_ALLOW_HEADERS,
         asked.unwrap_or_else(|| HeaderValue::from_static("Authorization, Content-Type, MCP-Protocol-Version")),
     )?;
+    // Chromium asks this way whether a public page may call an address of a private network (Private Network Access).
+    if session.get_header(ASKS_FOR_PRIVATE_NETWORK).is_some_and(|asked| asked == "true") {
+        head.insert_header("access-control-allow-private-network", "true")?;
+    }
     head.insert_header(header::ACCESS_CONTROL_MAX_AGE, "600")?;
     reply::write_whole(session, head, Bytes::new()).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -2,6 +2,7 @@
 
 use super::body::discard_small;
 use super::headers;
+use super::policy::Denied;
 use crate::oauth::challenge::BearerChallenge;
 use crate::paths;
 use crate::ratelimit::Limited;
@@ -53,6 +54,8 @@ pub(super) enum Refusal {
         /// When to come again.
         retry_after: Duration,
     },
+    /// An administrator limits what may be asked of the upstream.
+    ByPolicy(Box<Denied>),
     /// We ourselves failed.
     Internal,
 }
@@ -116,6 +119,7 @@ impl Refusal {
                 StatusCode::GATEWAY_TIMEOUT
             }
             Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::ByPolicy(denied) => denied.status,
             Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -148,10 +152,11 @@ impl Refusal {
             Refusal::BadGateway(why) => why.clone(),
             Refusal::GatewayTimeout => "the upstream did not answer in time".to_owned(),
             Refusal::OutOfOrder { .. } => "the upstream could not be reached a moment ago: see Retry-After".to_owned(),
-            Refusal::Busy => "too many requests wait for the upstream: see Retry-After".to_owned(),
+            Refusal::Busy => "too many requests are under way: see Retry-After".to_owned(),
             Refusal::AuthorizationTrouble { .. } => {
                 "the upstream's authorization server is in trouble: see Retry-After".to_owned()
             }
+            Refusal::ByPolicy(_) => "an administrator limits the tools of this server".to_owned(),
             Refusal::Internal => "an internal error occurred".to_owned(),
         }
     }
@@ -206,6 +211,9 @@ pub(super) async fn refuse_unread(session: &mut ServerSession, refusal: &Refusal
 }
 
 fn body(refusal: &Refusal, reader: Reader) -> serde_json::Value {
+    if let Refusal::ByPolicy(denied) = refusal {
+        return denied.answer.clone();
+    }
     match reader {
         // The code is one that neither JSON-RPC nor MCP gives a meaning to: those of MCP 2026-07-28 would make a client
         // believe that the upstream had answered.

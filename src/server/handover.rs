@@ -64,7 +64,11 @@ impl Successor {
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .spawn()
             .map_err(|error| Fault::gateway(format!("{} cannot be started: {error}", program.to_string_lossy())))?;
-        send(&ours, sockets)?;
+        match send(&ours, sockets) {
+            // It has ended already; `ready` will tell how.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            sent => sent.map_err(|error| Fault::gateway(format!("the sockets cannot be handed over: {error}")))?,
+        }
         ours.set_nonblocking(true).map_err(Fault::gateway)?;
         let channel = tokio::net::UnixStream::from_std(ours).map_err(Fault::gateway)?;
         Ok(Self { child, channel, deadline: Instant::now() + PATIENCE, ready: false })
@@ -73,6 +77,11 @@ impl Successor {
     /// Its process id, as long as it runs.
     pub(super) fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Whether it serves.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready
     }
 
     /// Waits until it serves. Can be dropped and called again.
@@ -147,18 +156,18 @@ impl Predecessor {
     }
 }
 
-fn send(channel: &UnixStream, sockets: &[Socket]) -> Result<(), Fault> {
+fn send(channel: &UnixStream, sockets: &[Socket]) -> io::Result<()> {
     let message = Message { sockets: sockets.iter().map(|socket| socket.asked).collect() };
-    let text = serde_json::to_vec(&message).map_err(Fault::gateway)?;
+    let text = serde_json::to_vec(&message)?;
     if sockets.len() > MAX_SOCKETS || text.len() > MAX_MESSAGE {
-        return Err(Fault::gateway("there are too many listening sockets to hand over"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "there are too many"));
     }
     let descriptors: Vec<_> = sockets.iter().map(|socket| socket.listener.as_fd()).collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_SOCKETS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    let sent = sendmsg(channel, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL).map_err(Fault::gateway)?;
-    if sent == text.len() { Ok(()) } else { Err(Fault::gateway("the sockets could not be handed over")) }
+    let sent = sendmsg(channel, &[IoSlice::new(&text)], &mut control, SendFlags::NOSIGNAL)?;
+    if sent == text.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
 fn receive(channel: &UnixStream) -> io::Result<Vec<Socket>> {

@@ -35,45 +35,126 @@ pub struct Start {
 pub async fn serve(start: Start) -> Result<(), Fault> {
     let mut signals = Signals::listen()?;
     forbid_core_dumps()?;
-    let Start { config, source, log, command } = start;
-    let predecessor = Predecessor::find(&source.environment)?;
-    let inherited = predecessor.as_ref().map(Predecessor::sockets).transpose()?.unwrap_or_default();
-    let mut watch = Watch::over(&config.files);
-    let bound = Bound::take_over(&config.server.listen, config.server.admin_listen, inherited)?;
-    let app = Arc::new(App::build(config, bound.addresses(), Clock::system(), Random::default()).await?);
-    let mut running = Running::start(app, bound).await?;
-    announce(&running).await?;
-    if let Some(predecessor) = predecessor {
-        predecessor.relieve()?;
-    }
+    let mut process = Process::launch(start).await?;
     let mut successor = None;
-    loop {
-        tokio::select! {
-            asked = signals.next() => match asked {
-                Asked::Stop => break,
-                Asked::Reload => reload(&running, &source, &log, &mut watch).await,
-                Asked::Upgrade if successor.is_none() => successor = upgrade(&running, &command),
-                Asked::Upgrade => tracing::warn!("a new process is being started already"),
-            },
-            () = watch.changed() => reload(&running, &source, &log, &mut watch).await,
-            relieved = relieved_by(&mut successor) => match relieved {
-                Ok(()) => {
-                    tracing::info!("the new process has taken over; this one ends when its streams do");
-                    running.retire(signals.stop()).await;
-                    break;
-                }
-                Err(fault) => {
-                    tracing::error!(%fault, "no upgrade: this process goes on");
-                    successor = None;
-                }
-            }
+    while let Some(asked) = process.wait(&mut signals, &mut successor).await {
+        match asked {
+            Asked::Stop => break,
+            Asked::Reload => process.reload().await,
+            Asked::Upgrade => process.upgrade(&mut successor),
         }
+    }
+    if successor.as_ref().is_some_and(Successor::is_ready) {
+        tracing::info!("the new process has taken over; this one ends when its streams do");
+        process.running.retire(signals.stop()).await;
     }
     // One that is not ready yet must not take over from a gateway that was told to stop.
     drop(successor);
     tracing::info!("stopping");
-    running.stop_or_cut(signals.stop()).await;
+    process.running.stop_or_cut(signals.stop()).await;
     Ok(())
+}
+
+/// A gateway, and what it is run by.
+struct Process {
+    running: Running,
+    source: Source,
+    log: Log,
+    command: Vec<OsString>,
+    watch: Watch,
+}
+
+impl Process {
+    /// Starts the gateway, and relieves the process before this one.
+    async fn launch(start: Start) -> Result<Self, Fault> {
+        let Start { config, source, log, command } = start;
+        let predecessor = Predecessor::find(&source.environment)?;
+        let inherited = predecessor.as_ref().map(Predecessor::sockets).transpose()?.unwrap_or_default();
+        let watch = Watch::over(&config.files);
+        let bound = Bound::take_over(&config.server.listen, config.server.admin_listen, inherited)?;
+        let app = Arc::new(App::build(config, bound.addresses(), Clock::system(), Random::default()).await?);
+        let running = Running::start(app, bound).await?;
+        announce(&running).await?;
+        predecessor.map_or(Ok(()), Predecessor::relieve)?;
+        Ok(Self { running, source, log, command, watch })
+    }
+
+    /// Waits for something to do; `None` when the successor serves. One that does not get there is forgotten.
+    async fn wait(&mut self, signals: &mut Signals, successor: &mut Option<Successor>) -> Option<Asked> {
+        loop {
+            let fault = tokio::select! {
+                asked = signals.next() => return Some(asked),
+                () = self.watch.changed() => return Some(Asked::Reload),
+                fault = failure_of(successor) => fault?,
+            };
+            tracing::error!(%fault, "no upgrade: this process goes on");
+            *successor = None;
+        }
+    }
+
+    /// Reads the configuration again. What is wrong with it is logged, and nothing changes then.
+    async fn reload(&mut self) {
+        self.watch.renew();
+        let Some(config) = read_again(&self.source) else { return };
+        self.watch.follow(&config.files);
+        match self.running.reload(config).await {
+            Ok(reloaded) => {
+                self.log.set_level(&self.running.app().config().telemetry.level);
+                tell(&reloaded);
+            }
+            Err(fault) => tracing::error!(%fault, "the configuration stays as it was"),
+        }
+    }
+
+    /// Starts the process that is to take over.
+    fn upgrade(&self, successor: &mut Option<Successor>) {
+        match self.successor(successor.is_some()) {
+            Ok(started) => {
+                tracing::info!(process = started.id(), "starting the process that takes over");
+                *successor = Some(started);
+            }
+            Err(fault) => tracing::error!(%fault, "no upgrade: this process goes on"),
+        }
+    }
+
+    fn successor(&self, under_way: bool) -> Result<Successor, Fault> {
+        if under_way {
+            return Err(Fault::gateway("a new process is being started already"));
+        }
+        if getpid().is_init() {
+            return Err(Fault::gateway("process 1 of a container ends with its container: replace the container"));
+        }
+        if self.running.app().config().store_url == "sqlite::memory:" {
+            return Err(Fault::gateway("the database is in the memory of this process"));
+        }
+        Successor::start(&self.command, &self.running.sockets)
+    }
+}
+
+fn read_again(source: &Source) -> Option<Config> {
+    let errors = match config::load(source) {
+        Ok(config) => return Some(config),
+        Err(errors) => errors,
+    };
+    errors.0.iter().for_each(|error| tracing::error!("{error}"));
+    tracing::error!("the configuration has errors and stays as it was");
+    None
+}
+
+fn tell(Reloaded { changed, needs_restart }: &Reloaded) {
+    let changed = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
+    tracing::info!(changed, "the configuration was read again");
+    if !needs_restart.is_empty() {
+        tracing::warn!(keys = needs_restart.join(", "), "some changes need a restart");
+    }
+}
+
+/// Waits until the successor is ready, which is `None`, or will never be.
+async fn failure_of(successor: &mut Option<Successor>) -> Option<Fault> {
+    match successor {
+        Some(successor) => successor.ready().await.err(),
+        None => std::future::pending().await,
+    }
 }
 
 /// What a signal asks for.
@@ -113,63 +194,6 @@ impl Signals {
     /// Waits for the next request to stop; others mean nothing to a gateway that ends.
     async fn stop(&mut self) {
         while !matches!(self.next().await, Asked::Stop) {}
-    }
-}
-
-/// Reads the configuration again. What is wrong with it is logged, and nothing changes then.
-async fn reload(running: &Running, source: &Source, log: &Log, watch: &mut Watch) {
-    watch.renew();
-    let config = match config::load(source) {
-        Ok(config) => config,
-        Err(errors) => {
-            for error in &errors.0 {
-                tracing::error!("{error}");
-            }
-            return tracing::error!("the configuration has errors and stays as it was");
-        }
-    };
-    watch.follow(&config.files);
-    let Reloaded { changed, needs_restart } = match running.reload(config).await {
-        Ok(reloaded) => reloaded,
-        Err(fault) => return tracing::error!(%fault, "the configuration stays as it was"),
-    };
-    log.set_level(&running.app().config().telemetry.level);
-    if changed.is_empty() {
-        tracing::info!("the configuration was read again: nothing has changed");
-    } else {
-        tracing::info!(changed = changed.join(", "), "the configuration was read again");
-    }
-    if !needs_restart.is_empty() {
-        tracing::warn!(keys = needs_restart.join(", "), "some changes need a restart");
-    }
-}
-
-/// Starts the process that is to take over.
-fn upgrade(running: &Running, command: &[OsString]) -> Option<Successor> {
-    if getpid().is_init() {
-        tracing::error!("no upgrade: this is process 1 of a container, which ends with it; replace the container");
-        return None;
-    }
-    if running.app().config().store_url == "sqlite::memory:" {
-        tracing::error!("no upgrade: the database is in the memory of this process");
-        return None;
-    }
-    match Successor::start(command, &running.sockets) {
-        Ok(successor) => {
-            tracing::info!(process = successor.id(), "starting the process that takes over");
-            Some(successor)
-        }
-        Err(fault) => {
-            tracing::error!(%fault, "no upgrade: this process goes on");
-            None
-        }
-    }
-}
-
-async fn relieved_by(successor: &mut Option<Successor>) -> Result<(), Fault> {
-    match successor {
-        Some(successor) => successor.ready().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -106,7 +106,7 @@ record!(UpstreamClient, "registration at an upstream":
 record!(Connection, "connection":
     id, user("user_id"), authority, account, state, sealed, scope, expires_at, version, refreshing_since, last_error,
     created_at, updated_at);
-record!(AuditEvent, "audit event": at, actor, action, subject, address);
+record!(AuditEvent, "audit event": at, actor, action, subject, address, upstream, client, status, duration_ms);
 
 impl FromRow<'_, SqliteRow> for RefreshToken {
     fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {

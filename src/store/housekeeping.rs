@@ -3,12 +3,15 @@
 use super::columns::reading;
 use super::*;
 use crate::clock::Timestamp;
-use sqlx::{query, query_as, query_scalar};
+use sqlx::{QueryBuilder, query, query_as, query_scalar};
 use std::time::Duration;
 
 /// How long a code is remembered after its end, so that its replay is still recognised; and how long a client that
 /// registered has time for its first token.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many lines of the audit log one statement inserts.
+const AUDIT_ROWS: usize = 64;
 
 impl Store {
     /// A setting's value.
@@ -63,19 +66,40 @@ impl Store {
         Ok(delete.execute(self.sqlite.writer()).await?.rows_affected() > 0)
     }
 
-    /// Adds a line to the audit log.
+    /// Adds lines to the audit log, all or none.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn append_audit(&self, event: &AuditEvent) -> Result<(), StoreError> {
-        query("INSERT INTO audit (at, actor, action, subject, address) VALUES (?, ?, ?, ?, ?)")
-            .bind(event.at)
-            .bind(&event.actor)
-            .bind(&event.action)
-            .bind(&event.subject)
-            .bind(&event.address)
-            .execute(self.sqlite.writer())
-            .await?;
+    pub async fn append_audit(&self, events: &[AuditEvent]) -> Result<(), StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        for events in events.chunks(AUDIT_ROWS) {
+            let columns = "at, actor, action, subject, address, upstream, client, status, duration_ms";
+            let mut insert = QueryBuilder::new(format!("INSERT INTO audit ({columns}) "));
+            insert.push_values(events, |mut row, event| {
+                row.push_bind(event.at)
+                    .push_bind(&event.actor)
+                    .push_bind(&event.action)
+                    .push_bind(&event.subject)
+                    .push_bind(&event.address)
+                    .push_bind(&event.upstream)
+                    .push_bind(&event.client)
+                    .push_bind(event.status)
+                    .push_bind(event.duration_ms);
+            });
+            insert.build().persistent(events.len() == AUDIT_ROWS).execute(&mut *transaction).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    /// Removes the lines of the audit log that are older than `before`, a few at a time, so that nobody has to wait for
+    /// all of them.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn sweep_audit(&self, before: Timestamp) -> Result<(), StoreError> {
+        const FEW: u64 = 5000;
+        let delete = "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ? ORDER BY at LIMIT 5000)";
+        while query(delete).bind(before).execute(self.sqlite.writer()).await?.rows_affected() >= FEW {}
         Ok(())
     }
 

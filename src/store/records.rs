@@ -299,6 +299,22 @@ pub struct AuditEvent {
     pub subject: String,
     /// From which address, when there was a request.
     pub address: Option<String>,
+    /// The authority of the upstream, of a request to one.
+    pub upstream: Option<String>,
+    /// The id of the client that sent it.
+    pub client: Option<String>,
+    /// The HTTP status of its answer, if one was begun.
+    pub status: Option<u16>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: Option<u32>,
+}
+
+impl AuditEvent {
+    /// An event that is no request to an upstream.
+    pub fn new(at: Timestamp, actor: &str, action: &str, subject: &str, address: Option<String>) -> Self {
+        let (actor, action, subject) = (actor.to_owned(), action.to_owned(), subject.to_owned());
+        Self { at, actor, action, subject, address, upstream: None, client: None, status: None, duration_ms: None }
+    }
 }
 
 /// What a successful refresh changes in a [`Connection`].

@@ -1,6 +1,7 @@
 //! Metrics for Prometheus. Every counter exists from the start: recording is an atomic addition, without
 //! look-up and without lock.
 
+use crate::mcp::Method;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::counter::Counter;
@@ -30,6 +31,24 @@ pub enum Outcome {
     Failed,
 }
 
+/// What became of a request to an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The upstream answered it.
+    Answered,
+    /// It was refused because of what an administrator decided about tools.
+    Refused,
+    /// There is no answer of the upstream, or not all of it arrived.
+    Failed,
+}
+
+impl Fate {
+    /// As it is called in logs and metrics.
+    pub fn label(self) -> &'static str {
+        FATES[self as usize]
+    }
+}
+
 /// The `Content-Type` of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -49,17 +68,27 @@ pub struct Metrics {
     pub connections_refused: Counter,
     /// Upstreams that could not be reached, did not answer in time, or broke off.
     pub upstream_failures: Counter,
+    mcp_requests: [[Counter; FATES.len()]; Method::COUNT],
+    /// Events that are missing in the audit log.
+    pub audit_lost: Counter,
 }
 
 // In the order of the enums above.
 const KINDS: [&str; 2] = ["local", "upstream"];
 const OUTCOMES: [&str; 2] = ["succeeded", "failed"];
+const FATES: [&str; 3] = ["answered", "refused", "failed"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
     kind: &'static str,
     status: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct McpLabels {
+    method: &'static str,
+    fate: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -91,6 +120,11 @@ impl Default for Metrics {
         registry.register("connections_refused", "Connections over a limit", connections_refused.clone());
         let help = "Upstreams unreachable, late, or broken off";
         registry.register("upstream_failures", help, upstream_failures.clone());
+        let mcp_requests = Family::<McpLabels, Counter>::default();
+        registry.register("mcp_requests", "Requests to upstreams, by method and by fate", mcp_requests.clone());
+        let audit_lost = Counter::default();
+        registry.register("audit_lost", "Events that are missing in the audit log", audit_lost.clone());
+        let mcp = |method, fate| mcp_requests.get_or_create_owned(&McpLabels { method, fate });
         let counter = |kind, status| requests.get_or_create_owned(&RequestLabels { kind, status });
         Self {
             requests: KINDS.map(|kind| CLASSES.map(|status| counter(kind, status))),
@@ -101,6 +135,8 @@ impl Default for Metrics {
             connections,
             connections_refused,
             upstream_failures,
+            mcp_requests: Method::all().map(|method| FATES.map(|fate| mcp(method.label(), fate))),
+            audit_lost,
             registry,
         }
     }
@@ -119,6 +155,11 @@ impl Metrics {
         let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
         self.requests[kind as usize][class].inc();
         self.durations[kind as usize].observe(duration);
+    }
+
+    /// Counts a request to an upstream when it is over.
+    pub fn mcp_request(&self, method: Method, fate: Fate) {
+        self.mcp_requests[method.index()][fate as usize].inc();
     }
 
     /// Counts a refresh of an upstream's tokens.
@@ -197,6 +238,7 @@ mod tests {
         metrics.request(Kind::Local, 999, Duration::ZERO);
         metrics.token_refresh(Outcome::Failed);
         metrics.open_streams.inc();
+        metrics.mcp_request(Method::TOOLS_CALL, Fate::Refused);
         let text = metrics.encode();
         for line in [
             "portcullis_requests_total{kind=\"upstream\",status=\"2xx\"} 2",
@@ -210,6 +252,9 @@ mod tests {
             "portcullis_open_streams 1",
             "portcullis_kept_bodies_bytes 0",
             "portcullis_upstream_failures_total 0",
+            "portcullis_mcp_requests_total{method=\"tools/call\",fate=\"refused\"} 1",
+            "portcullis_mcp_requests_total{method=\"(other)\",fate=\"answered\"} 0",
+            "portcullis_audit_lost_total 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }

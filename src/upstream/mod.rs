@@ -8,6 +8,7 @@ use crate::config::{OAuthSettings, Unknown, UpstreamAuth, UpstreamConfig, Upstre
 use crate::error::Fault;
 use crate::hostname::{Authority, Label, Site, Target};
 use crate::http::permits;
+use crate::mcp::ToolPolicy;
 use crate::store::{Decision, Store};
 use arc_swap::ArcSwap;
 use std::collections::{HashMap, HashSet};
@@ -31,6 +32,8 @@ pub struct Upstream {
     pub allow_private: bool,
     /// Whether it may be used.
     pub standing: Standing,
+    /// Which of its tools may be used; `None`: all.
+    pub tools: Option<ToolPolicy>,
 }
 
 /// Whether an upstream may be used.
@@ -222,6 +225,7 @@ impl Rules {
             auth: self.discovered_auth.clone(),
             allow_private: self.allow_private,
             standing: Standing::Allowed,
+            tools: None,
         }
     }
 
@@ -237,14 +241,16 @@ impl Rules {
 
 impl Upstream {
     fn is_same(&self, other: &Upstream) -> bool {
-        let Upstream { authority, name, alias, path, auth, allow_private, standing } = self;
+        let Upstream { authority, name, alias, path, auth, allow_private, standing, tools } = self;
         *authority == other.authority
             && *name == other.name
             && *alias == other.alias
             && *path == other.path
             && auth.is_same(&other.auth)
             && *allow_private == other.allow_private
+            && *tools == other.tools
             && *standing == other.standing
+            && *tools == other.tools
     }
 }
 
@@ -257,6 +263,7 @@ fn from_config(config: UpstreamConfig, allow_private: bool) -> Upstream {
         auth: Arc::new(config.auth),
         allow_private: config.allow_private.unwrap_or(allow_private),
         standing: Standing::Allowed,
+        tools: config.tools,
     }
 }
 

@@ -18,6 +18,7 @@ fn configured(authority: &str, alias: Option<&str>) -> UpstreamConfig {
         path: None,
         auth: UpstreamAuth::None,
         allow_private: None,
+        tools: None,
     }
 }
 

@@ -27,7 +27,7 @@ pub enum Fault {
     Stall(usize),
     /// Nothing that the gateway sends is read after so many bytes of it.
     StallRequest(usize),
-    /// One byte at a time.
+    /// One byte at a time; without a pause, others have their turn in between.
     Drip(Duration),
     /// Bytes that nobody sent.
     Garbage(usize),
@@ -84,7 +84,7 @@ impl Numbers {
             5 => Fault::HalfCloseRequest,
             6 => Fault::Stall(at),
             7 => Fault::StallRequest(at),
-            8 => Fault::Drip(Duration::from_micros(100)),
+            8 => Fault::Drip(Duration::ZERO),
             9 => Fault::Garbage(at),
             10 => Fault::Gap(at, 1 + at % 7),
             11 => Fault::Duplicate,
@@ -283,7 +283,11 @@ async fn drip(to: &mut OwnedWriteHalf, bytes: &[u8], every: Duration) -> std::io
     let (slowly, rest) = bytes.split_at(bytes.len().min(400));
     for byte in slowly {
         to.write_all(&[*byte]).await?;
-        tokio::time::sleep(every).await;
+        if every.is_zero() {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(every).await;
+        }
     }
     to.write_all(rest).await
 }

@@ -207,6 +207,7 @@ pub fn upstream(authority: &str, auth: UpstreamAuth) -> UpstreamConfig {
         path: None,
         auth,
         allow_private: Some(true),
+        tools: None,
     }
 }
 

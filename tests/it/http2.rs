@@ -56,7 +56,7 @@ impl Besieged {
     }
 
     async fn endure(&self, kind: Attack, pieces: u32) -> Ended {
-        let until = Instant::now() + Duration::from_secs(3);
+        let until = Instant::now() + if pieces == 0 { Duration::from_secs(3) } else { 3 * PATIENCE };
         let attacking = attack(kind, self.connect().await, &self.request, pieces, until);
         let (ended, ()) = tokio::join!(attacking, self.serves_others());
         ended

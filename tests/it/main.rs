@@ -37,6 +37,7 @@ mod layers;
 mod liars;
 mod lifecycle;
 mod peers;
+mod policy;
 mod process;
 mod python;
 mod reload;

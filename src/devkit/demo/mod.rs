@@ -8,8 +8,8 @@ use super::mcp::{McpServer, Protection};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{
-    Config, ConnectionLimits, Limits, Login, OAuthSettings, Rate, Server, Streams, Telemetry, Tls, Tokens, Unknown,
-    UpstreamAuth, UpstreamConfig, Upstreams, VaultKeys,
+    Audit, AuditedRequests, Config, ConnectionLimits, Limits, Login, OAuthSettings, Rate, Server, Streams, Telemetry,
+    Tls, Tokens, Unknown, UpstreamAuth, UpstreamConfig, Upstreams, VaultKeys,
 };
 use crate::error::Fault;
 use crate::hostname::{Authority, Label};
@@ -191,6 +191,7 @@ fn configured(shown: &Shown) -> Result<UpstreamConfig, Fault> {
         path: Some(shown.path.to_owned()),
         auth: if open { UpstreamAuth::None } else { UpstreamAuth::OAuth(Box::<OAuthSettings>::default()) },
         allow_private: Some(true),
+        tools: None,
     })
 }
 
@@ -239,6 +240,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
         },
         upstreams: Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 },
         upstream,
+        audit: Audit { requests: AuditedRequests::Calls, keep: Duration::from_secs(24 * 3600) },
         telemetry: Telemetry { json: false, level: "warn".to_owned() },
         files: Vec::new(),
     }

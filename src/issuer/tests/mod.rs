@@ -6,7 +6,7 @@ mod discovery;
 mod token;
 
 use super::*;
-use crate::config::{Limits, Rate, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
+use crate::config::{AuditedRequests, Limits, Rate, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Authority, Label, Realm, Scheme};
 use crate::http::Resolver;
@@ -117,7 +117,7 @@ impl World {
                 refresh_ttl: Duration::from_secs(30 * 24 * 3600),
                 rotation_grace: Duration::from_secs(60),
             },
-            audit: Audit::new(store.clone(), clock.clone()),
+            audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             allow_private_documents: false,
             limits: Arc::new(RateLimits::new(&limits())),
             site,
@@ -255,6 +255,7 @@ fn upstream(name: &str) -> UpstreamConfig {
         path: Some("/mcp".to_owned()),
         auth: UpstreamAuth::None,
         allow_private: None,
+        tools: None,
     }
 }
 

@@ -25,18 +25,28 @@ pub(super) async fn settings_are_compared_and_deleted(store: &Store) {
 
 pub(super) async fn audit_is_newest_first(store: &Store) {
     for (second, address) in [(0, None), (1, Some("192.0.2.1".to_owned())), (1, None)] {
-        let event = AuditEvent {
-            at: later(second),
-            actor: "ada".to_owned(),
-            action: "login.succeeded".to_owned(),
-            subject: format!("{second} {address:?}"),
-            address,
-        };
-        store.append_audit(&event).await.unwrap();
+        let event = AuditEvent::new(later(second), "ada", "login.succeeded", "password", address);
+        store.append_audit(&[event]).await.unwrap();
     }
     let events = store.audit(2).await.unwrap();
     let described: Vec<_> = events.iter().map(|event| (event.at, event.address.as_deref())).collect();
     assert_eq!(described, [(later(1), None), (later(1), Some("192.0.2.1"))]);
+
+    let call = |number: u32| AuditEvent {
+        upstream: Some("mcp.example".to_owned()),
+        client: Some("claude".to_owned()),
+        status: Some(200),
+        duration_ms: Some(number),
+        ..AuditEvent::new(later(u64::from(number)), "ada", "tool.called", "get", None)
+    };
+    let calls: Vec<_> = (2..200).map(call).collect();
+    store.append_audit(&calls).await.unwrap();
+    store.append_audit(&[]).await.unwrap();
+    let newest = &store.audit(1).await.unwrap()[0];
+    assert_eq!((newest.status, newest.duration_ms, newest.client.as_deref()), (Some(200), Some(199), Some("claude")));
+    assert_eq!(store.audit(1000).await.unwrap().len(), 3 + calls.len());
+    store.sweep_audit(later(100)).await.unwrap();
+    assert_eq!(store.audit(1000).await.unwrap().len(), 100);
 }
 
 pub(super) async fn sweeping_takes_what_is_dead(store: &Store) {

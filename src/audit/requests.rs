@@ -1,0 +1,88 @@
+//! A request to an upstream, as it will be remembered.
+
+use crate::clock::Timestamp;
+use crate::config::AuditedRequests;
+use crate::mcp::Method;
+use crate::store::AuditEvent;
+pub use crate::telemetry::Fate;
+use crate::tokens::AccessToken;
+use crate::upstream::Upstream;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is known of a request to an upstream when it is over. Arguments and results never are.
+pub struct UpstreamRequest {
+    /// Set by [`super::Audit::request`].
+    pub at: Timestamp,
+    /// Who, and by which client.
+    pub token: Arc<AccessToken>,
+    /// Where to.
+    pub upstream: Arc<Upstream>,
+    /// Where from.
+    pub address: IpAddr,
+    /// What it asked for.
+    pub method: Method,
+    /// The tool, prompt or resource; of a batch, the tools.
+    pub name: Option<Box<str>>,
+    /// Whether it called a tool, or might have: its body could not be looked at.
+    pub calls_a_tool: bool,
+    /// What became of it.
+    pub fate: Fate,
+    /// The status of the answer, if one was begun.
+    pub status: Option<u16>,
+    /// How long it took to the end of the answer.
+    pub took: Duration,
+}
+
+impl UpstreamRequest {
+    pub(super) fn log(&self) {
+        tracing::debug!(
+            target: "mcp",
+            method = self.method.label(),
+            name = self.name.as_deref(),
+            upstream = self.upstream.authority.as_str(),
+            person = &*self.token.username,
+            client = &*self.token.client_id,
+            status = self.status,
+            fate = self.fate.label(),
+            took = ?self.took,
+        );
+    }
+
+    pub(super) fn is_wanted(&self, wanted: AuditedRequests) -> bool {
+        match wanted {
+            _ if self.fate == Fate::Refused => true,
+            AuditedRequests::All => true,
+            AuditedRequests::Calls => self.calls_a_tool,
+            AuditedRequests::None => false,
+        }
+    }
+
+    pub(super) fn into_event(self) -> AuditEvent {
+        let action = match self.method {
+            _ if self.fate == Fate::Refused => "tool.refused",
+            Method::TOOLS_CALL => "tool.called",
+            Method::BATCH if self.calls_a_tool => "tool.called",
+            // Too large to be looked at, not JSON, or a WebSocket.
+            _ if self.calls_a_tool => "request.unclear",
+            _ => "request.forwarded",
+        };
+        let subject = match (self.method, self.name) {
+            (Method::TOOLS_CALL | Method::BATCH, Some(name)) => name.into(),
+            (method, Some(name)) => format!("{} {name}", method.label()),
+            (method, None) => method.label().to_owned(),
+        };
+        AuditEvent {
+            at: self.at,
+            actor: self.token.username.to_string(),
+            action: action.to_owned(),
+            subject,
+            address: Some(self.address.to_string()),
+            upstream: Some(self.upstream.authority.to_string()),
+            client: Some(self.token.client_id.to_string()),
+            status: self.status,
+            duration_ms: Some(u32::try_from(self.took.as_millis()).unwrap_or(u32::MAX)),
+        }
+    }
+}
