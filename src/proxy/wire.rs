@@ -277,7 +277,7 @@ mod tests {
         #[test]
         fn pingora_gets_the_head_and_no_more(
             step in 1..300usize,
-            interim in "(HTTP/1.1 10[023] Early\r\nLink: x\r\n\r\n){0,2}",
+            interim in "(HTTP/1\\.1 10[023] Early\r\nLink: x\r\n\r\n){0,2}",
             blank in "(\r\n)?",
         ) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -85,6 +85,7 @@ async fn gateway_with(
         config.limits.per_user_upstream = many;
         config.limits.per_client = many;
         config.streams.heartbeat = Some(Duration::from_millis(60));
+        config.streams.websocket_heartbeat = config.streams.heartbeat;
         config.streams.response_timeout = patience;
         config.streams.write_timeout = patience;
         config.upstream.extend(authorities.iter().map(|authority| upstream(authority, UpstreamAuth::None)));
