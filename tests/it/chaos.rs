@@ -310,8 +310,8 @@ async fn run(seed: u64, network: Network) {
     }
     let tallies = join_all(visits).await;
     let tally = tallies.iter().fold([0; 3], |sum, tally| std::array::from_fn(|index| sum[index] + tally[index]));
-    println!("seed {seed}: {} answers of the upstream, {} of the gateway, {} torn", tally[0], tally[1], tally[2]);
-    assert!(tally.iter().all(|count| *count > 0), "{tally:?}");
+    // Answers of the upstream, of the gateway, and torn ones: a run without any of them has shown nothing.
+    assert!(tally.iter().all(|count| *count > 0), "seed {seed}: {tally:?}");
     proxies[0].always(Fault::None);
     for name in PEOPLE {
         let mut person = Person::new(name, &gateway, &authority).await;
@@ -404,6 +404,7 @@ fn sockets_to(port: u16) -> usize {
 
 /// The seeds of this run: a few, or as many as `PORTCULLIS_CHAOS_SEEDS` says.
 fn seeds(first: u64) -> impl Iterator<Item = u64> {
+    #[allow(clippy::disallowed_methods)] // a test has no configuration
     let count = std::env::var("PORTCULLIS_CHAOS_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2);
     first..first + count
 }

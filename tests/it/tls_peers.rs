@@ -188,9 +188,10 @@ async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
         return Ok(Response::builder().status(StatusCode::PAYLOAD_TOO_LARGE).body(body).unwrap());
     }
     let mut body = request.into_body();
-    while path == "/upload" {
-        let Some(Ok(frame)) = body.frame().await else { break };
-        frame.into_data().into_iter().for_each(|piece| shared.came.send(piece).unwrap());
+    if path == "/upload" {
+        while let Some(Ok(frame)) = body.frame().await {
+            frame.into_data().into_iter().for_each(|piece| shared.came.send(piece).unwrap());
+        }
     }
     let sent = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let mut response = Response::builder().header(header::CONTENT_TYPE, "application/json");
