@@ -14,6 +14,7 @@ use pingora::apps::ServerApp;
 use pingora::listeners::tls::{Acceptor, TlsSettings};
 use pingora::protocols::{ALPN, Stream};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -109,16 +110,7 @@ impl Reception {
     async fn receive(&self, mut stream: TcpStream, seat: &mut Seat) -> Option<(Stream, Progress)> {
         let manners = self.manners.load_full();
         let deadline = Instant::now() + manners.head_timeout;
-        let mut client = stream.peer_addr().ok()?;
-        if let Some(protocol) = &manners.proxy_protocol {
-            match protocol.receive(&mut stream, client).await {
-                Ok(announced) => client = announced,
-                Err(refused) => {
-                    tracing::debug!(client = %client.ip(), %refused, "a connection was refused");
-                    return None;
-                }
-            }
-        }
+        let client = manners.client_of(&mut stream).await?;
         if !seat.belongs_to(client.ip()) {
             return None;
         }
@@ -131,6 +123,16 @@ impl Reception {
             Err(_) => tracing::debug!(client = %client.ip(), "a TLS handshake took too long"),
         }
         None
+    }
+}
+
+impl Manners {
+    /// Whose connection it is: the peer's, or that of whom the peer announces.
+    async fn client_of(&self, stream: &mut TcpStream) -> Option<SocketAddr> {
+        let peer = stream.peer_addr().ok()?;
+        let Some(protocol) = &self.proxy_protocol else { return Some(peer) };
+        let announced = protocol.receive(stream, peer).await;
+        announced.inspect_err(|refused| tracing::debug!(client = %peer.ip(), %refused, "a connection was refused")).ok()
     }
 }
 
