@@ -52,7 +52,7 @@ bench: deps-build ## Micro-benchmarks of the hot path (criterion)
 
 .PHONY: bench-keys
 bench-keys: deps-build ## Ten million different addresses, people and hostnames: memory before and after
-	cargo bench --bench keys
+	cargo bench --profile dist --bench keys
 
 .PHONY: bench-streams
 bench-streams: deps-build ## Ten thousand idle streams: memory of each and afterwards; delay and CPU of events

@@ -3,7 +3,7 @@
 //! The loop is ours because Pingora's gives a handshake 60 s, HTTP/2 any time to its first request, and nobody the chance
 //! to count who is connected.
 
-use super::announced::{ProxyProtocol, Refused};
+use super::announced::ProxyProtocol;
 use super::seats::{Seat, Seats};
 use super::transport::Transport;
 use crate::config::Config;
@@ -110,7 +110,7 @@ impl Reception {
     async fn receive(&self, mut stream: TcpStream, seat: &mut Seat) -> Option<(Stream, Progress)> {
         let manners = self.manners.load_full();
         let deadline = Instant::now() + manners.head_timeout;
-        let client = announced(&manners, &mut stream).await?;
+        let client = manners.client_of(&mut stream).await?;
         if !seat.belongs_to(client.ip()) {
             return None;
         }
@@ -126,12 +126,14 @@ impl Reception {
     }
 }
 
-/// The peer, or whom it announces.
-async fn announced(manners: &Manners, stream: &mut TcpStream) -> Option<SocketAddr> {
-    let peer = stream.peer_addr().ok()?;
-    let Some(protocol) = &manners.proxy_protocol else { return Some(peer) };
-    let refused = |refused: &Refused| tracing::debug!(peer = %peer.ip(), %refused, "a connection was refused");
-    protocol.receive(stream, peer).await.inspect_err(refused).ok()
+impl Manners {
+    /// Whose connection it is: the peer's, or that of whom the peer announces.
+    async fn client_of(&self, stream: &mut TcpStream) -> Option<SocketAddr> {
+        let peer = stream.peer_addr().ok()?;
+        let Some(protocol) = &self.proxy_protocol else { return Some(peer) };
+        let announced = protocol.receive(stream, peer).await;
+        announced.inspect_err(|refused| tracing::debug!(client = %peer.ip(), %refused, "a connection was refused")).ok()
+    }
 }
 
 /// HTTP/2 and HTTP/1.1 over TLS 1.3 and 1.2, certificates from `resolver`.
