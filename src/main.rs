@@ -3,6 +3,10 @@
 use portcullis::cli;
 use std::process::ExitCode;
 
+/// Gives the memory of ended streams back to the system (ARCHITECTURE.md, "Why jemalloc").
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
