@@ -1,0 +1,292 @@
+//! The way of a request: from its head to what became of it.
+
+use super::body::Bodies;
+use super::origin::{self, Origin, OriginPolicy};
+use super::progress::Progress;
+use super::reply::{self, Asked, Reader, Refusal, TokenError};
+use super::route::{Route, Router, Target};
+use super::stopping::Stopping;
+use super::{Authorities, Parts, Settings, address, admit, forward, headers, local, peer, record};
+use crate::audit::Audit;
+use crate::config::{ConnectionLimits, Streams};
+use crate::connect::Connections;
+use crate::hostname::{Realm, Site};
+use crate::http::Resolver;
+use crate::ratelimit::RateLimits;
+use crate::request::Arrival;
+use crate::telemetry::{Kind, Metrics};
+use crate::tokens::AccessTokens;
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
+use pingora::{Error, ErrorType};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// A body that nobody wants is read for this long, so that the connection can be used again.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+/// The way of a request under the settings of one moment. What outlives them is behind an `Arc`.
+pub(super) struct Way {
+    site: Site,
+    router: Arc<Router>,
+    origins: OriginPolicy,
+    tokens: Arc<AccessTokens>,
+    limits: Arc<RateLimits>,
+    connections: Arc<Connections>,
+    resolver: Resolver,
+    peers: Arc<peer::Peers>,
+    pub(super) metrics: Arc<Metrics>,
+    audit: Audit,
+    root: axum::Router,
+    mcp: axum::Router,
+    stopping: Arc<Stopping>,
+    trusted_proxies: Vec<ipnet::IpNet>,
+    bodies: Bodies,
+    streams: Streams,
+    patience: ConnectionLimits,
+}
+
+/// What became of a request.
+pub(super) enum Outcome {
+    /// It was answered with this status, by us or by the upstream.
+    Answered(Kind, StatusCode),
+    /// The connection is of no more use.
+    Aborted(Box<Error>),
+}
+
+impl Way {
+    /// Puts the data plane together; what is dropped with its last connection comes back.
+    pub(super) fn new(parts: Parts, settings: Settings) -> (Self, oneshot::Sender<()>) {
+        let (server, streams) = (&settings.config.server, settings.config.streams);
+        let patience = settings.config.limits.connections;
+        let bodies = Bodies::new(server, patience, parts.metrics.kept_bodies.clone());
+        let way = Way {
+            router: Arc::new(Router::new(parts.site.clone(), parts.registry, parts.health)),
+            origins: OriginPolicy::new(&server.allowed_origins, parts.site.root_origin()),
+            site: parts.site,
+            tokens: parts.tokens,
+            limits: settings.limits,
+            connections: parts.connections,
+            peers: Arc::new(peer::Peers::new(parts.resolver.clone(), &settings.config.upstreams)),
+            resolver: parts.resolver,
+            metrics: parts.metrics,
+            audit: parts.audit,
+            root: settings.root,
+            mcp: settings.mcp,
+            stopping: Arc::new(Stopping::new(parts.phase)),
+            trusted_proxies: server.trusted_proxies.clone(),
+            bodies,
+            streams,
+            patience,
+        };
+        (way, parts.alive)
+    }
+
+    /// The same data plane under other settings.
+    pub(super) fn with(&self, settings: Settings, authorities: Authorities) -> Self {
+        let (server, streams) = (&settings.config.server, settings.config.streams);
+        let patience = settings.config.limits.connections;
+        let bodies = Bodies::new(server, patience, self.metrics.kept_bodies.clone());
+        Self {
+            site: self.site.clone(),
+            router: self.router.clone(),
+            origins: OriginPolicy::new(&server.allowed_origins, self.site.root_origin()),
+            tokens: self.tokens.clone(),
+            limits: settings.limits,
+            connections: self.connections.clone(),
+            peers: match authorities {
+                Authorities::Same => self.peers.clone(),
+                Authorities::Other => Arc::new(peer::Peers::new(self.resolver.clone(), &settings.config.upstreams)),
+            },
+            resolver: self.resolver.clone(),
+            metrics: self.metrics.clone(),
+            audit: self.audit.wanting(settings.config.audit.requests),
+            root: settings.root,
+            mcp: settings.mcp,
+            stopping: self.stopping.clone(),
+            trusted_proxies: server.trusted_proxies.clone(),
+            bodies,
+            streams,
+            patience,
+        }
+    }
+
+    /// The way of a request.
+    pub(super) async fn serve(&self, session: &mut ServerSession) -> Outcome {
+        let client = self.client_address(session);
+        // On the heap is what ends at once: every stream has the size of the longest way.
+        match self.router.route(session) {
+            Ok(Route::Local(realm)) => Box::pin(self.local(session, Arrival { realm, client })).await,
+            Ok(Route::Rename) => Box::pin(self.rename(session)).await,
+            Ok(Route::Upstream(target)) => self.upstream(session, &target, client).await,
+            Err(refusal) => Box::pin(self.refuse(session, &refusal, None, None)).await,
+        }
+    }
+
+    async fn local(&self, session: &mut ServerSession, arrival: Arrival) -> Outcome {
+        if let Err(limited) = self.limits.check_ip(arrival.client) {
+            let refusal = Refusal::Limited(limited);
+            let refused = reply::refuse(session, &refusal, &Asked::by_oauth_client()).await;
+            return refused.map(|()| refusal.status()).into();
+        }
+        let router = if arrival.realm == Realm::Root { &self.root } else { &self.mcp };
+        local::serve(session, router, arrival, &self.patience).await.into()
+    }
+
+    async fn upstream(&self, session: &mut ServerSession, target: &Target, client: IpAddr) -> Outcome {
+        let head = session.req_header();
+        if origin::is_service_worker_script(&head.headers) {
+            return self.refuse(session, &Refusal::ServiceWorker, Some(target), None).await;
+        }
+        let allowed_origin = match self.origins.judge(&head.headers) {
+            Origin::Absent => None,
+            Origin::Allowed(origin) => Some(origin.clone()),
+            Origin::Forbidden => {
+                return Box::pin(self.refuse(session, &Refusal::ForeignOrigin, Some(target), None)).await;
+            }
+        };
+        if let Some(origin) = allowed_origin.as_ref().filter(|_| origin::is_preflight(session)) {
+            return Box::pin(origin::preflight(session, origin)).await.into();
+        }
+        let admitted = match self.limits.check_ip(client) {
+            Ok(()) => admit::admit(&self.tokens, &self.limits, target, &session.req_header().headers),
+            Err(limited) => Err(Refusal::Limited(limited)),
+        };
+        let permit = match admitted {
+            Ok(permit) => permit,
+            Err(refusal) => return Box::pin(self.refuse(session, &refusal, Some(target), allowed_origin)).await,
+        };
+        let forwarder = forward::Forwarder {
+            peers: &self.peers,
+            connections: &self.connections,
+            streams: &self.streams,
+            bodies: &self.bodies,
+            stopping: &self.stopping,
+            metrics: &self.metrics,
+        };
+        let mut record = record::Record::begin(&self.audit, target, &permit, client);
+        let isolation = headers::Isolation {
+            upstream: &target.upstream.authority,
+            allowed_origin: allowed_origin.as_ref(),
+            challenge: None,
+        };
+        let outcome = forwarder.forward(session, (target, &permit), &isolation, &mut record).await;
+        record.end(session, &outcome);
+        match outcome {
+            Ok(status) => Outcome::Answered(Kind::Upstream, status),
+            Err(forward::Failure::Refused(refusal)) => {
+                Box::pin(self.refuse(session, &refusal, Some(target), allowed_origin)).await
+            }
+            Err(forward::Failure::Aborted(error)) => Outcome::Aborted(error),
+        }
+    }
+
+    async fn refuse(
+        &self,
+        session: &mut ServerSession,
+        refusal: &Refusal,
+        target: Option<&Target>,
+        allowed_origin: Option<HeaderValue>,
+    ) -> Outcome {
+        let scope = match (refusal, target) {
+            (Refusal::Unauthorized(TokenError::Missing | TokenError::NotConnected), Some(target)) => {
+                let scopes = self.connections.usual_scopes(&target.upstream.authority).await;
+                Some(scopes.to_string()).filter(|scopes| !scopes.is_empty())
+            }
+            _ => None,
+        };
+        if refusal.blames_upstream() {
+            self.metrics.upstream_failures.inc();
+        }
+        let origin = target.map_or("", |target| target.origin.as_str());
+        let asked = Asked { origin, scope, allowed_origin, reader: Reader::Mcp };
+        reply::refuse(session, refusal, &asked).await.map(|()| refusal.status()).into()
+    }
+
+    /// `http://127.0.0.1:8080/…` becomes `http://localhost:8080/…`: cookies and hostnames live there.
+    async fn rename(&self, session: &mut ServerSession) -> Outcome {
+        let request = session.req_header();
+        let path = request.uri.path_and_query().map_or("/", |target| target.as_str());
+        if request.uri.path() == "/health" {
+            let client = self.client_address(session);
+            return self.local(session, Arrival { realm: Realm::Root, client }).await;
+        }
+        let location = format!("{}{path}", self.site.root_origin());
+        let answer = async {
+            let mut head = ResponseHeader::build_no_case(StatusCode::TEMPORARY_REDIRECT, Some(3))?;
+            head.insert_header(header::LOCATION, location)?;
+            head.insert_header(header::CONTENT_LENGTH, 0)?;
+            reply::write_whole(session, head, Bytes::new()).await
+        };
+        answer.await.map(|()| StatusCode::TEMPORARY_REDIRECT).into()
+    }
+
+    fn client_address(&self, session: &ServerSession) -> IpAddr {
+        let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+        let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        address::of_caller(peer, &session.req_header().headers, &self.trusted_proxies)
+    }
+
+    /// Reads the head of the next request; false when there is none, or none that deserves an answer.
+    pub(super) async fn read_head(&self, session: &mut ServerSession) -> bool {
+        let progress = Progress::of(session).unwrap_or_default();
+        if session.is_http2() {
+            progress.has_request()
+        } else {
+            progress.expects_head()
+        }
+        let whole = self.patience.head_timeout;
+        // Only a connection that was used before has this switched on.
+        let again = session.pipelining_enabled();
+        let patience = if again { self.patience.idle_timeout } else { whole };
+        let read = tokio::select! { biased;
+            read = progress.head_in_time(session.read_request(), patience, whole) => read,
+            () = self.stopping.ending() => return false,
+        };
+        match read {
+            Some(Ok(true)) => progress.has_head(),
+            Some(Ok(false)) | None => return false,
+            Some(Err(error)) => {
+                self.refuse_head(session, &error, progress.may_read() == 0).await;
+                return false;
+            }
+        }
+        // Pingora has turned keep-alive off where the framing was doubtful, and on without end where it was not.
+        if !self.stopping.keeps_connections() {
+            session.set_keepalive(None);
+        } else if session.get_keepalive().is_some() {
+            session.set_keepalive(Some(self.patience.idle_timeout.as_secs().max(1)));
+        }
+        session.set_write_timeout(Some(self.streams.write_timeout));
+        session.set_total_drain_timeout(Some(DRAIN_DEADLINE));
+        // Bodies are waited for by `Patience`, everything else has deadlines of its own.
+        session.set_read_timeout(None);
+        // What arrives while a request is being answered is the beginning of the next one, not garbage.
+        session.set_pipelining_enabled(true);
+        true
+    }
+
+    /// A head that cannot be read is the end of its connection: nobody knows where the next one begins.
+    async fn refuse_head(&self, session: &mut ServerSession, error: &Error, too_large: bool) {
+        let refusal = match error.etype() {
+            _ if too_large => Some(Refusal::HeadTooLarge),
+            ErrorType::InvalidHTTPHeader => Some(Refusal::BadRequest("the request's head is malformed")),
+            _ => None,
+        };
+        if let Some(refusal) = refusal
+            && let Err(error) = reply::refuse_unread(session, &refusal).await
+        {
+            tracing::debug!(%error, "a refusal did not arrive");
+        }
+        session.shutdown().await;
+    }
+}
+
+impl From<pingora::Result<StatusCode>> for Outcome {
+    fn from(result: pingora::Result<StatusCode>) -> Self {
+        result.map_or_else(Outcome::Aborted, |status| Outcome::Answered(Kind::Local, status))
+    }
+}
