@@ -140,33 +140,6 @@ async fn what_is_recorded_is_written_after_the_last_clone_is_gone() {
     tokio::time::timeout(Duration::from_secs(10), written).await.unwrap();
 }
 
-/// Prints figures: `cargo test --release --lib audit::tests::cost -- --ignored --nocapture`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement"]
-#[allow(clippy::print_stdout, clippy::cast_precision_loss)]
-async fn cost() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&format!("sqlite://{}/a.db", directory.path().display())).await.unwrap();
-    let audit = Audit::new(store.clone(), Clock::system(), Arc::default(), AuditedRequests::Calls);
-    let one = request("tools/call", Some("get"), Fate::Answered);
-    let (mut recording, begun) = (Duration::ZERO, std::time::Instant::now());
-    let rounds = 20;
-    for _ in 0..rounds {
-        let before = std::time::Instant::now();
-        for _ in 0..REQUESTS {
-            audit.request(UpstreamRequest { name: Some("get_weather_of_tomorrow".into()), ..copy(&one) });
-        }
-        recording += before.elapsed();
-        audit.flush().await;
-    }
-    let recorded = store.audit(u32::MAX).await.unwrap().len();
-    println!(
-        "{:.0} ns to record a request, {:.0} rows/s written ({recorded} rows)",
-        recording.as_nanos() as f64 / (rounds * REQUESTS) as f64,
-        recorded as f64 / begun.elapsed().as_secs_f64(),
-    );
-}
-
 fn copy(one: &UpstreamRequest) -> UpstreamRequest {
     UpstreamRequest { token: one.token.clone(), upstream: one.upstream.clone(), name: None, ..*one }
 }
