@@ -4,38 +4,47 @@
 //! The loop is our own, straight on Pingora's `HttpServerApp`: Pingora reads heads, frames bodies, keeps connections and
 //! speaks TLS; what happens in between is decided here (ARCHITECTURE.md, "Why not `HttpProxy`").
 
+// The way of a request, from its head to what became of it.
 mod address;
 mod admit;
+mod forward;
+mod local;
+mod origin;
+mod record;
+mod reply;
+mod route;
+mod way;
+
+// What it asks for, and whether it may.
+mod filter;
+mod headers;
+mod peek;
+mod policy;
+mod stepup;
+
+// Its body on the way to the upstream.
 mod body;
 mod budget;
+mod patience;
+mod progress;
+
+// The connection to the upstream, and one exchange over it.
+mod exchange;
+mod peer;
+mod race;
+mod wire;
+
+// The answer on the way back, for as long as it lasts.
 mod chunks;
 mod deadlines;
 mod endpoint;
 mod events;
-mod exchange;
-mod filter;
-mod forward;
 mod frames;
-mod headers;
 mod lifeline;
-mod local;
-mod origin;
-mod patience;
-mod peek;
-mod peer;
-mod policy;
-mod progress;
-mod race;
-mod record;
-mod reply;
-mod route;
 mod source;
-mod stepup;
 mod stopping;
 mod stream;
 mod upgrade;
-mod way;
-mod wire;
 
 pub use progress::Progress;
 pub use stopping::Phase;
