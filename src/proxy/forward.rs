@@ -79,23 +79,19 @@ impl Forwarder<'_> {
         permit: &Permit,
         record: &mut Record<'_>,
     ) -> Result<Answer<'t>, Failure> {
-        let (mut body, asked, enforced) = match &target.upstream.tools {
-            None => {
-                let body = self.bodies.take(session).await?;
-                let asked = Asked::by(&session.req_header().headers, body.kept());
-                let calls_a_tool = asked.calls_a_tool;
-                record.asks(asked);
-                (body, calls_a_tool, None)
-            }
-            Some(tools) => {
-                let body = policy::take(self.bodies, session).await?;
-                let asked = Asked::by_body(body.kept());
-                let calls_a_tool = asked.calls_a_tool;
-                record.asks(asked);
-                let enforced = policy::enforce(tools, &session.req_header().headers, body.kept())?;
-                (body, calls_a_tool, Some(enforced))
-            }
+        let tools = target.upstream.tools.as_ref();
+        let mut body = match tools {
+            None => self.bodies.take(session).await?,
+            Some(_) => policy::take(self.bodies, session).await?,
         };
+        let headers = &session.req_header().headers;
+        let asked = match tools {
+            None => Asked::by(headers, body.kept()),
+            Some(_) => Asked::by_body(body.kept()),
+        };
+        let calls_a_tool = asked.calls_a_tool;
+        record.asks(asked);
+        let enforced = tools.map(|tools| policy::enforce(tools, headers, body.kept())).transpose()?;
         let mut credential = self.connections.credential(permit.key()).await?;
         let exchange = Exchange {
             peers: self.peers,
@@ -103,7 +99,7 @@ impl Forwarder<'_> {
             health: &target.health,
             key: permit.key(),
             response_timeout: self.streams.response_timeout,
-            calls_a_tool: asked,
+            calls_a_tool,
         };
         let mut life = Lifeline::new(permit, &credential);
         let mut connected = exchange.send(session, &mut body, &credential, &life).await?;
@@ -188,9 +184,6 @@ impl Forwarder<'_> {
         }
         session.write_response_header(head).await?;
         let _open = events.then(|| OpenStream::count(self.metrics));
-        if events {
-            connected.session.set_read_timeout(None);
-        }
         let get = session.req_header().method == Method::GET;
         let bounds = stream::Bounds {
             life,

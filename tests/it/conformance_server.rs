@@ -1,10 +1,10 @@
 //! The official conformance suite against a server of the official SDK, directly and through the gateway: every check of
 //! both revisions of the protocol comes out the same.
 
-use crate::gateway::{Gateway, upstream};
+use crate::gateway::{Gateway, upstream, without_rates};
 use crate::shim::Shim;
 use crate::suite::{Suite, node};
-use portcullis::config::{Rate, UpstreamAuth};
+use portcullis::config::UpstreamAuth;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -91,13 +91,9 @@ impl Server {
 
     async fn behind(&self, heartbeat: Duration) -> Gateway {
         let authority = self.authority();
-        let plenty = Rate { count: 10_000, period: Duration::from_secs(1), burst: 10_000 };
         Gateway::with(move |config| {
             config.streams.heartbeat = Some(heartbeat);
-            config.limits.per_ip = plenty;
-            config.limits.per_user = plenty;
-            config.limits.per_client = plenty;
-            config.limits.per_user_upstream = plenty;
+            without_rates(config);
             config.upstream.push(upstream(&authority, UpstreamAuth::None));
         })
         .await

@@ -1,20 +1,11 @@
 //! What passes through the gateway passes as it is: targets, fields, bodies and framing of every kind.
 
-use crate::gateway::{Gateway, upstream};
+use crate::gateway::Gateway;
 use crate::raw::{Caller, RawUpstream, field, get, post, status};
+use crate::streams::gateway_for;
 use parking_lot::Mutex;
-use portcullis::config::UpstreamAuth;
 use std::sync::Arc;
 use std::time::Duration;
-
-async fn gateway_for(notes: &RawUpstream, heartbeat: Duration) -> Gateway {
-    let authority = notes.authority.clone();
-    Gateway::with(move |config| {
-        config.streams.heartbeat = Some(heartbeat);
-        config.upstream.push(upstream(&authority, UpstreamAuth::None));
-    })
-    .await
-}
 
 /// A caller, a gateway, and an upstream that answers what it is told to.
 struct Asking {

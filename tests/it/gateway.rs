@@ -2,7 +2,7 @@
 
 use portcullis::app::{App, Reloaded};
 use portcullis::clock::Clock;
-use portcullis::config::{Config, Source, UpstreamAuth, UpstreamConfig, load};
+use portcullis::config::{Config, Rate, Source, UpstreamAuth, UpstreamConfig, load};
 use portcullis::error::Fault;
 use portcullis::hostname::{Authority, Label};
 use portcullis::http::Resolver;
@@ -196,6 +196,15 @@ pub async fn token_of(app: &App, name: &str, authority: &str) -> (String, GrantI
         ttl: Duration::from_secs(3600),
     };
     (app.tokens.mint(&new).unwrap(), id)
+}
+
+/// For tests that send more than people do.
+pub fn without_rates(config: &mut Config) {
+    let plenty = Rate { count: 10_000, period: Duration::from_secs(1), burst: 10_000 };
+    config.limits.per_ip = plenty;
+    config.limits.per_user = plenty;
+    config.limits.per_client = plenty;
+    config.limits.per_user_upstream = plenty;
 }
 
 /// An upstream as a configuration would name it.

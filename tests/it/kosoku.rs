@@ -1,9 +1,9 @@
 //! kosoku, the successor of Autobahn's test suite, against a WebSocket server from elsewhere, directly and through the
 //! gateway: the same verdict in every case.
 
-use crate::gateway::{Gateway, upstream};
+use crate::gateway::{Gateway, upstream, without_rates};
 use crate::shim::Shim;
-use portcullis::config::{Rate, UpstreamAuth};
+use portcullis::config::UpstreamAuth;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
@@ -82,12 +82,8 @@ async fn run(shim: &Shim, cases: &[&str], limit: Duration) -> Verdicts {
 
 async fn gateway_for(authority: &str) -> Gateway {
     let authority = authority.to_owned();
-    let plenty = Rate { count: 10_000, period: Duration::from_secs(1), burst: 10_000 };
     Gateway::with(move |config| {
-        config.limits.per_ip = plenty;
-        config.limits.per_user = plenty;
-        config.limits.per_client = plenty;
-        config.limits.per_user_upstream = plenty;
+        without_rates(config);
         config.upstream.push(upstream(&authority, UpstreamAuth::None));
     })
     .await

@@ -16,7 +16,8 @@ fn chunk(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }
 
-async fn gateway_for(notes: &RawUpstream, heartbeat: Duration) -> Gateway {
+/// A gateway in front of one upstream that wants no authorization.
+pub async fn gateway_for(notes: &RawUpstream, heartbeat: Duration) -> Gateway {
     let authority = notes.authority.clone();
     Gateway::with(move |config| {
         config.streams.heartbeat = Some(heartbeat);
