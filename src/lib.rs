@@ -7,6 +7,7 @@ pub mod clock;
 pub mod error;
 pub mod hostname;
 pub mod ids;
+pub mod jose;
 pub mod life;
 pub mod mcp;
 pub mod oauth;

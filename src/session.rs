@@ -26,6 +26,17 @@ pub struct SignedIn {
     pub csrf_token: String,
 }
 
+/// How a person proved who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Means<'a> {
+    /// With a password: a second factor is asked for, where the person has one.
+    Password,
+    /// With a passkey, which is two factors by itself.
+    Passkey,
+    /// At an identity provider of this name, which asks for whatever it wants.
+    Provider(&'a str),
+}
+
 /// A browser that is not signed in, on a page with a form. Nothing about it is stored.
 #[derive(Clone, Debug)]
 pub struct Visitor {

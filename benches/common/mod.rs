@@ -62,6 +62,8 @@ impl Bench {
             scope: "",
             grant: GrantId::random(&Random::default()),
             ttl: Duration::from_secs(24 * 3600),
+            actor: None,
+            confirmation: None,
         };
         self.app.tokens.mint(&new).unwrap()
     }

@@ -82,7 +82,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::config::{Source, load};
     use crate::ids::{GrantId, Random};
-    use crate::store::{AuthorizationCode, Grant, SigningKey};
+    use crate::store::{Grant, SigningKey};
     use std::collections::BTreeMap;
 
     #[tokio::test]
@@ -127,15 +127,7 @@ mod tests {
             created_at: now,
             revoked_at: None,
         };
-        let code = AuthorizationCode {
-            code: crate::ids::Digest::of(id.0),
-            grant: id,
-            redirect_uri: String::new(),
-            code_challenge: String::new(),
-            expires_at: now,
-            used_at: None,
-        };
-        app.store.insert_grant(&grant, &code).await.unwrap();
+        app.store.insert_grant(&grant, None).await.unwrap();
         id
     }
 }

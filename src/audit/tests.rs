@@ -26,6 +26,8 @@ fn request(method: &str, name: Option<&str>, fate: Fate) -> UpstreamRequest {
         scope: "".into(),
         grant: GrantId::random(&random),
         expires_at: Timestamp(0),
+        actor: None,
+        confirmation: None,
         life: Arc::new(Life::default()),
     };
     let upstream = Upstream {

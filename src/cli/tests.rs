@@ -211,7 +211,7 @@ async fn a_client_that_only_has_a_document_is_listed_and_revoked_everywhere() {
     let database = format!("sqlite://{}/portcullis.db", machine.state.path().display());
     let store = crate::store::Store::open(&database).await.unwrap();
     for (number, realm) in [(1, "notes"), (2, "notes"), (3, "")] {
-        store.insert_grant(&grant(number, realm, CLIENT), &code(number)).await.unwrap();
+        store.insert_grant(&grant(number, realm, CLIENT), Some(&code(number))).await.unwrap();
     }
     let list = machine.json(&["client", "list"]).await;
     let row = |realm: &str, grants: u32| {

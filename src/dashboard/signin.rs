@@ -8,7 +8,7 @@ use crate::identity::LoginError;
 use crate::page::{self, LoginPage, SetupPage};
 use crate::request::Arrival;
 use crate::secret::Secret;
-use crate::session::Visitor;
+use crate::session::{Means, Visitor};
 use crate::store::User;
 use axum::extract::{Query, State};
 use axum::response::Response;
@@ -95,10 +95,7 @@ pub(super) async fn sign_in(
     }
     dashboard.limits.check_login(arrival.client, &username)?;
     match dashboard.identity.verify(&username, &password).await {
-        Ok(user) => {
-            dashboard.audit.record(&user.name, "login.succeeded", "password", Some(arrival.client));
-            dashboard.admit(&headers, &user, return_to).await
-        }
+        Ok(user) => dashboard.admit(&arrival, &headers, &user, Means::Password, return_to).await,
         Err(LoginError::Refused) => {
             let tried: String = username.chars().filter(|c| !c.is_control()).take(MAX_TRIED_NAME).collect();
             dashboard.audit.record(&tried, "login.failed", "password", Some(arrival.client));
@@ -157,7 +154,7 @@ pub(super) async fn set_up(
     match claimed {
         Ok(user) => {
             dashboard.audit.record(&user.name, "setup.claimed", dashboard.site.domain(), Some(arrival.client));
-            dashboard.admit(&headers, &user, "/").await
+            dashboard.admit(&arrival, &headers, &user, Means::Password, "/").await
         }
         Err(fault) if fault.culprit == Culprit::Caller => {
             Ok(setup_page(visitor, StatusCode::BAD_REQUEST, Some(&fault.public), &username, &token))
@@ -167,8 +164,21 @@ pub(super) async fn set_up(
 }
 
 impl Dashboard {
-    /// Begins a session and sends the browser on.
-    async fn admit(&self, headers: &HeaderMap, user: &User, return_to: &str) -> Result<Response, Failure> {
+    /// Begins a session for a person who has proved who they are, and sends the browser on.
+    pub(super) async fn admit(
+        &self,
+        arrival: &Arrival,
+        headers: &HeaderMap,
+        user: &User,
+        means: Means<'_>,
+        return_to: &str,
+    ) -> Result<Response, Failure> {
+        let subject = match means {
+            Means::Password => "password",
+            Means::Passkey => "passkey",
+            Means::Provider(name) => name,
+        };
+        self.audit.record(&user.name, "login.succeeded", subject, Some(arrival.client));
         let cookie = self.sessions.begin(headers, user).await?;
         let mut response = see_other(return_to);
         response.headers_mut().append(header::SET_COOKIE, cookie);

@@ -130,7 +130,7 @@ async fn issue(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response, Fault> {
         expires_at: PendingAuthorization::code_expiry(now),
         used_at: None,
     };
-    issuer.store.insert_grant(&grant, &code).await?;
+    issuer.store.insert_grant(&grant, Some(&code)).await?;
     let subject = format!("{} at {}", grant.client_name, grant.resource);
     issuer.audit.record(&visit.signed_in.user.name, "grant.created", &subject, Some(visit.address));
     Ok(answer(&pending.back.with(&[("code", secret.as_str())])))

@@ -140,6 +140,8 @@ impl Issuer {
             scope: &issue.scope,
             grant: grant.id,
             ttl: self.lifetimes.access_ttl,
+            actor: None,
+            confirmation: None,
         })?;
         Ok(TokenResponse {
             access_token,

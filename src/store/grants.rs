@@ -7,11 +7,11 @@ use crate::ids::*;
 use sqlx::{Sqlite, Transaction, query, query_as, query_scalar};
 
 impl Store {
-    /// Keeps a consent and the code that stands for it, both or neither.
+    /// Keeps a consent and the code that stands for it, where there is one: both or neither.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when either is there already.
-    pub async fn insert_grant(&self, grant: &Grant, code: &AuthorizationCode) -> Result<(), StoreError> {
+    pub async fn insert_grant(&self, grant: &Grant, code: Option<&AuthorizationCode>) -> Result<(), StoreError> {
         let mut transaction = self.sqlite.transaction().await?;
         let insert = query(
             "INSERT INTO grants (id, user_id, client_id, client_name, realm, resource, scope, created_at, revoked_at)
@@ -30,20 +30,9 @@ impl Store {
             .execute(&mut *transaction)
             .await
             .map_err(inserting("that grant"))?;
-        let insert = query(
-            "INSERT INTO codes (code, grant_id, redirect_uri, code_challenge, expires_at, used_at)
-             VALUES (?, ?, ?, ?, ?, ?)",
-        );
-        insert
-            .bind(code.code)
-            .bind(code.grant)
-            .bind(&code.redirect_uri)
-            .bind(&code.code_challenge)
-            .bind(code.expires_at)
-            .bind(code.used_at)
-            .execute(&mut *transaction)
-            .await
-            .map_err(inserting("that authorization code"))?;
+        if let Some(code) = code {
+            insert_code(&mut transaction, code).await?;
+        }
         Ok(transaction.commit().await?)
     }
 
@@ -241,6 +230,27 @@ async fn end(transaction: &mut Transaction<'static, Sqlite>, revoked: &[GrantId]
         query("DELETE FROM refresh_tokens WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
         changes::record(transaction, Change::GrantRevoked(*grant)).await?;
     }
+    Ok(())
+}
+
+async fn insert_code(
+    transaction: &mut Transaction<'static, Sqlite>,
+    code: &AuthorizationCode,
+) -> Result<(), StoreError> {
+    let insert = query(
+        "INSERT INTO codes (code, grant_id, redirect_uri, code_challenge, expires_at, used_at)
+         VALUES (?, ?, ?, ?, ?, ?)",
+    );
+    insert
+        .bind(code.code)
+        .bind(code.grant)
+        .bind(&code.redirect_uri)
+        .bind(&code.code_challenge)
+        .bind(code.expires_at)
+        .bind(code.used_at)
+        .execute(&mut **transaction)
+        .await
+        .map_err(inserting("that authorization code"))?;
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! The signing keys: made on first start, sealed in the store, published as a JWK set (RFC 7517).
 
-use super::ring_provider;
 use crate::clock::Clock;
 use crate::error::Fault;
 use crate::ids::Random;
+use crate::jose;
 use crate::store::{self, Store};
 use crate::vault::{Place, Vault};
 use arc_swap::ArcSwap;
@@ -42,7 +42,7 @@ impl SigningKeys {
     /// # Errors
     /// When the store fails or the vault cannot open a key.
     pub async fn load(store: Store, vault: Vault, clock: Clock, random: Random) -> Result<Self, Fault> {
-        ring_provider::install();
+        jose::install();
         if store.signing_keys().await?.iter().all(|key| key.retired_at.is_some()) {
             make_first(&store, &vault, &clock, &random).await?;
         }

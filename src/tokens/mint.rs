@@ -25,6 +25,10 @@ pub struct NewToken<'a> {
     pub grant: GrantId,
     /// How long it lives.
     pub ttl: Duration,
+    /// The client that acts for the person with a token that was exchanged for the person's (RFC 8693 §4.1).
+    pub actor: Option<&'a str>,
+    /// The SHA-256 thumbprint of the key that the token is bound to (RFC 9449 §6.1).
+    pub confirmation: Option<&'a str>,
 }
 
 /// The `typ` of our tokens (RFC 9068 §2.1).
@@ -46,6 +50,22 @@ pub(super) struct Claims {
     pub(super) gid: Box<str>,
     pub(super) iat: i64,
     pub(super) exp: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) act: Option<Actor>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cnf: Option<Confirmation>,
+}
+
+/// `act` (RFC 8693 §4.1).
+#[derive(Serialize, Deserialize)]
+pub(super) struct Actor {
+    pub(super) sub: Box<str>,
+}
+
+/// `cnf` (RFC 7800 §3.1, RFC 9449 §6.1).
+#[derive(Serialize, Deserialize)]
+pub(super) struct Confirmation {
+    pub(super) jkt: Box<str>,
 }
 
 impl AccessTokens {
@@ -67,6 +87,8 @@ impl AccessTokens {
             gid: new.grant.to_string().into(),
             iat: now.seconds(),
             exp: now.after(new.ttl).seconds(),
+            act: new.actor.map(|client| Actor { sub: client.into() }),
+            cnf: new.confirmation.map(|thumbprint| Confirmation { jkt: thumbprint.into() }),
         };
         let key = self.keys.signing();
         let mut header = Header::new(key.algorithm);

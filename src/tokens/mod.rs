@@ -3,7 +3,6 @@
 mod keys;
 mod lives;
 mod mint;
-mod ring_provider;
 #[cfg(test)]
 mod tests;
 mod verify;

@@ -54,6 +54,8 @@ impl World {
                 scope: "read write",
                 grant: self.grant,
                 ttl: TTL,
+                actor: None,
+                confirmation: None,
             })
             .unwrap()
     }

@@ -39,6 +39,10 @@ pub struct AccessToken {
     pub grant: GrantId,
     /// `exp`.
     pub expires_at: Timestamp,
+    /// `act`: the client that acts for the person, where the token was exchanged for the person's.
+    pub actor: Option<Box<str>>,
+    /// `cnf.jkt`: the key that must prove itself beside the token (RFC 9449).
+    pub confirmation: Option<Box<str>>,
     /// Ends when the grant is revoked.
     pub life: Arc<Life>,
 }
@@ -99,6 +103,8 @@ impl AccessTokens {
             scope: claims.scope,
             grant,
             expires_at,
+            actor: claims.act.map(|actor| actor.sub),
+            confirmation: claims.cnf.map(|confirmation| confirmation.jkt),
             life: self.lives.of(grant),
         })
     }

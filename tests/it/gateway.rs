@@ -6,10 +6,10 @@ use portcullis::config::{Config, Rate, Source, UpstreamAuth, UpstreamConfig, loa
 use portcullis::error::Fault;
 use portcullis::hostname::{Authority, Label};
 use portcullis::http::Resolver;
-use portcullis::ids::{Digest, GrantId, Random};
+use portcullis::ids::{GrantId, Random};
 use portcullis::secret::Secret;
 use portcullis::server::{Bound, Running};
-use portcullis::store::{AuthorizationCode, Grant, Role};
+use portcullis::store::{Grant, Role};
 use portcullis::tokens::NewToken;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
@@ -177,15 +177,7 @@ pub async fn token_of(app: &App, name: &str, authority: &str) -> (String, GrantI
         created_at: now,
         revoked_at: None,
     };
-    let code = AuthorizationCode {
-        code: Digest::of(id.0),
-        grant: id,
-        redirect_uri: String::new(),
-        code_challenge: String::new(),
-        expires_at: now,
-        used_at: None,
-    };
-    app.store.insert_grant(&grant, &code).await.unwrap();
+    app.store.insert_grant(&grant, None).await.unwrap();
     let new = NewToken {
         issuer: &origin,
         resource: &grant.resource,
@@ -194,6 +186,8 @@ pub async fn token_of(app: &App, name: &str, authority: &str) -> (String, GrantI
         scope: "",
         grant: id,
         ttl: Duration::from_secs(3600),
+        actor: None,
+        confirmation: None,
     };
     (app.tokens.mint(&new).unwrap(), id)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers, lowest first.
 const LAYERS: [(&str, &[&str]); 5] = [
-    ("words", &["clock", "error", "hostname", "ids", "life", "mcp", "oauth", "paths", "request", "secret"]),
+    ("words", &["clock", "error", "hostname", "ids", "jose", "life", "mcp", "oauth", "paths", "request", "secret"]),
     ("ground", &["config", "http", "store", "telemetry", "tls", "vault"]),
     (
         "services",

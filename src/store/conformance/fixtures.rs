@@ -73,7 +73,7 @@ pub(super) fn code(grant: GrantId, text: &str) -> AuthorizationCode {
 /// A grant that is in the store, with a code that has the text of its id.
 pub(super) async fn known_grant(store: &Store, user: UserId) -> GrantId {
     let grant = grant(user);
-    store.insert_grant(&grant, &code(grant.id, &grant.id.to_string())).await.unwrap();
+    store.insert_grant(&grant, Some(&code(grant.id, &grant.id.to_string()))).await.unwrap();
     grant.id
 }
 

@@ -6,11 +6,11 @@ use crate::ids::Digest;
 pub(super) async fn a_grant_comes_with_its_code_or_not_at_all(store: &Store) {
     let ada = known_user(store, "ada").await;
     let (first, second) = (grant(ada), Grant { created_at: later(1), ..grant(ada) });
-    store.insert_grant(&first, &code(first.id, "code")).await.unwrap();
-    let taken = store.insert_grant(&second, &code(second.id, "code")).await;
+    store.insert_grant(&first, Some(&code(first.id, "code"))).await.unwrap();
+    let taken = store.insert_grant(&second, Some(&code(second.id, "code"))).await;
     assert!(matches!(taken, Err(StoreError::Conflict(_))));
     assert!(store.grant(second.id).await.unwrap().is_none());
-    store.insert_grant(&second, &code(second.id, "other")).await.unwrap();
+    store.insert_grant(&second, Some(&code(second.id, "other"))).await.unwrap();
 
     let found = store.grant(first.id).await.unwrap().unwrap();
     assert_eq!((found.user, found.client_id, found.client_name), (ada, first.client_id, first.client_name));
@@ -26,7 +26,7 @@ pub(super) async fn a_grant_comes_with_its_code_or_not_at_all(store: &Store) {
 pub(super) async fn a_code_is_consumed_once(store: &Store) {
     let ada = known_user(store, "ada").await;
     let granted = grant(ada);
-    store.insert_grant(&granted, &code(granted.id, "code")).await.unwrap();
+    store.insert_grant(&granted, Some(&code(granted.id, "code"))).await.unwrap();
     let digest = Digest::of("code");
     assert!(!store.consume_code(&digest, later(60)).await.unwrap());
     let consumers = winners(|_| {
@@ -100,7 +100,7 @@ pub(super) async fn revocation_reaches_clients_and_people(store: &Store) {
     let (ada, bob) = (known_user(store, "ada").await, known_user(store, "bob").await);
     let (first, second) = (known_grant(store, ada).await, known_grant(store, bob).await);
     let elsewhere = Grant { realm: "other-enc".to_owned(), ..grant(bob) };
-    store.insert_grant(&elsewhere, &code(elsewhere.id, "elsewhere")).await.unwrap();
+    store.insert_grant(&elsewhere, Some(&code(elsewhere.id, "elsewhere"))).await.unwrap();
 
     let mut ended = store.revoke_client(Some("label-enc"), "client", NOW).await.unwrap().unwrap();
     let mut expected = vec![first, second];
@@ -115,7 +115,7 @@ pub(super) async fn revocation_reaches_clients_and_people(store: &Store) {
     store.insert_client(&client("label-enc", "client")).await.unwrap();
     let again = known_grant(store, ada).await;
     let elsewhere = Grant { realm: "other-enc".to_owned(), ..grant(bob) };
-    store.insert_grant(&elsewhere, &code(elsewhere.id, "elsewhere again")).await.unwrap();
+    store.insert_grant(&elsewhere, Some(&code(elsewhere.id, "elsewhere again"))).await.unwrap();
     let mut ended = store.revoke_client(None, "client", NOW).await.unwrap().unwrap();
     let mut expected = vec![again, elsewhere.id];
     ended.sort();

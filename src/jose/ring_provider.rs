@@ -1,17 +1,19 @@
-//! ring as the cryptography of `jsonwebtoken` 11, which has no such back-end: ES256 and EdDSA only.
+//! ring as the cryptography of `jsonwebtoken` 11, which has no such back-end. It signs what we sign, ES256 and EdDSA, and
+//! verifies what others sign as well: ES384, RS256, PS256.
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result};
 use jsonwebtoken::signature::{Error as SignatureError, Signer, Verifier};
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, EncodingKey};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey, DecodingKeyKind, EncodingKey};
 use ring::rand::SystemRandom;
 use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED, ED25519, EcdsaKeyPair,
+    Ed25519KeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
     VerificationAlgorithm,
 };
 
 /// Makes ring the provider of this process. May be called any number of times.
-pub(super) fn install() {
+pub(crate) fn install() {
     // It fails when a provider is there already, which is ours: nobody else in this program installs one.
     let _ = RING.install_default();
 }
@@ -25,6 +27,9 @@ static RING: CryptoProvider = CryptoProvider {
 
 fn signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
     check_family(*algorithm, key.family())?;
+    if !matches!(algorithm, Algorithm::ES256 | Algorithm::EdDSA) {
+        return Err(ErrorKind::InvalidAlgorithm.into());
+    }
     Ok(Box::new(RingSigner { algorithm: *algorithm, key: key.clone() }))
 }
 
@@ -36,7 +41,9 @@ fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerif
 /// A key signs and verifies with its own kind of algorithm only (RFC 8725 §3.1).
 fn check_family(algorithm: Algorithm, family: AlgorithmFamily) -> Result<()> {
     match (algorithm, family) {
-        (Algorithm::ES256, AlgorithmFamily::Ec) | (Algorithm::EdDSA, AlgorithmFamily::Ed) => Ok(()),
+        (Algorithm::ES256 | Algorithm::ES384, AlgorithmFamily::Ec)
+        | (Algorithm::EdDSA, AlgorithmFamily::Ed)
+        | (Algorithm::RS256 | Algorithm::PS256, AlgorithmFamily::Rsa) => Ok(()),
         _ => Err(ErrorKind::InvalidAlgorithm.into()),
     }
 }
@@ -74,10 +81,23 @@ struct RingVerifier {
 
 impl Verifier<Vec<u8>> for RingVerifier {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> std::result::Result<(), SignatureError> {
-        let algorithm: &'static dyn VerificationAlgorithm =
-            if self.algorithm == Algorithm::EdDSA { &ED25519 } else { &ECDSA_P256_SHA256_FIXED };
-        let key = self.key.try_get_as_bytes().map_err(SignatureError::from_source)?;
-        UnparsedPublicKey::new(algorithm, key).verify(message, signature).map_err(|_| SignatureError::new())
+        let rsa = match self.algorithm {
+            Algorithm::PS256 => &RSA_PSS_2048_8192_SHA256,
+            _ => &RSA_PKCS1_2048_8192_SHA256,
+        };
+        let algorithm: &'static dyn VerificationAlgorithm = match self.algorithm {
+            Algorithm::EdDSA => &ED25519,
+            Algorithm::ES256 => &ECDSA_P256_SHA256_FIXED,
+            Algorithm::ES384 => &ECDSA_P384_SHA384_FIXED,
+            _ => rsa,
+        };
+        let verified = match self.key.kind() {
+            DecodingKeyKind::SecretOrDer(key) => UnparsedPublicKey::new(algorithm, key).verify(message, signature),
+            DecodingKeyKind::RsaModulusExponent { n, e } => {
+                RsaPublicKeyComponents { n, e }.verify(rsa, message, signature)
+            }
+        };
+        verified.map_err(|_| SignatureError::new())
     }
 }
 
