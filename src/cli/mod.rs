@@ -1,5 +1,6 @@
 //! The command line. Every command is a function of its arguments, the environment and three streams.
 
+mod api_keys;
 mod arguments;
 mod encode;
 mod output;
@@ -137,6 +138,7 @@ async fn dispatch(
         Command::Upstream { command } => state::upstream(command, &load(source)?, &mut output).await,
         Command::Connection { command } => state::connection(command, &load(source)?, &mut output).await,
         Command::Client { command } => state::client(command, &load(source)?, &mut output).await,
+        Command::Apikey { command } => api_keys::api_key(command, &load(source)?, &mut output).await,
         Command::Keys { command } => state::keys(command, &load(source)?, &mut output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

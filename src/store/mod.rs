@@ -1,6 +1,7 @@
 //! The database. Only this module names sqlx; everything above speaks in records and in transitions that are atomic.
 
 mod accounts;
+mod api_keys;
 mod authorization;
 mod changes;
 mod columns;
