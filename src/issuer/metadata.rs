@@ -68,6 +68,7 @@ fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> A
         token_endpoint: Some(format!("{origin}/token")),
         registration_endpoint: Some(format!("{origin}/register")),
         revocation_endpoint: Some(format!("{origin}/revoke")),
+        introspection_endpoint: Some(format!("{origin}/introspect")),
         jwks_uri: Some(format!("{origin}/jwks")),
         scopes_supported: scopes.iter().map(str::to_owned).collect(),
         response_types_supported: texts(&["code"]),
@@ -75,6 +76,7 @@ fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> A
         grant_types_supported: texts(&["authorization_code", "refresh_token"]),
         token_endpoint_auth_methods_supported: AuthMethod::names(),
         revocation_endpoint_auth_methods_supported: AuthMethod::names(),
+        introspection_endpoint_auth_methods_supported: introspection_methods(),
         code_challenge_methods_supported: texts(&["S256"]),
         authorization_response_iss_parameter_supported: true,
         client_id_metadata_document_supported: true,
@@ -83,6 +85,13 @@ fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> A
         issuer: origin,
         ..Default::default()
     }
+}
+
+/// Clients with their method, unless it is none; API keys as Bearer.
+fn introspection_methods() -> Vec<String> {
+    let none = AuthMethod::None.as_str();
+    let methods = AuthMethod::names().into_iter().filter(|name| name != none);
+    methods.chain(["Bearer".to_owned()]).collect()
 }
 
 fn protected_resource(issuer: &Issuer, realm: &Realm, path: &str, scopes: &Scopes) -> ProtectedResource {

@@ -7,7 +7,7 @@ use http::{Method, StatusCode, header};
 use portcullis::devkit::browser::Browser;
 
 /// On the root domain: method, target, status without any credentials.
-const ROOT: [(&str, &str, u16); 49] = [
+const ROOT: [(&str, &str, u16); 51] = [
     ("GET", "/", 200),
     ("POST", "/", 405),
     ("GET", "/login", 200),
@@ -41,6 +41,8 @@ const ROOT: [(&str, &str, u16); 49] = [
     ("DELETE", "/register/x", 401),
     ("PUT", "/register/x", 405),
     ("POST", "/revoke", 401),
+    ("POST", "/introspect", 401),
+    ("GET", "/introspect", 405),
     ("GET", "/jwks", 200),
     ("GET", "/.well-known/oauth-authorization-server", 200),
     ("GET", "/.well-known/openid-configuration", 200),
@@ -60,7 +62,7 @@ const ROOT: [(&str, &str, u16); 49] = [
 ];
 
 /// On an MCP hostname.
-const MCP: [(&str, &str, u16); 30] = [
+const MCP: [(&str, &str, u16); 31] = [
     ("GET", "/", 401),
     ("POST", "/", 401),
     ("GET", "/mcp", 401),
@@ -83,7 +85,8 @@ const MCP: [(&str, &str, u16); 30] = [
     ("DELETE", "/register/x", 401),
     ("POST", "/revoke", 401),
     ("GET", "/jwks", 200),
-    ("POST", "/introspect", 404),
+    ("POST", "/introspect", 401),
+    ("GET", "/introspect", 405),
     ("POST", "/device_authorization", 404),
     ("GET", "/.well-known/oauth-authorization-server", 200),
     ("GET", "/.well-known/oauth-authorization-server/mcp", 200),
