@@ -86,6 +86,13 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: VaultCommand,
     },
+    /// Print an access token for a server that `login` was run for, renewed when it is about to end
+    ///
+    /// For example: curl -H "Authorization: Bearer $(portcullis token URL)" URL
+    Token {
+        /// As given to `login`
+        url: String,
+    },
     /// Print the completions for a shell
     Completions {
         /// Which

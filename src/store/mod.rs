@@ -9,12 +9,14 @@ mod columns;
 mod conformance;
 mod connections;
 mod grants;
+mod groups;
 mod housekeeping;
 mod records;
 mod sqlite;
 mod upstreams;
 
 pub use connections::REFRESH_LEASE;
+pub use groups::BY_ADMINISTRATOR;
 pub use records::*;
 
 /// What went wrong in the database.

@@ -373,4 +373,6 @@ pub enum Change {
     UpstreamsChanged,
     /// A signing key was added or retired.
     KeysChanged,
+    /// Somebody was added, disabled, let in again or removed, or belongs to other groups.
+    PeopleChanged,
 }

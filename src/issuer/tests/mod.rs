@@ -4,6 +4,7 @@ mod authorize;
 mod clients;
 mod discovery;
 mod introspection;
+mod refresh_model;
 mod token;
 
 use super::*;
