@@ -78,7 +78,7 @@ async fn b49_browsers_may_call_everything_but_the_authorization_endpoint() {
 #[tokio::test]
 async fn what_is_not_there_is_not_found() {
     let world = World::new().await;
-    for path in ["/introspect", "/device_authorization", "/.well-known/unknown"] {
+    for path in ["/device_authorization", "/.well-known/unknown"] {
         let reply = world.get(&format!("{NOTES}{path}")).await;
         assert_eq!(reply.status, StatusCode::NOT_FOUND, "{path}");
         assert!(reply.json()["error"].is_string());
