@@ -199,6 +199,7 @@ impl App {
             tokens: self.tokens.clone(),
             lifetimes: config.tokens,
             sessions: self.sessions.clone(),
+            api_keys: self.api_keys.clone(),
             registry: self.registry.clone(),
             connections: self.connections.clone(),
             revocations: self.revocations.clone(),

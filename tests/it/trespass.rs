@@ -62,7 +62,7 @@ async fn every_route_with_a_wrong_person_s_credentials() {
     let before = world.snapshot().await;
     let ids = world.ids().await;
     let mut wrong = Vec::new();
-    for (method, target, _) in ROOT {
+    for &(method, target, _) in ROOT {
         for id in ids.iter().take(if target == "/logout" { 1 } else { ids.len() }) {
             let root = world.gateway.root();
             let (cookie, csrf_token) = world.session_of(BOB).await;
@@ -92,7 +92,7 @@ async fn every_route_from_a_foreign_page() {
     let ids = world.ids().await;
     let mcp = world.gateway.url_of(&world.notes.authority());
     let mut wrong = Vec::new();
-    for (method, target, nobody) in ROOT {
+    for &(method, target, nobody) in ROOT {
         for (origin, relation) in [("https://evil.example", "cross-site"), (mcp.as_str(), "same-site")] {
             for id in &ids {
                 // Even with the token of Alice's forms, which no foreign page can know.
@@ -122,7 +122,7 @@ async fn every_mcp_route_with_tokens_of_other_people_and_places() {
     let (elsewhere, _) = world.gateway.token_of(BOB, &other.authority()).await;
     let (cookie, _) = world.session_of(USER).await;
     let calls = world.notes.mcp.control.recorder().requests().len();
-    for (method, target, nobody) in MCP {
+    for &(method, target, nobody) in MCP {
         for credential in [
             format!("Authorization: Bearer {elsewhere}"),
             // A browser session is no credential for an upstream, not even Alice's own.

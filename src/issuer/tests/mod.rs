@@ -3,6 +3,7 @@
 mod authorize;
 mod clients;
 mod discovery;
+mod introspection;
 mod refresh_model;
 mod token;
 
@@ -120,6 +121,7 @@ impl World {
                 refresh_ttl: Duration::from_secs(30 * 24 * 3600),
                 rotation_grace: Duration::from_secs(60),
             },
+            api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             allow_private_documents: false,
             limits: Arc::new(RateLimits::new(&limits())),
