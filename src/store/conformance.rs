@@ -5,6 +5,7 @@
 mod accounts;
 mod authorization;
 mod connections;
+mod devices;
 mod fixtures;
 mod grants;
 mod housekeeping;
@@ -31,6 +32,11 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     grants::a_refresh_token_rotates_once(&open().await).await;
     grants::revocation_ends_tokens_and_is_told(&open().await).await;
     grants::revocation_reaches_clients_and_people(&open().await).await;
+    devices::a_device_is_one_persons_from_the_first_claim(&open().await).await;
+    devices::a_device_gets_its_tokens_once(&open().await).await;
+    devices::b45_a_hasty_device_has_to_wait_longer_each_time(&open().await).await;
+    devices::wrong_user_codes_are_counted_in_a_window(&open().await).await;
+    devices::a_remembered_consent_ends_with_any_grant_of_its_client(&open().await).await;
     connections::renewed_consent_keeps_the_id(&open().await).await;
     connections::a_refresh_is_begun_once(&open().await).await;
     connections::a_refresh_loses_to_a_newer_version(&open().await).await;

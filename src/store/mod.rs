@@ -7,6 +7,8 @@ mod columns;
 #[cfg(test)]
 mod conformance;
 mod connections;
+mod consents;
+mod devices;
 mod grants;
 mod housekeeping;
 mod records;
