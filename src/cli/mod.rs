@@ -1,5 +1,6 @@
 //! The command line. Every command is a function of its arguments, the environment and three streams.
 
+mod api_keys;
 mod arguments;
 mod credentials;
 mod encode;
@@ -139,6 +140,7 @@ async fn dispatch(
         Command::Upstream { command } => state::upstream(command, &load(source)?, &mut output).await,
         Command::Connection { command } => state::connection(command, &load(source)?, &mut output).await,
         Command::Client { command } => state::client(command, &load(source)?, &mut output).await,
+        Command::Apikey { command } => api_keys::api_key(command, &load(source)?, &mut output).await,
         Command::Keys { command } => state::keys(command, &load(source)?, &mut output).await,
         Command::Token { url } => {
             let token = credentials::access_token(&source.environment, &url).await?;

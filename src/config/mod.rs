@@ -16,6 +16,7 @@ mod vault_key;
 mod worker;
 
 pub use load::{ConfigErrors, Source, load};
+pub(crate) use units::positive_duration;
 pub use vault_key::vault_key;
 
 use crate::hostname::{Authority, Scheme};

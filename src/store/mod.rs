@@ -1,6 +1,7 @@
 //! The database. Only this module names sqlx; everything above speaks in records and in transitions that are atomic.
 
 mod accounts;
+mod api_keys;
 mod authorization;
 mod changes;
 mod columns;
@@ -10,12 +11,14 @@ mod connections;
 mod consents;
 mod devices;
 mod grants;
+mod groups;
 mod housekeeping;
 mod records;
 mod sqlite;
 mod upstreams;
 
 pub use connections::REFRESH_LEASE;
+pub use groups::BY_ADMINISTRATOR;
 pub use records::*;
 
 /// What went wrong in the database.
