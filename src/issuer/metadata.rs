@@ -2,7 +2,7 @@
 //! Discovery) and as a protected resource (RFC 9728).
 
 use super::Issuer;
-use super::reply;
+use super::{reply, token};
 use crate::hostname::{Label, Realm};
 use crate::oauth::metadata::{AuthorizationServer, ProtectedResource};
 use crate::oauth::registration::AuthMethod;
@@ -72,7 +72,7 @@ fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> A
         scopes_supported: scopes.iter().map(str::to_owned).collect(),
         response_types_supported: texts(&["code"]),
         response_modes_supported: texts(&["query"]),
-        grant_types_supported: texts(&["authorization_code", "refresh_token"]),
+        grant_types_supported: token::SUPPORTED.map(|one| one.as_str().to_owned()).into(),
         token_endpoint_auth_methods_supported: AuthMethod::names(),
         revocation_endpoint_auth_methods_supported: AuthMethod::names(),
         code_challenge_methods_supported: texts(&["S256"]),
