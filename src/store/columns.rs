@@ -87,6 +87,7 @@ column!(ConnectionId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok
 
 named!(Role: Administrator = "administrator", Member = "member");
 named!(Decision: Approved = "approved", Denied = "denied");
+named!(DeviceState: Waiting = "waiting", Approved = "approved", Denied = "denied", Used = "used");
 named!(ConnectionState: Active = "active", Open = "open", NeedsConsent = "needs_consent");
 
 record!(User, "user": id, name, password_hash, email, role, disabled, created_at);
@@ -98,6 +99,11 @@ record!(Grant, "grant":
 record!(GrantedClient, "grant": realm, client_id, client_name, grants);
 record!(AuthorizationCode, "authorization code":
     code, grant("grant_id"), redirect_uri, code_challenge, expires_at, used_at);
+record!(DeviceCode, "device code":
+    code, user_code, realm, client_id, resource, scope, expires_at, interval, polled_at, claimed_by, state,
+    grant("grant_id"));
+record!(RememberedConsent, "remembered consent":
+    user("user_id"), realm, client_id, resource, redirect_host, scope, expires_at);
 record!(Flow, "flow": id, session, data, expires_at);
 record!(SigningKey, "signing key": kid, algorithm, sealed, created_at, retired_at);
 record!(Upstream, "upstream": authority, decision, alias, name, decided_by, decided_at);

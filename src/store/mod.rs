@@ -8,6 +8,8 @@ mod columns;
 #[cfg(test)]
 mod conformance;
 mod connections;
+mod consents;
+mod devices;
 mod grants;
 mod groups;
 mod housekeeping;

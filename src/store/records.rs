@@ -132,6 +132,67 @@ pub struct AuthorizationCode {
     pub used_at: Option<Timestamp>,
 }
 
+/// Where a device's request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceState {
+    /// For a person.
+    Waiting,
+    /// The person let it in; it has not come for its tokens yet.
+    Approved,
+    /// The person kept it out.
+    Denied,
+    /// It got its tokens.
+    Used,
+}
+
+/// A device that waits for a person (RFC 8628 §3.2).
+#[derive(Clone, Debug)]
+pub struct DeviceCode {
+    /// Digest of the device code.
+    pub code: Digest,
+    /// Digest of the user code in its plain form: upper case, without dash.
+    pub user_code: Digest,
+    /// [`crate::hostname::Realm::key`] of the issuer.
+    pub realm: String,
+    /// Who asked.
+    pub client_id: String,
+    /// For what (RFC 8707).
+    pub resource: String,
+    /// How much, space-separated.
+    pub scope: String,
+    /// When the device has to begin anew.
+    pub expires_at: Timestamp,
+    /// Seconds that it has to leave between two questions.
+    pub interval: i64,
+    /// When it asked last.
+    pub polled_at: Option<Timestamp>,
+    /// Who typed the user code: the only one who can decide.
+    pub claimed_by: Option<UserId>,
+    /// Where it stands.
+    pub state: DeviceState,
+    /// What the person granted, once that has happened.
+    pub grant: Option<GrantId>,
+}
+
+/// A consent that a person does not want to be asked for again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RememberedConsent {
+    /// Whose.
+    pub user: UserId,
+    /// [`crate::hostname::Realm::key`] of the issuer.
+    pub realm: String,
+    /// To whom.
+    pub client_id: String,
+    /// For what.
+    pub resource: String,
+    /// Host and port of the redirect URI.
+    pub redirect_host: String,
+    /// How much, space-separated; empty for everything.
+    pub scope: String,
+    /// When it is forgotten unless it is relied upon before.
+    pub expires_at: Timestamp,
+}
+
 /// A refresh token of ours. All of a grant's tokens are one family.
 #[derive(Clone, Debug)]
 pub struct RefreshToken {
