@@ -2,6 +2,7 @@
 
 mod arguments;
 mod encode;
+mod keys;
 mod output;
 mod people;
 mod state;
@@ -137,7 +138,7 @@ async fn dispatch(
         Command::Upstream { command } => state::upstream(command, &load(source)?, &mut output).await,
         Command::Connection { command } => state::connection(command, &load(source)?, &mut output).await,
         Command::Client { command } => state::client(command, &load(source)?, &mut output).await,
-        Command::Keys { command } => state::keys(command, &load(source)?, &mut output).await,
+        Command::Keys { command } => keys::keys(command, load(source)?, &mut output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut script);

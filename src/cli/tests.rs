@@ -249,5 +249,6 @@ fn code(number: u8) -> crate::store::AuthorizationCode {
         code_challenge: String::new(),
         expires_at: crate::clock::Timestamp(0),
         used_at: None,
+        dpop_jkt: None,
     }
 }

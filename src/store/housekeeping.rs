@@ -112,7 +112,7 @@ impl Store {
         select.fetch_all(self.sqlite.readers()).await.map_err(reading::<AuditEvent>)
     }
 
-    /// Removes what nobody can use any more: expired sessions, flows and refresh tokens, codes a day after their end,
+    /// Removes what nobody can use any more: expired sessions, flows, refresh tokens and proofs, codes a day after their end,
     /// grants that were revoked longer ago than `keep_revoked` (which must be longer than an access token lives), clients
     /// that got no token within a day of their registration, and old entries of the journal of changes.
     ///
@@ -124,6 +124,7 @@ impl Store {
             ("DELETE FROM flows WHERE expires_at <= ?", now.0),
             ("DELETE FROM codes WHERE expires_at <= ?", now.before(DAY).0),
             ("DELETE FROM refresh_tokens WHERE expires_at <= ?", now.0),
+            ("DELETE FROM dpop_proofs WHERE expires_at <= ?", now.0),
             ("DELETE FROM grants WHERE revoked_at < ?", now.before(keep_revoked).0),
             ("DELETE FROM clients WHERE last_used_at IS NULL AND created_at < ?", now.before(DAY).0),
             ("DELETE FROM changes WHERE id <= (SELECT MAX(id) FROM changes) - ?", changes::KEPT),

@@ -9,7 +9,9 @@ mod conformance;
 mod connections;
 mod grants;
 mod housekeeping;
+mod proofs;
 mod records;
+mod signing_keys;
 mod sqlite;
 mod upstreams;
 
