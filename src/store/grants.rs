@@ -251,8 +251,8 @@ async fn insert_code(
     code: &AuthorizationCode,
 ) -> Result<(), StoreError> {
     let insert = query(
-        "INSERT INTO codes (code, grant_id, redirect_uri, code_challenge, expires_at, used_at)
-         VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO codes (code, grant_id, redirect_uri, code_challenge, expires_at, used_at, dpop_jkt)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
     );
     insert
         .bind(code.code)
@@ -261,6 +261,7 @@ async fn insert_code(
         .bind(&code.code_challenge)
         .bind(code.expires_at)
         .bind(code.used_at)
+        .bind(&code.dpop_jkt)
         .execute(&mut **transaction)
         .await
         .map_err(inserting("that authorization code"))?;
@@ -269,14 +270,15 @@ async fn insert_code(
 
 async fn insert_token(transaction: &mut Transaction<'static, Sqlite>, token: &RefreshToken) -> Result<(), StoreError> {
     let insert = query(
-        "INSERT INTO refresh_tokens (token, grant_id, issued_at, expires_at, first_used_at)
-         SELECT ?, id, ?, ?, ? FROM grants WHERE id = ? AND revoked_at IS NULL",
+        "INSERT INTO refresh_tokens (token, grant_id, issued_at, expires_at, first_used_at, dpop_jkt)
+         SELECT ?, id, ?, ?, ?, ? FROM grants WHERE id = ? AND revoked_at IS NULL",
     );
     insert
         .bind(token.token)
         .bind(token.issued_at)
         .bind(token.expires_at)
         .bind(token.first_used_at)
+        .bind(&token.dpop_jkt)
         .bind(token.grant)
         .execute(&mut **transaction)
         .await

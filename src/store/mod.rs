@@ -13,7 +13,9 @@ mod devices;
 mod grants;
 mod groups;
 mod housekeeping;
+mod proofs;
 mod records;
+mod signing_keys;
 mod sqlite;
 mod upstreams;
 
