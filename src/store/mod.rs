@@ -4,6 +4,7 @@ mod accounts;
 mod api_keys;
 mod authorization;
 mod changes;
+mod clients;
 mod columns;
 #[cfg(test)]
 mod conformance;
@@ -15,6 +16,7 @@ mod records;
 mod sqlite;
 mod upstreams;
 
+pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;
 pub use groups::BY_ADMINISTRATOR;
 pub use records::*;

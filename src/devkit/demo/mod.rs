@@ -219,6 +219,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             refresh_ttl: Duration::from_secs(30 * 24 * 3600),
             rotation_grace: Duration::from_secs(60),
         },
+        registration: Default::default(),
         limits: Limits {
             per_ip: per_second(100),
             per_user: per_second(100),
