@@ -3,7 +3,7 @@
 
 use super::Issuer;
 use super::clients::KnownClient;
-use super::grants::{code, refresh};
+use super::grants::{client_credentials, code, refresh};
 use super::parameters::Parameters;
 use super::reply::{self, Refused};
 use super::resource;
@@ -68,6 +68,7 @@ pub(super) async fn token(
     let issue = match request.grant_type()? {
         GrantType::AuthorizationCode => code::exchange(&issuer, &request).await?,
         GrantType::RefreshToken => refresh::exchange(&issuer, &request).await?,
+        GrantType::ClientCredentials => client_credentials::exchange(&issuer, &request).await?,
         _ => return Err(unsupported()),
     };
     let answer = issuer.issue(&request, &issue)?;
@@ -91,7 +92,8 @@ pub(super) fn form(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> 
 }
 
 /// The grant types that the token endpoint knows, for the metadata.
-pub(super) const SUPPORTED: [GrantType; 2] = [GrantType::AuthorizationCode, GrantType::RefreshToken];
+pub(super) const SUPPORTED: [GrantType; 3] =
+    [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::ClientCredentials];
 
 fn unsupported() -> Refused {
     Refused::because(Code::UnsupportedGrantType, "grant_type is not one of grant_types_supported in the metadata")

@@ -1,10 +1,13 @@
 //! The doors of the issuer, asked over their routers. Names carry the numbers of the security assertions they hold.
 
+mod assertions;
 mod authorize;
 mod clients;
 mod discovery;
 mod introspection;
+mod machines;
 mod refresh_model;
+mod registration;
 mod token;
 
 use super::*;
