@@ -120,7 +120,13 @@ impl App {
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
-            sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
+            sessions: Arc::new(Sessions::new(
+                store.clone(),
+                clock.clone(),
+                random.clone(),
+                &site,
+                config.login.sessions,
+            )),
             connections,
             revocations: Arc::new(revocations),
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
@@ -230,6 +236,7 @@ impl App {
             let access_ttl = self.tokens.longest_ttl();
             let swept = async {
                 self.store.sweep(now, access_ttl).await?;
+                self.sessions.sweep().await?;
                 self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
                 let mut irrelevant = self.lives.ended();
                 for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {

@@ -123,6 +123,14 @@ id!(
     /// A person's authorization at an upstream.
     ConnectionId
 );
+id!(
+    /// A signed-in browser, by a name that may be shown: its cookie cannot be found from it.
+    SessionId
+);
+id!(
+    /// A passkey, by a name of ours that is shorter than its credential id.
+    PasskeyId
+);
 
 #[cfg(test)]
 mod tests {

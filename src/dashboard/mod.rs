@@ -1,5 +1,6 @@
 //! The door for people: landing page, login, set-up, encoder, connections.
 
+mod account;
 mod address;
 mod clients;
 mod connect;
@@ -59,7 +60,7 @@ pub struct Dashboard {
     pub limits: Arc<RateLimits>,
 }
 
-/// `/`, `/login`, `/logout`, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page
+/// `/`, `/account`, `/login`, `/logout`, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page
 /// for everything unknown: the root domain's fallback. Every request carries an [`crate::request::Arrival`].
 pub fn routes(dashboard: Arc<Dashboard>) -> Router {
     Router::new()
@@ -68,6 +69,10 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .route("/grants/revoke", post(home::revoke))
         .route("/upstreams/approve", post(upstreams::approve))
         .route("/upstreams/remove", post(upstreams::remove))
+        .route("/account", get(account::show))
+        .route("/account/password", post(account::password::change))
+        .route("/account/sessions/end", post(account::sessions::end))
+        .route("/account/sign-out-everywhere", post(account::sessions::end_all))
         .route("/login", get(signin::form).post(signin::sign_in))
         .route("/logout", post(signin::sign_out))
         .route("/setup", get(signin::setup_form).post(signin::set_up))

@@ -1,7 +1,7 @@
 //! The routes, driven as a browser drives them.
 
 use super::*;
-use crate::config::{AuditedRequests, Limits, Rate, Unknown, Upstreams};
+use crate::config::{AuditedRequests, Limits, Rate, SessionLives, Unknown, Upstreams};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Realm, Scheme};
 use crate::http::{HttpClient, Resolver};
@@ -59,7 +59,13 @@ impl House {
         let memory = Memory { lives: Arc::default(), connections: connections.clone(), registry: registry.clone() };
         let dashboard = Arc::new(Dashboard {
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), None).await.unwrap()),
-            sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
+            sessions: Arc::new(Sessions::new(
+                store.clone(),
+                clock.clone(),
+                random.clone(),
+                &site,
+                SessionLives::default(),
+            )),
             connections,
             audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),

@@ -55,8 +55,6 @@ pub struct HomePage<'a> {
     pub account: Account<'a>,
     /// The person's connections.
     pub connections: Vec<ConnectionRow>,
-    /// The person's consents.
-    pub grants: Vec<GrantRow>,
     /// All upstreams, for administrators.
     pub upstreams: Option<Vec<UpstreamRow>>,
 }

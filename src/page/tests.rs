@@ -30,6 +30,36 @@ fn consent_by(name: &'static str, uri: &'static str) -> Response {
     })
 }
 
+fn account_page() -> AccountPage<'static> {
+    let hostile = || HOSTILE.to_owned();
+    let session = || SessionRow {
+        id: hostile(),
+        device: hostile(),
+        address: Some(hostile()),
+        means: hostile(),
+        since: hostile(),
+        last_seen: hostile(),
+        this_one: false,
+    };
+    AccountPage {
+        status: StatusCode::OK,
+        account: Account { name: HOSTILE, csrf_token: HOSTILE },
+        notice: Some(HOSTILE),
+        administrator: true,
+        email: Some(HOSTILE),
+        since: hostile(),
+        has_password: true,
+        sessions: vec![session()],
+        grants: vec![GrantRow {
+            id: hostile(),
+            client: hostile(),
+            resource: hostile(),
+            scopes: vec![hostile()],
+            since: hostile(),
+        }],
+    }
+}
+
 fn every_page() -> Vec<Response> {
     let account = || Account { name: HOSTILE, csrf_token: HOSTILE };
     let hostile = || HOSTILE.to_owned();
@@ -45,8 +75,6 @@ fn every_page() -> Vec<Response> {
         last_error: Some(hostile()),
         reconnect: hostile(),
     };
-    let grant =
-        GrantRow { id: hostile(), client: hostile(), resource: hostile(), scopes: vec![hostile()], since: hostile() };
     let upstream = UpstreamRow {
         name: hostile(),
         authority: hostile(),
@@ -90,12 +118,8 @@ fn every_page() -> Vec<Response> {
         login(&LoginPage { status, error: Some(HOSTILE), username: HOSTILE, return_to: HOSTILE, csrf_token: HOSTILE }),
         setup(&SetupPage { status, error: Some(HOSTILE), username: HOSTILE, token: HOSTILE, csrf_token: HOSTILE }),
         landing(&LandingPage { domain: HOSTILE, unclaimed: true }),
-        home(&HomePage {
-            account: account(),
-            connections: vec![row],
-            grants: vec![grant],
-            upstreams: Some(vec![upstream]),
-        }),
+        home(&HomePage { account: account(), connections: vec![row], upstreams: Some(vec![upstream]) }),
+        super::account(&account_page()),
         encoded(&encoded_page(false, Some(HOSTILE))),
         encoded(&encoded_page(false, None)),
         encoded(&encoded_page(true, None)),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::ids::{ConnectionId, Digest, GrantId, UserId};
+use crate::ids::{ConnectionId, Digest, GrantId, PasskeyId, SessionId, UserId};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteRow, SqliteTypeInfo, SqliteValueRef};
@@ -83,13 +83,16 @@ column!(Digest as Vec<u8>, |digest| digest.0.to_vec(), |bytes| Digest::from_slic
 column!(UserId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(UserId));
 column!(GrantId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(GrantId));
 column!(ConnectionId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(ConnectionId));
+column!(SessionId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(SessionId));
+column!(PasskeyId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(PasskeyId));
 
 named!(Role: Administrator = "administrator", Member = "member");
 named!(Decision: Approved = "approved", Denied = "denied");
 named!(ConnectionState: Active = "active", Open = "open", NeedsConsent = "needs_consent");
 
 record!(User, "user": id, name, password_hash, email, role, disabled, created_at);
-record!(Session, "session": token, user("user_id"), created_at, last_seen_at, expires_at);
+record!(Session, "session":
+    token, id, user("user_id"), means, address, user_agent, created_at, last_seen_at, expires_at);
 record!(Client, "client": realm, id, metadata, secret, registration_token, created_at, last_used_at);
 record!(ClientDocument, "client metadata document": url, body, fetched_at, fresh_until);
 record!(Grant, "grant":

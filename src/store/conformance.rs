@@ -21,6 +21,7 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     accounts::names_are_unique_without_case(&open().await).await;
     accounts::an_administrator_counts_while_enabled(&open().await).await;
     accounts::sessions_end(&open().await).await;
+    accounts::sessions_have_names_and_belong_to_people(&open().await).await;
     accounts::a_person_goes_with_everything(&open().await).await;
     authorization::clients_belong_to_a_realm(&open().await).await;
     authorization::documents_are_replaced(&open().await).await;

@@ -10,6 +10,7 @@ mod connections;
 mod grants;
 mod housekeeping;
 mod records;
+mod sessions;
 mod sqlite;
 mod upstreams;
 

@@ -7,9 +7,13 @@ use http::{Method, StatusCode, header};
 use portcullis::devkit::browser::Browser;
 
 /// On the root domain: method, target, status without any credentials.
-const ROOT: [(&str, &str, u16); 49] = [
+const ROOT: [(&str, &str, u16); 53] = [
     ("GET", "/", 200),
     ("POST", "/", 405),
+    ("GET", "/account", 303),
+    ("POST", "/account/password", 303),
+    ("POST", "/account/sessions/end", 303),
+    ("POST", "/account/sign-out-everywhere", 303),
     ("GET", "/login", 200),
     ("POST", "/login", 403),
     ("POST", "/logout", 303),
