@@ -11,6 +11,7 @@ use crate::config::{self, Config, Tls};
 use crate::connect::{Connections, ConnectionsParts};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Fault;
+use crate::factors::Factors;
 use crate::hostname::{Authority, Scheme, Site};
 use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
@@ -48,6 +49,7 @@ pub struct App {
     pub tokens: Arc<AccessTokens>,
     pub identity: Arc<Identity>,
     pub sessions: Arc<Sessions>,
+    pub factors: Arc<Factors>,
     pub connections: Arc<Connections>,
     pub revocations: Arc<Revocations>,
     pub metrics: Arc<Metrics>,
@@ -120,6 +122,7 @@ impl App {
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
+            factors: Arc::new(Factors::new(store.clone(), vault.clone(), clock.clone(), random.clone(), &site)),
             sessions: Arc::new(Sessions::new(
                 store.clone(),
                 clock.clone(),
@@ -179,7 +182,7 @@ impl App {
     fn settings(&self) -> Settings {
         let config = self.config();
         let issuer = Arc::new(self.issuer(&config));
-        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard())));
+        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard(&config))));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
 
@@ -212,7 +215,7 @@ impl App {
         }
     }
 
-    fn dashboard(&self) -> Dashboard {
+    fn dashboard(&self, config: &Config) -> Dashboard {
         Dashboard {
             site: self.site.clone(),
             identity: self.identity.clone(),
@@ -225,6 +228,8 @@ impl App {
             clock: self.clock.clone(),
             revocations: self.revocations.clone(),
             limits: self.limits(),
+            factors: self.factors.clone(),
+            second_factor: config.login.second_factor,
         }
     }
 

@@ -27,6 +27,7 @@ pub mod vault;
 pub mod audit;
 pub mod connect;
 pub mod csrf;
+pub mod factors;
 pub mod identity;
 pub mod page;
 pub mod ratelimit;

@@ -6,7 +6,9 @@ mod clients;
 mod connect;
 mod failure;
 mod home;
+mod pending;
 mod rows;
+mod second;
 mod signin;
 #[cfg(test)]
 mod tests;
@@ -14,7 +16,9 @@ mod upstreams;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
+use crate::config::SecondFactor;
 use crate::connect::Connections;
+use crate::factors::Factors;
 use crate::hostname::Site;
 use crate::identity::Identity;
 use crate::ratelimit::RateLimits;
@@ -58,6 +62,10 @@ pub struct Dashboard {
     pub revocations: Arc<Revocations>,
     /// How often somebody may try.
     pub limits: Arc<RateLimits>,
+    /// What people have beside a password.
+    pub factors: Arc<Factors>,
+    /// Whether they must.
+    pub second_factor: SecondFactor,
 }
 
 /// `/`, `/account`, `/login`, `/logout`, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page
@@ -71,9 +79,14 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .route("/upstreams/remove", post(upstreams::remove))
         .route("/account", get(account::show))
         .route("/account/password", post(account::password::change))
+        .route("/account/totp/begin", post(account::totp::begin))
+        .route("/account/totp/confirm", post(account::totp::confirm))
+        .route("/account/totp/remove", post(account::totp::remove))
+        .route("/account/recovery-codes", post(account::totp::renew_codes))
         .route("/account/sessions/end", post(account::sessions::end))
         .route("/account/sign-out-everywhere", post(account::sessions::end_all))
         .route("/login", get(signin::form).post(signin::sign_in))
+        .route("/login/totp", get(second::form).post(second::check))
         .route("/logout", post(signin::sign_out))
         .route("/setup", get(signin::setup_form).post(signin::set_up))
         .route("/encode", get(address::encode))

@@ -173,8 +173,24 @@ pub(super) async fn set_up(
 }
 
 impl Dashboard {
-    /// Begins a session for a person who has proved who they are, and sends the browser on.
+    /// The one end of every sign-in: the person has proved by `means` who they are, and goes on to `return_to`, after a
+    /// password by way of the second factor.
     pub(super) async fn admit(
+        &self,
+        arrival: &Arrival,
+        headers: &HeaderMap,
+        user: &User,
+        means: Means<'_>,
+        return_to: &str,
+    ) -> Result<Response, Failure> {
+        if means == Means::Password && self.needs_second_factor(user).await? {
+            return self.ask_for_second_factor(headers, user, return_to).await;
+        }
+        self.begin_session(arrival, headers, user, means, return_to).await
+    }
+
+    /// Signs a browser in, with a cookie that it did not have before, and sends it on.
+    pub(super) async fn begin_session(
         &self,
         arrival: &Arrival,
         headers: &HeaderMap,

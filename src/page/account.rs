@@ -2,6 +2,8 @@
 
 use super::answer::{Frame, page};
 use super::people::{Account, GrantRow};
+use crate::factors::Enrolment;
+use crate::secret::Secret;
 use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
@@ -22,6 +24,10 @@ pub struct AccountPage<'a> {
     pub since: String,
     /// Whether the person can sign in with a password.
     pub has_password: bool,
+    /// Whether the person has an authenticator app.
+    pub authenticator: bool,
+    /// How many recovery codes are left; `None` for somebody who needs none.
+    pub recovery_codes: Option<u32>,
     /// Signed-in browsers.
     pub sessions: Vec<SessionRow>,
     /// Consents.
@@ -46,6 +52,65 @@ pub struct SessionRow {
     pub this_one: bool,
 }
 
+/// The page that asks for the second factor.
+pub struct CodePage<'a> {
+    /// Of the answer.
+    pub status: StatusCode,
+    /// Why the last attempt failed.
+    pub error: Option<&'a str>,
+    /// The visitor's token.
+    pub csrf_token: &'a str,
+    /// Whether the person has an authenticator app,
+    pub authenticator: bool,
+    /// a passkey,
+    pub passkey: bool,
+    /// a recovery code.
+    pub recovery: bool,
+    /// Where to go afterwards.
+    pub return_to: &'a str,
+}
+
+/// The page that shows the secret of an authenticator app and asks for its first code.
+pub struct EnrolPage<'a> {
+    /// Of the answer.
+    pub status: StatusCode,
+    /// Why the last attempt failed.
+    pub error: Option<&'a str>,
+    /// Who is signed in; nobody yet, when it is done during sign-in.
+    pub account: Option<Account<'a>>,
+    /// The session's or the visitor's token.
+    pub csrf_token: &'a str,
+    /// Where the form goes.
+    pub action: &'a str,
+    /// What to show.
+    pub enrolment: &'a Enrolment,
+}
+
+/// Recovery codes, shown this one time.
+pub struct CodesPage<'a> {
+    /// Who is signed in.
+    pub account: Option<Account<'a>>,
+    /// The codes.
+    pub codes: &'a [Secret],
+    /// Where to go on.
+    pub go_on: &'a str,
+}
+
+/// The page that asks for the second factor.
+pub fn code(page: &CodePage<'_>) -> Response {
+    self::page(page.status, &CodeTemplate { frame: Frame::bare(), page })
+}
+
+/// The page that sets an authenticator app up.
+pub fn enrol(page: &EnrolPage<'_>) -> Response {
+    self::page(page.status, &EnrolTemplate { frame: Frame::of(page.account.as_ref()), page })
+}
+
+/// The page with recovery codes.
+pub fn codes(page: &CodesPage<'_>) -> Response {
+    self::page(StatusCode::OK, &CodesTemplate { frame: Frame::of(page.account.as_ref()), page })
+}
+
 /// The account page.
 pub fn account(page: &AccountPage<'_>) -> Response {
     self::page(page.status, &AccountTemplate { frame: Frame::of(Some(&page.account)), page })
@@ -56,4 +121,25 @@ pub fn account(page: &AccountPage<'_>) -> Response {
 struct AccountTemplate<'a> {
     frame: Frame<'a>,
     page: &'a AccountPage<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "code.html")]
+struct CodeTemplate<'a> {
+    frame: Frame<'a>,
+    page: &'a CodePage<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "enrol.html")]
+struct EnrolTemplate<'a> {
+    frame: Frame<'a>,
+    page: &'a EnrolPage<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "codes.html")]
+struct CodesTemplate<'a> {
+    frame: Frame<'a>,
+    page: &'a CodesPage<'a>,
 }

@@ -1,6 +1,8 @@
 //! Every page with hostile data in it.
 
 use super::*;
+use crate::factors::{Enrolment, QrImage};
+use crate::secret::Secret;
 use axum::response::Response;
 use http::StatusCode;
 
@@ -49,6 +51,8 @@ fn account_page() -> AccountPage<'static> {
         email: Some(HOSTILE),
         since: hostile(),
         has_password: true,
+        authenticator: true,
+        recovery_codes: Some(1),
         sessions: vec![session()],
         grants: vec![GrantRow {
             id: hostile(),
@@ -120,6 +124,27 @@ fn every_page() -> Vec<Response> {
         landing(&LandingPage { domain: HOSTILE, unclaimed: true }),
         home(&HomePage { account: account(), connections: vec![row], upstreams: Some(vec![upstream]) }),
         super::account(&account_page()),
+        code(&CodePage {
+            status,
+            error: Some(HOSTILE),
+            csrf_token: HOSTILE,
+            authenticator: true,
+            passkey: true,
+            recovery: true,
+            return_to: HOSTILE,
+        }),
+        enrol(&EnrolPage {
+            status,
+            error: Some(HOSTILE),
+            account: Some(account()),
+            csrf_token: HOSTILE,
+            action: HOSTILE,
+            enrolment: &Enrolment {
+                secret: Secret::new(hostile()),
+                image: QrImage { size: 21, path: "M4 4h1v1h-1z".to_owned() },
+            },
+        }),
+        codes(&CodesPage { account: Some(account()), codes: &[Secret::new(hostile())], go_on: HOSTILE }),
         encoded(&encoded_page(false, Some(HOSTILE))),
         encoded(&encoded_page(false, None)),
         encoded(&encoded_page(true, None)),

@@ -109,6 +109,10 @@ record!(UpstreamClient, "registration at an upstream":
 record!(Connection, "connection":
     id, user("user_id"), authority, account, state, sealed, scope, expires_at, version, refreshing_since, last_error,
     created_at, updated_at);
+record!(Authenticator, "authenticator": user("user_id"), sealed, last_step, created_at, confirmed_at);
+record!(Passkey, "passkey":
+    id, credential_id, user("user_id"), name, public_key, sign_count, created_at, last_used_at);
+record!(PasskeyHolder, "passkey holder": handle, after_password);
 record!(AuditEvent, "audit event": at, actor, action, subject, address, upstream, client, status, duration_ms);
 
 impl FromRow<'_, SqliteRow> for RefreshToken {

@@ -7,6 +7,7 @@ mod columns;
 #[cfg(test)]
 mod conformance;
 mod connections;
+mod factors;
 mod grants;
 mod housekeeping;
 mod records;
@@ -15,6 +16,7 @@ mod sqlite;
 mod upstreams;
 
 pub use connections::REFRESH_LEASE;
+pub use factors::{Authenticator, Passkey, PasskeyHolder};
 pub use records::*;
 
 /// What went wrong in the database.

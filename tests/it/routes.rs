@@ -7,14 +7,20 @@ use http::{Method, StatusCode, header};
 use portcullis::devkit::browser::Browser;
 
 /// On the root domain: method, target, status without any credentials.
-const ROOT: [(&str, &str, u16); 53] = [
+const ROOT: [(&str, &str, u16); 59] = [
     ("GET", "/", 200),
     ("POST", "/", 405),
     ("GET", "/account", 303),
     ("POST", "/account/password", 303),
     ("POST", "/account/sessions/end", 303),
     ("POST", "/account/sign-out-everywhere", 303),
+    ("POST", "/account/totp/begin", 303),
+    ("POST", "/account/totp/confirm", 303),
+    ("POST", "/account/totp/remove", 303),
+    ("POST", "/account/recovery-codes", 303),
     ("GET", "/login", 200),
+    ("GET", "/login/totp", 303),
+    ("POST", "/login/totp", 403),
     ("POST", "/login", 403),
     ("POST", "/logout", 303),
     ("GET", "/setup", 404),

@@ -2,6 +2,7 @@
 
 pub(super) mod password;
 pub(super) mod sessions;
+pub(super) mod totp;
 
 use super::failure::Failure;
 use super::{Dashboard, rows};
@@ -33,6 +34,7 @@ impl Dashboard {
         let (user, now) = (&person.user, self.clock.now());
         let sessions = self.sessions.of(user).await?;
         let grants = self.store.grants_of(user.id).await?;
+        let held = self.factors.of(user.id).await?;
         Ok(page::account(&AccountPage {
             status,
             account: page::Account { name: &user.name, csrf_token: &person.csrf_token },
@@ -41,6 +43,8 @@ impl Dashboard {
             email: user.email.as_deref(),
             since: rows::span(now.since(user.created_at)),
             has_password: user.password_hash.is_some(),
+            authenticator: held.authenticator,
+            recovery_codes: held.asks().then_some(held.recovery_codes),
             sessions: sessions.into_iter().map(|session| rows::session(session, person.id, now)).collect(),
             grants: grants.into_iter().map(|grant| rows::grant(grant, now)).collect(),
         }))
