@@ -6,6 +6,7 @@ mod clients;
 mod connect;
 mod failure;
 mod home;
+mod passkey;
 mod pending;
 mod rows;
 mod second;
@@ -79,6 +80,10 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .route("/upstreams/remove", post(upstreams::remove))
         .route("/account", get(account::show))
         .route("/account/password", post(account::password::change))
+        .route("/account/passkeys", post(account::passkeys::add))
+        .route("/account/passkeys/challenge", post(account::passkeys::challenge))
+        .route("/account/passkeys/remove", post(account::passkeys::remove))
+        .route("/account/passkeys/after-password", post(account::passkeys::ask_after_password))
         .route("/account/totp/begin", post(account::totp::begin))
         .route("/account/totp/confirm", post(account::totp::confirm))
         .route("/account/totp/remove", post(account::totp::remove))
@@ -87,6 +92,8 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .route("/account/sign-out-everywhere", post(account::sessions::end_all))
         .route("/login", get(signin::form).post(signin::sign_in))
         .route("/login/totp", get(second::form).post(second::check))
+        .route("/login/passkey", post(passkey::sign_in))
+        .route("/login/passkey/challenge", post(passkey::challenge))
         .route("/logout", post(signin::sign_out))
         .route("/setup", get(signin::setup_form).post(signin::set_up))
         .route("/encode", get(address::encode))

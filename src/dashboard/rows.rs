@@ -3,9 +3,9 @@
 use super::address::start_address;
 use crate::clock::Timestamp;
 use crate::ids::SessionId;
-use crate::page::{ConnectionRow, GrantRow, SessionRow};
+use crate::page::{ConnectionRow, GrantRow, PasskeyRow, SessionRow};
 use crate::session::device;
-use crate::store::{Connection, ConnectionState, Grant, Session};
+use crate::store::{Connection, ConnectionState, Grant, Passkey, Session};
 use std::time::Duration;
 
 /// A connection as its person sees it; `name` is the upstream's.
@@ -52,6 +52,16 @@ pub(super) fn session(session: Session, this_one: SessionId, now: Timestamp) -> 
         since: ago(session.created_at, now),
         last_seen: ago(session.last_seen_at, now),
         this_one: session.id == this_one,
+    }
+}
+
+/// A passkey as its person sees it.
+pub(super) fn passkey(passkey: Passkey, now: Timestamp) -> PasskeyRow {
+    PasskeyRow {
+        id: passkey.id.to_string(),
+        name: passkey.name,
+        since: ago(passkey.created_at, now),
+        last_used: passkey.last_used_at.map(|at| ago(at, now)),
     }
 }
 

@@ -210,7 +210,13 @@ impl Dashboard {
     }
 }
 
-fn login_page(visitor: Visitor, status: StatusCode, error: Option<&str>, username: &str, return_to: &str) -> Response {
+pub(super) fn login_page(
+    visitor: Visitor,
+    status: StatusCode,
+    error: Option<&str>,
+    username: &str,
+    return_to: &str,
+) -> Response {
     let csrf_token = &visitor.csrf_token;
     let response = page::login(&LoginPage { status, error, username, return_to, csrf_token });
     remembering(visitor, response)

@@ -1,10 +1,16 @@
 //! What a person has beside a password: an authenticator app, recovery codes, passkeys.
 
+mod passkeys;
 mod qr;
 mod recovery;
+#[cfg(test)]
+mod tests;
 mod totp;
+mod webauthn;
 
+pub use passkeys::PasskeyError;
 pub use qr::QrImage;
+pub use webauthn::Refused;
 
 use crate::clock::Clock;
 use crate::error::Fault;
@@ -14,6 +20,7 @@ use crate::secret::Secret;
 use crate::store::{Authenticator, Passkey, Store, User};
 use crate::vault::{Place, Vault};
 use std::time::Duration;
+use webauthn::RelyingParty;
 use zeroize::Zeroizing;
 
 /// What a person has, and wants to be asked for.
@@ -53,12 +60,15 @@ pub struct Factors {
     random: Random,
     /// What authenticator apps show above a code.
     issuer: String,
+    relying_party: RelyingParty,
 }
 
 impl Factors {
     /// For the gateway of a site.
     pub fn new(store: Store, vault: Vault, clock: Clock, random: Random, site: &Site) -> Self {
-        Self { store, vault, clock, random, issuer: format!("Portcullis ({})", site.domain()) }
+        let issuer = format!("Portcullis ({})", site.domain());
+        let relying_party = RelyingParty { domain: site.domain().to_owned(), origin: site.root_origin() };
+        Self { store, vault, clock, random, issuer, relying_party }
     }
 
     /// What a person has.

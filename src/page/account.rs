@@ -1,6 +1,6 @@
 //! The page of a person's own account, and those that belong to it.
 
-use super::answer::{Frame, page};
+use super::answer::{Frame, page, page_with_passkeys};
 use super::people::{Account, GrantRow};
 use crate::factors::Enrolment;
 use crate::secret::Secret;
@@ -26,6 +26,10 @@ pub struct AccountPage<'a> {
     pub has_password: bool,
     /// Whether the person has an authenticator app.
     pub authenticator: bool,
+    /// Passkeys.
+    pub passkeys: Vec<PasskeyRow>,
+    /// Whether one is asked for after the password.
+    pub passkey_after_password: bool,
     /// How many recovery codes are left; `None` for somebody who needs none.
     pub recovery_codes: Option<u32>,
     /// Signed-in browsers.
@@ -50,6 +54,18 @@ pub struct SessionRow {
     pub last_seen: String,
     /// Whether it is the one that asks.
     pub this_one: bool,
+}
+
+/// A passkey in words.
+pub struct PasskeyRow {
+    /// Its id.
+    pub id: String,
+    /// The name that its person gave it.
+    pub name: String,
+    /// How long ago it was added.
+    pub since: String,
+    /// How long ago it signed its person in.
+    pub last_used: Option<String>,
 }
 
 /// The page that asks for the second factor.
@@ -98,7 +114,7 @@ pub struct CodesPage<'a> {
 
 /// The page that asks for the second factor.
 pub fn code(page: &CodePage<'_>) -> Response {
-    self::page(page.status, &CodeTemplate { frame: Frame::bare(), page })
+    page_with_passkeys(page.status, &CodeTemplate { frame: Frame::bare(), page })
 }
 
 /// The page that sets an authenticator app up.
@@ -113,7 +129,7 @@ pub fn codes(page: &CodesPage<'_>) -> Response {
 
 /// The account page.
 pub fn account(page: &AccountPage<'_>) -> Response {
-    self::page(page.status, &AccountTemplate { frame: Frame::of(Some(&page.account)), page })
+    page_with_passkeys(page.status, &AccountTemplate { frame: Frame::of(Some(&page.account)), page })
 }
 
 #[derive(Template)]

@@ -1,6 +1,6 @@
 //! The pages of the dashboard.
 
-use super::answer::{Frame, page};
+use super::answer::{Frame, page, page_with_passkeys};
 use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
@@ -154,7 +154,7 @@ pub fn landing(page: &LandingPage<'_>) -> Response {
 
 /// The sign-in page.
 pub fn login(page: &LoginPage<'_>) -> Response {
-    self::page(page.status, &Login { frame: Frame::bare(), page })
+    page_with_passkeys(page.status, &Login { frame: Frame::bare(), page })
 }
 
 /// The page that claims an installation.

@@ -53,6 +53,8 @@ fn account_page() -> AccountPage<'static> {
         has_password: true,
         authenticator: true,
         recovery_codes: Some(1),
+        passkeys: vec![PasskeyRow { id: hostile(), name: hostile(), since: hostile(), last_used: Some(hostile()) }],
+        passkey_after_password: true,
         sessions: vec![session()],
         grants: vec![GrantRow {
             id: hostile(),
@@ -207,7 +209,7 @@ async fn a_name_cannot_turn_the_writing_around() {
 
 #[test]
 fn assets_are_kept_for_good_and_unknown_ones_do_not_exist() {
-    for name in ["portcullis.css", "portcullis.js", "icon.svg"] {
+    for name in ["portcullis.css", "portcullis.js", "passkeys.js", "icon.svg"] {
         let response = asset(name).unwrap();
         assert_eq!(response.headers()["cache-control"], "public, max-age=31536000, immutable");
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");

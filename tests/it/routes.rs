@@ -7,7 +7,7 @@ use http::{Method, StatusCode, header};
 use portcullis::devkit::browser::Browser;
 
 /// On the root domain: method, target, status without any credentials.
-const ROOT: [(&str, &str, u16); 59] = [
+const ROOT: [(&str, &str, u16); 65] = [
     ("GET", "/", 200),
     ("POST", "/", 405),
     ("GET", "/account", 303),
@@ -18,7 +18,13 @@ const ROOT: [(&str, &str, u16); 59] = [
     ("POST", "/account/totp/confirm", 303),
     ("POST", "/account/totp/remove", 303),
     ("POST", "/account/recovery-codes", 303),
+    ("POST", "/account/passkeys", 303),
+    ("POST", "/account/passkeys/challenge", 303),
+    ("POST", "/account/passkeys/remove", 303),
+    ("POST", "/account/passkeys/after-password", 303),
     ("GET", "/login", 200),
+    ("POST", "/login/passkey", 403),
+    ("POST", "/login/passkey/challenge", 403),
     ("GET", "/login/totp", 303),
     ("POST", "/login/totp", 403),
     ("POST", "/login", 403),
