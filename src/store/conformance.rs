@@ -36,6 +36,7 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     grants::a_refresh_token_rotates_once(&open().await).await;
     grants::revocation_ends_tokens_and_is_told(&open().await).await;
     grants::revocation_reaches_clients_and_people(&open().await).await;
+    grants::a_derived_grant_ends_with_its_parent(&open().await).await;
     connections::renewed_consent_keeps_the_id(&open().await).await;
     connections::a_refresh_is_begun_once(&open().await).await;
     connections::a_refresh_loses_to_a_newer_version(&open().await).await;

@@ -36,6 +36,49 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
+    /// The grant in force that this client got out of `parent`, or `grant` itself, kept as that. `None` when `parent` is
+    /// not in force. It ends with `parent`, whatever ends that.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when there is a grant of that id.
+    pub async fn derive_grant(&self, parent: GrantId, grant: &Grant) -> Result<Option<GrantId>, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        let select = query_scalar(
+            "SELECT id FROM grants WHERE parent_id = ? AND realm = ? AND client_id = ? AND revoked_at IS NULL",
+        );
+        let select = select.bind(parent).bind(&grant.realm).bind(&grant.client_id);
+        if let Some(known) = select.fetch_optional(&mut *transaction).await? {
+            return Ok(Some(known));
+        }
+        let insert = query(
+            "INSERT INTO grants (id, user_id, client_id, client_name, realm, resource, scope, created_at, parent_id)
+             SELECT ?, user_id, ?, ?, ?, ?, ?, ?, id FROM grants WHERE id = ? AND revoked_at IS NULL",
+        );
+        let inserted = insert
+            .bind(grant.id)
+            .bind(&grant.client_id)
+            .bind(&grant.client_name)
+            .bind(&grant.realm)
+            .bind(&grant.resource)
+            .bind(&grant.scope)
+            .bind(grant.created_at)
+            .bind(parent)
+            .execute(&mut *transaction)
+            .await
+            .map_err(inserting("that grant"))?;
+        transaction.commit().await?;
+        Ok((inserted.rows_affected() > 0).then_some(grant.id))
+    }
+
+    /// The grants that were derived from one, revoked or not.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn derived_grants(&self, parent: GrantId) -> Result<Vec<GrantId>, StoreError> {
+        let select = query_scalar("SELECT id FROM grants WHERE parent_id = ?").bind(parent);
+        Ok(select.fetch_all(self.sqlite.readers()).await?)
+    }
+
     /// A grant, revoked or not.
     ///
     /// # Errors
@@ -77,7 +120,7 @@ impl Store {
         let update = query("UPDATE grants SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL").bind(now).bind(id);
         let revoked = update.execute(&mut *transaction).await?.rows_affected() > 0;
         if revoked {
-            end(&mut transaction, &[id]).await?;
+            end(&mut transaction, vec![id], now).await?;
         }
         transaction.commit().await?;
         Ok(revoked)
@@ -102,7 +145,7 @@ impl Store {
              WHERE client_id = ? AND realm = COALESCE(?, realm) AND revoked_at IS NULL RETURNING id",
         );
         let revoked: Vec<GrantId> = update.bind(now).bind(client_id).bind(realm).fetch_all(&mut *transaction).await?;
-        end(&mut transaction, &revoked).await?;
+        let revoked = end(&mut transaction, revoked, now).await?;
         transaction.commit().await?;
         Ok((deleted > 0 || !revoked.is_empty()).then_some(revoked))
     }
@@ -219,18 +262,26 @@ pub(super) async fn revoke_all_of(
 ) -> Result<Vec<GrantId>, StoreError> {
     let update = query_scalar("UPDATE grants SET revoked_at = ? WHERE user_id = ? AND revoked_at IS NULL RETURNING id");
     let revoked: Vec<GrantId> = update.bind(now).bind(user).fetch_all(&mut **transaction).await?;
-    end(transaction, &revoked).await?;
-    Ok(revoked)
+    end(transaction, revoked, now).await
 }
 
-/// What follows from the revocation of grants.
-async fn end(transaction: &mut Transaction<'static, Sqlite>, revoked: &[GrantId]) -> Result<(), StoreError> {
-    for grant in revoked {
+/// What follows from the revocation of grants; all that ended by it.
+async fn end(
+    transaction: &mut Transaction<'static, Sqlite>,
+    mut revoked: Vec<GrantId>,
+    now: Timestamp,
+) -> Result<Vec<GrantId>, StoreError> {
+    for parent in revoked.clone() {
+        let update = "UPDATE grants SET revoked_at = ? WHERE parent_id = ? AND revoked_at IS NULL RETURNING id";
+        let derived: Vec<GrantId> = query_scalar(update).bind(now).bind(parent).fetch_all(&mut **transaction).await?;
+        revoked.extend(derived);
+    }
+    for grant in &revoked {
         query("DELETE FROM codes WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
         query("DELETE FROM refresh_tokens WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
         changes::record(transaction, Change::GrantRevoked(*grant)).await?;
     }
-    Ok(())
+    Ok(revoked)
 }
 
 async fn insert_code(

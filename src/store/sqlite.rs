@@ -14,7 +14,11 @@ const MIGRATIONS: [(i64, &str, SqlStr); 5] = [
     (1, "initial", SqlStr::from_static(include_str!("../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../migrations/sqlite/0002_step_ups.sql"))),
     (3, "audit of requests", SqlStr::from_static(include_str!("../../migrations/sqlite/0003_audit_of_requests.sql"))),
-    (5, "api_keys", SqlStr::from_static(include_str!("../../migrations/sqlite/0005_api_keys.sql"))),
+    (
+        5,
+        "API keys and derived grants",
+        SqlStr::from_static(include_str!("../../migrations/sqlite/0005_api_keys_and_derived_grants.sql")),
+    ),
     (10, "access", SqlStr::from_static(include_str!("../../migrations/sqlite/0010_access.sql"))),
 ];
 
