@@ -81,7 +81,7 @@ fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> A
         authorization_response_iss_parameter_supported: true,
         client_id_metadata_document_supported: true,
         subject_types_supported: texts(&["public"]),
-        id_token_signing_alg_values_supported: texts(&["ES256"]),
+        id_token_signing_alg_values_supported: issuer.tokens.algorithms(),
         issuer: origin,
         ..Default::default()
     }
