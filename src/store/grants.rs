@@ -20,47 +20,30 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
-    /// The grant in force that this client got out of `parent`, or `grant` itself, kept as that. `None` when `parent` is
-    /// not in force. It ends with `parent`, whatever ends that.
+    /// The grant in force that is for the same person, client and resource as `grant`, or `grant` itself, kept: so that
+    /// who asks again and again under no consent does not fill the table. `None` when the client has `most` already, or is
+    /// not registered any more.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when there is a grant of that id.
-    pub async fn derive_grant(&self, parent: GrantId, grant: &Grant) -> Result<Option<GrantId>, StoreError> {
+    pub async fn standing_grant(&self, grant: &Grant, most: u32) -> Result<Option<GrantId>, StoreError> {
         let mut transaction = self.sqlite.transaction().await?;
-        let select = query_scalar(
-            "SELECT id FROM grants WHERE parent_id = ? AND realm = ? AND client_id = ? AND revoked_at IS NULL",
-        );
-        let select = select.bind(parent).bind(&grant.realm).bind(&grant.client_id);
-        if let Some(known) = select.fetch_optional(&mut *transaction).await? {
-            return Ok(Some(known));
+        let select = "SELECT * FROM grants
+             WHERE realm = ? AND client_id = ? AND user_id = ? AND revoked_at IS NULL AND parent_id IS NULL";
+        let select = query_as(select).bind(&grant.realm).bind(&grant.client_id).bind(grant.user);
+        let others: Vec<Grant> = select.fetch_all(&mut *transaction).await.map_err(reading::<Grant>)?;
+        if let Some(same) = others.iter().find(|other| other.resource == grant.resource) {
+            return Ok(Some(same.id));
         }
-        let insert = query(
-            "INSERT INTO grants (id, user_id, client_id, client_name, realm, resource, scope, created_at, parent_id)
-             SELECT ?, user_id, ?, ?, ?, ?, ?, ?, id FROM grants WHERE id = ? AND revoked_at IS NULL",
-        );
-        let inserted = insert
-            .bind(grant.id)
-            .bind(&grant.client_id)
-            .bind(&grant.client_name)
-            .bind(&grant.realm)
-            .bind(&grant.resource)
-            .bind(&grant.scope)
-            .bind(grant.created_at)
-            .bind(parent)
-            .execute(&mut *transaction)
-            .await
-            .map_err(inserting("that grant"))?;
+        let registered = query_scalar("SELECT EXISTS (SELECT 1 FROM clients WHERE realm = ? AND id = ?)");
+        let registered: bool =
+            registered.bind(&grant.realm).bind(&grant.client_id).fetch_one(&mut *transaction).await?;
+        if others.len() >= most as usize || !registered {
+            return Ok(None);
+        }
+        insert(&mut transaction, grant).await?;
         transaction.commit().await?;
-        Ok((inserted.rows_affected() > 0).then_some(grant.id))
-    }
-
-    /// The grants that were derived from one, revoked or not.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn derived_grants(&self, parent: GrantId) -> Result<Vec<GrantId>, StoreError> {
-        let select = query_scalar("SELECT id FROM grants WHERE parent_id = ?").bind(parent);
-        Ok(select.fetch_all(self.sqlite.readers()).await?)
+        Ok(Some(grant.id))
     }
 
     /// A grant, revoked or not.

@@ -4,11 +4,13 @@ mod accounts;
 mod api_keys;
 mod authorization;
 mod changes;
+mod clients;
 mod columns;
 #[cfg(test)]
 mod conformance;
 mod connections;
 mod consents;
+mod derived_grants;
 mod devices;
 mod grants;
 mod groups;
@@ -19,6 +21,7 @@ mod signing_keys;
 mod sqlite;
 mod upstreams;
 
+pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;
 pub use groups::BY_ADMINISTRATOR;
 pub use records::*;

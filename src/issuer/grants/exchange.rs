@@ -9,7 +9,6 @@ use crate::issuer::parameters::Parameters;
 use crate::issuer::reply::Refused;
 use crate::issuer::token::{Exchanged, Issue, LivingGrant, TokenRequest};
 use crate::oauth::error::Code;
-use crate::oauth::registration::AuthMethod;
 use crate::oauth::resource;
 use crate::oauth::scope::{OFFLINE_ACCESS, Scopes};
 use crate::store::{Grant, User};
@@ -23,7 +22,7 @@ const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 /// Exchanges an access token of the same realm.
 pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<'_>) -> Result<Issue, Refused> {
-    if request.client.metadata.auth_method == AuthMethod::None {
+    if !request.client.has_proved_itself {
         return Err(Refused::because(Code::UnauthorizedClient, "only a confidential client may exchange tokens"));
     }
     check_types(request.form)?;

@@ -26,6 +26,8 @@ impl World {
             registration_token: Digest::of("never given out"),
             created_at: self.issuer.clock.now(),
             last_used_at: None,
+            owner: Some(self.alice.id),
+            expires_at: None,
         };
         self.issuer.store.insert_client(&client).await.unwrap();
         format!("Basic {}", data_encoding::BASE64.encode(format!("{id}:{}", SECRET.replace(' ', "+")).as_bytes()))
