@@ -10,6 +10,7 @@ mod columns;
 mod conformance;
 mod connections;
 mod consents;
+mod derived_grants;
 mod devices;
 mod factors;
 mod grants;

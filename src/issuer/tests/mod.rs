@@ -3,6 +3,7 @@
 mod authorize;
 mod clients;
 mod discovery;
+mod exchange;
 mod introspection;
 mod refresh_model;
 mod token;
@@ -263,6 +264,10 @@ fn upstream(name: &str) -> UpstreamConfig {
         allow_private: None,
         tools: None,
     }
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_else(|| panic!("no {name}: {value}"))
 }
 
 async fn cookie_of(sessions: &Sessions, user: &User) -> String {
