@@ -24,7 +24,7 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
     let scope = scope(request)?;
     let grant = standing_grant(issuer, request, owner, requested_resource(issuer, request)?).await?;
     let living = issuer.living_grant(request, grant).await?;
-    Ok(Issue { living, scope, refresh_token: None })
+    Ok(Issue { living, scope, refresh_token: None, exchanged: None })
 }
 
 /// What was asked for, if it is within what was given. A client that was given nothing in particular is limited at an MCP

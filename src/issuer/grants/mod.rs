@@ -2,4 +2,5 @@
 
 pub(super) mod client_credentials;
 pub(super) mod code;
+pub(super) mod exchange;
 pub(super) mod refresh;

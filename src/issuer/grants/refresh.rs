@@ -37,7 +37,7 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
         Some(successor) => again(issuer, &living, &old, successor).await?,
         None => rotate(issuer, &living, &old).await?,
     };
-    Ok(Issue { living, scope, refresh_token: Some(refresh_token) })
+    Ok(Issue { living, scope, refresh_token: Some(refresh_token), exchanged: None })
 }
 
 async fn rotate(issuer: &Issuer, living: &LivingGrant, old: &RefreshToken) -> Result<String, Refused> {
