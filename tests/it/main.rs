@@ -41,6 +41,7 @@ mod peers;
 mod policy;
 mod process;
 mod python;
+mod registration;
 mod reload;
 mod revocation;
 mod routes;
