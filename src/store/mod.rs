@@ -9,11 +9,13 @@ mod conformance;
 mod connections;
 mod grants;
 mod housekeeping;
+mod identities;
 mod records;
 mod sqlite;
 mod upstreams;
 
 pub use connections::REFRESH_LEASE;
+pub use identities::Unlinked;
 pub use records::*;
 
 /// What went wrong in the database.
