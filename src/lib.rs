@@ -28,6 +28,7 @@ pub mod audit;
 pub mod connect;
 pub mod csrf;
 pub mod identity;
+pub mod jwks;
 pub mod page;
 pub mod ratelimit;
 pub mod revocation;

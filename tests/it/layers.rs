@@ -10,7 +10,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
     ("ground", &["config", "http", "store", "telemetry", "tls", "vault"]),
     (
         "services",
-        &["audit", "connect", "csrf", "identity", "page", "ratelimit", "revocation", "session", "tokens", "upstream"],
+        &["audit", "connect", "csrf", "identity", "jwks", "page", "ratelimit", "revocation", "session", "tokens", "upstream"],
     ),
     ("doors", &["dashboard", "issuer", "proxy"]),
     ("assembly", &["admin", "app", "cli", "devkit", "server"]),

@@ -17,6 +17,7 @@ mod upstreams;
 mod visitors;
 
 mod announced;
+mod assertions;
 mod bad_input;
 mod bodies;
 mod chaos;

@@ -3,6 +3,7 @@
 mod authorize;
 mod clients;
 mod discovery;
+mod refresh_model;
 mod token;
 
 use super::*;
