@@ -91,13 +91,13 @@ pub(super) fn github(
         let why = "is missing: give the secret that GitHub made for the app, or client_secret_file";
         reader.error(&place, "client_secret", why);
     }
-    let mut logins = |key| reader.list(key, login_name);
-    let (users, orgs, admins) = (logins("allowed_users"), logins("allowed_orgs"), logins("admin_users"));
-    if is_empty(users.as_ref()) && is_empty(orgs.as_ref()) {
+    if !reader.has_some("allowed_users") && !reader.has_some("allowed_orgs") {
         let why = "is missing, and so is allowed_orgs: name who may sign in, or write allowed_users = [\"*\"] to let in \
                    everybody who has an account at GitHub";
         reader.error(&place, "allowed_users", why);
     }
+    let mut logins = |key| reader.list(key, login_name);
+    let (users, orgs, admins) = (logins("allowed_users"), logins("allowed_orgs"), logins("admin_users"));
     no_wildcard(&reader, "allowed_orgs", orgs.as_ref(), "to let in everybody, write allowed_users = [\"*\"]");
     no_wildcard(&reader, "admin_users", admins.as_ref(), "it would make everybody an administrator: name people");
     if let Some(found) = orgs.as_ref().filter(|found| found.value.len() > MOST_ORGANISATIONS) {
@@ -145,14 +145,14 @@ fn one_oidc(mut reader: Reader<'_>, allow_private: bool, directories: &Directori
     let credential = format!("login.{}.client_secret", name.as_deref().unwrap_or_default());
     let secret = secrets::take(&mut reader, ("client_secret", "client_secret_file"), &credential, directories);
     let scopes = asked_scopes(&mut reader);
-    let domains = reader.list("allowed_domains", domain);
-    let mut groups = |key| reader.list(key, |text| printable(text));
-    let (allowed_groups, admin_groups) = (groups("allowed_groups"), groups("admin_groups"));
-    if is_empty(domains.as_ref()) && is_empty(allowed_groups.as_ref()) {
+    if !reader.has_some("allowed_domains") && !reader.has_some("allowed_groups") {
         let why = "is missing, and so is allowed_groups: say who may sign in, or write allowed_domains = [\"*\"] to let in \
                    everybody whom this provider knows";
         reader.error(&place, "allowed_domains", why);
     }
+    let domains = reader.list("allowed_domains", domain);
+    let mut groups = |key| reader.list(key, printable);
+    let (allowed_groups, admin_groups) = (groups("allowed_groups"), groups("admin_groups"));
     let everybody = "to let in everybody, write allowed_domains = [\"*\"]";
     no_wildcard(&reader, "allowed_groups", allowed_groups.as_ref(), everybody);
     no_wildcard(&reader, "admin_groups", admin_groups.as_ref(), "it would make everybody an administrator: name groups");
@@ -208,10 +208,6 @@ fn no_wildcard(reader: &Reader<'_>, key: &str, list: Option<&Found<Vec<String>>>
     if let Some(Found { place, .. }) = list.filter(|list| list.value.iter().any(|entry| entry == EVERYBODY)) {
         reader.error(place, key, format!("must not have \"*\": {why}"));
     }
-}
-
-fn is_empty(list: Option<&Found<Vec<String>>>) -> bool {
-    list.is_none_or(|list| list.value.is_empty())
 }
 
 fn allowed(list: Vec<String>) -> Allowed {
