@@ -5,6 +5,7 @@ mod reload;
 
 pub use reload::Reloaded;
 
+use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{self, Config, Tls};
@@ -48,6 +49,7 @@ pub struct App {
     pub tokens: Arc<AccessTokens>,
     pub identity: Arc<Identity>,
     pub sessions: Arc<Sessions>,
+    pub api_keys: Arc<ApiKeys>,
     pub connections: Arc<Connections>,
     pub revocations: Arc<Revocations>,
     pub metrics: Arc<Metrics>,
@@ -121,6 +123,7 @@ impl App {
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
             sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
+            api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             connections,
             revocations: Arc::new(revocations),
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),

@@ -24,6 +24,7 @@ pub mod tls;
 pub mod vault;
 
 // L2: services.
+pub mod apikey;
 pub mod audit;
 pub mod connect;
 pub mod csrf;

@@ -18,6 +18,7 @@ mod worker;
 
 pub use load::{ConfigErrors, Source, load};
 pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
+pub(crate) use units::positive_duration;
 pub use vault_key::vault_key;
 
 use crate::hostname::{Authority, Scheme};

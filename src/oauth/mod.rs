@@ -7,4 +7,5 @@ pub mod metadata;
 pub mod pkce;
 pub mod redirect;
 pub mod registration;
+pub mod resource;
 pub mod scope;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::ids::{ConnectionId, Digest, GrantId, UserId};
+use crate::ids::{ApiKeyId, ConnectionId, Digest, GrantId, UserId};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteRow, SqliteTypeInfo, SqliteValueRef};
@@ -82,6 +82,7 @@ column!(Timestamp as i64, |at| at.0, |seconds| Some(Timestamp(seconds)));
 column!(Digest as Vec<u8>, |digest| digest.0.to_vec(), |bytes| Digest::from_slice(&bytes));
 column!(UserId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(UserId));
 column!(GrantId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(GrantId));
+column!(ApiKeyId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(ApiKeyId));
 column!(ConnectionId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(ConnectionId));
 
 named!(Role: Administrator = "administrator", Member = "member");
@@ -108,6 +109,8 @@ record!(UpstreamClient, "registration at an upstream":
 record!(Connection, "connection":
     id, user("user_id"), authority, account, state, sealed, scope, expires_at, version, refreshing_since, last_error,
     created_at, updated_at);
+record!(ApiKey, "API key":
+    id, name, secret, scopes, resources, services, users, created_at, expires_at, last_used_at);
 record!(AuditEvent, "audit event": at, actor, action, subject, address, upstream, client, status, duration_ms);
 
 impl FromRow<'_, SqliteRow> for RefreshToken {

@@ -3,10 +3,12 @@
 #![allow(clippy::cognitive_complexity)] // every assertion counts as a branch
 
 mod accounts;
+mod api_keys;
 mod authorization;
 mod connections;
 mod fixtures;
 mod grants;
+mod groups;
 mod housekeeping;
 mod identities;
 mod sqlite;
@@ -23,6 +25,9 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     accounts::an_administrator_counts_while_enabled(&open().await).await;
     accounts::sessions_end(&open().await).await;
     accounts::a_person_goes_with_everything(&open().await).await;
+    api_keys::an_api_key_is_kept_touched_and_deleted(&open().await).await;
+    groups::a_source_replaces_only_its_own(&open().await).await;
+    groups::members_are_found_by_group_and_go_with_the_person(&open().await).await;
     authorization::clients_belong_to_a_realm(&open().await).await;
     authorization::documents_are_replaced(&open().await).await;
     authorization::a_flow_is_taken_once(&open().await).await;

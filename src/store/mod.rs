@@ -1,6 +1,7 @@
 //! The database. Only this module names sqlx; everything above speaks in records and in transitions that are atomic.
 
 mod accounts;
+mod api_keys;
 mod authorization;
 mod changes;
 mod columns;
@@ -8,6 +9,7 @@ mod columns;
 mod conformance;
 mod connections;
 mod grants;
+mod groups;
 mod housekeeping;
 mod identities;
 mod records;
@@ -16,6 +18,7 @@ mod upstreams;
 
 pub use connections::REFRESH_LEASE;
 pub use identities::Unlinked;
+pub use groups::BY_ADMINISTRATOR;
 pub use records::*;
 
 /// What went wrong in the database.

@@ -2,7 +2,7 @@
 //! (what we must be able to use again); there is no third kind.
 
 use crate::clock::Timestamp;
-use crate::ids::{ConnectionId, Digest, GrantId, UserId};
+use crate::ids::{ApiKeyId, ConnectionId, Digest, GrantId, UserId};
 
 /// What a person may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -307,6 +307,31 @@ pub struct SigningKey {
     pub retired_at: Option<Timestamp>,
 }
 
+/// What a program shows instead of a person's session. Lists are separated by spaces; an empty one limits nothing.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// The part of the key before the dot.
+    pub id: ApiKeyId,
+    /// What people call it.
+    pub name: String,
+    /// Digest of the part after the dot.
+    pub secret: Digest,
+    /// What it is for: words of [`crate::apikey::ApiScope`].
+    pub scopes: String,
+    /// About whose tokens it may ask: resource identifiers.
+    pub resources: String,
+    /// Which services of the broker it may use.
+    pub services: String,
+    /// For whom it may use them: identifiers in hexadecimal.
+    pub users: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends, if ever.
+    pub expires_at: Option<Timestamp>,
+    /// The last use, to the minute or so.
+    pub last_used_at: Option<Timestamp>,
+}
+
 /// One line of the audit log.
 #[derive(Clone, Debug)]
 pub struct AuditEvent {
@@ -369,4 +394,6 @@ pub enum Change {
     UpstreamsChanged,
     /// A signing key was added or retired.
     KeysChanged,
+    /// Somebody was added, disabled, let in again or removed, or belongs to other groups.
+    PeopleChanged,
 }

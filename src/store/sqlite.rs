@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Applied in order; what was released never changes.
-const MIGRATIONS: [(i64, &str, SqlStr); 4] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 6] = [
     (1, "initial", SqlStr::from_static(include_str!("../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../migrations/sqlite/0002_step_ups.sql"))),
     (3, "audit of requests", SqlStr::from_static(include_str!("../../migrations/sqlite/0003_audit_of_requests.sql"))),
+    (5, "api_keys", SqlStr::from_static(include_str!("../../migrations/sqlite/0005_api_keys.sql"))),
     (8, "identities", SqlStr::from_static(include_str!("../../migrations/sqlite/0008_identities.sql"))),
+    (10, "access", SqlStr::from_static(include_str!("../../migrations/sqlite/0010_access.sql"))),
 ];
 
 /// How long a writer waits for another process.
