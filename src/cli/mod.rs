@@ -4,6 +4,7 @@ mod api_keys;
 mod arguments;
 mod credentials;
 mod encode;
+mod keys;
 mod output;
 mod people;
 mod remote;
@@ -146,6 +147,7 @@ async fn dispatch(
             let token = credentials::access_token(&source.environment, &url).await?;
             Ok(output.line(format_args!("{}", token.expose()))?)
         }
+        Command::Keys { command } => keys::keys(command, load(source)?, &mut output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut script);

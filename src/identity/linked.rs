@@ -50,7 +50,7 @@ impl Identity {
         self.store.set_groups(id, &profile.provider, &profile.groups).await?;
         let is_raised = profile.administrator && user.role != Role::Administrator;
         if is_raised {
-            self.store.set_role(id, Role::Administrator).await?;
+            self.store.make_administrator(id).await?;
         }
         // Read again: it is what the session begins with.
         let user = self.store.user(id).await?;

@@ -3,6 +3,7 @@
 pub mod basic;
 pub mod challenge;
 pub mod error;
+pub mod grant_type;
 pub mod metadata;
 pub mod pkce;
 pub mod redirect;

@@ -8,11 +8,18 @@ mod columns;
 #[cfg(test)]
 mod conformance;
 mod connections;
+mod consents;
+mod devices;
 mod grants;
 mod groups;
 mod housekeeping;
+<<<<<<< HEAD
 mod identities;
+=======
+mod proofs;
+>>>>>>> main
 mod records;
+mod signing_keys;
 mod sqlite;
 mod upstreams;
 
