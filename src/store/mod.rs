@@ -13,11 +13,8 @@ mod devices;
 mod grants;
 mod groups;
 mod housekeeping;
-<<<<<<< HEAD
 mod identities;
-=======
 mod proofs;
->>>>>>> main
 mod records;
 mod signing_keys;
 mod sqlite;
