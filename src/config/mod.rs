@@ -5,6 +5,7 @@ mod change;
 mod document;
 mod ground;
 mod load;
+mod login;
 mod reader;
 mod secrets;
 mod sections;
@@ -16,6 +17,7 @@ mod vault_key;
 mod worker;
 
 pub use load::{ConfigErrors, Source, load};
+pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
 pub(crate) use units::positive_duration;
 pub use vault_key::vault_key;
 
@@ -109,11 +111,16 @@ pub struct VaultKeys {
 }
 
 /// `[login]`
+#[derive(Clone)]
 pub struct Login {
     /// Whether names and passwords are accepted.
     pub password: bool,
     /// `LOCAL_USER` and `LOCAL_PASSWORD`: an administrator that exists without being stored.
     pub local: Option<(String, Secret)>,
+    /// `[login.github]`
+    pub github: Option<GitHubLogin>,
+    /// `[[login.oidc]]`
+    pub oidc: Vec<OidcLogin>,
 }
 
 /// `[tokens]`

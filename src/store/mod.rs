@@ -13,13 +13,18 @@ mod devices;
 mod grants;
 mod groups;
 mod housekeeping;
+<<<<<<< HEAD
+mod identities;
+=======
 mod proofs;
+>>>>>>> main
 mod records;
 mod signing_keys;
 mod sqlite;
 mod upstreams;
 
 pub use connections::REFRESH_LEASE;
+pub use identities::Unlinked;
 pub use groups::BY_ADMINISTRATOR;
 pub use records::*;
 
