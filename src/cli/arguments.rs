@@ -2,8 +2,8 @@
 
 use crate::apikey::ApiScope;
 use crate::config;
-use clap::{ArgAction, Parser, Subcommand};
 use crate::jose::SigningAlgorithm;
+use clap::{ArgAction, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 

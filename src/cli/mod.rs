@@ -142,7 +142,6 @@ async fn dispatch(
         Command::Connection { command } => state::connection(command, &load(source)?, &mut output).await,
         Command::Client { command } => state::client(command, &load(source)?, &mut output).await,
         Command::Apikey { command } => api_keys::api_key(command, &load(source)?, &mut output).await,
-        Command::Keys { command } => state::keys(command, &load(source)?, &mut output).await,
         Command::Token { url } => {
             let token = credentials::access_token(&source.environment, &url).await?;
             Ok(output.line(format_args!("{}", token.expose()))?)
