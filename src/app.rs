@@ -8,13 +8,14 @@ pub use reload::Reloaded;
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::{self, Config, Tls};
+use crate::config::{self, Config, Login, Tls};
 use crate::connect::{Connections, ConnectionsParts};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Fault;
 use crate::hostname::{Authority, Scheme, Site};
 use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
+use crate::identity::providers::{Providers, Tools};
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
 use crate::jwks::RemoteKeys;
@@ -62,8 +63,9 @@ pub struct App {
     limits: ArcSwap<RateLimits>,
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
-    http: HttpClient,
+    /// What others sign with.
     remote_keys: Arc<RemoteKeys>,
+    http: HttpClient,
     random: Random,
     /// The newest change of the database that memory knows.
     known_change: i64,
@@ -104,7 +106,6 @@ impl App {
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
-        let remote_keys = RemoteKeys::new(http.clone(), clock.clone());
         let health = HealthTable::new(clock.clone(), random.clone(), config.upstreams.max_requests);
         let metrics = Arc::new(Metrics::collecting(health.clone()));
         let connections = Connections::new(ConnectionsParts {
@@ -128,6 +129,7 @@ impl App {
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
             sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
+            remote_keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
             connections,
             revocations: Arc::new(revocations),
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
@@ -142,7 +144,6 @@ impl App {
             registry,
             lives,
             resolver,
-            remote_keys: Arc::new(remote_keys),
             http,
             random,
             health,
@@ -181,7 +182,8 @@ impl App {
     fn settings(&self) -> Settings {
         let config = self.config();
         let issuer = Arc::new(self.issuer(&config));
-        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard())));
+        let dashboard = Arc::new(self.dashboard(&config.login));
+        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(dashboard));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
 
@@ -217,10 +219,25 @@ impl App {
         }
     }
 
-    fn dashboard(&self) -> Dashboard {
+    fn providers(&self, login: &Login) -> Providers {
+        let tools = Tools {
+            http: self.http.clone(),
+            keys: self.remote_keys.clone(),
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            site: self.site.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+        };
+        Providers::new(tools, login)
+    }
+
+    fn dashboard(&self, login: &Login) -> Dashboard {
         Dashboard {
             site: self.site.clone(),
             identity: self.identity.clone(),
+            providers: Arc::new(self.providers(login)),
+            passwords: login.password,
             sessions: self.sessions.clone(),
             store: self.store.clone(),
             registry: self.registry.clone(),

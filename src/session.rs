@@ -44,6 +44,15 @@ pub struct Visitor {
     pub set_cookie: Option<http::HeaderValue>,
     /// What the forms of login and set-up must carry as `csrf_token`.
     pub csrf_token: String,
+    /// Digest of the cookie: what a sign-in elsewhere is bound to.
+    pub browser: Digest,
+}
+
+impl Visitor {
+    /// [`Visitor::browser`], if the browser came with its cookie.
+    pub fn known(&self) -> Option<Digest> {
+        self.set_cookie.is_none().then_some(self.browser)
+    }
 }
 
 /// All sessions. Shared behind an `Arc`.
@@ -117,10 +126,11 @@ impl Sessions {
     /// work in, and connect accounts to, an attacker's session (RFC 6749 §10.12).
     pub fn visitor(&self, headers: &http::HeaderMap) -> Visitor {
         if let Some(token) = self.visitor.read(headers) {
-            return Visitor { set_cookie: None, csrf_token: csrf_token(token) };
+            return Visitor { set_cookie: None, csrf_token: csrf_token(token), browser: Digest::of(token) };
         }
         let token = self.random.token();
-        Visitor { set_cookie: Some(self.visitor.set(&token, None)), csrf_token: csrf_token(&token) }
+        let set_cookie = Some(self.visitor.set(&token, None));
+        Visitor { set_cookie, csrf_token: csrf_token(&token), browser: Digest::of(token.as_bytes()) }
     }
 
     async fn forget(&self, headers: &http::HeaderMap) -> Result<(), Fault> {

@@ -1,6 +1,6 @@
 //! What a new configuration changes, and what it cannot change in a program that runs.
 
-use super::{Config, OAuthSettings, Tls, UpstreamAuth, VaultKeys};
+use super::{Config, Login, OAuthSettings, Tls, UpstreamAuth, VaultKeys, login};
 use crate::secret::Secret;
 
 impl Config {
@@ -46,7 +46,7 @@ impl Config {
             ("server.kept_body", new.kept_body != old.kept_body),
             ("server.kept_total", new.kept_total != old.kept_total),
             ("tls", self.tls != running.tls),
-            ("login", self.login.password != running.login.password),
+            ("login", !self.login.is_same(&running.login)),
             ("tokens", self.tokens != running.tokens),
             ("registration", !self.registration.is_same(&running.registration)),
             ("limits", self.limits != running.limits),
@@ -66,6 +66,13 @@ impl VaultKeys {
             && *key_file == other.key_file
             && previous.len() == other.previous.len()
             && previous.iter().zip(&other.previous).all(|(a, b)| a.matches(b.expose()))
+    }
+}
+
+impl Login {
+    /// Whether people sign in in exactly the same ways, secrets included.
+    fn is_same(&self, other: &Login) -> bool {
+        self.password == other.password && login::same_providers(self, other)
     }
 }
 
@@ -104,7 +111,7 @@ impl OAuthSettings {
     }
 }
 
-fn same(a: Option<&Secret>, b: Option<&Secret>) -> bool {
+pub(super) fn same(a: Option<&Secret>, b: Option<&Secret>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => a.matches(b.expose()),
         (a, b) => a.is_none() && b.is_none(),

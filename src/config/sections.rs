@@ -4,17 +4,32 @@
 use super::reader::Reader;
 use super::secrets::{self, Directories};
 use super::{
-    Audit, AuditedRequests, ConnectionLimits, Limits, Login, Rate, Streams, Telemetry, Tokens, Unknown, Upstreams,
+    Audit, AuditedRequests, ConnectionLimits, Limits, Login, Rate, Streams, Telemetry, Tokens, Unknown, Upstreams, login,
     units,
 };
 use crate::secret::Secret;
 use std::time::Duration;
 
 /// `[login]`; `local` comes from the Worker's variables.
-pub(super) fn login(mut reader: Reader<'_>, local: Option<(String, Secret)>) -> Login {
-    reader.unsupported("github");
-    reader.unsupported("oidc");
-    let login = Login { password: reader.flag("password").unwrap_or(true), local };
+pub(super) fn login(
+    mut reader: Reader<'_>,
+    local: Option<(String, Secret)>,
+    allow_private: bool,
+    directories: &Directories,
+) -> Login {
+    let password = reader.flag_found("password");
+    let (has_github, github) = (reader.has("github"), reader.table("github"));
+    let oidc = reader.tables("oidc");
+    if let Some(password) = &password {
+        let providers = usize::from(has_github) + oidc.len();
+        login::must_have_a_way_in(&reader, password, providers, local.is_some());
+    }
+    let login = Login {
+        password: password.is_none_or(|found| found.value),
+        local,
+        github: has_github.then(|| login::github(github, allow_private, directories)).flatten(),
+        oidc: login::oidc(oidc, allow_private, directories),
+    };
     reader.finish();
     login
 }

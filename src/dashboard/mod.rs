@@ -5,6 +5,8 @@ mod clients;
 mod connect;
 mod failure;
 mod home;
+mod identities;
+mod providers;
 mod rows;
 mod signin;
 #[cfg(test)]
@@ -16,6 +18,7 @@ use crate::clock::Clock;
 use crate::connect::Connections;
 use crate::hostname::Site;
 use crate::identity::Identity;
+use crate::identity::providers::Providers;
 use crate::ratelimit::RateLimits;
 use crate::revocation::Revocations;
 use crate::session::{Sessions, SignedIn};
@@ -39,6 +42,10 @@ pub struct Dashboard {
     pub site: Site,
     /// People.
     pub identity: Arc<Identity>,
+    /// Where else they sign in.
+    pub providers: Arc<Providers>,
+    /// Whether names and passwords are accepted.
+    pub passwords: bool,
     /// Browsers.
     pub sessions: Arc<Sessions>,
     /// Rows.
@@ -59,7 +66,7 @@ pub struct Dashboard {
     pub limits: Arc<RateLimits>,
 }
 
-/// `/`, `/login`, `/logout`, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page
+/// `/`, `/login` and below, `/logout`, `/account/identities` and below, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page
 /// for everything unknown: the root domain's fallback. Every request carries an [`crate::request::Arrival`].
 pub fn routes(dashboard: Arc<Dashboard>) -> Router {
     Router::new()
@@ -69,6 +76,11 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .route("/upstreams/approve", post(upstreams::approve))
         .route("/upstreams/remove", post(upstreams::remove))
         .route("/login", get(signin::form).post(signin::sign_in))
+        .route("/login/{provider}", post(providers::leave))
+        .route("/login/{provider}/callback", get(providers::come_back))
+        .route("/account/identities", get(identities::show))
+        .route("/account/identities/link", post(identities::link))
+        .route("/account/identities/unlink", post(identities::unlink))
         .route("/logout", post(signin::sign_out))
         .route("/setup", get(signin::setup_form).post(signin::set_up))
         .route("/encode", get(address::encode))

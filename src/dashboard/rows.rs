@@ -31,14 +31,20 @@ pub(super) fn connection(connection: Connection, name: String, now: Timestamp) -
 
 /// A consent as its person sees it.
 pub(super) fn grant(grant: Grant, now: Timestamp) -> GrantRow {
-    let age = now.since(grant.created_at);
     GrantRow {
         id: grant.id.to_string(),
         client: grant.client_name,
         resource: grant.resource,
         scopes: words(&grant.scope),
-        since: if age < Duration::from_secs(60) { "just now".to_owned() } else { format!("{} ago", span(age)) },
+        since: ago(grant.created_at, now),
     }
+}
+
+
+/// How long ago something happened.
+pub(super) fn ago(then: Timestamp, now: Timestamp) -> String {
+    let age = now.since(then);
+    if age < Duration::from_secs(60) { "just now".to_owned() } else { format!("{} ago", span(age)) }
 }
 
 /// A length of time in its largest unit, rounded up: `45 seconds`, `3 hours`.

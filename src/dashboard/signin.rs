@@ -19,8 +19,15 @@ use std::sync::Arc;
 
 /// One sentence for every reason, so that nobody learns which names exist.
 const REFUSED: &str = "That name and that password do not belong together.";
+const NO_PASSWORDS: &str = "This gateway does not take passwords. Sign in with one of the buttons.";
 /// What the audit log keeps of a name that somebody tried.
 const MAX_TRIED_NAME: usize = 64;
+
+/// What was said before, on either side.
+struct Said<'a> {
+    error: Option<&'a str>,
+    username: &'a str,
+}
 
 #[derive(Deserialize)]
 #[serde(default)]
@@ -75,8 +82,7 @@ pub(super) async fn form(
     if dashboard.sessions.find(&headers).await?.is_some() {
         return Ok(see_other(return_to));
     }
-    let visitor = dashboard.sessions.visitor(&headers);
-    Ok(login_page(visitor, StatusCode::OK, None, "", return_to))
+    Ok(dashboard.login_page(&headers, StatusCode::OK, None, return_to))
 }
 
 /// `POST /login`
@@ -89,9 +95,15 @@ pub(super) async fn sign_in(
     let Credentials { username, password, csrf_token, return_to } = sent;
     let (password, return_to) = (Secret::new(password), local_path(&return_to));
     let visitor = dashboard.sessions.visitor(&headers);
+    let page = |status, error: &str| {
+        let said = Said { error: Some(error), username: &username };
+        dashboard.login_page_for(dashboard.sessions.visitor(&headers), status, &said, return_to)
+    };
     if let Err(forged) = csrf::check(&dashboard.site, &headers, &visitor.csrf_token, Some(&csrf_token)) {
-        let error = forged.to_string();
-        return Ok(login_page(visitor, StatusCode::FORBIDDEN, Some(&error), &username, return_to));
+        return Ok(page(StatusCode::FORBIDDEN, &forged.to_string()));
+    }
+    if !dashboard.passwords {
+        return Ok(page(StatusCode::FORBIDDEN, NO_PASSWORDS));
     }
     dashboard.limits.check_login(arrival.client, &username)?;
     match dashboard.identity.verify(&username, &password).await {
@@ -99,7 +111,7 @@ pub(super) async fn sign_in(
         Err(LoginError::Refused) => {
             let tried: String = username.chars().filter(|c| !c.is_control()).take(MAX_TRIED_NAME).collect();
             dashboard.audit.record(&tried, "login.failed", "password", Some(arrival.client));
-            Ok(login_page(visitor, StatusCode::UNAUTHORIZED, Some(REFUSED), &username, return_to))
+            Ok(page(StatusCode::UNAUTHORIZED, REFUSED))
         }
         Err(LoginError::Failed(fault)) => Err(fault.into()),
     }
@@ -185,15 +197,36 @@ impl Dashboard {
         Ok(response)
     }
 
-    async fn must_be_unclaimed(&self) -> Result<(), Failure> {
-        if self.store.has_administrator().await? { Err(Failure::NotFound) } else { Ok(()) }
+    /// The ways to sign in, with what went wrong before.
+    pub(super) fn login_page(
+        &self,
+        headers: &HeaderMap,
+        status: StatusCode,
+        error: Option<&str>,
+        return_to: &str,
+    ) -> Response {
+        let visitor = self.sessions.visitor(headers);
+        self.login_page_for(visitor, status, &Said { error, username: "" }, return_to)
     }
-}
 
-fn login_page(visitor: Visitor, status: StatusCode, error: Option<&str>, username: &str, return_to: &str) -> Response {
-    let csrf_token = &visitor.csrf_token;
-    let response = page::login(&LoginPage { status, error, username, return_to, csrf_token });
-    remembering(visitor, response)
+    fn login_page_for(&self, visitor: Visitor, status: StatusCode, said: &Said<'_>, return_to: &str) -> Response {
+        let response = page::login(&LoginPage {
+            status,
+            passwords: self.passwords,
+            providers: self.providers.names().collect(),
+            error: said.error,
+            username: said.username,
+            return_to,
+            csrf_token: &visitor.csrf_token,
+        });
+        remembering(visitor, response)
+    }
+
+    /// Where passwords are not accepted, an administrator with one would be none: a rule of a provider makes the first one.
+    async fn must_be_unclaimed(&self) -> Result<(), Failure> {
+        let claimed = !self.passwords || self.store.has_administrator().await?;
+        if claimed { Err(Failure::NotFound) } else { Ok(()) }
+    }
 }
 
 fn setup_page(visitor: Visitor, status: StatusCode, error: Option<&str>, username: &str, token: &str) -> Response {

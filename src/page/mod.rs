@@ -3,6 +3,7 @@
 
 mod answer;
 mod assets;
+mod identities;
 mod people;
 mod plain;
 mod steps;
@@ -10,6 +11,7 @@ mod steps;
 mod tests;
 
 pub use assets::asset;
+pub use identities::{IdentitiesPage, IdentityRow, identities};
 pub use people::{
     Account, Command, ConnectionRow, EncodedPage, GrantRow, HomePage, LandingPage, LoginPage, SetupPage, UpstreamRow,
     encoded, home, landing, login, setup,

@@ -15,6 +15,7 @@ mod devices;
 mod grants;
 mod groups;
 mod housekeeping;
+mod identities;
 mod proofs;
 mod records;
 mod signing_keys;
@@ -23,6 +24,7 @@ mod upstreams;
 
 pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;
+pub use identities::Unlinked;
 pub use groups::BY_ADMINISTRATOR;
 pub use records::*;
 

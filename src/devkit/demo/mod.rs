@@ -214,7 +214,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
         tls: Tls::Off,
         store_url: "sqlite::memory:".to_owned(),
         vault: VaultKeys { key: Some(Vault::generate_key(random)), key_file: None, previous: Vec::new() },
-        login: Login { password: true, local: None },
+        login: Login { password: true, local: None, github: None, oidc: Vec::new() },
         tokens: Tokens {
             access_ttl: Duration::from_secs(24 * 3600),
             refresh_ttl: Duration::from_secs(30 * 24 * 3600),
