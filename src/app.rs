@@ -181,8 +181,9 @@ impl App {
     /// What the data plane goes by at this moment.
     fn settings(&self) -> Settings {
         let config = self.config();
-        let issuer = Arc::new(self.issuer(&config));
-        let dashboard = Arc::new(self.dashboard(&config.login));
+        let providers = Arc::new(self.providers(&config.login));
+        let issuer = Arc::new(self.issuer(&config, providers.clone()));
+        let dashboard = Arc::new(self.dashboard(&config.login, providers));
         let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(dashboard));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
@@ -196,7 +197,7 @@ impl App {
         ]
     }
 
-    fn issuer(&self, config: &Config) -> Issuer {
+    fn issuer(&self, config: &Config, providers: Arc<Providers>) -> Issuer {
         Issuer {
             site: self.site.clone(),
             clock: self.clock.clone(),
@@ -206,6 +207,7 @@ impl App {
             tokens: self.tokens.clone(),
             lifetimes: config.tokens,
             sessions: self.sessions.clone(),
+            providers,
             api_keys: self.api_keys.clone(),
             registry: self.registry.clone(),
             connections: self.connections.clone(),
@@ -232,11 +234,11 @@ impl App {
         Providers::new(tools, login)
     }
 
-    fn dashboard(&self, login: &Login) -> Dashboard {
+    fn dashboard(&self, login: &Login, providers: Arc<Providers>) -> Dashboard {
         Dashboard {
             site: self.site.clone(),
             identity: self.identity.clone(),
-            providers: Arc::new(self.providers(login)),
+            providers,
             passwords: login.password,
             sessions: self.sessions.clone(),
             store: self.store.clone(),

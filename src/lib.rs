@@ -30,6 +30,7 @@ pub mod connect;
 pub mod csrf;
 pub mod identity;
 pub mod jwks;
+pub mod machine;
 pub mod page;
 pub mod ratelimit;
 pub mod revocation;

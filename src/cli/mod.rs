@@ -5,6 +5,7 @@ mod arguments;
 mod credentials;
 mod encode;
 mod keys;
+mod machines;
 mod output;
 mod people;
 mod remote;
