@@ -45,8 +45,9 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
 
 /// Whether it is meant for us and for this client, now (§4.4.1); else what is wrong with it.
 fn check(assertion: &IdentityAssertion, us: &str, client: &str, now: Timestamp) -> Result<(), &'static str> {
-    // Our issuer and nobody else's: whoever else it was meant for could present it here.
-    if assertion.aud.as_slice() != [us] {
+    // Our issuer and nobody else's: whoever else it was meant for could present it here. Clients that handle issuers as URLs
+    // let a slash follow a name without path.
+    if !matches!(assertion.aud.as_slice(), [aud] if aud.strip_suffix('/').unwrap_or(aud) == us) {
         return Err("its aud is not this issuer alone");
     }
     if assertion.client_id != client {

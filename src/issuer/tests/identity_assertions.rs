@@ -157,6 +157,7 @@ async fn an_assertion_for_somebody_or_something_else_is_worth_nothing() {
         json!({"aud": "https://notes.gw.example/mcp"}),
         json!({"aud": [NOTES, "https://files.gw.example"]}),
         json!({"aud": []}),
+        json!({"aud": "https://notes.gw.example//"}),
         json!({"client_id": "another"}),
         json!({"client_id": null}),
         json!({"sub": "somebody-else"}),
