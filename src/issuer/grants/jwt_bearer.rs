@@ -2,6 +2,7 @@
 //! Authorization of MCP): an identity provider that people sign in with here says that a client of ours may act for one of
 //! them. It takes the place of the person's consent, and of nothing else: permissions and connections are asked for as ever.
 
+use super::within_its_own;
 use crate::clock::Timestamp;
 use crate::hostname::Realm;
 use crate::identity::providers::{IdentityAssertion, NotAsserted};
@@ -35,7 +36,7 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
     let us = issuer.site.issuer(request.realm);
     check(&assertion, &us, &request.client.id, issuer.clock.now()).map_err(wrong)?;
     let resource = resource_of(issuer, request, &assertion, &us)?;
-    let scope = scope_of(&assertion, request.form.get("scope"))?;
+    let scope = scope_of(&assertion, request)?;
     let user = person(issuer, request.realm, &assertion).await?;
     spend(issuer, &assertion).await?;
     let grant = standing_grant(issuer, request, &user, (resource, &scope), &assertion.iss).await?;
@@ -102,14 +103,14 @@ fn resource_of(
 }
 
 /// What the assertion and the request both have; the assertion's where the request names none.
-fn scope_of(assertion: &IdentityAssertion, asked: Option<&str>) -> Result<String, Refused> {
+fn scope_of(assertion: &IdentityAssertion, request: &TokenRequest<'_>) -> Result<String, Refused> {
     let bad = || Refused::because(Code::InvalidScope, "no scope that was asked for is in the assertion");
     let asserted = Scopes::parse(assertion.scope.as_deref().unwrap_or_default())
-        .map_err(|_| wrong("its scope has characters that no scope may have"))?
-        .without(OFFLINE_ACCESS);
-    let Some(asked) = asked else { return Ok(asserted.to_string()) };
+        .map_err(|_| wrong("its scope has characters that no scope may have"))?;
+    let most = within_its_own(request, &asserted);
+    let Some(asked) = request.form.get("scope") else { return Ok(most.to_string()) };
     let asked = Scopes::parse(asked).map_err(|_| bad())?.without(OFFLINE_ACCESS);
-    let both = Scopes::lenient(asked.iter().filter(|scope| asserted.contains(scope)));
+    let both = asked.intersection(&most);
     if both.is_empty() && !asked.is_empty() { Err(bad()) } else { Ok(both.to_string()) }
 }
 

@@ -13,7 +13,13 @@ const SECRET: &str = "the secret of the service";
 impl World {
     /// The Basic header of a client that an administrator made for these grant types at `notes`.
     pub(super) async fn service(&self, id: &str, grant_types: &[&str]) -> String {
+        self.service_with(id, grant_types, Value::Null).await
+    }
+
+    /// The same with the scope that it was given.
+    async fn service_with(&self, id: &str, grant_types: &[&str], scope: Value) -> String {
         let metadata = json!({
+            "scope": scope,
             "client_name": "Service",
             "token_endpoint_auth_method": "client_secret_basic",
             "grant_types": grant_types,
@@ -104,6 +110,13 @@ async fn b46_exchange_never_widens() {
     let answer = world.exchange_token(&service, token, &narrow).await.json();
     let verified = world.issuer.tokens.verify(text(&answer, "access_token")).unwrap();
     assert_eq!(&*verified.audience, "https://notes.gw.example/mcp/tools");
+    // What an administrator gave the client is as little to be exceeded.
+    let modest = world.service_with("modest", &[EXCHANGE], json!("read")).await;
+    let wide = world.signed_in(&client, "read write").await;
+    let own = world.exchange_token(&modest, text(&wide, "access_token"), &[]).await.json();
+    assert_eq!(text(&own, "scope"), "read");
+    let refused = world.exchange_token(&modest, text(&wide, "access_token"), &[("scope", "write")]).await;
+    assert_eq!(refused.error(), "invalid_scope");
     // Whoever acts for somebody does so directly.
     assert_eq!(world.exchange_token(&service, text(&answer, "access_token"), &[]).await.error(), "invalid_request");
 }
