@@ -15,7 +15,7 @@ use crate::error::Fault;
 use crate::hostname::{Authority, Scheme, Site};
 use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
-use crate::identity::providers::{Providers, Tools};
+use crate::identity::providers::{Providers, Tools, redirect_uri};
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
 use crate::jwks::RemoteKeys;
@@ -274,6 +274,14 @@ impl App {
             self.limits().sweep();
         }
     }
+}
+
+/// What has to be registered at each sign-in provider: its name, and the address to which it answers.
+pub(crate) fn redirect_uris(config: &Config) -> Vec<(String, String)> {
+    let root = site_of(config, &config.server.listen).root_origin();
+    let github = config.login.github.iter().map(|_| config::GITHUB);
+    let names = github.chain(config.login.oidc.iter().map(|provider| provider.name.as_str()));
+    names.map(|name| (name.to_owned(), redirect_uri(&root, name))).collect()
 }
 
 /// The names of the gateway (DESIGN 1.5). Behind a trusted proxy people come over https even though we do not speak it.
