@@ -63,9 +63,8 @@ pub struct App {
     limits: ArcSwap<RateLimits>,
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
-    /// What others sign with.
-    remote_keys: Arc<RemoteKeys>,
     http: HttpClient,
+    remote_keys: Arc<RemoteKeys>,
     random: Random,
     /// The newest change of the database that memory knows.
     known_change: i64,
@@ -106,6 +105,7 @@ impl App {
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
+        let remote_keys = RemoteKeys::new(http.clone(), clock.clone());
         let health = HealthTable::new(clock.clone(), random.clone(), config.upstreams.max_requests);
         let metrics = Arc::new(Metrics::collecting(health.clone()));
         let connections = Connections::new(ConnectionsParts {
@@ -129,7 +129,6 @@ impl App {
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
             sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
-            remote_keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
             connections,
             revocations: Arc::new(revocations),
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
@@ -144,6 +143,7 @@ impl App {
             registry,
             lives,
             resolver,
+            remote_keys: Arc::new(remote_keys),
             http,
             random,
             health,
@@ -212,6 +212,8 @@ impl App {
             revocations: self.revocations.clone(),
             http: self.http.clone(),
             audit: self.audit.clone(),
+            remote_keys: self.remote_keys.clone(),
+            registration: config.registration.clone(),
             allow_private_documents: config.upstreams.allow_private,
             limits: self.limits(),
         }
@@ -255,7 +257,11 @@ impl App {
             let now = self.clock.now();
             let access_ttl = self.tokens.longest_ttl();
             let swept = async {
-                self.store.sweep(now, access_ttl).await?;
+                self.store.sweep(now, access_ttl, self.config().registration.unused_ttl).await?;
+                for (realm, client) in self.store.expired_clients(now).await? {
+                    self.revocations.client(Some(&realm), &client).await?;
+                    self.audit.record("system", "client.expired", &client, None);
+                }
                 self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
                 let mut irrelevant = self.lives.ended();
                 for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {

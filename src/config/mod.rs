@@ -7,6 +7,7 @@ mod ground;
 mod load;
 mod login;
 mod reader;
+mod registration;
 mod secrets;
 mod sections;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod worker;
 
 pub use load::{ConfigErrors, Source, load};
 pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
+pub use registration::{Registration, RegistrationMode};
 pub(crate) use units::positive_duration;
 pub use vault_key::vault_key;
 
@@ -43,6 +45,8 @@ pub struct Config {
     pub login: Login,
     /// `[tokens]`
     pub tokens: Tokens,
+    /// `[registration]`
+    pub registration: Registration,
     /// `[limits]`
     pub limits: Limits,
     /// `[streams]`

@@ -96,7 +96,8 @@ record!(User, "user": id, name, password_hash, email, role, disabled, created_at
 record!(LinkedIdentity, "identity":
     issuer, subject, provider, user("user_id"), name, email, created_at, last_used_at);
 record!(Session, "session": token, user("user_id"), created_at, last_seen_at, expires_at);
-record!(Client, "client": realm, id, metadata, secret, registration_token, created_at, last_used_at);
+record!(Client, "client":
+    realm, id, metadata, secret, registration_token, created_at, last_used_at, owner("owner_id"), expires_at);
 record!(ClientDocument, "client metadata document": url, body, fetched_at, fresh_until);
 record!(Grant, "grant":
     id, user("user_id"), client_id, client_name, realm, resource, scope, created_at, revoked_at);

@@ -20,6 +20,31 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
+    /// The grant in force that is for the same person, client and resource as `grant`, or `grant` itself, kept: so that
+    /// who asks again and again under no consent does not fill the table. `None` when the client has `most` already, or is
+    /// not registered any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when there is a grant of that id.
+    pub async fn standing_grant(&self, grant: &Grant, most: u32) -> Result<Option<GrantId>, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        let select = "SELECT * FROM grants WHERE realm = ? AND client_id = ? AND user_id = ? AND revoked_at IS NULL";
+        let select = query_as(select).bind(&grant.realm).bind(&grant.client_id).bind(grant.user);
+        let others: Vec<Grant> = select.fetch_all(&mut *transaction).await.map_err(reading::<Grant>)?;
+        if let Some(same) = others.iter().find(|other| other.resource == grant.resource) {
+            return Ok(Some(same.id));
+        }
+        let registered = query_scalar("SELECT EXISTS (SELECT 1 FROM clients WHERE realm = ? AND id = ?)");
+        let registered: bool =
+            registered.bind(&grant.realm).bind(&grant.client_id).fetch_one(&mut *transaction).await?;
+        if others.len() >= most as usize || !registered {
+            return Ok(None);
+        }
+        insert(&mut transaction, grant).await?;
+        transaction.commit().await?;
+        Ok(Some(grant.id))
+    }
+
     /// A grant, revoked or not.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ mod accounts;
 mod api_keys;
 mod authorization;
 mod changes;
+mod clients;
 mod columns;
 #[cfg(test)]
 mod conformance;
@@ -20,6 +21,7 @@ mod signing_keys;
 mod sqlite;
 mod upstreams;
 
+pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;
 pub use identities::Unlinked;
 pub use groups::BY_ADMINISTRATOR;

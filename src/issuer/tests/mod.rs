@@ -121,6 +121,8 @@ impl World {
             lifetimes,
             audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             allow_private_documents: false,
+            remote_keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
+            registration: Registration::default(),
             limits: Arc::new(RateLimits::new(&limits())),
             site,
             clock,
