@@ -12,6 +12,7 @@ use crate::config::{self, Config, Login, Tls};
 use crate::connect::{Connections, ConnectionsParts};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Fault;
+use crate::factors::Factors;
 use crate::hostname::{Authority, Scheme, Site};
 use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
@@ -52,6 +53,7 @@ pub struct App {
     pub identity: Arc<Identity>,
     pub sessions: Arc<Sessions>,
     pub api_keys: Arc<ApiKeys>,
+    pub factors: Arc<Factors>,
     pub connections: Arc<Connections>,
     pub revocations: Arc<Revocations>,
     pub metrics: Arc<Metrics>,
@@ -127,8 +129,15 @@ impl App {
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
-            sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
+            factors: Arc::new(Factors::new(store.clone(), vault.clone(), clock.clone(), random.clone(), &site)),
+            sessions: Arc::new(Sessions::new(
+                store.clone(),
+                clock.clone(),
+                random.clone(),
+                &site,
+                config.login.sessions,
+            )),
             connections,
             revocations: Arc::new(revocations),
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
@@ -182,8 +191,7 @@ impl App {
     fn settings(&self) -> Settings {
         let config = self.config();
         let issuer = Arc::new(self.issuer(&config));
-        let dashboard = Arc::new(self.dashboard(&config.login));
-        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(dashboard));
+        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard(&config))));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
 
@@ -232,12 +240,12 @@ impl App {
         Providers::new(tools, login)
     }
 
-    fn dashboard(&self, login: &Login) -> Dashboard {
+    fn dashboard(&self, config: &Config) -> Dashboard {
         Dashboard {
             site: self.site.clone(),
             identity: self.identity.clone(),
-            providers: Arc::new(self.providers(login)),
-            passwords: login.password,
+            providers: Arc::new(self.providers(&config.login)),
+            passwords: config.login.password,
             sessions: self.sessions.clone(),
             store: self.store.clone(),
             registry: self.registry.clone(),
@@ -247,6 +255,8 @@ impl App {
             clock: self.clock.clone(),
             revocations: self.revocations.clone(),
             limits: self.limits(),
+            factors: self.factors.clone(),
+            second_factor: config.login.second_factor,
         }
     }
 
@@ -262,6 +272,7 @@ impl App {
                     self.revocations.client(Some(&realm), &client).await?;
                     self.audit.record("system", "client.expired", &client, None);
                 }
+                self.sessions.sweep().await?;
                 self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
                 let mut irrelevant = self.lives.ended();
                 for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {
