@@ -12,10 +12,11 @@ use crate::config::{self, Config, Login, Tls};
 use crate::connect::{Connections, ConnectionsParts};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Fault;
+use crate::factors::Factors;
 use crate::hostname::{Authority, Scheme, Site};
 use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
-use crate::identity::providers::{Providers, Tools};
+use crate::identity::providers::{Providers, Tools, redirect_uri};
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
 use crate::jwks::RemoteKeys;
@@ -52,6 +53,7 @@ pub struct App {
     pub identity: Arc<Identity>,
     pub sessions: Arc<Sessions>,
     pub api_keys: Arc<ApiKeys>,
+    pub factors: Arc<Factors>,
     pub connections: Arc<Connections>,
     pub revocations: Arc<Revocations>,
     pub metrics: Arc<Metrics>,
@@ -63,8 +65,6 @@ pub struct App {
     limits: ArcSwap<RateLimits>,
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
-    /// What others sign with.
-    remote_keys: Arc<RemoteKeys>,
     http: HttpClient,
     random: Random,
     /// The newest change of the database that memory knows.
@@ -127,9 +127,15 @@ impl App {
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
-            sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
-            remote_keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
+            factors: Arc::new(Factors::new(store.clone(), vault.clone(), clock.clone(), random.clone(), &site)),
+            sessions: Arc::new(Sessions::new(
+                store.clone(),
+                clock.clone(),
+                random.clone(),
+                &site,
+                config.login.sessions,
+            )),
             connections,
             revocations: Arc::new(revocations),
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
@@ -183,7 +189,7 @@ impl App {
         let config = self.config();
         let providers = Arc::new(self.providers(&config.login));
         let issuer = Arc::new(self.issuer(&config, providers.clone()));
-        let dashboard = Arc::new(self.dashboard(&config.login, providers));
+        let dashboard = Arc::new(self.dashboard(&config, providers));
         let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(dashboard));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
@@ -234,12 +240,12 @@ impl App {
         Providers::new(tools, login)
     }
 
-    fn dashboard(&self, login: &Login, providers: Arc<Providers>) -> Dashboard {
+    fn dashboard(&self, config: &Config, providers: Arc<Providers>) -> Dashboard {
         Dashboard {
             site: self.site.clone(),
             identity: self.identity.clone(),
             providers,
-            passwords: login.password,
+            passwords: config.login.password,
             sessions: self.sessions.clone(),
             store: self.store.clone(),
             registry: self.registry.clone(),
@@ -249,6 +255,8 @@ impl App {
             clock: self.clock.clone(),
             revocations: self.revocations.clone(),
             limits: self.limits(),
+            factors: self.factors.clone(),
+            second_factor: config.login.second_factor,
         }
     }
 
@@ -264,6 +272,7 @@ impl App {
                     self.revocations.client(Some(&realm), &client).await?;
                     self.audit.record("system", "client.expired", &client, None);
                 }
+                self.sessions.sweep().await?;
                 self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
                 let mut irrelevant = self.lives.ended();
                 for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {
@@ -282,6 +291,14 @@ impl App {
             self.limits().sweep();
         }
     }
+}
+
+/// What has to be registered at each sign-in provider: its name, and the address to which it answers.
+pub(crate) fn redirect_uris(config: &Config) -> Vec<(String, String)> {
+    let root = site_of(config, &config.server.listen).root_origin();
+    let github = config.login.github.iter().map(|_| config::GITHUB);
+    let names = github.chain(config.login.oidc.iter().map(|provider| provider.name.as_str()));
+    names.map(|name| (name.to_owned(), redirect_uri(&root, name))).collect()
 }
 
 /// The names of the gateway (DESIGN 1.5). Behind a trusted proxy people come over https even though we do not speak it.

@@ -155,11 +155,11 @@ impl<C: Clock + Clone> RateLimits<C> {
         self.login_name.check(hasher.finish())
     }
 
-    /// A sign-in at a provider, from an address.
+    /// An attempt to sign in that names nobody: limited by address.
     ///
     /// # Errors
     /// [`Limited`].
-    pub fn check_departure(&self, address: IpAddr) -> Result<(), Limited> {
+    pub fn check_nameless_login(&self, address: IpAddr) -> Result<(), Limited> {
         self.login.check(self.address(address))
     }
 

@@ -100,6 +100,22 @@ impl Revocations {
         Ok(ended)
     }
 
+    /// Signs all browsers of a person out and, where that is asked for, ends what the person granted to applications. How
+    /// many grants that were.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sign_out_everywhere(&self, user: UserId, applications: bool) -> Result<usize, StoreError> {
+        self.store.delete_sessions_of(user).await?;
+        if !applications {
+            return Ok(0);
+        }
+        let grants = self.store.revoke_grants_of_user(user, self.clock.now()).await?;
+        let ended = Ended { grants, connections: Vec::new() };
+        self.forget(&ended);
+        Ok(ended.grants.len())
+    }
+
     /// Records an administrator's decision about an upstream. What is open at one that is denied ends.
     ///
     /// # Errors

@@ -46,7 +46,7 @@ impl Config {
             ("server.kept_body", new.kept_body != old.kept_body),
             ("server.kept_total", new.kept_total != old.kept_total),
             ("tls", self.tls != running.tls),
-            ("login", !self.login.is_same(&running.login)),
+            ("login", !self.login.is_like(&running.login)),
             ("tokens", self.tokens != running.tokens),
             ("registration", !self.registration.is_same(&running.registration)),
             ("limits", self.limits != running.limits),
@@ -59,6 +59,15 @@ impl Config {
     }
 }
 
+impl Login {
+    /// Whether people sign in by the same rules. (The configured administrator is only looked at when the gateway starts.)
+    fn is_like(&self, other: &Login) -> bool {
+        let lives = self.sessions == other.sessions;
+        let ways = self.password == other.password && login::same_providers(self, other);
+        ways && lives && self.second_factor == other.second_factor
+    }
+}
+
 impl VaultKeys {
     fn is_same(&self, other: &VaultKeys) -> bool {
         let VaultKeys { key, key_file, previous } = self;
@@ -66,13 +75,6 @@ impl VaultKeys {
             && *key_file == other.key_file
             && previous.len() == other.previous.len()
             && previous.iter().zip(&other.previous).all(|(a, b)| a.matches(b.expose()))
-    }
-}
-
-impl Login {
-    /// Whether people sign in in exactly the same ways, secrets included.
-    fn is_same(&self, other: &Login) -> bool {
-        self.password == other.password && login::same_providers(self, other)
     }
 }
 

@@ -125,6 +125,35 @@ pub struct Login {
     pub github: Option<GitHubLogin>,
     /// `[[login.oidc]]`
     pub oidc: Vec<OidcLogin>,
+    /// How long a browser stays signed in.
+    pub sessions: SessionLives,
+    /// What must come after a password.
+    pub second_factor: SecondFactor,
+}
+
+/// `login.session_idle`, `login.session_ttl`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLives {
+    /// Without a request.
+    pub idle: Duration,
+    /// From sign-in to the end, whatever happens.
+    pub ttl: Duration,
+}
+
+impl Default for SessionLives {
+    fn default() -> Self {
+        const DAY: u64 = 86_400;
+        Self { idle: Duration::from_secs(7 * DAY), ttl: Duration::from_secs(30 * DAY) }
+    }
+}
+
+/// `login.second_factor`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecondFactor {
+    /// People decide for themselves.
+    Optional,
+    /// Whoever signs in with a password must set one up before anything else.
+    Required,
 }
 
 /// `[tokens]`

@@ -4,8 +4,8 @@
 use super::reader::Reader;
 use super::secrets::{self, Directories};
 use super::{
-    Audit, AuditedRequests, ConnectionLimits, Limits, Login, Rate, Streams, Telemetry, Tokens, Unknown, Upstreams, login,
-    units,
+    Audit, AuditedRequests, ConnectionLimits, Limits, Login, Rate, SecondFactor, SessionLives, Streams, Telemetry,
+    Tokens, Unknown, Upstreams, login, units,
 };
 use crate::secret::Secret;
 use std::time::Duration;
@@ -24,11 +24,22 @@ pub(super) fn login(
         let providers = usize::from(has_github) + oidc.len();
         login::must_have_a_way_in(&reader, password, providers, local.is_some());
     }
+    let default = SessionLives::default();
+    let second_factor = reader.parsed("second_factor", |text| match text {
+        "optional" => Ok(SecondFactor::Optional),
+        "required" => Ok(SecondFactor::Required),
+        other => Err(format!("{other:?} is not a policy: write \"optional\" or \"required\"")),
+    });
     let login = Login {
         password: password.is_none_or(|found| found.value),
         local,
         github: has_github.then(|| login::github(github, allow_private, directories)).flatten(),
         oidc: login::oidc(oidc, allow_private, directories),
+        sessions: SessionLives {
+            idle: positive(&mut reader, "session_idle", default.idle.as_secs()),
+            ttl: positive(&mut reader, "session_ttl", default.ttl.as_secs()),
+        },
+        second_factor: second_factor.map_or(SecondFactor::Optional, |found| found.value),
     };
     reader.finish();
     login

@@ -1,13 +1,16 @@
 //! The door for people: landing page, login, set-up, encoder, connections.
 
+mod account;
 mod address;
 mod clients;
 mod connect;
 mod failure;
 mod home;
-mod identities;
+mod passkey;
+mod pending;
 mod providers;
 mod rows;
+mod second;
 mod signin;
 #[cfg(test)]
 mod tests;
@@ -15,7 +18,9 @@ mod upstreams;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
+use crate::config::SecondFactor;
 use crate::connect::Connections;
+use crate::factors::Factors;
 use crate::hostname::Site;
 use crate::identity::Identity;
 use crate::identity::providers::Providers;
@@ -64,9 +69,13 @@ pub struct Dashboard {
     pub revocations: Arc<Revocations>,
     /// How often somebody may try.
     pub limits: Arc<RateLimits>,
+    /// What people have beside a password.
+    pub factors: Arc<Factors>,
+    /// Whether they must.
+    pub second_factor: SecondFactor,
 }
 
-/// `/`, `/login` and below, `/logout`, `/account/identities` and below, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page
+/// `/`, `/account` and below, `/login` and below, `/logout`, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page
 /// for everything unknown: the root domain's fallback. Every request carries an [`crate::request::Arrival`].
 pub fn routes(dashboard: Arc<Dashboard>) -> Router {
     Router::new()
@@ -75,12 +84,26 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .route("/grants/revoke", post(home::revoke))
         .route("/upstreams/approve", post(upstreams::approve))
         .route("/upstreams/remove", post(upstreams::remove))
+        .route("/account", get(account::show))
+        .route("/account/password", post(account::password::change))
+        .route("/account/passkeys", post(account::passkeys::add))
+        .route("/account/passkeys/challenge", post(account::passkeys::challenge))
+        .route("/account/passkeys/remove", post(account::passkeys::remove))
+        .route("/account/passkeys/after-password", post(account::passkeys::ask_after_password))
+        .route("/account/totp/begin", post(account::totp::begin))
+        .route("/account/totp/confirm", post(account::totp::confirm))
+        .route("/account/totp/remove", post(account::totp::remove))
+        .route("/account/recovery-codes", post(account::totp::renew_codes))
+        .route("/account/sessions/end", post(account::sessions::end))
+        .route("/account/sign-out-everywhere", post(account::sessions::end_all))
         .route("/login", get(signin::form).post(signin::sign_in))
+        .route("/login/totp", get(second::form).post(second::check))
+        .route("/login/passkey", post(passkey::sign_in))
+        .route("/login/passkey/challenge", post(passkey::challenge))
         .route("/login/{provider}", post(providers::leave))
         .route("/login/{provider}/callback", get(providers::come_back))
-        .route("/account/identities", get(identities::show))
-        .route("/account/identities/link", post(identities::link))
-        .route("/account/identities/unlink", post(identities::unlink))
+        .route("/account/identities/link", post(account::identities::link))
+        .route("/account/identities/unlink", post(account::identities::unlink))
         .route("/logout", post(signin::sign_out))
         .route("/setup", get(signin::setup_form).post(signin::set_up))
         .route("/encode", get(address::encode))

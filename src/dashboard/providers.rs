@@ -40,9 +40,9 @@ pub(super) async fn leave(
     let visitor = dashboard.sessions.visitor(&headers);
     if let Err(forged) = csrf::check(&dashboard.site, &headers, &visitor.csrf_token, Some(&sent.csrf_token)) {
         let error = forged.to_string();
-        return Ok(dashboard.login_page(&headers, StatusCode::FORBIDDEN, Some(&error), return_to));
+        return Ok(dashboard.login_page(visitor, StatusCode::FORBIDDEN, Some(&error), "", return_to));
     }
-    dashboard.limits.check_departure(arrival.client)?;
+    dashboard.limits.check_nameless_login(arrival.client)?;
     match dashboard.providers.begin(&provider, visitor.browser, Purpose::SignIn, return_to).await {
         Ok(address) => Ok(see_other(&address)),
         Err(error) => dashboard.not_signed_in(&headers, &error, return_to),
@@ -60,21 +60,25 @@ pub(super) async fn come_back(
     let Ok(Query(answer)) = query else {
         return dashboard.not_signed_in(&headers, &Fault::caller("The provider's answer is malformed.").into(), "/");
     };
-    let session = dashboard.sessions.find(&headers).await?.map(|person| (person.user.id, person.session));
+    let person = dashboard.sessions.find(&headers).await?;
+    let session = person.as_ref().map(|person| (person.user.id, person.session));
     let browser = Returning { visitor: dashboard.sessions.visitor(&headers).known(), session };
-    match dashboard.providers.finish(&provider, browser, &answer).await {
-        Ok(Arrived { profile, purpose: Purpose::SignIn, return_to }) => {
+    match (dashboard.providers.finish(&provider, browser, &answer).await, &person) {
+        (Ok(Arrived { profile, purpose: Purpose::Link(_), .. }), Some(person)) => {
+            dashboard.link_arrived(&arrival, person, &profile).await
+        }
+        (Ok(Arrived { purpose: Purpose::Link(_), .. }), None) => Err(Failure::SignInFirst("/account".to_owned())),
+        (Ok(Arrived { profile, purpose: Purpose::SignIn, return_to }), _) => {
             dashboard.admit_from(&arrival, &headers, &profile, local_path(&return_to)).await
         }
-        Ok(Arrived { profile, purpose: Purpose::Link(user), .. }) => dashboard.linked(&arrival, user, &profile).await,
-        Err(NotArrived { error, departure }) => {
+        (Err(NotArrived { error, departure }), person) => {
             dashboard.record_refusal(&arrival, &provider, &error);
-            match departure {
-                Some((Purpose::Link(_), _)) => dashboard.not_linked(&headers, &error).await,
-                Some((Purpose::SignIn, return_to)) => {
+            match (departure, person) {
+                (Some((Purpose::Link(_), _)), Some(person)) => dashboard.not_linked(person, &error).await,
+                (departure, _) => {
+                    let return_to = departure.map(|(_, return_to)| return_to).unwrap_or_default();
                     dashboard.not_signed_in(&headers, &error, local_path(&return_to))
                 }
-                None => dashboard.not_signed_in(&headers, &error, "/"),
             }
         }
     }
@@ -91,7 +95,7 @@ impl Dashboard {
         let (provider, client) = (profile.provider.as_str(), Some(arrival.client));
         let Some(admitted) = self.identity.admit(profile).await? else {
             self.audit.record(&profile.name, "login.failed", provider, client);
-            return Ok(self.login_page(headers, StatusCode::FORBIDDEN, Some(DISABLED), return_to));
+            return Ok(self.refused(headers, DISABLED, return_to));
         };
         let user = &admitted.user;
         if admitted.is_new {
@@ -101,6 +105,10 @@ impl Dashboard {
             self.audit.record(&user.name, "user.role_changed", &format!("administrator, by {provider}"), client);
         }
         self.admit(arrival, headers, user, Means::Provider(provider), return_to).await
+    }
+
+    fn refused(&self, headers: &HeaderMap, why: &str, return_to: &str) -> Response {
+        self.login_page(self.sessions.visitor(headers), StatusCode::FORBIDDEN, Some(why), "", return_to)
     }
 
     fn record_refusal(&self, arrival: &Arrival, provider: &str, error: &SignInError) {
@@ -118,10 +126,10 @@ impl Dashboard {
     ) -> Result<Response, Failure> {
         match error {
             SignInError::NoSuchProvider => Err(Failure::NotFound),
-            SignInError::Declined => Ok(self.login_page(headers, StatusCode::FORBIDDEN, Some(DECLINED), return_to)),
+            SignInError::Declined => Ok(self.refused(headers, DECLINED, return_to)),
             SignInError::Refused { public, private } => {
                 tracing::info!(who = private, "the rules of a provider let somebody not in");
-                Ok(self.login_page(headers, StatusCode::FORBIDDEN, Some(public), return_to))
+                Ok(self.refused(headers, public, return_to))
             }
             SignInError::Failed(fault) => Ok(failed(fault, &sign_in_address(return_to))),
         }

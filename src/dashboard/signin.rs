@@ -20,24 +20,22 @@ use std::sync::Arc;
 /// One sentence for every reason, so that nobody learns which names exist.
 const REFUSED: &str = "That name and that password do not belong together.";
 const NO_PASSWORDS: &str = "This gateway does not take passwords. Sign in with one of the buttons.";
+/// Why somebody who is signed in is asked.
+const AGAIN: &str = "Please sign in again before you change this.";
 /// What the audit log keeps of a name that somebody tried.
 const MAX_TRIED_NAME: usize = 64;
-
-/// What was said before, on either side.
-struct Said<'a> {
-    error: Option<&'a str>,
-    username: &'a str,
-}
 
 #[derive(Deserialize)]
 #[serde(default)]
 pub(super) struct ReturnTo {
     return_to: String,
+    /// Whether somebody who is signed in should prove it anew.
+    again: bool,
 }
 
 impl Default for ReturnTo {
     fn default() -> Self {
-        Self { return_to: "/".to_owned() }
+        Self { return_to: "/".to_owned(), again: false }
     }
 }
 
@@ -76,13 +74,19 @@ pub(super) struct SignOut {
 pub(super) async fn form(
     State(dashboard): State<Arc<Dashboard>>,
     headers: HeaderMap,
-    Query(ReturnTo { return_to }): Query<ReturnTo>,
+    Query(ReturnTo { return_to, again }): Query<ReturnTo>,
 ) -> Result<Response, Failure> {
     let return_to = local_path(&return_to);
-    if dashboard.sessions.find(&headers).await?.is_some() {
+    let person = dashboard.sessions.find(&headers).await?;
+    if person.is_some() && !again {
         return Ok(see_other(return_to));
     }
-    Ok(dashboard.login_page(&headers, StatusCode::OK, None, return_to))
+    let visitor = dashboard.sessions.visitor(&headers);
+    let (notice, name) = match &person {
+        Some(person) => (Some(AGAIN), person.user.name.as_str()),
+        None => (None, ""),
+    };
+    Ok(dashboard.login_page(visitor, StatusCode::OK, notice, name, return_to))
 }
 
 /// `POST /login`
@@ -95,15 +99,12 @@ pub(super) async fn sign_in(
     let Credentials { username, password, csrf_token, return_to } = sent;
     let (password, return_to) = (Secret::new(password), local_path(&return_to));
     let visitor = dashboard.sessions.visitor(&headers);
-    let page = |status, error: &str| {
-        let said = Said { error: Some(error), username: &username };
-        dashboard.login_page_for(dashboard.sessions.visitor(&headers), status, &said, return_to)
-    };
     if let Err(forged) = csrf::check(&dashboard.site, &headers, &visitor.csrf_token, Some(&csrf_token)) {
-        return Ok(page(StatusCode::FORBIDDEN, &forged.to_string()));
+        let error = forged.to_string();
+        return Ok(dashboard.login_page(visitor, StatusCode::FORBIDDEN, Some(&error), &username, return_to));
     }
     if !dashboard.passwords {
-        return Ok(page(StatusCode::FORBIDDEN, NO_PASSWORDS));
+        return Ok(dashboard.login_page(visitor, StatusCode::FORBIDDEN, Some(NO_PASSWORDS), "", return_to));
     }
     dashboard.limits.check_login(arrival.client, &username)?;
     match dashboard.identity.verify(&username, &password).await {
@@ -111,7 +112,7 @@ pub(super) async fn sign_in(
         Err(LoginError::Refused) => {
             let tried: String = username.chars().filter(|c| !c.is_control()).take(MAX_TRIED_NAME).collect();
             dashboard.audit.record(&tried, "login.failed", "password", Some(arrival.client));
-            Ok(page(StatusCode::UNAUTHORIZED, REFUSED))
+            Ok(dashboard.login_page(visitor, StatusCode::UNAUTHORIZED, Some(REFUSED), &username, return_to))
         }
         Err(LoginError::Failed(fault)) => Err(fault.into()),
     }
@@ -176,7 +177,8 @@ pub(super) async fn set_up(
 }
 
 impl Dashboard {
-    /// Begins a session for a person who has proved who they are, and sends the browser on.
+    /// The one end of every sign-in: the person has proved by `means` who they are, and goes on to `return_to`, after a
+    /// password by way of the second factor.
     pub(super) async fn admit(
         &self,
         arrival: &Arrival,
@@ -185,13 +187,23 @@ impl Dashboard {
         means: Means<'_>,
         return_to: &str,
     ) -> Result<Response, Failure> {
-        let subject = match means {
-            Means::Password => "password",
-            Means::Passkey => "passkey",
-            Means::Provider(name) => name,
-        };
-        self.audit.record(&user.name, "login.succeeded", subject, Some(arrival.client));
-        let cookie = self.sessions.begin(headers, user).await?;
+        if means == Means::Password && self.needs_second_factor(user).await? {
+            return self.ask_for_second_factor(headers, user, return_to).await;
+        }
+        self.begin_session(arrival, headers, user, means, return_to).await
+    }
+
+    /// Signs a browser in, with a cookie that it did not have before, and sends it on.
+    pub(super) async fn begin_session(
+        &self,
+        arrival: &Arrival,
+        headers: &HeaderMap,
+        user: &User,
+        means: Means<'_>,
+        return_to: &str,
+    ) -> Result<Response, Failure> {
+        self.audit.record(&user.name, "login.succeeded", &means.to_string(), Some(arrival.client));
+        let cookie = self.sessions.begin(headers, user, means, Some(arrival.client)).await?;
         let mut response = see_other(return_to);
         response.headers_mut().append(header::SET_COOKIE, cookie);
         Ok(response)
@@ -200,22 +212,18 @@ impl Dashboard {
     /// The ways to sign in, with what went wrong before.
     pub(super) fn login_page(
         &self,
-        headers: &HeaderMap,
+        visitor: Visitor,
         status: StatusCode,
         error: Option<&str>,
+        username: &str,
         return_to: &str,
     ) -> Response {
-        let visitor = self.sessions.visitor(headers);
-        self.login_page_for(visitor, status, &Said { error, username: "" }, return_to)
-    }
-
-    fn login_page_for(&self, visitor: Visitor, status: StatusCode, said: &Said<'_>, return_to: &str) -> Response {
         let response = page::login(&LoginPage {
             status,
             passwords: self.passwords,
             providers: self.providers.names().collect(),
-            error: said.error,
-            username: said.username,
+            error,
+            username,
             return_to,
             csrf_token: &visitor.csrf_token,
         });

@@ -1,7 +1,7 @@
 //! The routes, driven as a browser drives them.
 
 use super::*;
-use crate::config::{AuditedRequests, Limits, Login, Rate, Unknown, Upstreams};
+use crate::config::{AuditedRequests, Limits, Login, Rate, SecondFactor, SessionLives, Unknown, Upstreams};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Realm, Scheme};
 use crate::http::{HttpClient, Resolver};
@@ -47,6 +47,7 @@ impl House {
         let policy = Upstreams { unknown: Unknown::Ask, allow_private: false, ca_file: None, max_requests: 1024 };
         let registry = Arc::new(Registry::new(&policy, Vec::new(), site.clone(), store.clone()).await.unwrap());
         let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
+        let factors = Factors::new(store.clone(), vault.clone(), clock.clone(), random.clone(), &site);
         let http = HttpClient::new(Resolver::fixed(HashMap::new()), None).unwrap();
         let connections = Arc::new(Connections::new(ConnectionsParts {
             store: store.clone(),
@@ -68,16 +69,31 @@ impl House {
             clock: clock.clone(),
             random: random.clone(),
         };
-        let login = Login { password: true, local: None, github: None, oidc: Vec::new() };
+        let login = Login {
+            password: true,
+            local: None,
+            github: None,
+            oidc: Vec::new(),
+            sessions: SessionLives::default(),
+            second_factor: SecondFactor::Optional,
+        };
         let dashboard = Arc::new(Dashboard {
             providers: Arc::new(Providers::new(tools, &login)),
             passwords: login.password,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), None).await.unwrap()),
-            sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
+            sessions: Arc::new(Sessions::new(
+                store.clone(),
+                clock.clone(),
+                random.clone(),
+                &site,
+                SessionLives::default(),
+            )),
             connections,
             audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
             limits: Arc::new(RateLimits::new(&limits())),
+            factors: Arc::new(factors),
+            second_factor: SecondFactor::Optional,
             health: HealthTable::new(clock.clone(), random.clone(), 1024),
             site,
             store,

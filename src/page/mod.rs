@@ -1,17 +1,17 @@
 //! Pages for people: templates that escape by default, one style sheet, and the headers that every page carries. No page
-//! needs JavaScript; one small module adds copy buttons.
+//! needs JavaScript: one small module adds copy buttons, and another one passkeys, which do not exist without.
 
+mod account;
 mod answer;
 mod assets;
-mod identities;
 mod people;
 mod plain;
 mod steps;
 #[cfg(test)]
 mod tests;
 
+pub use account::{IdentitiesSection, IdentityRow, AccountPage, CodePage, CodesPage, EnrolPage, PasskeyRow, SessionRow, account, code, codes, enrol};
 pub use assets::asset;
-pub use identities::{IdentitiesPage, IdentityRow, identities};
 pub use people::{
     Account, Command, ConnectionRow, EncodedPage, GrantRow, HomePage, LandingPage, LoginPage, SetupPage, UpstreamRow,
     encoded, home, landing, login, setup,

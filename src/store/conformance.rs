@@ -25,6 +25,7 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     accounts::names_are_unique_without_case(&open().await).await;
     accounts::an_administrator_counts_while_enabled(&open().await).await;
     accounts::sessions_end(&open().await).await;
+    accounts::sessions_have_names_and_belong_to_people(&open().await).await;
     accounts::a_person_goes_with_everything(&open().await).await;
     api_keys::an_api_key_is_kept_touched_and_deleted(&open().await).await;
     groups::a_source_replaces_only_its_own(&open().await).await;

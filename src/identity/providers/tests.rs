@@ -1,7 +1,7 @@
 //! A provider that lies when it is told to, and what is believed of it.
 
 use super::*;
-use crate::config::{Allowed, OidcLogin};
+use crate::config::{Allowed, OidcLogin, SecondFactor, SessionLives};
 use crate::error::Culprit;
 use crate::hostname::Scheme;
 use crate::http::Resolver;
@@ -101,7 +101,14 @@ impl Liar {
         };
         edit(&mut settings);
         let other = OidcLogin { name: "other".to_owned(), ..settings.clone() };
-        let login = Login { password: true, local: None, github: None, oidc: vec![settings, other] };
+        let login = Login {
+            password: true,
+            local: None,
+            github: None,
+            oidc: vec![settings, other],
+            sessions: SessionLives::default(),
+            second_factor: SecondFactor::Optional,
+        };
         Self { providers: Providers::new(tools().await, &login), issuer, script, browser: Digest::of("browser") }
     }
 

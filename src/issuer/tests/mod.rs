@@ -14,7 +14,7 @@ mod token;
 
 use super::*;
 use crate::config::{
-    AuditedRequests, Limits, Login, OidcLogin, Rate, Unknown, UpstreamAuth, UpstreamConfig, Upstreams,
+    AuditedRequests, Limits, Login, OidcLogin, Rate, SecondFactor, SessionLives, Unknown, UpstreamAuth, UpstreamConfig, Upstreams,
 };
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Authority, Label, Realm, Scheme};
@@ -25,6 +25,7 @@ use crate::jose::SigningAlgorithm;
 use crate::oauth::pkce::Challenge;
 use crate::request::Arrival;
 use crate::revocation::Memory;
+use crate::session::Means;
 use crate::store::{Role, User};
 use crate::tokens::{GrantLives, SigningKeys};
 use axum::body::Body;
@@ -117,7 +118,8 @@ impl World {
             created_at: clock.now(),
         };
         store.create_user(&alice).await.unwrap();
-        let sessions = Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site));
+        let sessions =
+            Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site, SessionLives::default()));
         let cookie = cookie_of(&sessions, &alice).await;
         let lives = Arc::<GrantLives>::default();
         let memory = Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
@@ -272,7 +274,8 @@ impl World {
 
 /// Sign-in at these providers.
 fn login(oidc: Vec<OidcLogin>) -> Login {
-    Login { password: true, local: None, github: None, oidc }
+    let (sessions, second_factor) = (SessionLives::default(), SecondFactor::Optional);
+    Login { password: true, local: None, github: None, oidc, sessions, second_factor }
 }
 
 fn upstream(name: &str) -> UpstreamConfig {
@@ -292,7 +295,7 @@ fn text<'a>(value: &'a Value, name: &str) -> &'a str {
 }
 
 async fn cookie_of(sessions: &Sessions, user: &User) -> String {
-    let set_cookie = sessions.begin(&HeaderMap::new(), user).await.unwrap();
+    let set_cookie = sessions.begin(&HeaderMap::new(), user, Means::Password, None).await.unwrap();
     set_cookie.to_str().unwrap().split(';').next().unwrap().to_owned()
 }
 
