@@ -12,7 +12,7 @@ fn notes() -> Realm {
 }
 
 impl World {
-    async fn machine(&self, realm: Realm, scope: Option<&str>, grant: GrantType) -> CreatedMachineClient {
+    async fn machine_client(&self, realm: Realm, scope: Option<&str>, grant: GrantType) -> CreatedMachineClient {
         let new = NewMachineClient {
             name: "Nightly".into(),
             owner: self.alice.id,
@@ -35,7 +35,7 @@ impl World {
 #[tokio::test]
 async fn a_machine_client_acts_for_its_owner_under_one_grant() {
     let world = World::new().await;
-    let client = world.machine(notes(), Some("read write"), GrantType::ClientCredentials).await;
+    let client = world.machine_client(notes(), Some("read write"), GrantType::ClientCredentials).await;
     let reply = world.client_credentials(NOTES, &client, &[]).await;
     assert_eq!((reply.status, reply.header(header::CACHE_CONTROL)), (StatusCode::OK, "no-store"), "{}", reply.body);
     let answer = reply.json();
@@ -57,7 +57,7 @@ async fn a_machine_client_acts_for_its_owner_under_one_grant() {
 #[tokio::test]
 async fn b25_b31_a_machine_client_gets_no_more_than_it_was_given() {
     let world = World::new().await;
-    let client = world.machine(notes(), Some("read"), GrantType::ClientCredentials).await;
+    let client = world.machine_client(notes(), Some("read"), GrantType::ClientCredentials).await;
     let narrow = world.client_credentials(NOTES, &client, &[("scope", "read offline_access")]).await.json();
     assert_eq!((&narrow["scope"], narrow.get("refresh_token")), (&json!("read"), None));
     assert_eq!(world.client_credentials(NOTES, &client, &[("scope", "read admin")]).await.error(), "invalid_scope");
@@ -66,9 +66,9 @@ async fn b25_b31_a_machine_client_gets_no_more_than_it_was_given() {
     assert_eq!(world.client_credentials("https://files.gw.example", &client, &[]).await.error(), "invalid_client");
     assert!(world.issuer.store.grants_of(world.alice.id).await.unwrap().len() <= 1);
     // Without scopes of its own: what is asked for at an MCP hostname, nothing at the root.
-    let free = world.machine(notes(), None, GrantType::ClientCredentials).await;
+    let free = world.machine_client(notes(), None, GrantType::ClientCredentials).await;
     assert_eq!(world.client_credentials(NOTES, &free, &[("scope", "a b")]).await.json()["scope"], json!("a b"));
-    let root = world.machine(Realm::Root, None, GrantType::ClientCredentials).await;
+    let root = world.machine_client(Realm::Root, None, GrantType::ClientCredentials).await;
     assert_eq!(world.client_credentials(ROOT, &root, &[("scope", "admin")]).await.error(), "invalid_scope");
     assert!(world.client_credentials(ROOT, &root, &[]).await.json()["access_token"].is_string());
 }
@@ -76,9 +76,9 @@ async fn b25_b31_a_machine_client_gets_no_more_than_it_was_given() {
 #[tokio::test]
 async fn only_a_machine_client_with_the_right_secret_and_grant_type_gets_in() {
     let world = World::new().await;
-    let exchanging = world.machine(notes(), None, GrantType::TokenExchange).await;
+    let exchanging = world.machine_client(notes(), None, GrantType::TokenExchange).await;
     assert_eq!(world.client_credentials(NOTES, &exchanging, &[]).await.error(), "unauthorized_client");
-    let client = world.machine(notes(), None, GrantType::ClientCredentials).await;
+    let client = world.machine_client(notes(), None, GrantType::ClientCredentials).await;
     let forged =
         CreatedMachineClient { id: client.id.clone(), secret: Some(crate::secret::Secret::new("wrong".into())) };
     let refused = world.client_credentials(NOTES, &forged, &[]).await;
@@ -96,7 +96,7 @@ async fn only_a_machine_client_with_the_right_secret_and_grant_type_gets_in() {
 #[tokio::test]
 async fn b35_tokens_of_a_machine_client_end_with_the_grant_the_client_and_the_owner() {
     let world = World::new().await;
-    let client = world.machine(notes(), None, GrantType::ClientCredentials).await;
+    let client = world.machine_client(notes(), None, GrantType::ClientCredentials).await;
     let token = async || {
         let answer = world.client_credentials(NOTES, &client, &[]).await.json();
         answer["access_token"].as_str().unwrap().to_owned()
@@ -117,7 +117,7 @@ async fn b35_tokens_of_a_machine_client_end_with_the_grant_the_client_and_the_ow
     assert!(!is_alive(&second));
     assert_eq!(world.client_credentials(NOTES, &client, &[]).await.error(), "invalid_client");
 
-    let client = world.machine(notes(), None, GrantType::ClientCredentials).await;
+    let client = world.machine_client(notes(), None, GrantType::ClientCredentials).await;
     let answer = world.client_credentials(NOTES, &client, &[]).await.json();
     let last = answer["access_token"].as_str().unwrap();
     world.issuer.revocations.person(world.alice.id).await.unwrap();
@@ -128,7 +128,7 @@ async fn b35_tokens_of_a_machine_client_end_with_the_grant_the_client_and_the_ow
 #[tokio::test]
 async fn a_machine_client_cannot_fill_the_table_and_is_not_swept_unused() {
     let world = World::new().await;
-    let client = world.machine(notes(), None, GrantType::ClientCredentials).await;
+    let client = world.machine_client(notes(), None, GrantType::ClientCredentials).await;
     let later = world.issuer.clock.now().after(Duration::from_secs(90 * 24 * 3600));
     world.issuer.store.sweep(later, Duration::from_secs(3600), Duration::from_secs(3600)).await.unwrap();
     let resource = |number: usize| format!("https://notes.gw.example/{number}");
