@@ -263,6 +263,51 @@ async fn signing_keys_are_rotated_and_listed() {
 }
 
 #[tokio::test]
+async fn machine_clients_are_made_listed_and_revoked() {
+    let machine = Machine::new();
+    machine.run_with(&["user", "add", "alice", "--password-stdin"], "open sesame\n").await;
+    machine.good(&["upstream", "add", "mcp.example.com", "--alias", "notes"]).await;
+    let add = ["client", "add", "Nightly", "--user", "alice"];
+    let made = machine.json(&[&add[..], &["--server", "mcp.example.com", "--scope", "read"]].concat()).await;
+    assert_eq!(made["secret"].as_str().unwrap().len(), 43);
+    assert_eq!(machine.json(&[&add[..], &["--server", "notes"]].concat()).await["realm"], "notes");
+    let told = machine.good(&[&add[..], &["--root", "--grant", "token_exchange"]].concat()).await;
+    assert!(told.contains("client id") && told.contains("client secret"), "{told}");
+    let keys = machine.file(
+        "jwks.json",
+        r#"{"keys": [{"kty": "OKP", "crv": "Ed25519",
+        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
+    );
+    let signing = machine.json(&[&add[..], &["--root", "--jwks", &keys]].concat()).await;
+    assert_eq!((&signing["secret"], &signing["realm"]), (&serde_json::Value::Null, &"-".into()));
+    let bad = machine.file("bad.json", r#"{"keys": []}"#);
+    for (arguments, status, why) in [
+        (&["--root", "--jwks", bad.as_str()][..], 1, "jwks"),
+        (&["--root", "--jwks", "/no/such/file"], 1, "/no/such/file"),
+        (&["--server", "other"], 1, "upstream list"),
+        (&["--server", "a_b.example"], 1, "a_b.example"),
+        (&["--root", "--scope", "a\"b"], 1, "scope"),
+        (&[], 2, "--server"),
+        (&["--root", "--server", "mcp.example.com"], 2, "--server"),
+        (&["--root", "--jwks", keys.as_str(), "--secret"], 2, "--jwks"),
+        (&["--root", "--grant", "password"], 2, "client_credentials"),
+    ] {
+        let ended = machine.run(&[&add[..], arguments].concat()).await;
+        assert_eq!((ended.status, ended.stdout.as_str()), (status, ""), "{arguments:?}");
+        assert!(ended.stderr.contains(why), "{arguments:?}: {}", ended.stderr);
+    }
+    let nobody = machine.run(&["client", "add", "Nightly", "--user", "bob", "--root"]).await;
+    assert!(nobody.status == 1 && nobody.stderr.contains("user list"), "{}", nobody.stderr);
+    let list = machine.json(&["client", "list"]).await;
+    assert_eq!(
+        (list.as_array().unwrap().len(), &list[0]["owner"], &list[0]["name"]),
+        (4, &"alice".into(), &"Nightly".into())
+    );
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(machine.good(&["client", "revoke", id]).await, format!("revoked {id}: 0 grants ended\n"));
+}
+
+#[tokio::test]
 async fn a_client_that_only_has_a_document_is_listed_and_revoked_everywhere() {
     const CLIENT: &str = "https://client.example/metadata.json";
     let machine = Machine::new();

@@ -161,6 +161,33 @@ fn a_proxy_header_needs_somebody_who_may_send_it() {
 }
 
 #[test]
+fn who_may_register_is_said_completely() {
+    let default = Trial::new("").load().registration;
+    assert!(matches!(default.mode, RegistrationMode::Open));
+    assert_eq!((default.unused_ttl, default.client_ttl), (Duration::from_secs(24 * 3600), None));
+    let text =
+        "[registration]\nmode = \"token\"\ninitial_access_token = \"hunter2 hunter2 hunter2\"\nclient_ttl = \"30d\"\n";
+    let with_token = Trial::new(text).load().registration;
+    assert!(matches!(&with_token.mode, RegistrationMode::Token(token) if token.matches("hunter2 hunter2 hunter2")));
+    assert_eq!(with_token.client_ttl, Some(Duration::from_secs(30 * 86_400)));
+    for (text, error) in [
+        ("mode = \"closed\"", "2: registration.mode: \"closed\" is not a mode"),
+        ("mode = \"token\"", "2: registration.mode: \"token\" needs initial_access_token"),
+        ("initial_access_token = \"hunter2 hunter2 hunter2\"", "2: registration.initial_access_token: is for mode"),
+        ("mode = \"off\"\ninitial_access_token_file = \"/dev/null\"", "3: registration.initial_access_token_file: "),
+        ("unused_ttl = \"0s\"", "2: registration.unused_ttl: must be longer than nothing"),
+        ("max_clients = 0", "2: registration.max_clients: must be a whole number from 1"),
+    ] {
+        let errors = Trial::new(&format!("[registration]\n{text}\n")).errors();
+        assert_errors(&errors, &[&format!("portcullis.toml:{error}")]);
+        assert!(!errors[0].contains("hunter2"));
+    }
+    let short = Trial::new("[registration]\nmode = \"token\"\ninitial_access_token = \"hunter2\"\n").errors();
+    assert_errors(&short, &["portcullis.toml:3: registration.initial_access_token: must have 16 characters"]);
+    assert!(!short[0].contains("hunter2"));
+}
+
+#[test]
 fn counts_are_numbers_and_have_bounds() {
     let text = "[limits]\nconnections = 5\nconnections_per_ip = \"many\"\nbody_min_rate = -1\nhead_timeout = 10\n";
     assert_errors(

@@ -5,6 +5,7 @@
 mod accounts;
 mod api_keys;
 mod authorization;
+mod clients;
 mod connections;
 mod devices;
 mod fixtures;
@@ -31,6 +32,11 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     groups::a_source_replaces_only_its_own(&open().await).await;
     groups::members_are_found_by_group_and_go_with_the_person(&open().await).await;
     authorization::clients_belong_to_a_realm(&open().await).await;
+    clients::unused_clients_give_way_to_new_ones(&open().await).await;
+    clients::a_flood_of_registrations_stays_within_its_room(&open().await).await;
+    clients::a_client_is_replaced_and_expires(&open().await).await;
+    clients::what_works_once_works_once(&open().await).await;
+    clients::who_asks_again_stands_under_the_same_grant(&open().await).await;
     authorization::documents_are_replaced(&open().await).await;
     authorization::a_flow_is_taken_once(&open().await).await;
     authorization::signing_keys_stand_in_line(&open().await).await;
