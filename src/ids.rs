@@ -131,6 +131,10 @@ id!(
     /// A passkey, by a name of ours that is shorter than its credential id.
     PasskeyId
 );
+id!(
+    /// An API key; the part of it that is no secret.
+    ApiKeyId
+);
 
 #[cfg(test)]
 mod tests {

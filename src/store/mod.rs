@@ -1,6 +1,7 @@
 //! The database. Only this module names sqlx; everything above speaks in records and in transitions that are atomic.
 
 mod accounts;
+mod api_keys;
 mod authorization;
 mod changes;
 mod columns;
@@ -8,15 +9,21 @@ mod columns;
 mod conformance;
 mod connections;
 mod factors;
+mod consents;
+mod devices;
 mod grants;
+mod groups;
 mod housekeeping;
+mod proofs;
 mod records;
 mod sessions;
+mod signing_keys;
 mod sqlite;
 mod upstreams;
 
 pub use connections::REFRESH_LEASE;
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
+pub use groups::BY_ADMINISTRATOR;
 pub use records::*;
 
 /// What went wrong in the database.

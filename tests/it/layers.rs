@@ -11,11 +11,13 @@ const LAYERS: [(&str, &[&str]); 5] = [
     (
         "services",
         &[
+            "apikey",
             "audit",
             "connect",
             "csrf",
             "factors",
             "identity",
+            "jwks",
             "page",
             "ratelimit",
             "revocation",
