@@ -4,6 +4,8 @@ mod passkeys;
 mod qr;
 mod recovery;
 #[cfg(test)]
+pub(crate) mod soft;
+#[cfg(test)]
 mod tests;
 mod totp;
 mod webauthn;
@@ -11,6 +13,9 @@ mod webauthn;
 pub use passkeys::PasskeyError;
 pub use qr::QrImage;
 pub use webauthn::Refused;
+
+#[cfg(test)]
+pub(crate) use totp::code_at;
 
 use crate::clock::Clock;
 use crate::error::Fault;

@@ -8,9 +8,9 @@ mod columns;
 #[cfg(test)]
 mod conformance;
 mod connections;
-mod factors;
 mod consents;
 mod devices;
+mod factors;
 mod grants;
 mod groups;
 mod housekeeping;
