@@ -18,6 +18,7 @@ use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
+use crate::jwks::RemoteKeys;
 use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::RateLimits;
 use crate::revocation::{self, Revocations};
@@ -50,8 +51,8 @@ pub struct App {
     pub tokens: Arc<AccessTokens>,
     pub identity: Arc<Identity>,
     pub sessions: Arc<Sessions>,
-    pub factors: Arc<Factors>,
     pub api_keys: Arc<ApiKeys>,
+    pub factors: Arc<Factors>,
     pub connections: Arc<Connections>,
     pub revocations: Arc<Revocations>,
     pub metrics: Arc<Metrics>,
@@ -64,6 +65,7 @@ pub struct App {
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
     http: HttpClient,
+    remote_keys: Arc<RemoteKeys>,
     random: Random,
     /// The newest change of the database that memory knows.
     known_change: i64,
@@ -104,6 +106,7 @@ impl App {
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
+        let remote_keys = RemoteKeys::new(http.clone(), clock.clone());
         let health = HealthTable::new(clock.clone(), random.clone(), config.upstreams.max_requests);
         let metrics = Arc::new(Metrics::collecting(health.clone()));
         let connections = Connections::new(ConnectionsParts {
@@ -125,6 +128,7 @@ impl App {
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
+            api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             factors: Arc::new(Factors::new(store.clone(), vault.clone(), clock.clone(), random.clone(), &site)),
             sessions: Arc::new(Sessions::new(
                 store.clone(),
@@ -133,7 +137,6 @@ impl App {
                 &site,
                 config.login.sessions,
             )),
-            api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             connections,
             revocations: Arc::new(revocations),
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
@@ -148,6 +151,7 @@ impl App {
             registry,
             lives,
             resolver,
+            remote_keys: Arc::new(remote_keys),
             http,
             random,
             health,
@@ -215,6 +219,8 @@ impl App {
             revocations: self.revocations.clone(),
             http: self.http.clone(),
             audit: self.audit.clone(),
+            remote_keys: self.remote_keys.clone(),
+            registration: config.registration.clone(),
             allow_private_documents: config.upstreams.allow_private,
             limits: self.limits(),
         }
@@ -245,7 +251,11 @@ impl App {
             let now = self.clock.now();
             let access_ttl = self.tokens.longest_ttl();
             let swept = async {
-                self.store.sweep(now, access_ttl).await?;
+                self.store.sweep(now, access_ttl, self.config().registration.unused_ttl).await?;
+                for (realm, client) in self.store.expired_clients(now).await? {
+                    self.revocations.client(Some(&realm), &client).await?;
+                    self.audit.record("system", "client.expired", &client, None);
+                }
                 self.sessions.sweep().await?;
                 self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
                 let mut irrelevant = self.lives.ended();

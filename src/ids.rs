@@ -124,16 +124,16 @@ id!(
     ConnectionId
 );
 id!(
+    /// An API key; the part of it that is no secret.
+    ApiKeyId
+);
+id!(
     /// A signed-in browser, by a name that may be shown: its cookie cannot be found from it.
     SessionId
 );
 id!(
     /// A passkey, by a name of ours that is shorter than its credential id.
     PasskeyId
-);
-id!(
-    /// An API key; the part of it that is no secret.
-    ApiKeyId
 );
 
 #[cfg(test)]

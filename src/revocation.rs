@@ -39,14 +39,16 @@ impl Revocations {
         Self { store, clock, memory: None }
     }
 
-    /// Ends a grant with its tokens, codes and open streams; `false` when it had ended before or is unknown.
+    /// Ends a grant, and those derived from it, with their tokens, codes and open streams; `false` when it had ended before or is unknown.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn grant(&self, id: GrantId) -> Result<bool, StoreError> {
         let revoked = self.store.revoke_grant(id, self.clock.now()).await?;
+        let mut grants = self.store.derived_grants(id).await?;
+        grants.push(id);
         // Also when somebody else was faster: the journal has not been read yet.
-        self.forget(&Ended { grants: vec![id], connections: Vec::new() });
+        self.forget(&Ended { grants, connections: Vec::new() });
         Ok(revoked)
     }
 

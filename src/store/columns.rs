@@ -95,9 +95,10 @@ named!(SigningAlgorithm: Es256 = "ES256", EdDsa = "EdDSA");
 named!(ConnectionState: Active = "active", Open = "open", NeedsConsent = "needs_consent");
 
 record!(User, "user": id, name, password_hash, email, role, disabled, created_at);
+record!(Client, "client":
+    realm, id, metadata, secret, registration_token, created_at, last_used_at, owner("owner_id"), expires_at);
 record!(Session, "session":
     token, id, user("user_id"), means, address, user_agent, created_at, last_seen_at, expires_at);
-record!(Client, "client": realm, id, metadata, secret, registration_token, created_at, last_used_at);
 record!(ClientDocument, "client metadata document": url, body, fetched_at, fresh_until);
 record!(Grant, "grant":
     id, user("user_id"), client_id, client_name, realm, resource, scope, created_at, revoked_at);
@@ -118,12 +119,12 @@ record!(UpstreamClient, "registration at an upstream":
 record!(Connection, "connection":
     id, user("user_id"), authority, account, state, sealed, scope, expires_at, version, refreshing_since, last_error,
     created_at, updated_at);
+record!(ApiKey, "API key":
+    id, name, secret, scopes, resources, services, users, created_at, expires_at, last_used_at);
 record!(Authenticator, "authenticator": user("user_id"), sealed, last_step, created_at, confirmed_at);
 record!(Passkey, "passkey":
     id, credential_id, user("user_id"), name, public_key, sign_count, created_at, last_used_at);
 record!(PasskeyHolder, "passkey holder": handle, after_password);
-record!(ApiKey, "API key":
-    id, name, secret, scopes, resources, services, users, created_at, expires_at, last_used_at);
 record!(AuditEvent, "audit event": at, actor, action, subject, address, upstream, client, status, duration_ms);
 
 impl FromRow<'_, SqliteRow> for RefreshToken {

@@ -38,6 +38,7 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     grants::a_refresh_token_rotates_once(&open().await).await;
     grants::revocation_ends_tokens_and_is_told(&open().await).await;
     grants::revocation_reaches_clients_and_people(&open().await).await;
+    grants::a_derived_grant_ends_with_its_parent(&open().await).await;
     devices::a_device_is_one_persons_from_the_first_claim(&open().await).await;
     devices::a_device_gets_its_tokens_once(&open().await).await;
     devices::b45_a_hasty_device_has_to_wait_longer_each_time(&open().await).await;

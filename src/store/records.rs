@@ -56,7 +56,7 @@ pub struct Session {
     pub expires_at: Timestamp,
 }
 
-/// A client that registered dynamically at one of our issuers (RFC 7591).
+/// A client that registered at one of our issuers (RFC 7591), or that an administrator made for it.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// [`crate::hostname::Realm::key`] of the issuer.
@@ -73,6 +73,10 @@ pub struct Client {
     pub created_at: Timestamp,
     /// When it last got a token; `None` for one that never did.
     pub last_used_at: Option<Timestamp>,
+    /// Whom a machine client acts for: an administrator made it. Clients that registered have none.
+    pub owner: Option<UserId>,
+    /// When the registration ends, if it does.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A client ID metadata document that was fetched.

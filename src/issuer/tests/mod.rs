@@ -3,6 +3,7 @@
 mod authorize;
 mod clients;
 mod discovery;
+mod exchange;
 mod introspection;
 mod refresh_model;
 mod token;
@@ -123,6 +124,8 @@ impl World {
             lifetimes,
             audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             allow_private_documents: false,
+            remote_keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
+            registration: Registration::default(),
             limits: Arc::new(RateLimits::new(&limits())),
             site,
             clock,
@@ -261,6 +264,10 @@ fn upstream(name: &str) -> UpstreamConfig {
         allow_private: None,
         tools: None,
     }
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_else(|| panic!("no {name}: {value}"))
 }
 
 async fn cookie_of(sessions: &Sessions, user: &User) -> String {
