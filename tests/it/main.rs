@@ -5,6 +5,7 @@
 
 // Helpers.
 mod chaos_proxy;
+mod chromium;
 mod client;
 mod gateway;
 mod h2_attacks;
@@ -37,6 +38,7 @@ mod kosoku;
 mod layers;
 mod liars;
 mod lifecycle;
+mod passkeys;
 mod peers;
 mod policy;
 mod process;
