@@ -41,8 +41,8 @@ const OTHER: Digest = Digest([2; 32]);
 impl World {
     /// Sets Ann's authenticator app up; its secret, and her recovery codes.
     async fn enrolled(&self) -> (Secret, Vec<Secret>) {
-        let secret = self.factors.enrol(&self.ann).await.unwrap().unwrap().secret;
-        let codes = self.factors.confirm(self.ann.id, &self.code(&secret)).await.unwrap().unwrap();
+        let secret = self.factors.enrol(&self.ann, BROWSER).await.unwrap().unwrap().secret;
+        let codes = self.factors.confirm(self.ann.id, BROWSER, &self.code(&secret)).await.unwrap().unwrap();
         (secret, codes)
     }
 
@@ -76,22 +76,34 @@ impl World {
 #[tokio::test]
 async fn an_authenticator_counts_once_it_has_shown_a_code() {
     let world = world().await;
-    let first = world.factors.enrol(&world.ann).await.unwrap().unwrap();
+    let first = world.factors.enrol(&world.ann, BROWSER).await.unwrap().unwrap();
     assert!(!world.factors.of(world.ann.id).await.unwrap().suffices());
     assert_eq!(world.check(&world.code(&first.secret)).await, None);
-    assert!(world.factors.confirm(world.ann.id, "000000").await.unwrap().is_none());
-    let again = world.factors.enrol(&world.ann).await.unwrap().unwrap();
+    assert!(world.factors.confirm(world.ann.id, BROWSER, "000000").await.unwrap().is_none());
+    let again = world.factors.enrol(&world.ann, BROWSER).await.unwrap().unwrap();
     assert!(again.secret.matches(first.secret.expose()), "the page can be loaded again");
     world.clock.advance(Duration::from_secs(3600));
-    let later = world.factors.enrol(&world.ann).await.unwrap().unwrap();
+    let later = world.factors.enrol(&world.ann, BROWSER).await.unwrap().unwrap();
     assert!(!later.secret.matches(first.secret.expose()), "but not for ever");
 
-    let codes = world.factors.confirm(world.ann.id, &world.code(&later.secret)).await.unwrap().unwrap();
+    let codes = world.factors.confirm(world.ann.id, BROWSER, &world.code(&later.secret)).await.unwrap().unwrap();
     let held = world.factors.of(world.ann.id).await.unwrap();
     assert!(held.authenticator && held.asks() && held.recovery_codes as usize == codes.len());
-    assert!(world.factors.enrol(&world.ann).await.unwrap().is_none());
-    assert!(world.factors.confirm(world.ann.id, &world.code(&later.secret)).await.unwrap().is_none());
+    assert!(world.factors.enrol(&world.ann, BROWSER).await.unwrap().is_none());
+    assert!(world.factors.confirm(world.ann.id, BROWSER, &world.code(&later.secret)).await.unwrap().is_none());
     assert!(!world.factors.of(world.bob.id).await.unwrap().suffices());
+}
+
+#[tokio::test]
+async fn nobody_sets_up_an_authenticator_that_another_browser_has_seen() {
+    let world = world().await;
+    let theirs = world.factors.enrol(&world.ann, OTHER).await.unwrap().unwrap().secret;
+    let own = world.factors.enrol(&world.ann, BROWSER).await.unwrap().unwrap().secret;
+    assert!(!own.matches(theirs.expose()));
+    for (browser, secret) in [(OTHER, &theirs), (OTHER, &own), (BROWSER, &theirs)] {
+        assert!(world.factors.confirm(world.ann.id, browser, &world.code(secret)).await.unwrap().is_none());
+    }
+    assert!(world.factors.confirm(world.ann.id, BROWSER, &world.code(&own)).await.unwrap().is_some());
 }
 
 #[tokio::test]
