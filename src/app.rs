@@ -8,7 +8,7 @@ pub use reload::Reloaded;
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::{self, Config, Tls};
+use crate::config::{self, Config, Login, Tls};
 use crate::connect::{Connections, ConnectionsParts};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Fault;
@@ -16,6 +16,7 @@ use crate::factors::Factors;
 use crate::hostname::{Authority, Scheme, Site};
 use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
+use crate::identity::providers::{Providers, Tools, redirect_uri};
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
 use crate::jwks::RemoteKeys;
@@ -189,8 +190,10 @@ impl App {
     /// What the data plane goes by at this moment.
     fn settings(&self) -> Settings {
         let config = self.config();
-        let issuer = Arc::new(self.issuer(&config));
-        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard(&config))));
+        let providers = Arc::new(self.providers(&config.login));
+        let issuer = Arc::new(self.issuer(&config, providers.clone()));
+        let dashboard = Arc::new(self.dashboard(&config, providers));
+        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(dashboard));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
 
@@ -203,7 +206,7 @@ impl App {
         ]
     }
 
-    fn issuer(&self, config: &Config) -> Issuer {
+    fn issuer(&self, config: &Config, providers: Arc<Providers>) -> Issuer {
         Issuer {
             site: self.site.clone(),
             clock: self.clock.clone(),
@@ -213,6 +216,7 @@ impl App {
             tokens: self.tokens.clone(),
             lifetimes: config.tokens,
             sessions: self.sessions.clone(),
+            providers,
             api_keys: self.api_keys.clone(),
             registry: self.registry.clone(),
             connections: self.connections.clone(),
@@ -226,10 +230,25 @@ impl App {
         }
     }
 
-    fn dashboard(&self, config: &Config) -> Dashboard {
+    fn providers(&self, login: &Login) -> Providers {
+        let tools = Tools {
+            http: self.http.clone(),
+            keys: self.remote_keys.clone(),
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            site: self.site.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+        };
+        Providers::new(tools, login)
+    }
+
+    fn dashboard(&self, config: &Config, providers: Arc<Providers>) -> Dashboard {
         Dashboard {
             site: self.site.clone(),
             identity: self.identity.clone(),
+            providers,
+            passwords: config.login.password,
             sessions: self.sessions.clone(),
             store: self.store.clone(),
             registry: self.registry.clone(),
@@ -275,6 +294,14 @@ impl App {
             self.limits().sweep();
         }
     }
+}
+
+/// What has to be registered at each sign-in provider: its name, and the address to which it answers.
+pub(crate) fn redirect_uris(config: &Config) -> Vec<(String, String)> {
+    let root = site_of(config, &config.server.listen).root_origin();
+    let github = config.login.github.iter().map(|_| config::GITHUB);
+    let names = github.chain(config.login.oidc.iter().map(|provider| provider.name.as_str()));
+    names.map(|name| (name.to_owned(), redirect_uri(&root, name))).collect()
 }
 
 /// The names of the gateway (DESIGN 1.5). Behind a trusted proxy people come over https even though we do not speak it.
