@@ -70,10 +70,12 @@ impl Dashboard {
     /// on and no session, not even an earlier one.
     pub(super) async fn ask_for_second_factor(
         &self,
+        arrival: &Arrival,
         headers: &HeaderMap,
         user: &User,
         return_to: &str,
     ) -> Result<Response, Failure> {
+        self.audit.record(&user.name, "login.password_accepted", &user.name, Some(arrival.client));
         let visitor = self.sessions.new_visitor();
         self.begin_pending(&visitor, user, return_to).await?;
         let mut response = see_other(ADDRESS);

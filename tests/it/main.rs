@@ -31,6 +31,7 @@ mod conformance_server;
 mod datapath;
 mod endings;
 mod enterprise;
+mod factors;
 mod fidelity;
 mod flows;
 mod forgery;

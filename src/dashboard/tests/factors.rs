@@ -163,6 +163,20 @@ async fn a_person_who_is_disabled_meanwhile_does_not_get_in() {
 }
 
 #[tokio::test]
+async fn a_password_that_was_changed_meanwhile_proves_nothing() {
+    let house = house_with(SecondFactor::Optional).await;
+    let mut browser = house.browser();
+    browser.sign_in("alice", PASSWORD, "/").await.location();
+    let (secret, _) = browser.enrol().await;
+    let mut browser = house.browser();
+    browser.sign_in("alice", PASSWORD, "/").await.location();
+    let asked = browser.get("/login/totp").await;
+    house.dashboard.identity.set_password("alice", &Secret::new("another one".to_owned())).await.unwrap();
+    let answer = browser.submit(&asked, "/login/totp", &[("totp_code", &house.code(&secret))]).await;
+    assert_eq!(answer.location(), "/login");
+}
+
+#[tokio::test]
 async fn guessing_codes_is_limited_per_person() {
     let house = House::ruled(SecondFactor::Optional, 8).await;
     house.dashboard.identity.create("alice", &Secret::new(PASSWORD.to_owned()), Role::Member).await.unwrap();
