@@ -182,6 +182,23 @@ async fn people_are_added_listed_given_passwords_and_removed() {
 }
 
 #[tokio::test]
+async fn a_person_who_is_locked_out_gets_in_with_the_password_again() {
+    let machine = Machine::new();
+    machine.run_with(&["user", "add", "alice", "--password-stdin"], "open sesame\n").await;
+    assert_eq!(machine.good(&["user", "reset-factors", "alice"]).await, "alice had no second factor\n");
+    let database = format!("sqlite://{}/portcullis.db", machine.state.path().display());
+    let store = crate::store::Store::open(&database).await.unwrap();
+    let alice = store.user_by_name("alice").await.unwrap().unwrap().id;
+    store.put_recovery_codes(alice, &[crate::ids::Digest::of("code")]).await.unwrap();
+    let told = machine.good(&["user", "reset-factors", "ALICE"]).await;
+    assert_eq!(told, "alice has a password only, and is signed out\n");
+    assert_eq!(store.recovery_codes_left(alice).await.unwrap(), 0);
+    let audited = store.audit(1).await.unwrap().remove(0);
+    assert_eq!((audited.actor.as_str(), audited.action.as_str()), ("system", "user.factors_reset"));
+    assert!(machine.run(&["user", "reset-factors", "bob"]).await.stderr.contains("user list"));
+}
+
+#[tokio::test]
 async fn upstreams_are_added_approved_and_removed() {
     let machine = Machine::new();
     machine.good(&["upstream", "add", "https://mcp.example.com/mcp", "--alias", "notes", "--name", "Notes"]).await;

@@ -1,5 +1,8 @@
 //! The routes, driven as a browser drives them.
 
+mod account;
+mod factors;
+
 use super::*;
 use crate::config::{AuditedRequests, Limits, Login, Rate, SecondFactor, SessionLives, Unknown, Upstreams};
 use crate::connect::ConnectionsParts;
@@ -41,6 +44,11 @@ struct Answer {
 
 impl House {
     async fn new() -> Self {
+        Self::ruled(SecondFactor::Optional, 5).await
+    }
+
+    /// With another rule for second factors, and so many attempts to sign in.
+    async fn ruled(second_factor: SecondFactor, attempts: u32) -> Self {
         let store = Store::open("sqlite::memory:").await.unwrap();
         let (clock, random) = (Clock::system(), Random::default());
         let site = Site::new("gw.example", Scheme::Https, 443);
@@ -91,9 +99,9 @@ impl House {
             connections,
             audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
-            limits: Arc::new(RateLimits::new(&limits())),
+            limits: Arc::new(RateLimits::new(&limits(attempts))),
             factors: Arc::new(factors),
-            second_factor: SecondFactor::Optional,
+            second_factor,
             health: HealthTable::new(clock.clone(), random.clone(), 1024),
             site,
             store,
@@ -168,9 +176,9 @@ impl Answer {
     }
 }
 
-fn limits() -> Limits {
+fn limits(attempts: u32) -> Limits {
     let wide = Rate { count: 100, period: Duration::from_secs(1), burst: 200 };
-    let login = Rate { count: 5, period: Duration::from_secs(3600), burst: 5 };
+    let login = Rate { count: attempts, period: Duration::from_secs(3600), burst: attempts };
     Limits {
         per_ip: wide,
         per_user: wide,

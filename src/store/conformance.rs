@@ -8,6 +8,7 @@ mod authorization;
 mod clients;
 mod connections;
 mod devices;
+mod factors;
 mod fixtures;
 mod grants;
 mod groups;
@@ -40,6 +41,10 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     authorization::documents_are_replaced(&open().await).await;
     authorization::a_flow_is_taken_once(&open().await).await;
     authorization::signing_keys_stand_in_line(&open().await).await;
+    factors::an_authenticator_counts_when_it_is_confirmed(&open().await).await;
+    factors::a_step_and_a_code_are_used_once(&open().await).await;
+    factors::passkeys_count_upwards(&open().await).await;
+    factors::a_reset_takes_everything_of_one_person(&open().await).await;
     grants::a_grant_comes_with_its_code_or_not_at_all(&open().await).await;
     grants::a_code_is_consumed_once(&open().await).await;
     grants::a_refresh_token_rotates_once(&open().await).await;

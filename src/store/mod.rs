@@ -27,8 +27,8 @@ mod upstreams;
 pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
-pub use identities::Unlinked;
 pub use groups::BY_ADMINISTRATOR;
+pub use identities::Unlinked;
 pub use records::*;
 
 /// What went wrong in the database.

@@ -5,6 +5,7 @@
 
 // Helpers.
 mod chaos_proxy;
+mod chromium;
 mod client;
 mod gateway;
 mod github;
@@ -30,6 +31,7 @@ mod conformance_server;
 mod datapath;
 mod endings;
 mod enterprise;
+mod factors;
 mod fidelity;
 mod flows;
 mod forgery;
@@ -41,6 +43,7 @@ mod kosoku;
 mod layers;
 mod liars;
 mod lifecycle;
+mod passkeys;
 mod peers;
 mod policy;
 mod process;

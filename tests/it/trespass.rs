@@ -20,8 +20,16 @@ use std::collections::{BTreeMap, BTreeSet};
 const BOB: &str = "bob";
 
 /// Where a member gets something by right: what is the member's own, and what is everybody's.
-const OPEN_TO_MEMBERS: [&str; 18] = [
+const OPEN_TO_MEMBERS: [&str; 26] = [
     "/",
+    "/account",
+    "/account/totp/begin",
+    "/account/totp/remove",
+    "/account/recovery-codes",
+    "/account/passkeys/challenge",
+    "/account/passkeys/after-password",
+    "/account/sign-out-everywhere",
+    "/login/totp",
     "/login",
     "/logout",
     "/encode",

@@ -14,7 +14,8 @@ mod token;
 
 use super::*;
 use crate::config::{
-    AuditedRequests, Limits, Login, OidcLogin, Rate, SecondFactor, SessionLives, Unknown, UpstreamAuth, UpstreamConfig, Upstreams,
+    AuditedRequests, Limits, Login, OidcLogin, Rate, SecondFactor, SessionLives, Unknown, UpstreamAuth, UpstreamConfig,
+    Upstreams,
 };
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Authority, Label, Realm, Scheme};
