@@ -5,6 +5,8 @@ mod reload;
 
 pub use reload::Reloaded;
 
+use crate::administration::Administration;
+use crate::api::{self, Api};
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -176,7 +178,9 @@ impl App {
     fn settings(&self) -> Settings {
         let config = self.config();
         let issuer = Arc::new(self.issuer(&config));
-        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard())));
+        let root = issuer::root_routes(issuer.clone())
+            .merge(api::routes(Arc::new(self.api())))
+            .merge(dashboard::routes(Arc::new(self.dashboard())));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
 
@@ -207,6 +211,29 @@ impl App {
             allow_private_documents: config.upstreams.allow_private,
             limits: self.limits(),
         }
+    }
+
+    /// What administrators do, however they ask.
+    pub fn administration(&self) -> Administration {
+        Administration {
+            store: self.store.clone(),
+            identity: self.identity.clone(),
+            revocations: self.revocations.clone(),
+            registry: self.registry.clone(),
+            api_keys: self.api_keys.clone(),
+            audit: self.audit.clone(),
+            clock: self.clock.clone(),
+        }
+    }
+
+    fn api(&self) -> Api {
+        Api::new(api::Parts {
+            site: self.site.clone(),
+            administration: Arc::new(self.administration()),
+            tokens: self.tokens.clone(),
+            sessions: self.sessions.clone(),
+            limits: self.limits(),
+        })
     }
 
     fn dashboard(&self) -> Dashboard {
@@ -251,7 +278,7 @@ impl App {
 }
 
 /// The names of the gateway (DESIGN 1.5). Behind a trusted proxy people come over https even though we do not speak it.
-fn site_of(config: &Config, addresses: &[SocketAddr]) -> Site {
+pub(crate) fn site_of(config: &Config, addresses: &[SocketAddr]) -> Site {
     let server = &config.server;
     let port = addresses.first().map_or(0, SocketAddr::port);
     let behind_proxy = !server.trusted_proxies.is_empty() && server.domain != "localhost";

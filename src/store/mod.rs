@@ -11,12 +11,14 @@ mod connections;
 mod grants;
 mod groups;
 mod housekeeping;
+mod listings;
 mod records;
 mod sqlite;
 mod upstreams;
 
 pub use connections::REFRESH_LEASE;
 pub use groups::BY_ADMINISTRATOR;
+pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
 
 /// What went wrong in the database.

@@ -1,0 +1,42 @@
+//! `/clients`: OAuth clients.
+
+use super::answer::Found;
+use super::door::Administrator;
+use super::extract::{Path, Query};
+use super::problem::Problem;
+use crate::administration::records::{Client, Ended};
+use crate::administration::{Page, PageRequest};
+
+/// List OAuth clients
+///
+/// Those that registered, and those that people granted something to.
+#[utoipa::path(get, path = "/clients", operation_id = "list_clients", tag = "clients")]
+pub(super) async fn list(
+    admin: Administrator,
+    Query(page): Query<PageRequest>,
+) -> Result<Found<Page<Client>>, Problem> {
+    Ok(Found(admin.may().clients(&page).await?))
+}
+
+/// Read an OAuth client
+///
+/// By its realm, `-` for the root domain, and its id. An id that is a URL is percent-encoded, slashes too.
+#[utoipa::path(get, path = "/clients/{realm}/{client_id}", operation_id = "get_client", tag = "clients")]
+pub(super) async fn get(
+    admin: Administrator,
+    Path((realm, client_id)): Path<(String, String)>,
+) -> Result<Found<Client>, Problem> {
+    Ok(Found(admin.may().client(&realm, &client_id).await?))
+}
+
+/// Delete an OAuth client
+///
+/// What people granted to it at this realm ends.
+#[utoipa::path(delete, path = "/clients/{realm}/{client_id}", operation_id = "delete_client", tag = "clients")]
+pub(super) async fn delete(
+    admin: Administrator,
+    Path((realm, client_id)): Path<(String, String)>,
+) -> Result<Found<Ended>, Problem> {
+    let grants = admin.may().delete_client(admin.actor(), Some(&realm), &client_id).await?;
+    Ok(Found(Ended { grants, connections: 0 }))
+}

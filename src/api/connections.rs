@@ -1,0 +1,38 @@
+//! `/connections`: people's authorizations at MCP servers.
+
+use super::answer::{Done, Found};
+use super::door::Administrator;
+use super::extract::{Path, Query};
+use super::problem::Problem;
+use crate::administration::records::Connection;
+use crate::administration::{Page, PageRequest};
+use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
+
+/// Which connections.
+#[derive(Default, Serialize, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ConnectionFilter {
+    /// Only those of the person with this id.
+    user_id: Option<String>,
+}
+
+/// List connections
+#[utoipa::path(get, path = "/connections", operation_id = "list_connections", tag = "connections")]
+pub(super) async fn list(
+    admin: Administrator,
+    Query(filter): Query<ConnectionFilter>,
+    Query(page): Query<PageRequest>,
+) -> Result<Found<Page<Connection>>, Problem> {
+    Ok(Found(admin.may().connections(filter.user_id.as_deref(), &page).await?))
+}
+
+/// Delete a connection with its tokens
+///
+/// What is open with them ends.
+#[utoipa::path(delete, path = "/connections/{id}", operation_id = "delete_connection", tag = "connections")]
+pub(super) async fn delete(admin: Administrator, Path(id): Path<String>) -> Result<Done, Problem> {
+    admin.may().delete_connection(admin.actor(), &id).await?;
+    Ok(Done)
+}
