@@ -5,7 +5,7 @@ mod reload;
 
 pub use reload::Reloaded;
 
-use crate::administration::Administration;
+use crate::administration::{Administration, Signing};
 use crate::api::{self, Api};
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
@@ -96,10 +96,11 @@ impl App {
         vault.check(&store).await?;
         let known_change = store.latest_change().await?;
         let lives = Arc::new(GrantLives::default());
-        let keys = SigningKeys::load(store.clone(), vault.clone(), clock.clone(), random.clone()).await?;
+        let (time, dice) = (clock.clone(), random.clone());
+        let keys = SigningKeys::load(store.clone(), vault.clone(), time, dice, &config.tokens).await?;
         let keys = Arc::new(keys);
         let tokens = AccessTokens::new(keys.clone(), lives.clone(), clock.clone(), random.clone());
-        tokens.recall_revocations(&store, config.tokens.access_ttl).await?;
+        tokens.recall_revocations(&store).await?;
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
@@ -179,7 +180,7 @@ impl App {
         let config = self.config();
         let issuer = Arc::new(self.issuer(&config));
         let root = issuer::root_routes(issuer.clone())
-            .merge(api::routes(Arc::new(self.api())))
+            .merge(api::routes(Arc::new(self.api(&config))))
             .merge(dashboard::routes(Arc::new(self.dashboard())));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
@@ -203,6 +204,7 @@ impl App {
             tokens: self.tokens.clone(),
             lifetimes: config.tokens,
             sessions: self.sessions.clone(),
+            api_keys: self.api_keys.clone(),
             registry: self.registry.clone(),
             connections: self.connections.clone(),
             revocations: self.revocations.clone(),
@@ -214,22 +216,24 @@ impl App {
     }
 
     /// What administrators do, however they ask.
-    pub fn administration(&self) -> Administration {
+    fn administration(&self, config: &Config) -> Administration {
+        let signing = Signing { vault: self.vault.clone(), random: self.random.clone(), config: config.tokens };
         Administration {
             store: self.store.clone(),
             identity: self.identity.clone(),
             revocations: self.revocations.clone(),
             registry: self.registry.clone(),
             api_keys: self.api_keys.clone(),
+            signing: Some(signing),
             audit: self.audit.clone(),
             clock: self.clock.clone(),
         }
     }
 
-    fn api(&self) -> Api {
+    fn api(&self, config: &Config) -> Api {
         Api::new(api::Parts {
             site: self.site.clone(),
-            administration: Arc::new(self.administration()),
+            administration: Arc::new(self.administration(config)),
             tokens: self.tokens.clone(),
             sessions: self.sessions.clone(),
             limits: self.limits(),
@@ -266,6 +270,9 @@ impl App {
                     irrelevant.remove(&grant);
                 }
                 self.lives.sweep(&irrelevant);
+                if let Some(kid) = self.keys.maintain(&self.config().tokens).await? {
+                    self.audit.record("system", "key.published", &kid, None);
+                }
                 Ok::<(), Fault>(())
             };
             if let Err(fault) = swept.await {

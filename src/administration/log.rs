@@ -1,7 +1,7 @@
-//! The audit log, and the keys that sign.
+//! The audit log.
 
 use super::paging::{Page, PageRequest, cursor, foreign_cursor};
-use super::records::{AuditEvent, Moment, SigningKey};
+use super::records::{AuditEvent, Moment};
 use super::{Administration, Refused};
 use crate::store::AuditSelection;
 use serde::{Deserialize, Serialize};
@@ -44,13 +44,5 @@ impl Administration {
         };
         let events = self.store.audit_page(selection, before, limit + 1).await?;
         Ok(Page::of(events, limit, |one| cursor(&[&one.number.to_string()])).map(|one| one.event.into()))
-    }
-
-    /// The keys that sign access tokens.
-    ///
-    /// # Errors
-    /// [`Refused`].
-    pub async fn signing_keys(&self) -> Result<Page<SigningKey>, Refused> {
-        Ok(Page::whole(self.store.signing_keys().await?.into_iter().map(SigningKey::from).collect()))
     }
 }

@@ -9,11 +9,13 @@ mod log;
 mod paging;
 mod people;
 pub mod records;
+mod signing_keys;
 mod upstreams;
 
 pub use grants::GrantFilter;
 pub use log::AuditFilter;
 pub use paging::{Page, PageRequest};
+pub use signing_keys::Signing;
 
 use crate::apikey::{ApiKey, ApiKeys};
 use crate::audit::Audit;
@@ -39,6 +41,8 @@ pub struct Administration {
     pub registry: Arc<Registry>,
     /// Keys of programs.
     pub api_keys: Arc<ApiKeys>,
+    /// What new signing keys are made with; `None` where nobody asked for the key of the vault.
+    pub signing: Option<Signing>,
     /// Who did what.
     pub audit: Audit,
     /// Time.

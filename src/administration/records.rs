@@ -2,6 +2,7 @@
 
 use crate::apikey;
 use crate::clock::Timestamp;
+use crate::jose;
 use crate::secret::Secret;
 use crate::store;
 use serde::{Deserialize, Serialize};
@@ -343,24 +344,50 @@ pub struct CreatedApiKey {
 pub struct SigningKey {
     /// The JWK's `kid`.
     pub kid: String,
-    /// `ES256` or `EdDSA`.
-    pub algorithm: String,
-    /// What it is used for now.
+    /// What it signs with.
+    pub algorithm: SigningAlgorithm,
+    /// What it does now.
     pub state: KeyState,
-    /// When it was made.
-    pub created_at: Moment,
-    /// When it stopped signing.
-    pub retired_at: Option<Moment>,
+    /// When it was made, and put into the key set.
+    pub published_at: Moment,
+    /// From when on it signs, until the next one does.
+    pub signs_from: Moment,
+    /// Until when what it signed is believed, once that is known.
+    pub verifies_until: Option<Moment>,
 }
 
-/// What a signing key is used for.
+/// What a signing key does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyState {
+    /// It is in the key set and waits until it signs.
+    Published,
     /// It signs.
     Signing,
-    /// It only verifies what it signed.
-    Retired,
+    /// It signs no more; what it signed is believed.
+    Verifying,
+    /// Nothing that it signed is alive: it will be removed.
+    Spent,
+}
+
+/// What a signing key signs with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum SigningAlgorithm {
+    /// ECDSA with P-256 and SHA-256.
+    ES256,
+    /// Ed25519.
+    EdDSA,
+}
+
+/// A signing key to be.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewSigningKey {
+    /// What it signs with; without one, what the configuration says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub algorithm: Option<SigningAlgorithm>,
+    /// After a leak: it signs at once, and whatever other keys signed is refused.
+    pub at_once: bool,
 }
 
 impl From<store::Role> for Role {
@@ -402,14 +429,20 @@ impl From<store::AuditEvent> for AuditEvent {
     }
 }
 
-impl From<store::SigningKey> for SigningKey {
-    fn from(key: store::SigningKey) -> Self {
-        Self {
-            kid: key.kid,
-            algorithm: key.algorithm,
-            state: if key.retired_at.is_some() { KeyState::Retired } else { KeyState::Signing },
-            created_at: Moment(key.created_at),
-            retired_at: key.retired_at.map(Moment),
+impl From<jose::SigningAlgorithm> for SigningAlgorithm {
+    fn from(algorithm: jose::SigningAlgorithm) -> Self {
+        match algorithm {
+            jose::SigningAlgorithm::Es256 => Self::ES256,
+            jose::SigningAlgorithm::EdDsa => Self::EdDSA,
+        }
+    }
+}
+
+impl From<SigningAlgorithm> for jose::SigningAlgorithm {
+    fn from(algorithm: SigningAlgorithm) -> Self {
+        match algorithm {
+            SigningAlgorithm::ES256 => Self::Es256,
+            SigningAlgorithm::EdDSA => Self::EdDsa,
         }
     }
 }

@@ -74,7 +74,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(audit::list))
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::revoke))
-        .routes(routes!(keys::list));
+        .routes(routes!(keys::list, keys::rotate));
     OpenApiRouter::with_openapi(document::preamble()).nest(API, operations)
 }
 

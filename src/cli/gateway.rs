@@ -5,12 +5,12 @@ use super::api::Api;
 use super::arguments::Remote;
 use super::{Failure, load};
 use crate::administration::records::*;
-use crate::administration::{Actor, Administration, AuditFilter, GrantFilter, Page, PageRequest};
+use crate::administration::{Actor, Administration, AuditFilter, GrantFilter, Page, PageRequest, Signing};
 use crate::apikey::ApiKeys;
 use crate::app;
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::{AuditedRequests, Source};
+use crate::config::{self, AuditedRequests, Source};
 use crate::error::Fault;
 use crate::identity::Identity;
 use crate::ids::Random;
@@ -19,6 +19,7 @@ use crate::secret::Secret;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::upstream::Registry;
+use crate::vault::Vault;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -31,11 +32,12 @@ pub(super) enum Gateway {
 }
 
 impl Gateway {
-    /// The one that the arguments name, else that of the configuration.
+    /// The one that the arguments name, else that of the configuration; with the key of the vault where the command
+    /// `seals` something.
     ///
     /// # Errors
     /// When the configuration is wrong, the database cannot be used, or there are no credentials.
-    pub(super) async fn open(remote: &Remote, source: &Source) -> Result<Self, Failure> {
+    pub(super) async fn open(remote: &Remote, source: &Source, seals: bool) -> Result<Self, Failure> {
         if let Some(server) = &remote.server {
             return Ok(Self::There(Api::at(server, remote.api_key_file.as_deref(), &source.environment).await?));
         }
@@ -45,6 +47,14 @@ impl Gateway {
         let mut config = load(source)?;
         let (clock, random) = (Clock::system(), Random::default());
         let store = Store::open(&config.store_url).await?;
+        let signing = match seals {
+            true => {
+                let vault = Vault::new(&config::vault_key(&config.vault, &random)?, &config.vault.previous)?;
+                vault.check(&store).await?;
+                Some(Signing { vault, random: random.clone(), config: config.tokens })
+            }
+            false => None,
+        };
         let (site, upstreams) = (app::site_of(&config, &[]), std::mem::take(&mut config.upstream));
         let registry = Registry::new(&config.upstreams, upstreams, site, store.clone()).await?;
         Ok(Self::Here(Box::new(Administration {
@@ -53,6 +63,7 @@ impl Gateway {
             registry: Arc::new(registry),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random)),
             audit: Audit::new(store.clone(), clock.clone(), Arc::new(Metrics::default()), AuditedRequests::None),
+            signing,
             clock,
             store,
         })))
@@ -208,6 +219,13 @@ impl Gateway {
         match self {
             Self::Here(here) => Ok(here.signing_keys().await?.items),
             Self::There(api) => Ok(api.get::<Page<SigningKey>>("/signing-keys", &()).await?.items),
+        }
+    }
+
+    pub(super) async fn rotate(&self, new: &NewSigningKey) -> Result<SigningKey, Fault> {
+        match self {
+            Self::Here(here) => Ok(here.rotate_signing_keys(&Actor::system(), new).await?),
+            Self::There(api) => api.post("/signing-keys", new).await,
         }
     }
 

@@ -6,6 +6,7 @@ mod arguments;
 mod credentials;
 mod encode;
 mod gateway;
+mod keys;
 mod output;
 mod people;
 mod remote;
@@ -19,7 +20,7 @@ use crate::ids::Random;
 use crate::server::{self, Start};
 use crate::telemetry::Log;
 use crate::vault::Vault;
-use arguments::{Arguments, Command, VaultCommand};
+use arguments::{Arguments, Command, KeysCommand, VaultCommand};
 use clap::{CommandFactory, Parser};
 use gateway::Gateway;
 use output::Output;
@@ -147,7 +148,8 @@ async fn dispatch(
         | Command::Apikey { .. }
         | Command::Keys { .. }
         | Command::Audit { .. } => {
-            let gateway = Gateway::open(&arguments.remote, source).await?;
+            let seals = matches!(arguments.command, Command::Keys { command: KeysCommand::Rotate { .. } });
+            let gateway = Gateway::open(&arguments.remote, source, seals).await?;
             let done = administer(arguments.command, &gateway, stdin, &mut output).await;
             gateway.settle().await;
             done
@@ -187,7 +189,7 @@ async fn administer(
         Command::Client { command } => state::client(command, gateway, output).await,
         Command::Grant { command } => state::grant(command, gateway, output).await,
         Command::Apikey { command } => api_keys::api_key(command, gateway, output).await,
-        Command::Keys { command } => state::keys(command, gateway, output).await,
+        Command::Keys { command } => keys::keys(command, gateway, output).await,
         Command::Audit { command } => state::audit(command, gateway, output).await,
         _ => Ok(()),
     }

@@ -1,7 +1,7 @@
-//! `upstream …`, `connection …`, `client …`, `grant …`, `keys …`, `audit …`: what a gateway holds.
+//! `upstream …`, `connection …`, `client …`, `grant …`, `audit …`: what a gateway holds.
 
 use super::Failure;
-use super::arguments::{AuditCommand, ClientCommand, ConnectionCommand, GrantCommand, KeysCommand, UpstreamCommand};
+use super::arguments::{AuditCommand, ClientCommand, ConnectionCommand, GrantCommand, UpstreamCommand};
 use super::gateway::Gateway;
 use super::output::{Output, counted};
 use crate::administration::records::{Decision, UpstreamDecision};
@@ -90,13 +90,6 @@ pub(super) async fn grant(command: GrantCommand, gateway: &Gateway, output: &mut
             Ok(output.line(format_args!("revoked {id}"))?)
         }
     }
-}
-
-/// `portcullis keys list`
-pub(super) async fn keys(command: KeysCommand, gateway: &Gateway, output: &mut Output<'_>) -> Result<(), Failure> {
-    let KeysCommand::List = command;
-    let columns = ["kid", "algorithm", "state", "created_at", "retired_at"];
-    output.records(columns, &gateway.signing_keys().await?)
 }
 
 /// `portcullis audit list`

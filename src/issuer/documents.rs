@@ -139,6 +139,7 @@ fn pinned(url: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oauth::grant_type::GrantType;
 
     #[test]
     fn b36_which_urls_can_be_clients() {
@@ -167,7 +168,7 @@ mod tests {
         for (url, body) in PINNED {
             let url = DocumentUrl::parse(url, false).unwrap();
             let metadata = parse(body, &url).unwrap();
-            assert!(metadata.refresh && metadata.client_name.is_some(), "{}", url.text);
+            assert!(metadata.allows(GrantType::RefreshToken) && metadata.client_name.is_some(), "{}", url.text);
         }
         let redirects = |url: &str, redirect: &str| {
             let body = pinned(url).unwrap();

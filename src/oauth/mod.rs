@@ -2,6 +2,7 @@
 
 pub mod challenge;
 pub mod error;
+pub mod grant_type;
 pub mod metadata;
 pub mod pkce;
 pub mod redirect;

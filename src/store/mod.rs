@@ -8,11 +8,15 @@ mod columns;
 #[cfg(test)]
 mod conformance;
 mod connections;
+mod consents;
+mod devices;
 mod grants;
 mod groups;
 mod housekeeping;
 mod listings;
+mod proofs;
 mod records;
+mod signing_keys;
 mod sqlite;
 mod upstreams;
 
