@@ -3,8 +3,8 @@
 use crate::administration::records::{ApiScope, Moment};
 use crate::apikey::{self, UnknownApiScope};
 use crate::config;
-use clap::{ArgAction, Parser, Subcommand};
 use crate::jose::SigningAlgorithm;
+use clap::{ArgAction, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -3,7 +3,6 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::{ApiKeyId, ConnectionId, Digest, GrantId, UserId};
-use crate::ids::{ConnectionId, Digest, GrantId, UserId};
 use crate::jose::SigningAlgorithm;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -101,13 +100,12 @@ record!(Grant, "grant":
     id, user("user_id"), client_id, client_name, realm, resource, scope, created_at, revoked_at);
 record!(GrantedClient, "grant": realm, client_id, client_name, grants);
 record!(AuthorizationCode, "authorization code":
-    code, grant("grant_id"), redirect_uri, code_challenge, expires_at, used_at);
+    code, grant("grant_id"), redirect_uri, code_challenge, expires_at, used_at, dpop_jkt);
 record!(DeviceCode, "device code":
     code, user_code, realm, client_id, resource, scope, expires_at, interval, polled_at, claimed_by, state,
     grant("grant_id"));
 record!(RememberedConsent, "remembered consent":
     user("user_id"), realm, client_id, resource, redirect_host, scope, expires_at);
-    code, grant("grant_id"), redirect_uri, code_challenge, expires_at, used_at, dpop_jkt);
 record!(Flow, "flow": id, session, data, expires_at);
 record!(SigningKey, "signing key": kid, algorithm, sealed, created_at, active_from, token_ttl);
 record!(Upstream, "upstream": authority, decision, alias, name, decided_by, decided_at);

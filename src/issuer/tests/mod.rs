@@ -117,11 +117,6 @@ impl World {
         let issuer = Issuer {
             tokens,
             revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
-            lifetimes: Tokens {
-                access_ttl: Duration::from_secs(24 * 3600),
-                refresh_ttl: Duration::from_secs(30 * 24 * 3600),
-                rotation_grace: Duration::from_secs(60),
-            },
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             lifetimes,
             audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),

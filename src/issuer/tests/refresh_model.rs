@@ -178,6 +178,7 @@ async fn begin(world: &World, client: &str) -> Family {
         expires_at: now.after(IDLE_LIFE),
         successor: None,
         first_used_at: None,
+        dpop_jkt: None,
     };
     issuer.store.insert_refresh_token(&row).await.unwrap();
     let first = Generation { token, issued_at: now, rotated_at: None, known: true };
@@ -233,11 +234,11 @@ async fn restarted(world: World) -> World {
     let World { issuer, alice, cookie } = world;
     let issuer = Arc::try_unwrap(issuer).unwrap_or_else(|_| panic!("a request is still under way"));
     let (store, clock) = (issuer.store.clone(), issuer.clock.clone());
-    let keys =
-        SigningKeys::load(store.clone(), issuer.vault.clone(), clock.clone(), issuer.random.clone()).await.unwrap();
+    let (vault, random) = (issuer.vault.clone(), issuer.random.clone());
+    let keys = SigningKeys::load(store.clone(), vault, clock.clone(), random.clone(), &issuer.lifetimes).await.unwrap();
     let lives = Arc::<GrantLives>::default();
-    let tokens = AccessTokens::new(Arc::new(keys), lives.clone(), clock.clone(), issuer.random.clone());
-    tokens.recall_revocations(&store, issuer.lifetimes.access_ttl).await.unwrap();
+    let tokens = AccessTokens::new(Arc::new(keys), lives.clone(), clock.clone(), random);
+    tokens.recall_revocations(&store).await.unwrap();
     let memory = Memory { lives, connections: issuer.connections.clone(), registry: issuer.registry.clone() };
     let revocations = Arc::new(Revocations::new(store, clock, memory));
     World { issuer: Arc::new(Issuer { tokens: Arc::new(tokens), revocations, ..issuer }), alice, cookie }

@@ -108,6 +108,7 @@ async fn b6_a_verifier_without_a_challenge_is_worth_nothing() {
         code_challenge: String::new(),
         expires_at: now.after(Duration::from_secs(60)),
         used_at: None,
+        dpop_jkt: None,
     };
     issuer.store.insert_grant(&grant, Some(&code)).await.unwrap();
     assert_eq!(world.exchange(&client, "code", &[]).await.error(), "invalid_grant");

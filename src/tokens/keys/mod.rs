@@ -124,7 +124,8 @@ impl SigningKeys {
     /// What a token may be signed with, by registered names: today and as far ahead as keys are published.
     pub fn algorithms(&self) -> Vec<String> {
         let (ring, now) = (self.ring.load(), self.clock.now());
-        let mut algorithms: Vec<_> = ring.line.iter().filter(|key| !key.is_spent(now)).map(|key| key.signs_with).collect();
+        let mut algorithms: Vec<_> =
+            ring.line.iter().filter(|key| !key.is_spent(now)).map(|key| key.signs_with).collect();
         algorithms.sort_unstable();
         algorithms.dedup();
         algorithms.into_iter().map(|algorithm| algorithm.as_str().to_owned()).collect()
