@@ -10,7 +10,7 @@ use crate::secret::Secret;
 use std::io::Read;
 use zeroize::Zeroizing;
 
-/// `portcullis user add|list|passwd|remove`
+/// `portcullis user add|list|passwd|reset-factors|remove`
 pub(super) async fn user(
     command: UserCommand,
     gateway: &Gateway,
@@ -31,6 +31,12 @@ pub(super) async fn user(
             let password = password(stdin)?;
             gateway.set_password(&gateway.user(&name).await?, &password).await?;
             Ok(output.line(format_args!("{name} has a new password"))?)
+        }
+        UserCommand::ResetFactors { name } => {
+            let user = gateway.user(&name).await?;
+            let had_any = gateway.reset_factors(&user).await?.had_any;
+            let rest = if had_any { "has a password only, and is signed out" } else { "had no second factor" };
+            Ok(output.line(format_args!("{} {rest}", user.name))?)
         }
         UserCommand::Remove { name } => {
             let user = gateway.user(&name).await?;
