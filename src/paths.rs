@@ -8,7 +8,7 @@ pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server"
 /// `/.well-known/openid-configuration`, OpenID Connect Discovery 1.0.
 pub const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
 
-/// The admin API on the root domain, and the path of its resource.
+/// The admin API, on the root domain; with the root's origin in front the resource of its tokens (RFC 8707).
 pub const API: &str = "/api/v1";
 
 const ENDPOINTS: [&str; 6] = ["/authorize", "/token", "/revoke", "/introspect", "/jwks", "/device_authorization"];

@@ -9,6 +9,7 @@ mod log;
 mod paging;
 mod people;
 pub mod records;
+mod sessions;
 mod signing_keys;
 mod upstreams;
 
@@ -24,6 +25,7 @@ use crate::error::{Culprit, Fault};
 use crate::identity::Identity;
 use crate::ids::UserId;
 use crate::revocation::Revocations;
+use crate::session::Sessions;
 use crate::store::{Store, StoreError, User};
 use crate::upstream::Registry;
 use std::net::IpAddr;
@@ -39,6 +41,8 @@ pub struct Administration {
     pub revocations: Arc<Revocations>,
     /// Upstreams, configured and decided.
     pub registry: Arc<Registry>,
+    /// Signed-in browsers.
+    pub sessions: Arc<Sessions>,
     /// Keys of programs.
     pub api_keys: Arc<ApiKeys>,
     /// What new signing keys are made with; `None` where nobody asked for the key of the vault.

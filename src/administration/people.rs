@@ -5,7 +5,8 @@ use super::records::{Ended, NewUser, Role, User, UserChange};
 use super::{Actor, Administration, Refused};
 use crate::ids::UserId;
 use crate::secret::Secret;
-use crate::store;
+use crate::store::{self, BY_ADMINISTRATOR};
+use std::collections::HashMap;
 
 impl Administration {
     /// People, by name; with a name only the one who has it.
@@ -16,10 +17,21 @@ impl Administration {
         let (limit, after) = (page.limit()?, page.after::<1>()?);
         if let Some(name) = name {
             let found = self.store.user_by_name(name).await?;
-            return Ok(Page::whole(found.into_iter().map(User::from).collect()));
+            return Ok(Page::whole(match found {
+                Some(user) => vec![self.described(user).await?],
+                None => Vec::new(),
+            }));
         }
         let users = self.store.users_page(after.as_ref().map(|[name]| name.as_str()), limit + 1).await?;
-        Ok(Page::of(users, limit, |user| cursor(&[&user.name])).map(User::from))
+        let mut groups: HashMap<UserId, Vec<String>> = HashMap::new();
+        for (user, group) in self.store.memberships().await? {
+            groups.entry(user).or_default().push(group);
+        }
+        let described = |user: store::User| {
+            let groups = groups.remove(&user.id).unwrap_or_default();
+            User::new(user, groups)
+        };
+        Ok(Page::of(users, limit, |user| cursor(&[&user.name])).map(described))
     }
 
     /// One person.
@@ -27,7 +39,8 @@ impl Administration {
     /// # Errors
     /// [`Refused::NotFound`].
     pub async fn user(&self, id: &str) -> Result<User, Refused> {
-        self.person(id).await.map(User::from)
+        let user = self.person(id).await?;
+        self.described(user).await
     }
 
     /// Adds a person.
@@ -45,7 +58,7 @@ impl Administration {
             user.email = email;
         }
         self.record(actor, "user.created", &user.name);
-        Ok(user.into())
+        self.described(user).await
     }
 
     /// Changes what somebody may do, whether the person may sign in, and what we know of the person.
@@ -65,6 +78,12 @@ impl Administration {
         if let Some(role) = change.role.map(store::Role::from).filter(|role| *role != user.role) {
             self.store.set_user_role(user.id, role).await?;
             self.record(actor, "user.role_changed", &user.name);
+        }
+        if let Some(groups) = &change.groups {
+            groups.iter().try_for_each(|group| check_group(group))?;
+            if self.store.set_groups(user.id, BY_ADMINISTRATOR, groups).await? {
+                self.record(actor, "user.groups_changed", &user.name);
+            }
         }
         match change.disabled.filter(|disabled| *disabled != user.disabled) {
             Some(true) => {
@@ -113,6 +132,11 @@ impl Administration {
         self.store.user(parsed).await?.ok_or_else(missing)
     }
 
+    async fn described(&self, user: store::User) -> Result<User, Refused> {
+        let groups = self.store.groups_of(user.id).await?;
+        Ok(User::new(user, groups))
+    }
+
     /// A gateway without administrator could be claimed by whoever reads its log.
     async fn must_not_be_the_last(&self, user: &store::User) -> Result<(), Refused> {
         let administers = |user: &store::User| user.role == store::Role::Administrator && !user.disabled;
@@ -124,6 +148,14 @@ impl Administration {
         Err(Refused::Conflict(format!("{} {why}", user.name)))
     }
 }
+
+fn check_group(name: &str) -> Result<(), Refused> {
+    let good = (1..=MAX_GROUP).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    if good { Ok(()) } else { Err(Refused::Invalid(format!("a group has 1 to {MAX_GROUP} printable characters"))) }
+}
+
+/// How long the name of a group may be, in characters.
+const MAX_GROUP: usize = 200;
 
 /// An e-mail address, none for an empty text. Whether it is the person's nobody knows.
 fn address(text: &str) -> Result<Option<String>, Refused> {

@@ -6,7 +6,7 @@ use crate::jose;
 use crate::secret::Secret;
 use crate::store;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// A point in time, RFC 3339 in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -53,8 +53,53 @@ pub struct User {
     pub disabled: bool,
     /// Whether the person can sign in with a password.
     pub has_password: bool,
+    /// The groups that the person belongs to, whoever said so.
+    pub groups: Vec<String>,
     /// When the account was made.
     pub created_at: Moment,
+}
+
+/// A signed-in browser.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Session {
+    /// Its identifier, worth nothing as a cookie.
+    pub id: String,
+    /// What the browser calls itself.
+    pub browser: String,
+    /// How the person signed in.
+    pub means: String,
+    /// From which address.
+    pub address: Option<String>,
+    /// When the person signed in.
+    pub created_at: Moment,
+    /// The last request, to the minute or so.
+    pub last_seen_at: Moment,
+    /// The absolute end.
+    pub expires_at: Moment,
+}
+
+/// Everything that a sign-out shall end.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+pub struct SignOut {
+    /// What clients may do for the person, too; their open streams end.
+    pub clients: bool,
+}
+
+/// What a sign-out ended besides the sessions.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub struct SignedOut {
+    /// How many grants.
+    #[schema(minimum = 0)]
+    pub grants: usize,
+}
+
+/// What became of a person's second factors.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+pub struct FactorsReset {
+    /// Whether there were any.
+    pub had_any: bool,
 }
 
 /// A person to be.
@@ -96,6 +141,9 @@ pub struct UserChange {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 254)]
     pub email: Option<String>,
+    /// The groups that administrators put the person into; those that identity providers report stay as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<String>>,
 }
 
 /// What ended together with something.
@@ -408,8 +456,8 @@ impl From<Role> for store::Role {
     }
 }
 
-impl From<store::User> for User {
-    fn from(user: store::User) -> Self {
+impl User {
+    pub(super) fn new(user: store::User, groups: Vec<String>) -> Self {
         Self {
             id: user.id.to_string(),
             name: user.name,
@@ -417,6 +465,7 @@ impl From<store::User> for User {
             email: user.email,
             disabled: user.disabled,
             has_password: user.password_hash.is_some(),
+            groups,
             created_at: Moment(user.created_at),
         }
     }

@@ -49,7 +49,7 @@ impl Administration {
         let authority = parse(domain)?;
         self.must_be_foreign(&authority)?;
         if let Some(alias) = &decision.alias {
-            self.must_be_free(alias)?;
+            self.must_be_free(alias, &authority).await?;
         }
         if decision.name.as_ref().is_some_and(|name| !is_name(name)) {
             return Err(Refused::Invalid(format!("name has 1 to {MAX_NAME} printable characters")));
@@ -114,14 +114,18 @@ impl Administration {
         Ok(())
     }
 
-    /// An alias that no upstream of the configuration has; the database sees to the others.
-    fn must_be_free(&self, alias: &str) -> Result<(), Refused> {
+    /// An alias that no other upstream has.
+    async fn must_be_free(&self, alias: &str, authority: &Authority) -> Result<(), Refused> {
         match Label::parse(alias) {
             Ok(Label { account: None, target: Target::Alias(parsed) }) if *parsed == *alias => {}
             _ => return Err(Refused::Invalid(format!("{alias:?}: {}", InvalidLabel::Alias))),
         }
-        match self.registry.configured().iter().find(|one| one.alias.as_deref() == Some(alias)) {
-            Some(other) => Err(Refused::Conflict(format!("{alias} is the alias of {} already", other.authority))),
+        let configured =
+            self.registry.configured().into_iter().map(|one| (one.authority.to_string(), one.alias.clone()));
+        let decided = self.store.upstreams().await?.into_iter().map(|one| (one.authority, one.alias));
+        let mut others = configured.chain(decided).filter(|(other, _)| other != authority.as_str());
+        match others.find(|(_, taken)| taken.as_deref() == Some(alias)) {
+            Some((other, _)) => Err(Refused::Conflict(format!("{alias} is the alias of {other} already"))),
             None => Ok(()),
         }
     }

@@ -1,5 +1,6 @@
 //! Answers that know how the document describes them.
 
+use crate::administration::Page;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -8,10 +9,13 @@ use std::collections::BTreeMap;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::schema::{Object, Type};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Described, ResponseBuilder};
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
 /// 200 with this.
 pub(super) struct Found<T>(pub(super) T);
+
+/// 200 with part of a list.
+pub(super) struct Listed<T>(pub(super) Page<T>);
 
 /// 201 with this, and where it is from now on.
 pub(super) struct Created<T> {
@@ -23,6 +27,12 @@ pub(super) struct Created<T> {
 pub(super) struct Done;
 
 impl<T: Serialize> IntoResponse for Found<T> {
+    fn into_response(self) -> Response {
+        Json(self.0).into_response()
+    }
+}
+
+impl<T: Serialize> IntoResponse for Listed<T> {
     fn into_response(self) -> Response {
         Json(self.0).into_response()
     }
@@ -47,6 +57,13 @@ impl IntoResponse for Done {
 impl<T: ToSchema> IntoResponses for Found<T> {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         one("200", with::<T>("What was asked for."))
+    }
+}
+
+impl<T: ToSchema> IntoResponses for Listed<T> {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        let content = ContentBuilder::new().schema(Some(Page::<T>::schema())).build();
+        one("200", ResponseBuilder::new().description("Part of the list.").content("application/json", content))
     }
 }
 

@@ -1,19 +1,18 @@
 //! `/api-keys`: keys of programs.
 
-use super::answer::{Created, Done, Found};
+use super::answer::{Created, Done, Listed};
 use super::document::path;
 use super::door::Administrator;
 use super::extract::{Json, Path};
 use super::problem::Problem;
-use crate::administration::Page;
 use crate::administration::records::{ApiKey, CreatedApiKey, NewApiKey};
 
 /// List API keys
 ///
 /// Without their secrets, oldest first.
 #[utoipa::path(get, path = "/api-keys", operation_id = "list_api_keys", tag = "API keys")]
-pub(super) async fn list(admin: Administrator) -> Result<Found<Page<ApiKey>>, Problem> {
-    Ok(Found(admin.may().api_keys().await?))
+pub(super) async fn list(admin: Administrator) -> Result<Listed<ApiKey>, Problem> {
+    Ok(Listed(admin.may().api_keys().await?))
 }
 
 /// Make an API key

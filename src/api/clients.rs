@@ -1,21 +1,18 @@
 //! `/clients`: OAuth clients.
 
-use super::answer::Found;
+use super::answer::{Found, Listed};
 use super::door::Administrator;
 use super::extract::{Path, Query};
 use super::problem::Problem;
+use crate::administration::PageRequest;
 use crate::administration::records::{Client, Ended};
-use crate::administration::{Page, PageRequest};
 
 /// List OAuth clients
 ///
 /// Those that registered, and those that people granted something to.
-#[utoipa::path(get, path = "/clients", operation_id = "list_clients", tag = "clients")]
-pub(super) async fn list(
-    admin: Administrator,
-    Query(page): Query<PageRequest>,
-) -> Result<Found<Page<Client>>, Problem> {
-    Ok(Found(admin.may().clients(&page).await?))
+#[utoipa::path(get, path = "/clients", operation_id = "list_clients", tag = "clients", params(PageRequest))]
+pub(super) async fn list(admin: Administrator, Query(page): Query<PageRequest>) -> Result<Listed<Client>, Problem> {
+    Ok(Listed(admin.may().clients(&page).await?))
 }
 
 /// Read an OAuth client

@@ -1,11 +1,11 @@
 //! `/connections`: people's authorizations at MCP servers.
 
-use super::answer::{Done, Found};
+use super::answer::{Done, Listed};
 use super::door::Administrator;
 use super::extract::{Path, Query};
 use super::problem::Problem;
+use crate::administration::PageRequest;
 use crate::administration::records::Connection;
-use crate::administration::{Page, PageRequest};
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
@@ -19,13 +19,19 @@ pub(super) struct ConnectionFilter {
 }
 
 /// List connections
-#[utoipa::path(get, path = "/connections", operation_id = "list_connections", tag = "connections")]
+#[utoipa::path(
+    get,
+    path = "/connections",
+    operation_id = "list_connections",
+    tag = "connections",
+    params(ConnectionFilter, PageRequest)
+)]
 pub(super) async fn list(
     admin: Administrator,
     Query(filter): Query<ConnectionFilter>,
     Query(page): Query<PageRequest>,
-) -> Result<Found<Page<Connection>>, Problem> {
-    Ok(Found(admin.may().connections(filter.user_id.as_deref(), &page).await?))
+) -> Result<Listed<Connection>, Problem> {
+    Ok(Listed(admin.may().connections(filter.user_id.as_deref(), &page).await?))
 }
 
 /// Delete a connection with its tokens

@@ -1,9 +1,9 @@
 //! The OpenAPI document: what is said about all operations at once.
 
 use super::problem::{self, Body};
-use crate::administration::Page;
 use crate::administration::records::{
-    ApiKey, AuditEvent, Client, Connection, CreatedApiKey, Ended, Grant, SigningKey, Upstream, User,
+    ApiKey, AuditEvent, Client, Connection, CreatedApiKey, Ended, FactorsReset, Grant, Session, SignedOut, SigningKey,
+    Upstream, User,
 };
 use crate::paths::API;
 use bytes::Bytes;
@@ -54,16 +54,19 @@ const SESSION: &str =
 /// Adds the schemas of answers, and the answers that follow from what an operation takes.
 pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     let components = document.components.get_or_insert_default();
-    describe::<Page<User>>(components);
-    describe::<Page<Client>>(components);
-    describe::<Page<Grant>>(components);
-    describe::<Page<Upstream>>(components);
-    describe::<Page<Connection>>(components);
-    describe::<Page<ApiKey>>(components);
-    describe::<Page<SigningKey>>(components);
-    describe::<Page<AuditEvent>>(components);
+    describe::<User>(components);
+    describe::<Client>(components);
+    describe::<Grant>(components);
+    describe::<Upstream>(components);
+    describe::<Connection>(components);
+    describe::<ApiKey>(components);
+    describe::<SigningKey>(components);
+    describe::<AuditEvent>(components);
     describe::<CreatedApiKey>(components);
     describe::<Ended>(components);
+    describe::<Session>(components);
+    describe::<SignedOut>(components);
+    describe::<FactorsReset>(components);
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
             for (status, text) in answers_of(operation) {

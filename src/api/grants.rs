@@ -1,22 +1,22 @@
 //! `/grants`: what people granted to clients.
 
-use super::answer::{Done, Found};
+use super::answer::{Done, Listed};
 use super::door::Administrator;
 use super::extract::{Path, Query};
 use super::problem::Problem;
 use crate::administration::records::Grant;
-use crate::administration::{GrantFilter, Page, PageRequest};
+use crate::administration::{GrantFilter, PageRequest};
 
 /// List grants in force
 ///
 /// Newest first.
-#[utoipa::path(get, path = "/grants", operation_id = "list_grants", tag = "grants")]
+#[utoipa::path(get, path = "/grants", operation_id = "list_grants", tag = "grants", params(GrantFilter, PageRequest))]
 pub(super) async fn list(
     admin: Administrator,
     Query(filter): Query<GrantFilter>,
     Query(page): Query<PageRequest>,
-) -> Result<Found<Page<Grant>>, Problem> {
-    Ok(Found(admin.may().grants(&filter, &page).await?))
+) -> Result<Listed<Grant>, Problem> {
+    Ok(Listed(admin.may().grants(&filter, &page).await?))
 }
 
 /// Revoke a grant

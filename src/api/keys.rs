@@ -1,19 +1,18 @@
 //! `/signing-keys`: the keys that sign access tokens.
 
-use super::answer::{Created, Found};
+use super::answer::{Created, Listed};
 use super::document::path;
 use super::door::Administrator;
 use super::extract::Json;
 use super::problem::Problem;
-use crate::administration::Page;
 use crate::administration::records::{NewSigningKey, SigningKey};
 
 /// List the keys that sign access tokens
 ///
 /// In the order in which they sign.
 #[utoipa::path(get, path = "/signing-keys", operation_id = "list_signing_keys", tag = "signing keys")]
-pub(super) async fn list(admin: Administrator) -> Result<Found<Page<SigningKey>>, Problem> {
-    Ok(Found(admin.may().signing_keys().await?))
+pub(super) async fn list(admin: Administrator) -> Result<Listed<SigningKey>, Problem> {
+    Ok(Listed(admin.may().signing_keys().await?))
 }
 
 /// Make a new signing key

@@ -15,6 +15,7 @@ mod extract;
 mod grants;
 mod keys;
 mod problem;
+mod sessions;
 mod upstreams;
 mod users;
 
@@ -63,6 +64,9 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::get, users::change, users::delete))
         .routes(routes!(users::set_password))
+        .routes(routes!(sessions::list, sessions::sign_out))
+        .routes(routes!(sessions::end))
+        .routes(routes!(sessions::reset_factors))
         .routes(routes!(clients::list))
         .routes(routes!(clients::get, clients::delete))
         .routes(routes!(grants::list))

@@ -1,18 +1,17 @@
 //! `/upstreams`: MCP servers, by their domain.
 
-use super::answer::{Done, Found};
+use super::answer::{Done, Found, Listed};
 use super::door::Administrator;
 use super::extract::{Json, Path};
 use super::problem::{Body, Problem};
-use crate::administration::Page;
 use crate::administration::records::{Upstream, UpstreamDecision};
 
 /// List MCP servers
 ///
 /// Those that wait for a decision, those of the configuration, and those decided about.
 #[utoipa::path(get, path = "/upstreams", operation_id = "list_upstreams", tag = "upstreams")]
-pub(super) async fn list(admin: Administrator) -> Result<Found<Page<Upstream>>, Problem> {
-    Ok(Found(admin.may().upstreams().await?))
+pub(super) async fn list(admin: Administrator) -> Result<Listed<Upstream>, Problem> {
+    Ok(Listed(admin.may().upstreams().await?))
 }
 
 /// Read an MCP server

@@ -1,12 +1,12 @@
 //! `/users`: people.
 
-use super::answer::{Created, Done, Found};
+use super::answer::{Created, Done, Found, Listed};
 use super::document::path;
 use super::door::Administrator;
 use super::extract::{Json, Path, Query};
 use super::problem::{Body, Problem};
+use crate::administration::PageRequest;
 use crate::administration::records::{Ended, NewUser, User, UserChange};
-use crate::administration::{Page, PageRequest};
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -32,13 +32,13 @@ pub(super) struct NewPassword {
 /// List people
 ///
 /// By name.
-#[utoipa::path(get, path = "/users", operation_id = "list_users", tag = "users")]
+#[utoipa::path(get, path = "/users", operation_id = "list_users", tag = "users", params(UserFilter, PageRequest))]
 pub(super) async fn list(
     admin: Administrator,
     Query(filter): Query<UserFilter>,
     Query(page): Query<PageRequest>,
-) -> Result<Found<Page<User>>, Problem> {
-    Ok(Found(admin.may().users(filter.name.as_deref(), &page).await?))
+) -> Result<Listed<User>, Problem> {
+    Ok(Listed(admin.may().users(filter.name.as_deref(), &page).await?))
 }
 
 /// Add a person

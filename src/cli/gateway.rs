@@ -16,6 +16,7 @@ use crate::identity::Identity;
 use crate::ids::Random;
 use crate::revocation::Revocations;
 use crate::secret::Secret;
+use crate::session::Sessions;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::upstream::Registry;
@@ -56,11 +57,13 @@ impl Gateway {
             false => None,
         };
         let (site, upstreams) = (app::site_of(&config, &[]), std::mem::take(&mut config.upstream));
+        let sessions = Sessions::new(store.clone(), clock.clone(), random.clone(), &site, config.login.sessions);
         let registry = Registry::new(&config.upstreams, upstreams, site, store.clone()).await?;
         Ok(Self::Here(Box::new(Administration {
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), None).await?),
             revocations: Arc::new(Revocations::beside_a_server(store.clone(), clock.clone())),
             registry: Arc::new(registry),
+            sessions: Arc::new(sessions),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random)),
             audit: Audit::new(store.clone(), clock.clone(), Arc::new(Metrics::default()), AuditedRequests::None),
             signing,
@@ -112,6 +115,13 @@ impl Gateway {
                 let body = json!({ "password": password.expose() });
                 api.put(&["users", &user.id, "password"], &body).await
             }
+        }
+    }
+
+    pub(super) async fn reset_factors(&self, user: &User) -> Result<FactorsReset, Fault> {
+        match self {
+            Self::Here(here) => Ok(here.reset_factors(&Actor::system(), &user.id).await?),
+            Self::There(api) => api.delete(&["users", &user.id, "factors"]).await,
         }
     }
 
