@@ -259,6 +259,7 @@ impl App {
     fn dashboard(&self, config: &Config) -> Dashboard {
         Dashboard {
             site: self.site.clone(),
+            administration: Arc::new(self.administration(config)),
             identity: self.identity.clone(),
             sessions: self.sessions.clone(),
             store: self.store.clone(),

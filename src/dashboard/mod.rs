@@ -15,6 +15,7 @@ mod signin;
 mod tests;
 mod upstreams;
 
+use crate::administration::Administration;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::SecondFactor;
@@ -43,6 +44,8 @@ const MAX_FORM: usize = 64 * 1024;
 pub struct Dashboard {
     /// Our names.
     pub site: Site,
+    /// What administrators do.
+    pub administration: Arc<Administration>,
     /// People.
     pub identity: Arc<Identity>,
     /// Browsers.

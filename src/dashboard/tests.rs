@@ -1,6 +1,7 @@
 //! The routes, driven as a browser drives them.
 
 use super::*;
+use crate::apikey::ApiKeys;
 use crate::config::{AuditedRequests, Limits, Rate, SecondFactor, SessionLives, Unknown, Upstreams};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Realm, Scheme};
@@ -58,18 +59,29 @@ impl House {
             metrics: Arc::default(),
         }));
         let memory = Memory { lives: Arc::default(), connections: connections.clone(), registry: registry.clone() };
+        let identity = Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), None).await.unwrap());
+        let lives = SessionLives::default();
+        let sessions = Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site, lives));
+        let audit = Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None);
+        let revocations = Arc::new(Revocations::new(store.clone(), clock.clone(), memory));
+        let administration = Administration {
+            store: store.clone(),
+            identity: identity.clone(),
+            revocations: revocations.clone(),
+            registry: registry.clone(),
+            sessions: sessions.clone(),
+            api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
+            signing: None,
+            audit: audit.clone(),
+            clock: clock.clone(),
+        };
         let dashboard = Arc::new(Dashboard {
-            identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), None).await.unwrap()),
-            sessions: Arc::new(Sessions::new(
-                store.clone(),
-                clock.clone(),
-                random.clone(),
-                &site,
-                SessionLives::default(),
-            )),
+            administration: Arc::new(administration),
+            identity,
+            sessions,
             connections,
-            audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
-            revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
+            audit,
+            revocations,
             limits: Arc::new(RateLimits::new(&limits())),
             factors: Arc::new(factors),
             second_factor: SecondFactor::Optional,

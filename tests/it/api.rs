@@ -5,6 +5,7 @@ use crate::gateway::{Gateway, USER, without_rates};
 use crate::visitors::signed_in;
 use http::{Method, StatusCode, header};
 use portcullis::apikey::{ApiScope, NewApiKey};
+use portcullis::cli::Process;
 use portcullis::clock::Timestamp;
 use portcullis::devkit::browser::{Browser, Page};
 use portcullis::hostname::Realm;
@@ -13,6 +14,7 @@ use portcullis::secret::Secret;
 use portcullis::store::Grant;
 use portcullis::tokens::NewToken;
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -451,4 +453,125 @@ async fn schemathesis_finds_nothing() {
     ];
     let judged = python("schemathesis.cli", &arguments, directory.path()).await;
     assert!(judged.status.success(), "{}{}", text(&judged.stdout), text(&judged.stderr));
+}
+
+/// What a command says about the gateway of a world, asked from elsewhere.
+async fn command(world: &World, directory: &Path, arguments: &[&str], input: &str) -> (u8, String, String) {
+    let key = directory.join("key");
+    std::fs::write(&key, world.key.expose()).unwrap();
+    let (root, key) = (world.gateway.root(), key.display().to_string());
+    told(&[&["--server", &root, "--api-key-file", &key][..], arguments].concat(), [], input).await
+}
+
+async fn told<const N: usize>(
+    arguments: &[&str],
+    environment: [(String, String); N],
+    mut input: &str,
+) -> (u8, String, String) {
+    let (mut stdout, mut stderr, mut stdin) = (Vec::new(), Vec::new(), std::mem::take(&mut input).as_bytes());
+    let process = Process {
+        arguments: ["portcullis"].iter().chain(arguments).map(OsString::from).collect(),
+        environment: environment.into(),
+        stdin: &mut stdin,
+        stdout: &mut stdout,
+        stderr: &mut stderr,
+    };
+    let status = portcullis::cli::run(process).await;
+    (status, text(&stdout), text(&stderr))
+}
+
+#[tokio::test]
+async fn the_command_line_tells_a_gateway_elsewhere_the_same() {
+    let world = World::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    let database = world.gateway.app().config().store_url.clone();
+    for (arguments, input, said) in [
+        (&["user", "add", "bob", "--password-stdin"][..], "correct horse\n", "added bob"),
+        (&["user", "passwd", "bob", "--password-stdin"], "battery staple\n", "bob has a new password"),
+        (&["user", "reset-factors", "bob"], "", "bob had no second factor"),
+        (&["upstream", "add", "https://mcp.example/mcp", "--alias", "notes"], "", "approved mcp.example"),
+        (&["upstream", "deny", "mcp.example"], "", "denied mcp.example"),
+        (&["upstream", "remove", "mcp.example"], "", "removed mcp.example"),
+        (&["user", "remove", "bob"], "", "removed bob: 0 grants and 0 connections ended"),
+        (&["upstream", "approve", "mcp.example"], "", "approved mcp.example"),
+    ] {
+        let (status, stdout, stderr) = command(&world, directory.path(), arguments, input).await;
+        assert_eq!((status, stdout.trim_end(), stderr.as_str()), (0, said, ""), "{arguments:?}");
+    }
+    let alice = world.gateway.app().store.user_by_name(USER).await.unwrap().unwrap();
+    let url = "https://client.example/metadata.json";
+    let mut to_a_url = grant(alice.id, "x", Timestamp(1));
+    to_a_url.client_id = url.to_owned();
+    world.gateway.app().store.insert_grant(&to_a_url, None).await.unwrap();
+    world.gateway.app().audit.flush().await;
+    for listing in ["user", "upstream", "connection", "client", "grant", "apikey", "keys", "audit"] {
+        for form in [&[listing, "list"][..], &[listing, "list", "--json"]] {
+            let environment = [("PORTCULLIS__STORE__URL".to_owned(), database.clone())];
+            let here = told(form, environment, "").await;
+            assert_eq!((here.0, here.2.as_str()), (0, ""), "{form:?}");
+            assert_eq!(command(&world, directory.path(), form, "").await, here, "{form:?}");
+        }
+    }
+    let (_, said, _) = command(&world, directory.path(), &["client", "revoke", url], "").await;
+    assert_eq!(said, format!("revoked {url}: 1 grant ended\n"));
+    for (arguments, why) in [
+        (&["user", "remove", "nobody"][..], "no user nobody"),
+        (&["grant", "revoke", "x"], "no grant x"),
+        (&["client", "revoke", "-", "nobody"], "no client nobody"),
+        (&["upstream", "add", "a_b"], "a_b"),
+    ] {
+        let (status, stdout, stderr) = command(&world, directory.path(), arguments, "").await;
+        assert_eq!((status, stdout.as_str()), (1, ""), "{arguments:?}");
+        assert!(stderr.contains(why), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn the_command_line_says_why_it_is_not_let_in() {
+    let world = World::new().await;
+    let root = world.gateway.root();
+    let home = tempfile::tempdir().unwrap();
+    let environment = |key: &str| {
+        let config = home.path().display().to_string();
+        [("XDG_CONFIG_HOME".to_owned(), config), ("PORTCULLIS_API_KEY".to_owned(), key.to_owned())]
+    };
+    let list = |server: &str| {
+        [&["user", "list", "--server"][..], &[server]].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    for (server, key, why) in [
+        (root.as_str(), "", "portcullis login"),
+        (root.as_str(), "wrong", "portcullis login"),
+        (root.as_str(), "wrong", "PORTCULLIS_API_KEY"),
+        ("http://127.0.0.1:1", "x", "cannot be reached"),
+        ("http://gw.example", "x", "https"),
+        ("https://x.example/mcp", "x", "gateway itself"),
+    ] {
+        let arguments = list(server);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let (status, stdout, stderr) = told(&arguments, environment(key), "").await;
+        assert_eq!((status, stdout.as_str()), (1, ""), "{server}");
+        assert!(stderr.contains(why), "{server}: {stderr}");
+    }
+    let arguments = list(&root);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    assert_eq!(told(&arguments, environment(world.key.expose()), "").await.0, 0);
+}
+
+/// The examples of docs/api.md, as they are written there.
+#[tokio::test]
+async fn the_documented_examples_work() {
+    let world = World::new().await;
+    let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/api.md")).unwrap();
+    let block = document.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let examples: Vec<&str> = block.split("\n\n").collect();
+    assert_eq!(examples.len(), 3);
+    for (example, part) in examples.iter().zip(["\"alice\"", "\"linear\"", "\"next\""]) {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &example.replace("curl -s", "curl -sf")]).kill_on_drop(true);
+        shell.env("KEY", world.key.expose()).env("GATEWAY", world.gateway.root());
+        let output = tokio::time::timeout(LIMIT, shell.output()).await.unwrap().unwrap();
+        assert!(output.status.success(), "{example}: {}", text(&output.stderr));
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(answer.to_string().contains(part), "{example}: {answer}");
+    }
 }

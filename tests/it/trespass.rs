@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const BOB: &str = "bob";
 
 /// Where a member gets something by right: what is the member's own, and what is everybody's.
-const OPEN_TO_MEMBERS: [&str; 18] = [
+const OPEN_TO_MEMBERS: [&str; 20] = [
     "/",
     "/login",
     "/logout",
@@ -36,6 +36,8 @@ const OPEN_TO_MEMBERS: [&str; 18] = [
     "/.well-known/openid-configuration",
     "/.well-known/oauth-protected-resource",
     "/.well-known/oauth-protected-resource/mcp",
+    "/.well-known/oauth-protected-resource/api/v1",
+    "/api/v1/openapi.json",
     "/token",
     "/register",
     "/register/x",
