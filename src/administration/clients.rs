@@ -60,6 +60,7 @@ impl From<ListedClient> for Client {
             realm: realm_of(client.realm),
             id: client.id,
             name: metadata["client_name"].as_str().map(str::to_owned).or(client.granted_name),
+            owner: client.owner_name,
             grants: client.grants,
             created_at: client.created_at.map(Moment),
             last_used_at: client.last_used_at.map(Moment),

@@ -6,6 +6,7 @@ mod clients;
 mod connections;
 mod grants;
 mod log;
+mod machines;
 mod paging;
 mod people;
 pub mod records;
@@ -23,7 +24,7 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::error::{Culprit, Fault};
 use crate::identity::Identity;
-use crate::ids::UserId;
+use crate::ids::{Random, UserId};
 use crate::revocation::Revocations;
 use crate::session::Sessions;
 use crate::store::{Store, StoreError, User};
@@ -51,6 +52,8 @@ pub struct Administration {
     pub audit: Audit,
     /// Time.
     pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
 }
 
 /// Who does something, for the audit log.

@@ -166,6 +166,8 @@ pub struct Client {
     pub id: String,
     /// As it calls itself.
     pub name: Option<String>,
+    /// For whom it acts, by name, where an administrator made it for a person.
+    pub owner: Option<String>,
     /// How many grants of its are in force.
     #[schema(minimum = 0)]
     pub grants: i64,
@@ -173,6 +175,59 @@ pub struct Client {
     pub created_at: Option<Moment>,
     /// When it last got a token.
     pub last_used_at: Option<Moment>,
+}
+
+/// How a machine client gets tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum MachineGrant {
+    /// With its own credentials.
+    #[serde(rename = "client_credentials")]
+    ClientCredentials,
+    /// For a token that it was sent.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
+    TokenExchange,
+    /// For the assertion of an identity provider.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
+    JwtBearer,
+}
+
+/// A machine client to be: a program that acts for a person.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewClient {
+    /// For people.
+    #[schema(min_length = 1, max_length = 200)]
+    pub name: String,
+    /// The name of the person for whom it acts.
+    pub user: String,
+    /// The MCP server that it uses: a domain, URL, label or alias; without one it uses the root domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// What it may ask for; without any, at an MCP server, what the person's connection allows.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// How it gets tokens; with its own credentials when none is named.
+    #[serde(default)]
+    pub grant_types: Vec<MachineGrant>,
+    /// The keys by which it signs its requests; without keys it has a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub jwks: Option<serde_json::Value>,
+    /// Where those keys are published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
+}
+
+/// A machine client that has just been made.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct CreatedClient {
+    /// Where: the label of an MCP hostname, or `-` for the root domain.
+    pub realm: String,
+    /// Its `client_id`.
+    pub id: String,
+    /// Its secret, for this one time; null for one that signs.
+    #[schema(format = Password)]
+    pub secret: Option<String>,
 }
 
 /// A person's consent to a client for one resource.

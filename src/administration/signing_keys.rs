@@ -4,7 +4,6 @@ use super::records::{KeyState, Moment, NewSigningKey, SigningKey};
 use super::{Actor, Administration, Page, Refused};
 use crate::config;
 use crate::error::Fault;
-use crate::ids::Random;
 use crate::store;
 use crate::tokens::{self, Rotation, states};
 use crate::vault::Vault;
@@ -13,8 +12,6 @@ use crate::vault::Vault;
 pub struct Signing {
     /// What seals them.
     pub vault: Vault,
-    /// What they are made of.
-    pub random: Random,
     /// What they sign with unless somebody says otherwise, and how long.
     pub config: config::Tokens,
 }
@@ -34,12 +31,12 @@ impl Administration {
     /// [`Refused::Invalid`] when one is published already and waits.
     pub async fn rotate_signing_keys(&self, actor: &Actor, new: &NewSigningKey) -> Result<SigningKey, Refused> {
         let locked = || Fault::gateway("a signing key cannot be made without the key of the vault");
-        let Signing { vault, random, config } = self.signing.as_ref().ok_or_else(locked)?;
+        let Signing { vault, config } = self.signing.as_ref().ok_or_else(locked)?;
         let mut config = *config;
         if let Some(algorithm) = new.algorithm {
             config.signing_algorithm = algorithm.into();
         }
-        let rotation = Rotation { store: &self.store, vault, random, now: self.clock.now(), config: &config };
+        let rotation = Rotation { store: &self.store, vault, random: &self.random, now: self.clock.now(), config: &config };
         let made = if new.at_once { rotation.replace_all().await? } else { rotation.publish().await? };
         self.record(actor, if new.at_once { "keys.replaced" } else { "key.published" }, &made.kid);
         let gone = || Fault::gateway("a signing key was removed as soon as it was made");

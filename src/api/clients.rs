@@ -1,11 +1,12 @@
 //! `/clients`: OAuth clients.
 
-use super::answer::{Found, Listed};
+use super::answer::{Created, Found, Listed};
+use super::document::path;
 use super::door::Administrator;
-use super::extract::{Path, Query};
+use super::extract::{Json, Path, Query};
 use super::problem::Problem;
 use crate::administration::PageRequest;
-use crate::administration::records::{Client, Ended};
+use crate::administration::records::{Client, CreatedClient, Ended, NewClient};
 
 /// List OAuth clients
 ///
@@ -13,6 +14,18 @@ use crate::administration::records::{Client, Ended};
 #[utoipa::path(get, path = "/clients", operation_id = "list_clients", tag = "clients", params(PageRequest))]
 pub(super) async fn list(admin: Administrator, Query(page): Query<PageRequest>) -> Result<Listed<Client>, Problem> {
     Ok(Listed(admin.may().clients(&page).await?))
+}
+
+/// Make a machine client
+///
+/// A program that acts for a person without one being there. The answer has its secret; nobody can show it again.
+#[utoipa::path(post, path = "/clients", operation_id = "create_client", tag = "clients")]
+pub(super) async fn create(
+    admin: Administrator,
+    Json(new): Json<NewClient>,
+) -> Result<Created<CreatedClient>, Problem> {
+    let made = admin.may().create_client(admin.actor(), &new).await?;
+    Ok(Created { location: path(&format!("/clients/{}/{}", made.realm, made.id)), body: made })
 }
 
 /// Read an OAuth client

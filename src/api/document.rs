@@ -2,7 +2,7 @@
 
 use super::problem::{self, Body};
 use crate::administration::records::{
-    ApiKey, AuditEvent, Client, Connection, CreatedApiKey, Ended, FactorsReset, Grant, Session, SignedOut, SigningKey,
+    ApiKey, AuditEvent, Client, Connection, CreatedApiKey, CreatedClient, Ended, FactorsReset, Grant, Session, SignedOut, SigningKey,
     Upstream, User,
 };
 use crate::paths::API;
@@ -63,6 +63,7 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     describe::<SigningKey>(components);
     describe::<AuditEvent>(components);
     describe::<CreatedApiKey>(components);
+    describe::<CreatedClient>(components);
     describe::<Ended>(components);
     describe::<Session>(components);
     describe::<SignedOut>(components);

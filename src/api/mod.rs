@@ -67,7 +67,7 @@ fn described() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(sessions::list, sessions::sign_out))
         .routes(routes!(sessions::end))
         .routes(routes!(sessions::reset_factors))
-        .routes(routes!(clients::list))
+        .routes(routes!(clients::list, clients::create))
         .routes(routes!(clients::get, clients::delete))
         .routes(routes!(grants::list))
         .routes(routes!(grants::revoke))

@@ -52,7 +52,7 @@ impl Gateway {
             true => {
                 let vault = Vault::new(&config::vault_key(&config.vault, &random)?, &config.vault.previous)?;
                 vault.check(&store).await?;
-                Some(Signing { vault, random: random.clone(), config: config.tokens })
+                Some(Signing { vault, config: config.tokens })
             }
             false => None,
         };
@@ -64,10 +64,11 @@ impl Gateway {
             revocations: Arc::new(Revocations::beside_a_server(store.clone(), clock.clone())),
             registry: Arc::new(registry),
             sessions: Arc::new(sessions),
-            api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random)),
+            api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             audit: Audit::new(store.clone(), clock.clone(), Arc::new(Metrics::default()), AuditedRequests::None),
             signing,
             clock,
+            random,
             store,
         })))
     }
@@ -171,6 +172,13 @@ impl Gateway {
         match self {
             Self::Here(here) => all(async |page| Ok(here.clients(&page).await?)).await,
             Self::There(api) => all(async |page| api.get("/clients", &page).await).await,
+        }
+    }
+
+    pub(super) async fn create_client(&self, new: &NewClient) -> Result<CreatedClient, Fault> {
+        match self {
+            Self::Here(here) => Ok(here.create_client(&Actor::system(), new).await?),
+            Self::There(api) => api.post("/clients", new).await,
         }
     }
 

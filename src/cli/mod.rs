@@ -7,6 +7,7 @@ mod credentials;
 mod encode;
 mod gateway;
 mod keys;
+mod machines;
 mod output;
 mod people;
 mod remote;
@@ -130,10 +131,14 @@ async fn dispatch(
             Ok(crate::devkit::demo::run(port).await?)
         }
         Command::Check => {
-            load(source)?;
+            let config = load(source)?;
             let what =
                 source.file.as_ref().map_or("the configuration of the environment".into(), |f| f.to_string_lossy());
-            Ok(output.line(format_args!("{what} is valid"))?)
+            output.line(format_args!("{what} is valid"))?;
+            for (provider, address) in crate::app::redirect_uris(&config) {
+                output.line(format_args!("redirect URI to register at {provider}: {address}"))?;
+            }
+            Ok(())
         }
         Command::Encode { domain, root } => encode::encode(&domain, root.as_deref(), &mut output),
         Command::Decode { text } => encode::decode(&text, &mut output),

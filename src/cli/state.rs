@@ -3,6 +3,7 @@
 use super::Failure;
 use super::arguments::{AuditCommand, ClientCommand, ConnectionCommand, GrantCommand, UpstreamCommand};
 use super::gateway::Gateway;
+use super::machines;
 use super::output::{Output, counted};
 use crate::administration::records::{Decision, UpstreamDecision};
 use crate::administration::{AuditFilter, GrantFilter};
@@ -60,11 +61,12 @@ pub(super) async fn connection(
     }
 }
 
-/// `portcullis client list|revoke`
+/// `portcullis client add|list|revoke`
 pub(super) async fn client(command: ClientCommand, gateway: &Gateway, output: &mut Output<'_>) -> Result<(), Failure> {
     match command {
+        ClientCommand::Add(new) => machines::add(new, gateway, output).await,
         ClientCommand::List => {
-            let columns = ["realm", "id", "name", "grants", "created_at", "last_used_at"];
+            let columns = ["realm", "id", "name", "owner", "grants", "created_at", "last_used_at"];
             output.records(columns, &gateway.clients().await?)
         }
         ClientCommand::Revoke { realm, id } => {

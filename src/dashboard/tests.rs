@@ -2,11 +2,13 @@
 
 use super::*;
 use crate::apikey::ApiKeys;
-use crate::config::{AuditedRequests, Limits, Rate, SecondFactor, SessionLives, Unknown, Upstreams};
+use crate::config::{AuditedRequests, Limits, Login, Rate, SecondFactor, SessionLives, Unknown, Upstreams};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Realm, Scheme};
 use crate::http::{HttpClient, Resolver};
+use crate::identity::providers::Tools;
 use crate::ids::{GrantId, Random};
+use crate::jwks::RemoteKeys;
 use crate::request::Arrival;
 use crate::revocation::Memory;
 use crate::secret::Secret;
@@ -50,8 +52,8 @@ impl House {
         let http = HttpClient::new(Resolver::fixed(HashMap::new()), None).unwrap();
         let connections = Arc::new(Connections::new(ConnectionsParts {
             store: store.clone(),
-            vault,
-            http,
+            vault: vault.clone(),
+            http: http.clone(),
             registry: registry.clone(),
             site: site.clone(),
             clock: clock.clone(),
@@ -59,6 +61,23 @@ impl House {
             metrics: Arc::default(),
         }));
         let memory = Memory { lives: Arc::default(), connections: connections.clone(), registry: registry.clone() };
+        let tools = Tools {
+            keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
+            http,
+            store: store.clone(),
+            vault,
+            site: site.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
+        let login = Login {
+            password: true,
+            local: None,
+            github: None,
+            oidc: Vec::new(),
+            sessions: SessionLives::default(),
+            second_factor: SecondFactor::Optional,
+        };
         let identity = Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), None).await.unwrap());
         let lives = SessionLives::default();
         let sessions = Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site, lives));
@@ -74,9 +93,12 @@ impl House {
             signing: None,
             audit: audit.clone(),
             clock: clock.clone(),
+            random: random.clone(),
         };
         let dashboard = Arc::new(Dashboard {
             administration: Arc::new(administration),
+            providers: Arc::new(Providers::new(tools, &login)),
+            passwords: login.password,
             identity,
             sessions,
             connections,

@@ -18,6 +18,8 @@ pub struct ListedClient {
     pub metadata: Option<String>,
     /// The name that people saw when they granted something.
     pub granted_name: Option<String>,
+    /// The name of the person for whom it acts, of a machine client.
+    pub owner_name: Option<String>,
     /// How many grants of its are in force.
     pub grants: i64,
     /// When it registered.
@@ -85,11 +87,13 @@ impl Store {
         let (realm, id) = after.unwrap_or_default();
         let select = query_as(
             "SELECT realm, id, MAX(metadata) AS metadata, MAX(granted_name) AS granted_name, SUM(granted) AS grants,
-                 MAX(created_at) AS created_at, MAX(last_used_at) AS last_used_at
+                 MAX(created_at) AS created_at, MAX(last_used_at) AS last_used_at, MAX(owner_name) AS owner_name
              FROM (
-                 SELECT realm, id, metadata, NULL AS granted_name, 0 AS granted, created_at, last_used_at FROM clients
+                 SELECT realm, clients.id, metadata, NULL AS granted_name, 0 AS granted, clients.created_at, last_used_at,
+                     users.name AS owner_name
+                 FROM clients LEFT JOIN users ON users.id = owner_id
                  UNION ALL
-                 SELECT realm, client_id, NULL, client_name, 1, NULL, NULL FROM grants WHERE revoked_at IS NULL
+                 SELECT realm, client_id, NULL, client_name, 1, NULL, NULL, NULL FROM grants WHERE revoked_at IS NULL
              )
              WHERE (realm, id) > (?, ?) GROUP BY realm, id ORDER BY realm, id LIMIT ?",
         );
@@ -103,12 +107,14 @@ impl Store {
     pub async fn listed_client(&self, realm: &str, id: &str) -> Result<Option<ListedClient>, StoreError> {
         let select = query_as(
             "SELECT realm, id, MAX(metadata) AS metadata, MAX(granted_name) AS granted_name, SUM(granted) AS grants,
-                 MAX(created_at) AS created_at, MAX(last_used_at) AS last_used_at
+                 MAX(created_at) AS created_at, MAX(last_used_at) AS last_used_at, MAX(owner_name) AS owner_name
              FROM (
-                 SELECT realm, id, metadata, NULL AS granted_name, 0 AS granted, created_at, last_used_at FROM clients
-                 WHERE realm = ? AND id = ?
+                 SELECT realm, clients.id, metadata, NULL AS granted_name, 0 AS granted, clients.created_at, last_used_at,
+                     users.name AS owner_name
+                 FROM clients LEFT JOIN users ON users.id = owner_id
+                 WHERE realm = ? AND clients.id = ?
                  UNION ALL
-                 SELECT realm, client_id, NULL, client_name, 1, NULL, NULL FROM grants
+                 SELECT realm, client_id, NULL, client_name, 1, NULL, NULL, NULL FROM grants
                  WHERE realm = ? AND client_id = ? AND revoked_at IS NULL
              )
              GROUP BY realm, id",
@@ -219,6 +225,7 @@ impl FromRow<'_, SqliteRow> for ListedClient {
             id: row.try_get("id")?,
             metadata: row.try_get("metadata")?,
             granted_name: row.try_get("granted_name")?,
+            owner_name: row.try_get("owner_name")?,
             grants: row.try_get("grants")?,
             created_at: row.try_get("created_at")?,
             last_used_at: row.try_get("last_used_at")?,
