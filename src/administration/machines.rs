@@ -15,9 +15,10 @@ impl Administration {
     /// # Errors
     /// [`Refused::Invalid`] when the wishes cannot be, or name somebody or something that is not there.
     pub async fn create_client(&self, actor: &Actor, new: &NewClient) -> Result<CreatedClient, Refused> {
-        let owner = self.store.user_by_name(&new.user).await?.ok_or_else(|| {
-            Refused::Invalid(format!("there is no user {}: the list of users shows all", new.user))
-        })?;
+        let owner =
+            self.store.user_by_name(&new.user).await?.ok_or_else(|| {
+                Refused::Invalid(format!("there is no user {}: the list of users shows all", new.user))
+            })?;
         let grant_types: Vec<MachineGrant> = match new.grant_types.is_empty() {
             true => vec![MachineGrant::ClientCredentials],
             false => new.grant_types.clone(),

@@ -36,7 +36,8 @@ impl Administration {
         if let Some(algorithm) = new.algorithm {
             config.signing_algorithm = algorithm.into();
         }
-        let rotation = Rotation { store: &self.store, vault, random: &self.random, now: self.clock.now(), config: &config };
+        let rotation =
+            Rotation { store: &self.store, vault, random: &self.random, now: self.clock.now(), config: &config };
         let made = if new.at_once { rotation.replace_all().await? } else { rotation.publish().await? };
         self.record(actor, if new.at_once { "keys.replaced" } else { "key.published" }, &made.kid);
         let gone = || Fault::gateway("a signing key was removed as soon as it was made");
