@@ -5,6 +5,8 @@ mod reload;
 
 pub use reload::Reloaded;
 
+use crate::administration::{Administration, Signing};
+use crate::api::{self, Api};
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -154,6 +156,7 @@ impl App {
             resolver,
             remote_keys: Arc::new(remote_keys),
             http,
+            remote_keys: Arc::new(remote_keys),
             random,
             health,
             known_change,
@@ -192,8 +195,9 @@ impl App {
         let config = self.config();
         let providers = Arc::new(self.providers(&config.login));
         let issuer = Arc::new(self.issuer(&config, providers.clone()));
-        let dashboard = Arc::new(self.dashboard(&config, providers));
-        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(dashboard));
+        let root = issuer::root_routes(issuer.clone())
+            .merge(api::routes(Arc::new(self.api(&config))))
+            .merge(dashboard::routes(Arc::new(self.dashboard(&config, providers))));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
 
@@ -230,6 +234,33 @@ impl App {
         }
     }
 
+    /// What administrators do, however they ask.
+    fn administration(&self, config: &Config) -> Administration {
+        let signing = Signing { vault: self.vault.clone(), config: config.tokens };
+        Administration {
+            store: self.store.clone(),
+            identity: self.identity.clone(),
+            revocations: self.revocations.clone(),
+            registry: self.registry.clone(),
+            api_keys: self.api_keys.clone(),
+            sessions: self.sessions.clone(),
+            signing: Some(signing),
+            audit: self.audit.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+        }
+    }
+
+    fn api(&self, config: &Config) -> Api {
+        Api::new(api::Parts {
+            site: self.site.clone(),
+            administration: Arc::new(self.administration(config)),
+            tokens: self.tokens.clone(),
+            sessions: self.sessions.clone(),
+            limits: self.limits(),
+        })
+    }
+
     fn providers(&self, login: &Login) -> Providers {
         let tools = Tools {
             http: self.http.clone(),
@@ -246,6 +277,7 @@ impl App {
     fn dashboard(&self, config: &Config, providers: Arc<Providers>) -> Dashboard {
         Dashboard {
             site: self.site.clone(),
+            administration: Arc::new(self.administration(config)),
             identity: self.identity.clone(),
             providers,
             passwords: config.login.password,
@@ -305,7 +337,7 @@ pub(crate) fn redirect_uris(config: &Config) -> Vec<(String, String)> {
 }
 
 /// The names of the gateway (DESIGN 1.5). Behind a trusted proxy people come over https even though we do not speak it.
-fn site_of(config: &Config, addresses: &[SocketAddr]) -> Site {
+pub(crate) fn site_of(config: &Config, addresses: &[SocketAddr]) -> Site {
     let server = &config.server;
     let port = addresses.first().map_or(0, SocketAddr::port);
     let behind_proxy = !server.trusted_proxies.is_empty() && server.domain != "localhost";

@@ -1,4 +1,5 @@
 use super::*;
+use serde_json::json;
 use tempfile::TempDir;
 
 /// What a command said and how it ended.
@@ -228,8 +229,8 @@ async fn api_keys_are_made_listed_and_revoked() {
     let server = ["apikey", "create", "server", "--scope", "introspect", "--resource", "https://notes.gw.example/mcp"];
     let second = machine.good(&server).await;
     let list = machine.json(&["apikey", "list"]).await;
-    assert_eq!((&list[0]["scopes"], &list[0]["users"]), (&"broker".into(), &"alice".into()));
-    assert_eq!((&list[1]["scopes"], &list[1]["expires_at"]), (&"introspect".into(), &serde_json::Value::Null));
+    assert_eq!((&list[0]["scopes"], &list[0]["users"]), (&json!(["broker"]), &json!(["alice"])));
+    assert_eq!((&list[1]["scopes"], &list[1]["expires_at"]), (&json!(["introspect"]), &json!(null)));
     assert!(second.starts_with(list[1]["id"].as_str().unwrap()) && !list.to_string().contains(&key[33..]));
     assert_eq!(machine.good(&["apikey", "revoke", id]).await, format!("revoked {id}\n"));
     for (arguments, status) in [

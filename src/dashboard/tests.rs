@@ -4,6 +4,7 @@ mod account;
 mod factors;
 
 use super::*;
+use crate::apikey::ApiKeys;
 use crate::config::{AuditedRequests, Limits, Login, Rate, SecondFactor, SessionLives, Unknown, Upstreams};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Realm, Scheme};
@@ -85,21 +86,39 @@ impl House {
             sessions: SessionLives::default(),
             second_factor: SecondFactor::Optional,
         };
+        let identity = Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), None).await.unwrap());
+        let lives = SessionLives::default();
+        let sessions = Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site, lives));
+        let audit = Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None);
+        let revocations = Arc::new(Revocations::new(store.clone(), clock.clone(), memory));
+        let administration = Administration {
+            store: store.clone(),
+            identity: identity.clone(),
+            revocations: revocations.clone(),
+            registry: registry.clone(),
+            sessions: sessions.clone(),
+            api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
+            signing: None,
+            audit: audit.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
         let dashboard = Arc::new(Dashboard {
+            administration: Arc::new(administration),
             providers: Arc::new(Providers::new(tools, &login)),
             passwords: login.password,
-            identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), None).await.unwrap()),
-            sessions: Arc::new(Sessions::new(
-                store.clone(),
-                clock.clone(),
-                random.clone(),
-                &site,
-                SessionLives::default(),
-            )),
+            identity,
+            sessions,
             connections,
+<<<<<<< HEAD
             audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
             limits: Arc::new(RateLimits::new(&limits(attempts))),
+=======
+            audit,
+            revocations,
+            limits: Arc::new(RateLimits::new(&limits())),
+>>>>>>> api
             factors: Arc::new(factors),
             second_factor,
             health: HealthTable::new(clock.clone(), random.clone(), 1024),

@@ -20,6 +20,7 @@ mod upstreams;
 mod visitors;
 
 mod announced;
+mod api;
 mod assertions;
 mod bad_input;
 mod bodies;

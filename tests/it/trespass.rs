@@ -20,7 +20,11 @@ use std::collections::{BTreeMap, BTreeSet};
 const BOB: &str = "bob";
 
 /// Where a member gets something by right: what is the member's own, and what is everybody's.
+<<<<<<< HEAD
 const OPEN_TO_MEMBERS: [&str; 26] = [
+=======
+const OPEN_TO_MEMBERS: [&str; 20] = [
+>>>>>>> api
     "/",
     "/account",
     "/account/totp/begin",
@@ -44,6 +48,8 @@ const OPEN_TO_MEMBERS: [&str; 26] = [
     "/.well-known/openid-configuration",
     "/.well-known/oauth-protected-resource",
     "/.well-known/oauth-protected-resource/mcp",
+    "/.well-known/oauth-protected-resource/api/v1",
+    "/api/v1/openapi.json",
     "/token",
     "/register",
     "/register/x",
