@@ -1,7 +1,7 @@
 //! What can be typed.
 
-use clap::{ArgAction, Parser, Subcommand};
 use crate::jose::SigningAlgorithm;
+use clap::{ArgAction, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// A self-hosted gateway that puts OAuth 2.1 in front of MCP servers.

@@ -36,9 +36,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 fn key_rotation(text: &str) -> Result<Option<Duration>, String> {
     match units::duration_or_off(text)? {
-        Some(every) if every < 2 * DAY => {
-            Err(format!("{text:?} is too short: every key is published for a day before it signs; write \"2d\" or more"))
-        }
+        Some(every) if every < 2 * DAY => Err(format!(
+            "{text:?} is too short: every key is published for a day before it signs; write \"2d\" or more"
+        )),
         every => Ok(every),
     }
 }

@@ -95,7 +95,7 @@ fn unauthorized() -> Response {
     let error = OauthError::new(Code::InvalidToken, description);
     let challenge = BearerChallenge { error: Some(error.error.as_str().into()), ..Default::default() };
     let challenge = HeaderValue::from_str(&challenge.to_string()).ok();
-    Refused { status: StatusCode::UNAUTHORIZED, error, challenge }.into_response()
+    Refused { status: StatusCode::UNAUTHORIZED, challenge, ..Refused::new(error) }.into_response()
 }
 
 /// The client information response (RFC 7591 §3.2.1): the metadata in force, and where to manage them.

@@ -1,5 +1,5 @@
 //! The token endpoint (RFC 6749 §3.2). What every grant type needs happens here, so that none can forget it: the form,
-//! client authentication, the grant's and the person's life, the token itself, headers.
+//! client authentication, the proof of a key, the grant's and the person's life, the token itself, headers.
 
 use super::Issuer;
 use super::clients::KnownClient;
@@ -27,6 +27,8 @@ pub(super) struct TokenRequest<'a> {
     pub(super) realm: &'a Realm,
     pub(super) client: &'a KnownClient,
     pub(super) form: &'a Parameters,
+    /// The thumbprint of the key that the request has proved to have (RFC 9449).
+    pub(super) key: Option<&'a str>,
 }
 
 /// What a grant type decides: under which grant, how much, and whether the client may come back.
@@ -63,7 +65,8 @@ pub(super) async fn token(
 ) -> Result<Response, Refused> {
     let form = form(&headers, body)?;
     let client = issuer.authenticate(&arrival.realm, &headers, &form).await?;
-    let request = TokenRequest { realm: &arrival.realm, client: &client, form: &form };
+    let key = issuer.possession(&arrival.realm, &headers, &client).await?;
+    let request = TokenRequest { realm: &arrival.realm, client: &client, form: &form, key: key.as_deref() };
     let issue = match form.require("grant_type")? {
         "authorization_code" => code::exchange(&issuer, &request).await?,
         "refresh_token" => refresh::exchange(&issuer, &request).await?,
@@ -141,11 +144,11 @@ impl Issuer {
             grant: grant.id,
             ttl: self.lifetimes.access_ttl,
             actor: None,
-            confirmation: None,
+            confirmation: request.key,
         })?;
         Ok(TokenResponse {
             access_token,
-            token_type: "Bearer",
+            token_type: if request.key.is_some() { "DPoP" } else { "Bearer" },
             expires_in: self.lifetimes.access_ttl.as_secs(),
             refresh_token: issue.refresh_token.as_deref(),
             scope: &issue.scope,

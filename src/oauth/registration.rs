@@ -57,6 +57,8 @@ pub struct ClientMetadata {
     pub auth_method: AuthMethod,
     /// Whether it may have refresh tokens (`refresh_token` among its grant types).
     pub refresh: bool,
+    /// Whether it sends a proof of possession with every token request (RFC 9449 §5.2).
+    pub dpop_bound: bool,
     /// As it was written, when it parses.
     pub scope: Option<Scopes>,
     /// `web` or `native`.
@@ -120,6 +122,7 @@ impl ClientMetadata {
             client_name: client_name(&members)?,
             auth_method,
             refresh: grants.is_none_or(|grants| grants.iter().any(|grant| grant == "refresh_token")),
+            dpop_bound: flag(&members, "dpop_bound_access_tokens")?,
             scope: scope.transpose()?.filter(|scope| !scope.is_empty()),
             application_type: text(&members, "application_type")?.filter(|kind| kind == "web" || kind == "native"),
             client_uri: uri(&members, "client_uri"),
@@ -140,6 +143,9 @@ impl ClientMetadata {
         members.insert("grant_types".into(), json!(grants));
         members.insert("response_types".into(), json!(["code"]));
         members.insert("token_endpoint_auth_method".into(), json!(self.auth_method.as_str()));
+        if self.dpop_bound {
+            members.insert("dpop_bound_access_tokens".into(), json!(true));
+        }
         if let Some(scope) = &self.scope {
             members.insert("scope".into(), json!(scope.to_string()));
         }
@@ -217,6 +223,14 @@ fn text(members: &Map<String, Value>, name: &'static str) -> Result<Option<Strin
         None => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(_) => Err(invalid(format!("{name} must be a string"))),
+    }
+}
+
+fn flag(members: &Map<String, Value>, name: &'static str) -> Result<bool, OauthError> {
+    match members.get(name) {
+        None => Ok(false),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(_) => Err(invalid(format!("{name} must be true or false"))),
     }
 }
 

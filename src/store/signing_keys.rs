@@ -65,7 +65,9 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn delete_signing_key(&self, kid: &str) -> Result<(), StoreError> {
         let mut transaction = self.sqlite.transaction().await?;
-        if query("DELETE FROM signing_keys WHERE kid = ?").bind(kid).execute(&mut *transaction).await?.rows_affected() > 0 {
+        if query("DELETE FROM signing_keys WHERE kid = ?").bind(kid).execute(&mut *transaction).await?.rows_affected()
+            > 0
+        {
             changes::record(&mut transaction, Change::KeysChanged).await?;
         }
         Ok(transaction.commit().await?)

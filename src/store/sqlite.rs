@@ -14,7 +14,11 @@ const MIGRATIONS: [(i64, &str, SqlStr); 4] = [
     (1, "initial", SqlStr::from_static(include_str!("../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../migrations/sqlite/0002_step_ups.sql"))),
     (3, "audit of requests", SqlStr::from_static(include_str!("../../migrations/sqlite/0003_audit_of_requests.sql"))),
-    (7, "key rotation and DPoP", SqlStr::from_static(include_str!("../../migrations/sqlite/0007_key_rotation_and_dpop.sql"))),
+    (
+        7,
+        "key rotation and DPoP",
+        SqlStr::from_static(include_str!("../../migrations/sqlite/0007_key_rotation_and_dpop.sql")),
+    ),
 ];
 
 /// How long a writer waits for another process.

@@ -10,6 +10,7 @@ mod tests;
 pub use line::{JWKS_MAX_AGE, KeyState, PUBLISH_AHEAD, states};
 pub use rotation::Rotation;
 
+use super::dpop::Proofs;
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::error::Fault;
@@ -112,6 +113,11 @@ impl SigningKeys {
         rotation.publish_if_due().await
     }
 
+    /// The same database and vault for proofs of possession.
+    pub(super) fn proofs(&self) -> Proofs {
+        Proofs::new(self.store.clone(), self.vault.clone(), self.clock.clone())
+    }
+
     /// The public keys as a JWK set: the one that signs first.
     pub fn jwks(&self) -> serde_json::Value {
         let (ring, now) = (self.ring.load(), self.clock.now());
@@ -124,7 +130,8 @@ impl SigningKeys {
     /// What a token may be signed with, by registered names: today and as far ahead as keys are published.
     pub fn algorithms(&self) -> Vec<String> {
         let (ring, now) = (self.ring.load(), self.clock.now());
-        let mut algorithms: Vec<_> = ring.line.iter().filter(|key| !key.is_spent(now)).map(|key| key.signs_with).collect();
+        let mut algorithms: Vec<_> =
+            ring.line.iter().filter(|key| !key.is_spent(now)).map(|key| key.signs_with).collect();
         algorithms.sort_unstable();
         algorithms.dedup();
         algorithms.into_iter().map(|algorithm| algorithm.as_str().to_owned()).collect()

@@ -35,7 +35,8 @@ impl Rotation<'_> {
     pub async fn publish(&self) -> Result<SigningKey, Fault> {
         let keys = self.store.signing_keys().await?;
         if let Some(waiting) = keys.last().filter(|key| key.active_from > self.now) {
-            let why = "is published already and signs soon: see `portcullis keys list`; --now replaces every key at once";
+            let why =
+                "is published already and signs soon: see `portcullis keys list`; --now replaces every key at once";
             return Err(Fault::caller(format!("the key {} {why}", waiting.kid)));
         }
         let key = self.make(if keys.is_empty() { self.now } else { self.now.after(PUBLISH_AHEAD) })?;

@@ -183,7 +183,9 @@ impl Deployment {
 
     async fn happen(&mut self, event: &Event) {
         match *event {
-            Event::Wait(hours) => self.clocks.iter().for_each(|clock| clock.advance(u32::try_from(hours).unwrap() * HOUR)),
+            Event::Wait(hours) => {
+                self.clocks.iter().for_each(|clock| clock.advance(u32::try_from(hours).unwrap() * HOUR))
+            }
             Event::Rotate => drop(publish(&self.world, jose::SigningAlgorithm::EdDsa).await),
             Event::Maintain(node) => {
                 self.nodes[node].keys.maintain(&lifetimes(self.ttls[node])).await.unwrap();
