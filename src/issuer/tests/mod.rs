@@ -3,6 +3,7 @@
 mod authorize;
 mod clients;
 mod discovery;
+mod possession;
 mod token;
 
 use super::*;
