@@ -113,7 +113,7 @@ impl Revocations {
             (Change::GrantRevoked(id), Some(memory)) => memory.lives.end(id),
             (Change::ConnectionChanged(id), Some(memory)) => memory.connections.catch_up(id).await?,
             (Change::UpstreamsChanged, Some(_)) => self.follow_upstreams().await?,
-            (Change::KeysChanged, _) | (_, None) => {}
+            (Change::KeysChanged | Change::PeopleChanged, _) | (_, None) => {}
         }
         Ok(())
     }

@@ -192,9 +192,36 @@ async fn upstreams_are_added_approved_and_removed() {
 }
 
 #[tokio::test]
+async fn api_keys_are_made_listed_and_revoked() {
+    let machine = Machine::new();
+    machine.run_with(&["user", "add", "alice", "--password-stdin"], "open sesame\n").await;
+    let create = ["apikey", "create", "ci", "--service", "github", "--user", "Alice", "--expires", "90d"];
+    let made = machine.json(&create).await;
+    let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
+    assert!(key.strip_prefix(id).unwrap().starts_with('.') && key.len() == id.len() + 44, "{made}");
+    let server = ["apikey", "create", "server", "--scope", "introspect", "--resource", "https://notes.gw.example/mcp"];
+    let second = machine.good(&server).await;
+    let list = machine.json(&["apikey", "list"]).await;
+    assert_eq!((&list[0]["scopes"], &list[0]["users"]), (&"broker".into(), &"alice".into()));
+    assert_eq!((&list[1]["scopes"], &list[1]["expires_at"]), (&"introspect".into(), &serde_json::Value::Null));
+    assert!(second.starts_with(list[1]["id"].as_str().unwrap()) && !list.to_string().contains(&key[33..]));
+    assert_eq!(machine.good(&["apikey", "revoke", id]).await, format!("revoked {id}\n"));
+    for (arguments, status) in [
+        (&["apikey", "revoke", id][..], 1),
+        (&["apikey", "create", "x", "--user", "bob"], 1),
+        (&["apikey", "create", "x", "--scope", "introspect"], 1),
+        (&["apikey", "create", "x", "--scope", "root"], 2),
+        (&["apikey", "create", "x", "--expires", "0d"], 2),
+    ] {
+        let ended = machine.run(arguments).await;
+        assert_eq!((ended.status, ended.stdout.as_str()), (status, ""), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_there_cannot_be_listed_or_revoked() {
     let machine = Machine::new();
-    for listing in [["connection", "list"], ["client", "list"], ["keys", "list"]] {
+    for listing in [["connection", "list"], ["client", "list"], ["keys", "list"], ["apikey", "list"]] {
         assert_eq!(machine.json(&listing).await, serde_json::json!([]), "{listing:?}");
     }
     for arguments in [&["connection", "revoke", "x"][..], &["client", "revoke", "x"], &["client", "revoke", "-", "x"]] {

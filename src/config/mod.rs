@@ -6,6 +6,7 @@ mod document;
 mod ground;
 mod load;
 mod reader;
+mod registration;
 mod secrets;
 mod sections;
 #[cfg(test)]
@@ -16,6 +17,8 @@ mod vault_key;
 mod worker;
 
 pub use load::{ConfigErrors, Source, load};
+pub use registration::{Registration, RegistrationMode};
+pub(crate) use units::positive_duration;
 pub use vault_key::vault_key;
 
 use crate::hostname::{Authority, Scheme};
@@ -40,6 +43,8 @@ pub struct Config {
     pub login: Login,
     /// `[tokens]`
     pub tokens: Tokens,
+    /// `[registration]`
+    pub registration: Registration,
     /// `[limits]`
     pub limits: Limits,
     /// `[streams]`

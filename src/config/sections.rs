@@ -146,7 +146,7 @@ fn duration(reader: &mut Reader<'_>, key: &'static str, default: u64) -> Duratio
     reader.parsed(key, units::duration).map_or(Duration::from_secs(default), |found| found.value)
 }
 
-fn positive(reader: &mut Reader<'_>, key: &'static str, default: u64) -> Duration {
+pub(super) fn positive(reader: &mut Reader<'_>, key: &'static str, default: u64) -> Duration {
     reader.parsed(key, units::positive_duration).map_or(Duration::from_secs(default), |found| found.value)
 }
 

@@ -7,7 +7,6 @@ use super::reply::Refused;
 use super::token::TokenRequest;
 use crate::hostname::Realm;
 use crate::oauth::error::Code;
-use crate::oauth::registration::AuthMethod;
 use crate::tokens::{Purpose, Unproven};
 use http::{HeaderMap, HeaderValue};
 
@@ -50,8 +49,7 @@ impl TokenRequest<'_> {
     /// What a new refresh token is bound to: that of a public client to its key; a confidential client proves itself by other
     /// means (RFC 9449 §5).
     pub(super) fn binds_refresh_token_to(&self) -> Option<String> {
-        let is_public = self.client.metadata.auth_method == AuthMethod::None;
-        self.key.filter(|_| is_public).map(str::to_owned)
+        self.key.filter(|_| !self.client.has_proved_itself).map(str::to_owned)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Signatures: what we sign with, and what others sign: key sets (RFC 7517) and compact signatures (RFC 7515) with claims
 //! (RFC 7519). Whose keys they are, when a token expires and for whom it is meant is the caller's to know.
 
+#[cfg(test)]
+pub(crate) mod party;
 mod ring_provider;
 #[cfg(test)]
 mod tests;
@@ -196,6 +198,14 @@ impl PublicKey {
         })?;
         Ok(Signed { typ: head.typ.clone(), claims: claims.claims })
     }
+}
+
+/// Whether `token` is worth looking for a key: a compact JWS with an algorithm that we accept.
+///
+/// # Errors
+/// [`Untrusted::Malformed`], [`Untrusted::Algorithm`].
+pub fn check_form(token: &str) -> Result<(), Untrusted> {
+    Head::of(token)?.algorithm().map(drop)
 }
 
 /// The header of a compact JWS, unverified: for those who must find the key first.

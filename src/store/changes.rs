@@ -40,6 +40,7 @@ pub(super) async fn record(transaction: &mut Transaction<'static, Sqlite>, chang
         Change::ConnectionChanged(id) => (CONNECTION, Some(&id.0[..])),
         Change::UpstreamsChanged => (UPSTREAMS, None),
         Change::KeysChanged => (KEYS, None),
+        Change::PeopleChanged => (PEOPLE, None),
     };
     sqlx::query("INSERT INTO changes (kind, subject) VALUES (?, ?)")
         .bind(kind)
@@ -53,6 +54,7 @@ const GRANT: &str = "grant";
 const CONNECTION: &str = "connection";
 const UPSTREAMS: &str = "upstreams";
 const KEYS: &str = "keys";
+const PEOPLE: &str = "people";
 
 /// A number and what happened, unless a newer version of this program wrote it.
 struct Entry(i64, Option<Change>);
@@ -64,6 +66,7 @@ impl FromRow<'_, SqliteRow> for Entry {
             CONNECTION => row.try_get::<ConnectionId, _>("subject").ok().map(Change::ConnectionChanged),
             UPSTREAMS => Some(Change::UpstreamsChanged),
             KEYS => Some(Change::KeysChanged),
+            PEOPLE => Some(Change::PeopleChanged),
             _ => None,
         };
         Ok(Self(row.try_get("id")?, change))

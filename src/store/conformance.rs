@@ -3,10 +3,13 @@
 #![allow(clippy::cognitive_complexity)] // every assertion counts as a branch
 
 mod accounts;
+mod api_keys;
 mod authorization;
 mod connections;
+mod devices;
 mod fixtures;
 mod grants;
+mod groups;
 mod housekeeping;
 mod sqlite;
 
@@ -22,6 +25,9 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     accounts::an_administrator_counts_while_enabled(&open().await).await;
     accounts::sessions_end(&open().await).await;
     accounts::a_person_goes_with_everything(&open().await).await;
+    api_keys::an_api_key_is_kept_touched_and_deleted(&open().await).await;
+    groups::a_source_replaces_only_its_own(&open().await).await;
+    groups::members_are_found_by_group_and_go_with_the_person(&open().await).await;
     authorization::clients_belong_to_a_realm(&open().await).await;
     authorization::documents_are_replaced(&open().await).await;
     authorization::a_flow_is_taken_once(&open().await).await;
@@ -31,6 +37,11 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     grants::a_refresh_token_rotates_once(&open().await).await;
     grants::revocation_ends_tokens_and_is_told(&open().await).await;
     grants::revocation_reaches_clients_and_people(&open().await).await;
+    devices::a_device_is_one_persons_from_the_first_claim(&open().await).await;
+    devices::a_device_gets_its_tokens_once(&open().await).await;
+    devices::b45_a_hasty_device_has_to_wait_longer_each_time(&open().await).await;
+    devices::wrong_user_codes_are_counted_in_a_window(&open().await).await;
+    devices::a_remembered_consent_ends_with_any_grant_of_its_client(&open().await).await;
     connections::renewed_consent_keeps_the_id(&open().await).await;
     connections::a_refresh_is_begun_once(&open().await).await;
     connections::a_refresh_loses_to_a_newer_version(&open().await).await;

@@ -13,27 +13,36 @@ impl Store {
     /// [`StoreError::Conflict`] when either is there already.
     pub async fn insert_grant(&self, grant: &Grant, code: Option<&AuthorizationCode>) -> Result<(), StoreError> {
         let mut transaction = self.sqlite.transaction().await?;
-        let insert = query(
-            "INSERT INTO grants (id, user_id, client_id, client_name, realm, resource, scope, created_at, revoked_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        );
-        insert
-            .bind(grant.id)
-            .bind(grant.user)
-            .bind(&grant.client_id)
-            .bind(&grant.client_name)
-            .bind(&grant.realm)
-            .bind(&grant.resource)
-            .bind(&grant.scope)
-            .bind(grant.created_at)
-            .bind(grant.revoked_at)
-            .execute(&mut *transaction)
-            .await
-            .map_err(inserting("that grant"))?;
+        insert(&mut transaction, grant).await?;
         if let Some(code) = code {
             insert_code(&mut transaction, code).await?;
         }
         Ok(transaction.commit().await?)
+    }
+
+    /// The grant in force that is for the same person, client and resource as `grant`, or `grant` itself, kept: so that
+    /// who asks again and again under no consent does not fill the table. `None` when the client has `most` already, or is
+    /// not registered any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when there is a grant of that id.
+    pub async fn standing_grant(&self, grant: &Grant, most: u32) -> Result<Option<GrantId>, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        let select = "SELECT * FROM grants WHERE realm = ? AND client_id = ? AND user_id = ? AND revoked_at IS NULL";
+        let select = query_as(select).bind(&grant.realm).bind(&grant.client_id).bind(grant.user);
+        let others: Vec<Grant> = select.fetch_all(&mut *transaction).await.map_err(reading::<Grant>)?;
+        if let Some(same) = others.iter().find(|other| other.resource == grant.resource) {
+            return Ok(Some(same.id));
+        }
+        let registered = query_scalar("SELECT EXISTS (SELECT 1 FROM clients WHERE realm = ? AND id = ?)");
+        let registered: bool =
+            registered.bind(&grant.realm).bind(&grant.client_id).fetch_one(&mut *transaction).await?;
+        if others.len() >= most as usize || !registered {
+            return Ok(None);
+        }
+        insert(&mut transaction, grant).await?;
+        transaction.commit().await?;
+        Ok(Some(grant.id))
     }
 
     /// A grant, revoked or not.
@@ -97,6 +106,11 @@ impl Store {
         let mut transaction = self.sqlite.transaction().await?;
         let delete = query("DELETE FROM clients WHERE id = ? AND realm = COALESCE(?, realm)");
         let deleted = delete.bind(client_id).bind(realm).execute(&mut *transaction).await?.rows_affected();
+        query("DELETE FROM remembered_consents WHERE client_id = ? AND realm = COALESCE(?, realm)")
+            .bind(client_id)
+            .bind(realm)
+            .execute(&mut *transaction)
+            .await?;
         let update = query_scalar(
             "UPDATE grants SET revoked_at = ?
              WHERE client_id = ? AND realm = COALESCE(?, realm) AND revoked_at IS NULL RETURNING id",
@@ -211,6 +225,28 @@ impl Store {
     }
 }
 
+/// Keeps a consent within a transaction.
+pub(super) async fn insert(transaction: &mut Transaction<'static, Sqlite>, grant: &Grant) -> Result<(), StoreError> {
+    let insert = query(
+        "INSERT INTO grants (id, user_id, client_id, client_name, realm, resource, scope, created_at, revoked_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    );
+    insert
+        .bind(grant.id)
+        .bind(grant.user)
+        .bind(&grant.client_id)
+        .bind(&grant.client_name)
+        .bind(&grant.realm)
+        .bind(&grant.resource)
+        .bind(&grant.scope)
+        .bind(grant.created_at)
+        .bind(grant.revoked_at)
+        .execute(&mut **transaction)
+        .await
+        .map_err(inserting("that grant"))?;
+    Ok(())
+}
+
 /// Revokes all grants of a person within a transaction.
 pub(super) async fn revoke_all_of(
     transaction: &mut Transaction<'static, Sqlite>,
@@ -228,6 +264,8 @@ async fn end(transaction: &mut Transaction<'static, Sqlite>, revoked: &[GrantId]
     for grant in revoked {
         query("DELETE FROM codes WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
         query("DELETE FROM refresh_tokens WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
+        query("DELETE FROM device_codes WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
+        consents::forget(transaction, *grant).await?;
         changes::record(transaction, Change::GrantRevoked(*grant)).await?;
     }
     Ok(())

@@ -1,13 +1,18 @@
 //! The database. Only this module names sqlx; everything above speaks in records and in transitions that are atomic.
 
 mod accounts;
+mod api_keys;
 mod authorization;
 mod changes;
+mod clients;
 mod columns;
 #[cfg(test)]
 mod conformance;
 mod connections;
+mod consents;
+mod devices;
 mod grants;
+mod groups;
 mod housekeeping;
 mod proofs;
 mod records;
@@ -15,7 +20,9 @@ mod signing_keys;
 mod sqlite;
 mod upstreams;
 
+pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;
+pub use groups::BY_ADMINISTRATOR;
 pub use records::*;
 
 /// What went wrong in the database.

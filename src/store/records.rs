@@ -2,7 +2,7 @@
 //! (what we must be able to use again); there is no third kind.
 
 use crate::clock::Timestamp;
-use crate::ids::{ConnectionId, Digest, GrantId, UserId};
+use crate::ids::{ApiKeyId, ConnectionId, Digest, GrantId, UserId};
 use crate::jose::SigningAlgorithm;
 
 /// What a person may do.
@@ -48,7 +48,7 @@ pub struct Session {
     pub expires_at: Timestamp,
 }
 
-/// A client that registered dynamically at one of our issuers (RFC 7591).
+/// A client that registered at one of our issuers (RFC 7591), or that an administrator made for it.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// [`crate::hostname::Realm::key`] of the issuer.
@@ -65,6 +65,10 @@ pub struct Client {
     pub created_at: Timestamp,
     /// When it last got a token; `None` for one that never did.
     pub last_used_at: Option<Timestamp>,
+    /// Whom a machine client acts for: an administrator made it. Clients that registered have none.
+    pub owner: Option<UserId>,
+    /// When the registration ends, if it does.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A client ID metadata document that was fetched.
@@ -133,6 +137,67 @@ pub struct AuthorizationCode {
     pub used_at: Option<Timestamp>,
     /// The thumbprint of the only key that may exchange it, where the client named one (RFC 9449 §10).
     pub dpop_jkt: Option<String>,
+}
+
+/// Where a device's request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceState {
+    /// For a person.
+    Waiting,
+    /// The person let it in; it has not come for its tokens yet.
+    Approved,
+    /// The person kept it out.
+    Denied,
+    /// It got its tokens.
+    Used,
+}
+
+/// A device that waits for a person (RFC 8628 §3.2).
+#[derive(Clone, Debug)]
+pub struct DeviceCode {
+    /// Digest of the device code.
+    pub code: Digest,
+    /// Digest of the user code in its plain form: upper case, without dash.
+    pub user_code: Digest,
+    /// [`crate::hostname::Realm::key`] of the issuer.
+    pub realm: String,
+    /// Who asked.
+    pub client_id: String,
+    /// For what (RFC 8707).
+    pub resource: String,
+    /// How much, space-separated.
+    pub scope: String,
+    /// When the device has to begin anew.
+    pub expires_at: Timestamp,
+    /// Seconds that it has to leave between two questions.
+    pub interval: i64,
+    /// When it asked last.
+    pub polled_at: Option<Timestamp>,
+    /// Who typed the user code: the only one who can decide.
+    pub claimed_by: Option<UserId>,
+    /// Where it stands.
+    pub state: DeviceState,
+    /// What the person granted, once that has happened.
+    pub grant: Option<GrantId>,
+}
+
+/// A consent that a person does not want to be asked for again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RememberedConsent {
+    /// Whose.
+    pub user: UserId,
+    /// [`crate::hostname::Realm::key`] of the issuer.
+    pub realm: String,
+    /// To whom.
+    pub client_id: String,
+    /// For what.
+    pub resource: String,
+    /// Host and port of the redirect URI.
+    pub redirect_host: String,
+    /// How much, space-separated; empty for everything.
+    pub scope: String,
+    /// When it is forgotten unless it is relied upon before.
+    pub expires_at: Timestamp,
 }
 
 /// A refresh token of ours. All of a grant's tokens are one family.
@@ -293,6 +358,31 @@ pub struct SigningKey {
     pub token_ttl: i64,
 }
 
+/// What a program shows instead of a person's session. Lists are separated by spaces; an empty one limits nothing.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// The part of the key before the dot.
+    pub id: ApiKeyId,
+    /// What people call it.
+    pub name: String,
+    /// Digest of the part after the dot.
+    pub secret: Digest,
+    /// What it is for: words of [`crate::apikey::ApiScope`].
+    pub scopes: String,
+    /// About whose tokens it may ask: resource identifiers.
+    pub resources: String,
+    /// Which services of the broker it may use.
+    pub services: String,
+    /// For whom it may use them: identifiers in hexadecimal.
+    pub users: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends, if ever.
+    pub expires_at: Option<Timestamp>,
+    /// The last use, to the minute or so.
+    pub last_used_at: Option<Timestamp>,
+}
+
 /// One line of the audit log.
 #[derive(Clone, Debug)]
 pub struct AuditEvent {
@@ -355,4 +445,6 @@ pub enum Change {
     UpstreamsChanged,
     /// A signing key was added or removed, or is to verify for longer.
     KeysChanged,
+    /// Somebody was added, disabled, let in again or removed, or belongs to other groups.
+    PeopleChanged,
 }

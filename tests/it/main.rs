@@ -17,6 +17,7 @@ mod upstreams;
 mod visitors;
 
 mod announced;
+mod assertions;
 mod bad_input;
 mod bodies;
 mod chaos;
@@ -48,5 +49,6 @@ mod slow;
 mod stepup;
 mod streams;
 mod tls;
+mod trespass;
 mod uploads;
 mod websocket;

@@ -222,6 +222,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             signing_algorithm: SigningAlgorithm::Es256,
             key_rotation: None,
         },
+        registration: Default::default(),
         limits: Limits {
             per_ip: per_second(100),
             per_user: per_second(100),

@@ -3,7 +3,9 @@
 mod authorize;
 mod clients;
 mod discovery;
+mod introspection;
 mod possession;
+mod refresh_model;
 mod token;
 
 use super::*;
@@ -116,9 +118,12 @@ impl World {
         let issuer = Issuer {
             tokens,
             revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
+            api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             lifetimes,
             audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             allow_private_documents: false,
+            remote_keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
+            registration: Registration::default(),
             limits: Arc::new(RateLimits::new(&limits())),
             site,
             clock,

@@ -42,6 +42,8 @@ pub(super) fn client(realm: &str, id: &str) -> Client {
         registration_token: Digest::of("registration"),
         created_at: NOW,
         last_used_at: None,
+        owner: None,
+        expires_at: None,
     }
 }
 
