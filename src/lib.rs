@@ -28,6 +28,7 @@ pub mod apikey;
 pub mod audit;
 pub mod connect;
 pub mod csrf;
+pub mod factors;
 pub mod identity;
 pub mod jwks;
 pub mod page;

@@ -17,6 +17,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "csrf",
             "identity",
             "jwks",
+            "factors",
             "page",
             "ratelimit",
             "revocation",
