@@ -15,7 +15,7 @@ use crate::ids::Digest;
 use crate::jose::{self, PublicKey};
 use crate::oauth::error::Code;
 use crate::store::Store;
-use crate::vault::{Place, Vault};
+use crate::vault::Vault;
 use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
@@ -134,19 +134,21 @@ impl Proofs {
         Unproven::Refused { code, why, nonce: self.nonce() }
     }
 
-    /// A nonce says when it was given out, to whoever has the vault's key: every process of this deployment.
+    /// A nonce says when it was given out, and every process of this deployment can see that it is ours.
     fn nonce(&self) -> String {
-        BASE64URL_NOPAD.encode(&self.vault.seal(&NONCE, &self.clock.now().seconds().to_be_bytes()))
+        let given = self.clock.now().seconds().to_be_bytes();
+        BASE64URL_NOPAD.encode(&[&given[..], &self.vault.mark(NONCE, &given)].concat())
     }
 
     fn given_at(&self, nonce: &str) -> Option<Timestamp> {
-        let sealed = BASE64URL_NOPAD.decode(nonce.as_bytes()).ok()?;
-        let seconds = self.vault.open(&NONCE, &sealed).ok()?;
-        Some(Timestamp(i64::from_be_bytes(seconds.as_slice().try_into().ok()?)))
+        let decoded = BASE64URL_NOPAD.decode(nonce.as_bytes()).ok()?;
+        let (given, mark) = decoded.split_first_chunk()?;
+        self.vault.has_marked(NONCE, given, mark).then(|| Timestamp(i64::from_be_bytes(*given)))
     }
 }
 
-const NONCE: Place<'static> = Place { table: "", row: "", column: "dpop_nonce", person: "", upstream: "" };
+/// What the vault's mark on a nonce is for.
+const NONCE: &str = "dpop nonce";
 
 /// The thumbprint of the key that is in a proof, and what it says: the key has signed it.
 fn signed(proof: &str) -> Result<(String, Claims), &'static str> {
