@@ -67,6 +67,8 @@ pub struct App {
     limits: ArcSwap<RateLimits>,
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
+    /// What others sign with.
+    remote_keys: Arc<RemoteKeys>,
     http: HttpClient,
     remote_keys: Arc<RemoteKeys>,
     random: Random,
@@ -131,6 +133,7 @@ impl App {
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
+            remote_keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             factors: Arc::new(Factors::new(store.clone(), vault.clone(), clock.clone(), random.clone(), &site)),
             sessions: Arc::new(Sessions::new(

@@ -153,7 +153,7 @@ impl Way {
             return Box::pin(origin::preflight(session, origin)).await.into();
         }
         let admitted = match self.limits.check_ip(client) {
-            Ok(()) => admit::admit(&self.tokens, &self.limits, target, &session.req_header().headers),
+            Ok(()) => admit::admit(&self.tokens, &self.limits, target, session.req_header()).await,
             Err(limited) => Err(Refusal::Limited(limited)),
         };
         let permit = match admitted {

@@ -8,6 +8,7 @@ mod exchange;
 mod identity_assertions;
 mod introspection;
 mod machines;
+mod possession;
 mod refresh_model;
 mod registration;
 mod token;
