@@ -8,7 +8,7 @@ pub use reload::Reloaded;
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::{self, Config, Tls};
+use crate::config::{self, Config, Login, Tls};
 use crate::connect::{Connections, ConnectionsParts};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Fault;
@@ -16,6 +16,7 @@ use crate::factors::Factors;
 use crate::hostname::{Authority, Scheme, Site};
 use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
+use crate::identity::providers::{Providers, Tools, redirect_uri};
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
 use crate::jwks::RemoteKeys;
@@ -226,10 +227,25 @@ impl App {
         }
     }
 
+    fn providers(&self, login: &Login) -> Providers {
+        let tools = Tools {
+            http: self.http.clone(),
+            keys: self.remote_keys.clone(),
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            site: self.site.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+        };
+        Providers::new(tools, login)
+    }
+
     fn dashboard(&self, config: &Config) -> Dashboard {
         Dashboard {
             site: self.site.clone(),
             identity: self.identity.clone(),
+            providers: Arc::new(self.providers(&config.login)),
+            passwords: config.login.password,
             sessions: self.sessions.clone(),
             store: self.store.clone(),
             registry: self.registry.clone(),
@@ -275,6 +291,14 @@ impl App {
             self.limits().sweep();
         }
     }
+}
+
+/// What has to be registered at each sign-in provider: its name, and the address to which it answers.
+pub(crate) fn redirect_uris(config: &Config) -> Vec<(String, String)> {
+    let root = site_of(config, &config.server.listen).root_origin();
+    let github = config.login.github.iter().map(|_| config::GITHUB);
+    let names = github.chain(config.login.oidc.iter().map(|provider| provider.name.as_str()));
+    names.map(|name| (name.to_owned(), redirect_uri(&root, name))).collect()
 }
 
 /// The names of the gateway (DESIGN 1.5). Behind a trusted proxy people come over https even though we do not speak it.

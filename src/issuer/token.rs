@@ -3,7 +3,7 @@
 
 use super::Issuer;
 use super::clients::KnownClient;
-use super::grants::{code, exchange, refresh};
+use super::grants::{client_credentials, code, exchange, refresh};
 use super::parameters::Parameters;
 use super::reply::{self, Refused};
 use super::resource;
@@ -93,6 +93,7 @@ pub(super) async fn token(
     let issue = match request.grant_type()? {
         GrantType::AuthorizationCode => code::exchange(&issuer, &request).await?,
         GrantType::RefreshToken => refresh::exchange(&issuer, &request).await?,
+        GrantType::ClientCredentials => client_credentials::exchange(&issuer, &request).await?,
         GrantType::TokenExchange => exchange::exchange(&issuer, &request).await?,
         _ => return Err(unsupported()),
     };
@@ -117,8 +118,8 @@ pub(super) fn form(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> 
 }
 
 /// The grant types that the token endpoint knows, for the metadata.
-pub(super) const SUPPORTED: [GrantType; 3] =
-    [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::TokenExchange];
+pub(super) const SUPPORTED: [GrantType; 4] =
+    [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::ClientCredentials, GrantType::TokenExchange];
 
 fn unsupported() -> Refused {
     Refused::because(Code::UnsupportedGrantType, "grant_type is not one of grant_types_supported in the metadata")

@@ -16,6 +16,7 @@ mod factors;
 mod grants;
 mod groups;
 mod housekeeping;
+mod identities;
 mod proofs;
 mod records;
 mod sessions;
@@ -26,6 +27,7 @@ mod upstreams;
 pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
+pub use identities::Unlinked;
 pub use groups::BY_ADMINISTRATOR;
 pub use records::*;
 

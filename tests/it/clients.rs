@@ -198,7 +198,7 @@ impl Foreign {
 
 /// Says what a child says, in the test's own name: shown when the test fails, and only then.
 #[allow(clippy::print_stderr)]
-async fn retell(name: String, stderr: ChildStderr) {
+pub async fn retell(name: String, stderr: ChildStderr) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         eprintln!("{name}: {line}");

@@ -7,8 +7,10 @@
 mod chaos_proxy;
 mod client;
 mod gateway;
+mod github;
 mod h2_attacks;
 mod logs;
+mod openid;
 mod raw;
 mod shim;
 mod suite;
@@ -42,6 +44,7 @@ mod lifecycle;
 mod peers;
 mod policy;
 mod process;
+mod providers;
 mod python;
 mod reload;
 mod revocation;

@@ -1,12 +1,15 @@
 //! The doors of the issuer, asked over their routers. Names carry the numbers of the security assertions they hold.
 
+mod assertions;
 mod authorize;
 mod clients;
 mod discovery;
 mod exchange;
 mod introspection;
+mod machines;
 mod possession;
 mod refresh_model;
+mod registration;
 mod token;
 
 use super::*;
