@@ -47,6 +47,9 @@ pub struct AuthorizationServer {
     /// Grant types; when absent `authorization_code` and `implicit` are meant (RFC 8414 §2).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grant_types_supported: Vec<String>,
+    /// Profiles of assertions that are accepted (draft-ietf-oauth-identity-assertion-authz-grant §7.2).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorization_grant_profiles_supported: Vec<String>,
     /// Client authentication at the token endpoint; when absent `client_secret_basic` is meant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub token_endpoint_auth_methods_supported: Vec<String>,

@@ -97,9 +97,10 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// A request to one of our own OAuth endpoints.
-    pub(super) fn by_oauth_client() -> Self {
-        Self { origin: "", scope: None, allowed_origin: None, reader: Reader::OAuth }
+    /// A request for the control plane, at this path.
+    pub(super) fn locally(path: &str) -> Self {
+        let reader = if path.starts_with("/api/") { Reader::Api } else { Reader::OAuth };
+        Self { origin: "", scope: None, allowed_origin: None, reader }
     }
 }
 
@@ -110,6 +111,17 @@ pub(super) enum Reader {
     Mcp,
     /// An OAuth client (RFC 6749 §5.2).
     OAuth,
+    /// A program that calls the admin API (RFC 9457).
+    Api,
+}
+
+impl Reader {
+    fn media_type(self) -> &'static str {
+        match self {
+            Reader::Mcp | Reader::OAuth => "application/json",
+            Reader::Api => "application/problem+json",
+        }
+    }
 }
 
 impl Refusal {
@@ -188,7 +200,7 @@ pub(super) async fn refuse(session: &mut ServerSession, refusal: &Refusal, asked
     }
     let body = Bytes::from(body(refusal, asked.reader).to_string());
     let mut head = ResponseHeader::build_no_case(refusal.status(), Some(12))?;
-    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_TYPE, asked.reader.media_type())?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
     headers::isolate(&mut head)?;
@@ -244,6 +256,15 @@ fn body(refusal: &Refusal, reader: Reader) -> serde_json::Value {
                 _ => "invalid_request",
             };
             serde_json::json!({ "error": error, "error_description": refusal.message() })
+        }
+        Reader::Api => {
+            let status = refusal.status();
+            serde_json::json!({
+                "type": "about:blank",
+                "title": status.canonical_reason().unwrap_or_default(),
+                "status": status.as_u16(),
+                "detail": refusal.message(),
+            })
         }
     }
 }

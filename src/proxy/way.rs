@@ -129,7 +129,8 @@ impl Way {
     async fn local(&self, session: &mut ServerSession, arrival: Arrival) -> Outcome {
         if let Err(limited) = self.limits.check_ip(arrival.client) {
             let refusal = Refusal::Limited(limited);
-            let refused = reply::refuse(session, &refusal, &Asked::by_oauth_client()).await;
+            let asked = Asked::locally(session.req_header().uri.path());
+            let refused = reply::refuse(session, &refusal, &asked).await;
             return refused.map(|()| refusal.status()).into();
         }
         let router = if arrival.realm == Realm::Root { &self.root } else { &self.mcp };

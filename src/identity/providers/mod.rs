@@ -1,6 +1,7 @@
 //! Signing in elsewhere: GitHub and OpenID providers. From the button to a [`Profile`]: who somebody is there, let in by the
 //! rules of the configuration. Who that is here is [`crate::identity::Identity`]'s to say.
 
+mod assertion;
 mod departure;
 mod email;
 mod exchange;
@@ -8,6 +9,8 @@ mod github;
 mod oidc;
 #[cfg(test)]
 mod tests;
+
+pub use assertion::{IdentityAssertion, NotAsserted, OneOrMore};
 
 use crate::clock::Clock;
 use crate::config::{GITHUB, Login};
@@ -161,9 +164,8 @@ impl Providers {
             redirect_uri: redirect_uri(&root, name),
             kind,
         };
-        let github = login.github.iter().map(|settings| {
-            provider(GITHUB, "GitHub", Kind::GitHub(GitHub::new(settings.clone())))
-        });
+        let github =
+            login.github.iter().map(|settings| provider(GITHUB, "GitHub", Kind::GitHub(GitHub::new(settings.clone()))));
         let oidc = login.oidc.iter().map(|settings| {
             provider(&settings.name, &settings.label, Kind::Oidc(Box::new(Oidc::new(settings.clone()))))
         });
@@ -247,12 +249,7 @@ impl Provider {
         Ok(url.into())
     }
 
-    async fn complete(
-        &self,
-        tools: &Tools,
-        departure: &Departure,
-        answer: &Answer,
-    ) -> Result<Profile, SignInError> {
+    async fn complete(&self, tools: &Tools, departure: &Departure, answer: &Answer) -> Result<Profile, SignInError> {
         if departure.provider != self.name {
             // Mix-up: the code goes to nobody (RFC 9207 §1, RFC 9700 §2.1).
             let text = "This answer belongs to another provider than the one that it came to. Please sign in again.";
@@ -282,7 +279,9 @@ impl Provider {
             "access_denied" => return SignInError::Declined,
             "temporarily_unavailable" | "server_error" => format!("{label} is not available. Please try again later."),
             "application_suspended" | "unauthorized_client" | "redirect_uri_mismatch" => {
-                format!("{label} does not let this gateway ask: an administrator has to look at its registration there.")
+                format!(
+                    "{label} does not let this gateway ask: an administrator has to look at its registration there."
+                )
             }
             _ => format!("{label} refused the sign-in."),
         };
