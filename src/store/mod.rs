@@ -29,11 +29,8 @@ pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
 pub use groups::BY_ADMINISTRATOR;
-<<<<<<< HEAD
 pub use identities::Unlinked;
-=======
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
->>>>>>> api
 pub use records::*;
 
 /// What went wrong in the database.
