@@ -58,12 +58,18 @@ fn nobody_is_let_in_by_a_rule_that_is_not_written() {
     let told = errors(&format!("{GITHUB_APP}allowed_orgs = [\"*\"]\nadmin_users = [\"*\"]\n"));
     assert_errors(
         &told,
-        &["portcullis.toml:4: login.github.allowed_orgs: must not have", "portcullis.toml:5: login.github.admin_users: must"],
+        &[
+            "portcullis.toml:4: login.github.allowed_orgs: must not have",
+            "portcullis.toml:5: login.github.admin_users: must",
+        ],
     );
     let told = errors(&format!("{COMPANY}allowed_groups = [\"*\"]\nadmin_groups = [\"*\"]\n"));
     assert_errors(
         &told,
-        &["portcullis.toml:5: login.oidc[0].allowed_groups: must", "portcullis.toml:6: login.oidc[0].admin_groups: must"],
+        &[
+            "portcullis.toml:5: login.oidc[0].allowed_groups: must",
+            "portcullis.toml:6: login.oidc[0].admin_groups: must",
+        ],
     );
 }
 
@@ -115,7 +121,8 @@ fn secrets_of_providers_come_from_files_and_credentials_too() {
 fn passwords_are_switched_off_only_where_there_is_another_way_in() {
     let none = Trial::new("[login]\npassword = false\n").errors();
     assert_errors(&none, &["portcullis.toml:2: login.password: leaves no way to sign in: configure [login.github] or"]);
-    let rest = "[[login.oidc]]\nname = \"a\"\nissuer = \"https://id.example\"\nclient_id = \"x\"\nallowed_domains = [\"*\"]\n";
+    let rest =
+        "[[login.oidc]]\nname = \"a\"\nissuer = \"https://id.example\"\nclient_id = \"x\"\nallowed_domains = [\"*\"]\n";
     let text = format!("[login]\npassword = false\n{rest}");
     assert!(!Trial::new(&text).load().login.password);
     let local = Trial::new(&text).with(&[("LOCAL_USER", "root"), ("LOCAL_PASSWORD", "hunter2")]).errors();

@@ -161,9 +161,8 @@ impl Providers {
             redirect_uri: redirect_uri(&root, name),
             kind,
         };
-        let github = login.github.iter().map(|settings| {
-            provider(GITHUB, "GitHub", Kind::GitHub(GitHub::new(settings.clone())))
-        });
+        let github =
+            login.github.iter().map(|settings| provider(GITHUB, "GitHub", Kind::GitHub(GitHub::new(settings.clone()))));
         let oidc = login.oidc.iter().map(|settings| {
             provider(&settings.name, &settings.label, Kind::Oidc(Box::new(Oidc::new(settings.clone()))))
         });
@@ -247,12 +246,7 @@ impl Provider {
         Ok(url.into())
     }
 
-    async fn complete(
-        &self,
-        tools: &Tools,
-        departure: &Departure,
-        answer: &Answer,
-    ) -> Result<Profile, SignInError> {
+    async fn complete(&self, tools: &Tools, departure: &Departure, answer: &Answer) -> Result<Profile, SignInError> {
         if departure.provider != self.name {
             // Mix-up: the code goes to nobody (RFC 9207 §1, RFC 9700 §2.1).
             let text = "This answer belongs to another provider than the one that it came to. Please sign in again.";
@@ -282,7 +276,9 @@ impl Provider {
             "access_denied" => return SignInError::Declined,
             "temporarily_unavailable" | "server_error" => format!("{label} is not available. Please try again later."),
             "application_suspended" | "unauthorized_client" | "redirect_uri_mismatch" => {
-                format!("{label} does not let this gateway ask: an administrator has to look at its registration there.")
+                format!(
+                    "{label} does not let this gateway ask: an administrator has to look at its registration there."
+                )
             }
             _ => format!("{label} refused the sign-in."),
         };
