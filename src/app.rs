@@ -5,6 +5,8 @@ mod reload;
 
 pub use reload::Reloaded;
 
+use crate::administration::{Administration, Signing};
+use crate::api::{self, Api};
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -66,6 +68,7 @@ pub struct App {
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
     http: HttpClient,
+    /// What others sign with.
     remote_keys: Arc<RemoteKeys>,
     random: Random,
     /// The newest change of the database that memory knows.
@@ -191,8 +194,11 @@ impl App {
     /// What the data plane goes by at this moment.
     fn settings(&self) -> Settings {
         let config = self.config();
-        let issuer = Arc::new(self.issuer(&config));
-        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard(&config))));
+        let providers = Arc::new(self.providers(&config.login));
+        let issuer = Arc::new(self.issuer(&config, providers.clone()));
+        let root = issuer::root_routes(issuer.clone())
+            .merge(api::routes(Arc::new(self.api(&config))))
+            .merge(dashboard::routes(Arc::new(self.dashboard(&config, providers))));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
 
@@ -205,7 +211,7 @@ impl App {
         ]
     }
 
-    fn issuer(&self, config: &Config) -> Issuer {
+    fn issuer(&self, config: &Config, providers: Arc<Providers>) -> Issuer {
         Issuer {
             site: self.site.clone(),
             clock: self.clock.clone(),
@@ -215,6 +221,7 @@ impl App {
             tokens: self.tokens.clone(),
             lifetimes: config.tokens,
             sessions: self.sessions.clone(),
+            providers,
             api_keys: self.api_keys.clone(),
             registry: self.registry.clone(),
             connections: self.connections.clone(),
@@ -226,6 +233,33 @@ impl App {
             allow_private_documents: config.upstreams.allow_private,
             limits: self.limits(),
         }
+    }
+
+    /// What administrators do, however they ask.
+    fn administration(&self, config: &Config) -> Administration {
+        let signing = Signing { vault: self.vault.clone(), config: config.tokens };
+        Administration {
+            store: self.store.clone(),
+            identity: self.identity.clone(),
+            revocations: self.revocations.clone(),
+            registry: self.registry.clone(),
+            api_keys: self.api_keys.clone(),
+            sessions: self.sessions.clone(),
+            signing: Some(signing),
+            audit: self.audit.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+        }
+    }
+
+    fn api(&self, config: &Config) -> Api {
+        Api::new(api::Parts {
+            site: self.site.clone(),
+            administration: Arc::new(self.administration(config)),
+            tokens: self.tokens.clone(),
+            sessions: self.sessions.clone(),
+            limits: self.limits(),
+        })
     }
 
     fn providers(&self, login: &Login) -> Providers {
@@ -241,11 +275,12 @@ impl App {
         Providers::new(tools, login)
     }
 
-    fn dashboard(&self, config: &Config) -> Dashboard {
+    fn dashboard(&self, config: &Config, providers: Arc<Providers>) -> Dashboard {
         Dashboard {
             site: self.site.clone(),
+            administration: Arc::new(self.administration(config)),
             identity: self.identity.clone(),
-            providers: Arc::new(self.providers(&config.login)),
+            providers,
             passwords: config.login.password,
             sessions: self.sessions.clone(),
             store: self.store.clone(),
@@ -301,7 +336,7 @@ pub(crate) fn redirect_uris(config: &Config) -> Vec<(String, String)> {
 }
 
 /// The names of the gateway (DESIGN 1.5). Behind a trusted proxy people come over https even though we do not speak it.
-fn site_of(config: &Config, addresses: &[SocketAddr]) -> Site {
+pub(crate) fn site_of(config: &Config, addresses: &[SocketAddr]) -> Site {
     let server = &config.server;
     let port = addresses.first().map_or(0, SocketAddr::port);
     let behind_proxy = !server.trusted_proxies.is_empty() && server.domain != "localhost";

@@ -24,6 +24,7 @@ pub mod tls;
 pub mod vault;
 
 // L2: services.
+pub mod administration;
 pub mod apikey;
 pub mod audit;
 pub mod connect;
@@ -31,6 +32,7 @@ pub mod csrf;
 pub mod factors;
 pub mod identity;
 pub mod jwks;
+pub mod machine;
 pub mod page;
 pub mod ratelimit;
 pub mod revocation;
@@ -39,6 +41,7 @@ pub mod tokens;
 pub mod upstream;
 
 // L3: doors.
+pub mod api;
 pub mod dashboard;
 pub mod issuer;
 pub mod proxy;

@@ -72,6 +72,24 @@ impl Store {
         Ok(())
     }
 
+    /// Changes what a person may do.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn set_user_role(&self, id: UserId, role: Role) -> Result<(), StoreError> {
+        query("UPDATE users SET role = ? WHERE id = ?").bind(role).bind(id).execute(self.sqlite.writer()).await?;
+        Ok(())
+    }
+
+    /// Replaces a person's e-mail address.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn set_user_email(&self, id: UserId, email: Option<&str>) -> Result<(), StoreError> {
+        query("UPDATE users SET email = ? WHERE id = ?").bind(email).bind(id).execute(self.sqlite.writer()).await?;
+        Ok(())
+    }
+
     /// Removes a person with sessions and connections. Grants are revoked and stay until they are swept, so that their
     /// access tokens stay dead after a restart. What ended; `None` when there is no such person.
     ///

@@ -17,6 +17,7 @@ mod grants;
 mod groups;
 mod housekeeping;
 mod identities;
+mod listings;
 mod proofs;
 mod records;
 mod sessions;
@@ -27,8 +28,9 @@ mod upstreams;
 pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
-pub use identities::Unlinked;
 pub use groups::BY_ADMINISTRATOR;
+pub use identities::Unlinked;
+pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
 
 /// What went wrong in the database.

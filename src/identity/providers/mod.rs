@@ -1,6 +1,7 @@
 //! Signing in elsewhere: GitHub and OpenID providers. From the button to a [`Profile`]: who somebody is there, let in by the
 //! rules of the configuration. Who that is here is [`crate::identity::Identity`]'s to say.
 
+mod assertion;
 mod departure;
 mod email;
 mod exchange;
@@ -8,6 +9,8 @@ mod github;
 mod oidc;
 #[cfg(test)]
 mod tests;
+
+pub use assertion::{IdentityAssertion, NotAsserted, OneOrMore};
 
 use crate::clock::Clock;
 use crate::config::{GITHUB, Login};

@@ -6,14 +6,17 @@ mod id_token;
 
 use super::departure::Departure;
 use super::exchange::{Code, TokenEndpoint, get, trouble};
-use super::{Profile, SignInError, Tools};
+use super::{NotAsserted, Profile, SignInError, Tools};
 use crate::config::OidcLogin;
 use crate::error::{Culprit, Fault};
+use crate::jose::Signed;
+use crate::jwks::NotVerified;
 use crate::oauth::pkce::Challenge;
 use claims::Claims;
 use discovery::{Described, Discovered};
 use http::StatusCode;
 use id_token::Expected;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use url::Url;
@@ -119,6 +122,30 @@ impl Oidc {
             return Err(self.trouble("userinfo: sub is not that of the ID token"));
         }
         Ok(claims)
+    }
+
+    /// Whether it is this issuer, and trusted with assertions about people (`id_jag`).
+    pub(super) fn asserts(&self, issuer: &str) -> bool {
+        self.settings.id_jag && self.settings.issuer == issuer
+    }
+
+    /// Whether it is trusted with assertions about people.
+    pub(super) fn is_asserting(&self) -> bool {
+        self.settings.id_jag
+    }
+
+    /// Verifies a text that this provider is said to have signed.
+    pub(super) async fn verify<T: DeserializeOwned>(
+        &self,
+        tools: &Tools,
+        token: &str,
+    ) -> Result<Signed<T>, NotAsserted> {
+        let described = self.described(tools).await.map_err(NotAsserted::Unavailable)?;
+        let verified = tools.keys.verify(described.jwks_uri.as_str(), self.settings.allow_private, token).await;
+        verified.map_err(|error| match error {
+            NotVerified::Untrusted(why) => NotAsserted::Untrusted(why.to_string()),
+            NotVerified::NoKeys(why) => NotAsserted::Unavailable(self.trouble(why)),
+        })
     }
 
     async fn described(&self, tools: &Tools) -> Result<Arc<Described>, Fault> {
