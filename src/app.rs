@@ -67,8 +67,6 @@ pub struct App {
     limits: ArcSwap<RateLimits>,
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
-    /// What others sign with.
-    remote_keys: Arc<RemoteKeys>,
     http: HttpClient,
     random: Random,
     /// The newest change of the database that memory knows.
@@ -100,6 +98,7 @@ impl App {
         let key = config::vault_key(&config.vault, &random)?;
         let vault = Vault::new(&key, &config.vault.previous)?;
         vault.check(&store).await?;
+        store.keep_group_sources(&config.login.provider_names()).await?;
         let known_change = store.latest_change().await?;
         let lives = Arc::new(GrantLives::default());
         let (time, dice) = (clock.clone(), random.clone());
@@ -331,9 +330,7 @@ impl App {
 /// What has to be registered at each sign-in provider: its name, and the address to which it answers.
 pub(crate) fn redirect_uris(config: &Config) -> Vec<(String, String)> {
     let root = site_of(config, &config.server.listen).root_origin();
-    let github = config.login.github.iter().map(|_| config::GITHUB);
-    let names = github.chain(config.login.oidc.iter().map(|provider| provider.name.as_str()));
-    names.map(|name| (name.to_owned(), redirect_uri(&root, name))).collect()
+    config.login.provider_names().into_iter().map(|name| (name.to_owned(), redirect_uri(&root, name))).collect()
 }
 
 /// The names of the gateway (DESIGN 1.5). Behind a trusted proxy people come over https even though we do not speak it.
