@@ -1,8 +1,10 @@
 //! The door of OAuth: our authorization server for every realm (DESIGN 1.2, 1.3).
 
+mod answer;
 mod authentication;
 mod authorize;
 mod clients;
+mod device;
 mod documents;
 mod grants;
 mod jwks;
@@ -12,6 +14,7 @@ mod pages;
 mod parameters;
 mod pending;
 mod register;
+mod remembered;
 mod reply;
 mod resource;
 mod revoke;
@@ -89,7 +92,6 @@ impl Issuer {
 pub fn mcp_routes(issuer: Arc<Issuer>) -> Router {
     let open = endpoints(&issuer)
         .route("/introspect", any(reply::not_found))
-        .route("/device_authorization", any(reply::not_found))
         .fallback(metadata::well_known)
         .layer(from_fn(reply::any_origin));
     open.route("/authorize", get(authorize::to_root)).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(issuer)
@@ -99,7 +101,7 @@ pub fn mcp_routes(issuer: Arc<Issuer>) -> Router {
 pub fn root_routes(issuer: Arc<Issuer>) -> Router {
     let mut open = endpoints(&issuer);
     for kind in [paths::AUTHORIZATION_SERVER, paths::OPENID_CONFIGURATION, paths::PROTECTED_RESOURCE] {
-        for path in ["", "/mcp", "/mcp/sse"] {
+        for path in ["", "/mcp", "/mcp/sse", paths::API] {
             open = open.route(&format!("{kind}{path}"), get(metadata::well_known));
         }
     }
@@ -107,6 +109,7 @@ pub fn root_routes(issuer: Arc<Issuer>) -> Router {
     open.layer(from_fn(reply::any_origin))
         .route("/authorize", authorize.clone())
         .route("/authorize/{label}", authorize)
+        .route("/device", get(device::page).post(device::claim))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(issuer)
 }
@@ -117,6 +120,10 @@ fn endpoints(issuer: &Arc<Issuer>) -> Router<Arc<Issuer>> {
         .route("/token", post(token::token).layer(from_fn_with_state(issuer.clone(), limits::token)))
         .route("/register", post(register::register).layer(from_fn_with_state(issuer.clone(), limits::registration)))
         .route("/register/{client_id}", get(register::read).delete(register::delete))
+        .route(
+            "/device_authorization",
+            post(device::authorization).layer(from_fn_with_state(issuer.clone(), limits::registration)),
+        )
         .route("/revoke", post(revoke::revoke))
         .route("/jwks", get(jwks::get))
 }

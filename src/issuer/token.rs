@@ -3,7 +3,7 @@
 
 use super::Issuer;
 use super::clients::KnownClient;
-use super::grants::{code, refresh};
+use super::grants::{code, device, refresh};
 use super::parameters::Parameters;
 use super::reply::{self, Refused};
 use super::resource;
@@ -12,7 +12,7 @@ use crate::ids::GrantId;
 use crate::oauth::error::Code;
 use crate::oauth::grant_type::GrantType;
 use crate::request::Arrival;
-use crate::store::{Grant, User};
+use crate::store::{Grant, Role, User};
 use crate::tokens::NewToken;
 use axum::Extension;
 use axum::extract::State;
@@ -68,6 +68,7 @@ pub(super) async fn token(
     let issue = match request.grant_type()? {
         GrantType::AuthorizationCode => code::exchange(&issuer, &request).await?,
         GrantType::RefreshToken => refresh::exchange(&issuer, &request).await?,
+        GrantType::DeviceCode => device::exchange(&issuer, &request).await?,
         _ => return Err(unsupported()),
     };
     let answer = issuer.issue(&request, &issue)?;
@@ -91,7 +92,8 @@ pub(super) fn form(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> 
 }
 
 /// The grant types that the token endpoint knows, for the metadata.
-pub(super) const SUPPORTED: [GrantType; 2] = [GrantType::AuthorizationCode, GrantType::RefreshToken];
+pub(super) const SUPPORTED: [GrantType; 3] =
+    [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::DeviceCode];
 
 fn unsupported() -> Refused {
     Refused::because(Code::UnsupportedGrantType, "grant_type is not one of grant_types_supported in the metadata")
@@ -132,6 +134,9 @@ impl Issuer {
         let user = self.store.user(grant.user).await?.filter(|user| !user.disabled).ok_or_else(gone)?;
         if request.form.get("resource").is_some_and(|named| !resource::same(named, &grant.resource)) {
             return Err(Refused::because(Code::InvalidTarget, "the authorization was given for another resource"));
+        }
+        if resource::is_administration(&grant.realm, &grant.scope) && user.role != Role::Administrator {
+            return Err(Refused::because(Code::InvalidGrant, "the person is not an administrator any more"));
         }
         Ok(LivingGrant { grant, user })
     }

@@ -1,4 +1,5 @@
-//! OAuth error responses (RFC 6749 §4.1.2.1 and §5.2, RFC 7591 §3.2.2, RFC 8707 §2, RFC 6750 §3.1).
+//! OAuth error responses (RFC 6749 §4.1.2.1 and §5.2, RFC 7591 §3.2.2, RFC 8707 §2, RFC 8628 §3.5,
+//! RFC 6750 §3.1).
 
 use serde::Serialize;
 use std::borrow::Cow;
@@ -22,6 +23,9 @@ pub enum Code {
     UnsupportedResponseType,
     UnsupportedTokenType,
     AccessDenied,
+    AuthorizationPending,
+    SlowDown,
+    ExpiredToken,
     LoginRequired,
     InteractionRequired,
     ServerError,
@@ -46,6 +50,9 @@ impl Code {
             Code::UnsupportedResponseType => "unsupported_response_type",
             Code::UnsupportedTokenType => "unsupported_token_type",
             Code::AccessDenied => "access_denied",
+            Code::AuthorizationPending => "authorization_pending",
+            Code::SlowDown => "slow_down",
+            Code::ExpiredToken => "expired_token",
             Code::LoginRequired => "login_required",
             Code::InteractionRequired => "interaction_required",
             Code::ServerError => "server_error",

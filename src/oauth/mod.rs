@@ -9,3 +9,4 @@ pub mod redirect;
 pub mod registration;
 pub mod resource;
 pub mod scope;
+pub mod user_code;

@@ -28,7 +28,10 @@ async fn b13_b14_b15_metadata_of_every_realm_in_every_form() {
         assert_eq!((&document["issuer"], &document["authorization_endpoint"]), (&json!(issuer), &json!(authorize)));
         assert_eq!(document["token_endpoint"], json!(format!("{issuer}/token")));
         assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
-        assert_eq!(document["grant_types_supported"], json!(["authorization_code", "refresh_token"]));
+        let grant_types =
+            json!(["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:device_code"]);
+        assert_eq!(document["grant_types_supported"], grant_types);
+        assert_eq!(document["device_authorization_endpoint"], json!(format!("{issuer}/device_authorization")));
         let methods = json!(["none", "client_secret_basic", "client_secret_post"]);
         assert_eq!(document["token_endpoint_auth_methods_supported"], methods);
         assert_eq!(document["authorization_response_iss_parameter_supported"], json!(true));
@@ -76,7 +79,7 @@ async fn b49_browsers_may_call_everything_but_the_authorization_endpoint() {
 #[tokio::test]
 async fn what_is_not_there_is_not_found() {
     let world = World::new().await;
-    for path in ["/introspect", "/device_authorization", "/.well-known/unknown"] {
+    for path in ["/introspect", "/.well-known/unknown"] {
         let reply = world.get(&format!("{NOTES}{path}")).await;
         assert_eq!(reply.status, StatusCode::NOT_FOUND, "{path}");
         assert!(reply.json()["error"].is_string());

@@ -2,8 +2,10 @@
 
 mod authorize;
 mod clients;
+mod device;
 mod discovery;
 mod refresh_model;
+mod remembered;
 mod token;
 
 use super::*;
@@ -134,6 +136,14 @@ impl World {
             http,
         };
         Self { issuer: Arc::new(issuer), alice, cookie }
+    }
+
+    /// Another person at another browser, in the same gateway.
+    async fn joined_by(&self, name: &str, role: Role) -> World {
+        let alice = User { id: UserId::random(&self.issuer.random), name: name.into(), role, ..self.alice.clone() };
+        self.issuer.store.create_user(&alice).await.unwrap();
+        let cookie = cookie_of(&self.issuer.sessions, &alice).await;
+        World { issuer: self.issuer.clone(), alice, cookie }
     }
 
     /// Asks on the root domain, or with an address that begins with [`NOTES`] or another hostname, there.
