@@ -3,7 +3,9 @@
 mod api_keys;
 mod arguments;
 mod credentials;
+mod discovery;
 mod encode;
+mod login;
 mod output;
 mod people;
 mod remote;
@@ -142,10 +144,9 @@ async fn dispatch(
         Command::Client { command } => state::client(command, &load(source)?, &mut output).await,
         Command::Apikey { command } => api_keys::api_key(command, &load(source)?, &mut output).await,
         Command::Keys { command } => state::keys(command, &load(source)?, &mut output).await,
-        Command::Token { url } => {
-            let token = credentials::access_token(&source.environment, &url).await?;
-            Ok(output.line(format_args!("{}", token.expose()))?)
-        }
+        Command::Login { url } => login::login(&source.environment, &url, &mut output).await,
+        Command::Token { url } => login::token(&source.environment, &url, &mut output).await,
+        Command::Logout { url } => login::logout(&source.environment, &url, &mut output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut script);

@@ -301,9 +301,11 @@ mod administration {
     const API: &str = "https://gw.example/api/v1";
 
     fn request(client: &str, changes: &[(&str, &str)]) -> String {
-        let mut all = vec![("resource", API), ("scope", "admin")];
-        all.extend(changes);
-        authorize("", client, &all).replacen("/authorize/?", "/authorize?", 1)
+        authorize("", client, &changed(&[("resource", API), ("scope", "admin")], changes)).replacen(
+            "/authorize/?",
+            "/authorize?",
+            1,
+        )
     }
 
     async fn exchange(world: &World, client: &str, code: &str) -> Reply {
