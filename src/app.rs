@@ -17,6 +17,7 @@ use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
+use crate::jwks::RemoteKeys;
 use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::RateLimits;
 use crate::revocation::{self, Revocations};
@@ -62,6 +63,7 @@ pub struct App {
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
     http: HttpClient,
+    remote_keys: Arc<RemoteKeys>,
     random: Random,
     /// The newest change of the database that memory knows.
     known_change: i64,
@@ -94,13 +96,15 @@ impl App {
         vault.check(&store).await?;
         let known_change = store.latest_change().await?;
         let lives = Arc::new(GrantLives::default());
-        let keys = SigningKeys::load(store.clone(), vault.clone(), clock.clone(), random.clone()).await?;
+        let (time, dice) = (clock.clone(), random.clone());
+        let keys = SigningKeys::load(store.clone(), vault.clone(), time, dice, &config.tokens).await?;
         let keys = Arc::new(keys);
         let tokens = AccessTokens::new(keys.clone(), lives.clone(), clock.clone(), random.clone());
-        tokens.recall_revocations(&store, config.tokens.access_ttl).await?;
+        tokens.recall_revocations(&store).await?;
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
+        let remote_keys = RemoteKeys::new(http.clone(), clock.clone());
         let health = HealthTable::new(clock.clone(), random.clone(), config.upstreams.max_requests);
         let metrics = Arc::new(Metrics::collecting(health.clone()));
         let connections = Connections::new(ConnectionsParts {
@@ -138,6 +142,7 @@ impl App {
             registry,
             lives,
             resolver,
+            remote_keys: Arc::new(remote_keys),
             http,
             random,
             health,
@@ -199,11 +204,14 @@ impl App {
             tokens: self.tokens.clone(),
             lifetimes: config.tokens,
             sessions: self.sessions.clone(),
+            api_keys: self.api_keys.clone(),
             registry: self.registry.clone(),
             connections: self.connections.clone(),
             revocations: self.revocations.clone(),
             http: self.http.clone(),
             audit: self.audit.clone(),
+            remote_keys: self.remote_keys.clone(),
+            registration: config.registration.clone(),
             allow_private_documents: config.upstreams.allow_private,
             limits: self.limits(),
         }
@@ -232,13 +240,20 @@ impl App {
             let now = self.clock.now();
             let access_ttl = self.tokens.longest_ttl();
             let swept = async {
-                self.store.sweep(now, access_ttl).await?;
+                self.store.sweep(now, access_ttl, self.config().registration.unused_ttl).await?;
+                for (realm, client) in self.store.expired_clients(now).await? {
+                    self.revocations.client(Some(&realm), &client).await?;
+                    self.audit.record("system", "client.expired", &client, None);
+                }
                 self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
                 let mut irrelevant = self.lives.ended();
                 for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {
                     irrelevant.remove(&grant);
                 }
                 self.lives.sweep(&irrelevant);
+                if let Some(kid) = self.keys.maintain(&self.config().tokens).await? {
+                    self.audit.record("system", "key.published", &kid, None);
+                }
                 Ok::<(), Fault>(())
             };
             if let Err(fault) = swept.await {

@@ -2,6 +2,7 @@
 
 use crate::apikey::ApiScope;
 use crate::config;
+use crate::jose::SigningAlgorithm;
 use clap::{ArgAction, Parser, Subcommand};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -236,8 +237,25 @@ pub(super) enum ApiKeyCommand {
 
 #[derive(Subcommand)]
 pub(super) enum KeysCommand {
-    /// List all signing keys
+    /// List the signing keys, what each of them does, and until when
     List,
+    /// Make a new signing key
+    ///
+    /// The new key is published at once and signs a day later, so that whoever keeps a copy of the key set knows it by then. The
+    /// old key then signs no more; what it signed stays good until it expires. `tokens.key_rotation` does this by schedule.
+    Rotate {
+        /// What the new key signs with: ES256 or EdDSA; without it what `tokens.signing_algorithm` says
+        #[arg(long)]
+        algorithm: Option<SigningAlgorithm>,
+        /// For a key that has leaked: the new key signs at once, and every other key is removed with everything it signed
+        ///
+        /// All access tokens that are out are refused within a second on every node, and open streams end. Clients get new ones
+        /// with their refresh tokens; nobody has to sign in again. Services that verify tokens with a copy of the key set
+        /// refuse the new tokens, and accept the old, until they fetch it again (after five minutes at most, where they
+        /// heed what we say).
+        #[arg(long)]
+        now: bool,
+    },
 }
 
 #[derive(Subcommand)]

@@ -5,6 +5,7 @@ mod arguments;
 mod credentials;
 mod discovery;
 mod encode;
+mod keys;
 mod login;
 mod output;
 mod people;
@@ -143,7 +144,7 @@ async fn dispatch(
         Command::Connection { command } => state::connection(command, &load(source)?, &mut output).await,
         Command::Client { command } => state::client(command, &load(source)?, &mut output).await,
         Command::Apikey { command } => api_keys::api_key(command, &load(source)?, &mut output).await,
-        Command::Keys { command } => state::keys(command, &load(source)?, &mut output).await,
+        Command::Keys { command } => keys::keys(command, load(source)?, &mut output).await,
         Command::Login { url } => login::login(&source.environment, &url, &mut output).await,
         Command::Token { url } => login::token(&source.environment, &url, &mut output).await,
         Command::Logout { url } => login::logout(&source.environment, &url, &mut output).await,

@@ -232,6 +232,28 @@ async fn what_is_not_there_cannot_be_listed_or_revoked() {
 }
 
 #[tokio::test]
+async fn signing_keys_are_rotated_and_listed() {
+    let machine = Machine::new();
+    let first = machine.good(&["keys", "rotate"]).await;
+    let list = machine.json(&["keys", "list"]).await;
+    assert!(first.starts_with(list[0]["kid"].as_str().unwrap()), "{first}");
+    assert_eq!((&list[0]["state"], &list[0]["algorithm"]), (&"signing".into(), &"ES256".into()));
+    let second = machine.good(&["keys", "rotate", "--algorithm", "EdDSA"]).await;
+    assert!(second.contains("is published and signs from"), "{second}");
+    let list = machine.json(&["keys", "list"]).await;
+    assert_eq!((&list[0]["state"], &list[1]["state"]), (&"signing".into(), &"published".into()));
+    assert!(list[1]["signs_from"].as_str() > list[1]["published_at"].as_str());
+    let ended = machine.run(&["keys", "rotate"]).await;
+    assert_eq!(ended.status, 1);
+    assert!(ended.stderr.contains("--now"), "{}", ended.stderr);
+    machine.good(&["keys", "rotate", "--now"]).await;
+    let after = machine.json(&["keys", "list"]).await;
+    assert_eq!((after.as_array().unwrap().len(), &after[0]["state"]), (1, &"signing".into()));
+    assert_ne!(after[0]["kid"], list[0]["kid"]);
+    assert_eq!(machine.run(&["keys", "rotate", "--algorithm", "HS256"]).await.status, 2);
+}
+
+#[tokio::test]
 async fn a_client_that_only_has_a_document_is_listed_and_revoked_everywhere() {
     const CLIENT: &str = "https://client.example/metadata.json";
     let machine = Machine::new();
@@ -276,5 +298,6 @@ fn code(number: u8) -> crate::store::AuthorizationCode {
         code_challenge: String::new(),
         expires_at: crate::clock::Timestamp(0),
         used_at: None,
+        dpop_jkt: None,
     }
 }

@@ -48,6 +48,7 @@ impl Config {
             ("tls", self.tls != running.tls),
             ("login", self.login.password != running.login.password),
             ("tokens", self.tokens != running.tokens),
+            ("registration", !self.registration.is_same(&running.registration)),
             ("limits", self.limits != running.limits),
             ("streams", self.streams != running.streams),
             ("upstreams", self.upstreams != running.upstreams),

@@ -3,7 +3,9 @@
 
 use super::Issuer;
 use super::{reply, token};
+use crate::config::RegistrationMode;
 use crate::hostname::{Label, Realm};
+use crate::jose;
 use crate::oauth::metadata::{AuthorizationServer, ProtectedResource};
 use crate::oauth::registration::AuthMethod;
 use crate::oauth::scope::{ADMIN, OFFLINE_ACCESS, Scopes};
@@ -62,28 +64,41 @@ impl<'a> Document<'a> {
 fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> AuthorizationServer {
     let origin = issuer.site.issuer(realm);
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let is_open = !matches!(issuer.registration.mode, RegistrationMode::Off);
+    let algorithms = texts(&jose::ALGORITHMS);
     scopes.insert(OFFLINE_ACCESS);
     AuthorizationServer {
         authorization_endpoint: Some(format!("{}{}", issuer.site.root_origin(), authorize_path(realm))),
         token_endpoint: Some(format!("{origin}/token")),
-        registration_endpoint: Some(format!("{origin}/register")),
+        registration_endpoint: is_open.then(|| format!("{origin}/register")),
         revocation_endpoint: Some(format!("{origin}/revoke")),
         device_authorization_endpoint: Some(format!("{origin}/device_authorization")),
+        introspection_endpoint: Some(format!("{origin}/introspect")),
         jwks_uri: Some(format!("{origin}/jwks")),
         scopes_supported: scopes.iter().map(str::to_owned).collect(),
         response_types_supported: texts(&["code"]),
         response_modes_supported: texts(&["query"]),
         grant_types_supported: token::SUPPORTED.map(|one| one.as_str().to_owned()).into(),
         token_endpoint_auth_methods_supported: AuthMethod::names(),
+        token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
         revocation_endpoint_auth_methods_supported: AuthMethod::names(),
+        introspection_endpoint_auth_methods_supported: introspection_methods(),
+        revocation_endpoint_auth_signing_alg_values_supported: algorithms,
         code_challenge_methods_supported: texts(&["S256"]),
         authorization_response_iss_parameter_supported: true,
         client_id_metadata_document_supported: true,
         subject_types_supported: texts(&["public"]),
-        id_token_signing_alg_values_supported: texts(&["ES256"]),
+        id_token_signing_alg_values_supported: issuer.tokens.algorithms(),
         issuer: origin,
         ..Default::default()
     }
+}
+
+/// Clients with their method, unless it is none; API keys as Bearer.
+fn introspection_methods() -> Vec<String> {
+    let none = AuthMethod::None.as_str();
+    let methods = AuthMethod::names().into_iter().filter(|name| name != none);
+    methods.chain(["Bearer".to_owned()]).collect()
 }
 
 fn protected_resource(issuer: &Issuer, realm: &Realm, path: &str, scopes: &Scopes) -> ProtectedResource {

@@ -1,14 +1,17 @@
 //! The door of OAuth: our authorization server for every realm (DESIGN 1.2, 1.3).
 
 mod answer;
+mod assertion;
 mod authentication;
 mod authorize;
 mod clients;
 mod device;
 mod documents;
 mod grants;
+mod introspect;
 mod jwks;
 mod limits;
+mod manage;
 mod metadata;
 mod pages;
 mod parameters;
@@ -23,13 +26,15 @@ mod steps;
 mod tests;
 mod token;
 
+use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::Tokens;
+use crate::config::{Registration, Tokens};
 use crate::connect::{ConnectionKey, Connections};
 use crate::hostname::{Realm, Site};
 use crate::http::HttpClient;
 use crate::ids::{Random, UserId};
+use crate::jwks::RemoteKeys;
 use crate::oauth::registration::MAX_BODY;
 use crate::paths;
 use crate::ratelimit::RateLimits;
@@ -42,7 +47,7 @@ use crate::vault::Vault;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use std::sync::Arc;
 
 /// Everything the authorization server works with.
@@ -63,6 +68,8 @@ pub struct Issuer {
     pub lifetimes: Tokens,
     /// Whose browser.
     pub sessions: Arc<Sessions>,
+    /// Who may introspect.
+    pub api_keys: Arc<ApiKeys>,
     /// Which upstreams there are.
     pub registry: Arc<Registry>,
     /// The upstream's own flow.
@@ -71,7 +78,11 @@ pub struct Issuer {
     pub revocations: Arc<Revocations>,
     /// For client ID metadata documents.
     pub http: HttpClient,
-    /// Whether client ID metadata documents may live on this very machine, over http: for development.
+    /// The key sets of clients that sign.
+    pub remote_keys: Arc<RemoteKeys>,
+    /// Who may register, and for how long.
+    pub registration: Registration,
+    /// Whether client ID metadata documents and key sets may live on this very machine, over http: for development.
     pub allow_private_documents: bool,
     /// Who did what.
     pub audit: Audit,
@@ -90,11 +101,11 @@ impl Issuer {
 
 /// The routes of an MCP hostname. Every request carries an [`crate::request::Arrival`].
 pub fn mcp_routes(issuer: Arc<Issuer>) -> Router {
-    let open = endpoints(&issuer)
-        .route("/introspect", any(reply::not_found))
-        .fallback(metadata::well_known)
-        .layer(from_fn(reply::any_origin));
-    open.route("/authorize", get(authorize::to_root)).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(issuer)
+    let open = endpoints(&issuer).fallback(metadata::well_known).layer(from_fn(reply::any_origin));
+    open.route("/authorize", get(authorize::to_root))
+        .route("/introspect", post(introspect::introspect))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(issuer)
 }
 
 /// The issuer's routes on the root domain. Every request carries an [`crate::request::Arrival`] of the root realm.
@@ -107,6 +118,7 @@ pub fn root_routes(issuer: Arc<Issuer>) -> Router {
     }
     let authorize = get(authorize::get).post(authorize::post);
     open.layer(from_fn(reply::any_origin))
+        .route("/introspect", post(introspect::introspect))
         .route("/authorize", authorize.clone())
         .route("/authorize/{label}", authorize)
         .route("/device", get(device::page).post(device::claim))
@@ -119,7 +131,7 @@ fn endpoints(issuer: &Arc<Issuer>) -> Router<Arc<Issuer>> {
     Router::new()
         .route("/token", post(token::token).layer(from_fn_with_state(issuer.clone(), limits::token)))
         .route("/register", post(register::register).layer(from_fn_with_state(issuer.clone(), limits::registration)))
-        .route("/register/{client_id}", get(register::read).delete(register::delete))
+        .route("/register/{client_id}", get(manage::read).put(manage::replace).delete(manage::delete))
         .route(
             "/device_authorization",
             post(device::authorization).layer(from_fn_with_state(issuer.clone(), limits::registration)),

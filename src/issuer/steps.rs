@@ -175,6 +175,7 @@ async fn issue(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response, Fault> {
                 code_challenge: client.code_challenge.clone(),
                 expires_at: PendingAuthorization::code_expiry(now),
                 used_at: None,
+                dpop_jkt: None,
             };
             issuer.store.insert_grant(&grant, Some(&code)).await?;
             answer(&client.back.with(&[("code", secret.as_str())]))

@@ -127,11 +127,10 @@ impl Issuer {
     /// `invalid_grant` for everything that is not so; `invalid_target` when the request names another resource.
     pub(super) async fn living_grant(&self, request: &TokenRequest<'_>, id: GrantId) -> Result<LivingGrant, Refused> {
         let gone = || Refused::because(Code::InvalidGrant, "the authorization has ended or belongs to another client");
-        let grant = self.store.grant(id).await?.ok_or_else(gone)?;
-        if grant.client_id != request.client.id || grant.realm != request.realm.key() || grant.revoked_at.is_some() {
+        let (grant, user) = self.in_force(id).await?.ok_or_else(gone)?;
+        if grant.client_id != request.client.id || grant.realm != request.realm.key() {
             return Err(gone());
         }
-        let user = self.store.user(grant.user).await?.filter(|user| !user.disabled).ok_or_else(gone)?;
         if request.form.get("resource").is_some_and(|named| !resource::same(named, &grant.resource)) {
             return Err(Refused::because(Code::InvalidTarget, "the authorization was given for another resource"));
         }
@@ -139,6 +138,18 @@ impl Issuer {
             return Err(Refused::because(Code::InvalidGrant, "the person is not an administrator any more"));
         }
         Ok(LivingGrant { grant, user })
+    }
+
+    /// A grant in force, and its person, if the person may still sign in.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(super) async fn in_force(&self, id: GrantId) -> Result<Option<(Grant, User)>, Refused> {
+        let Some(grant) = self.store.grant(id).await?.filter(|grant| grant.revoked_at.is_none()) else {
+            return Ok(None);
+        };
+        let user = self.store.user(grant.user).await?.filter(|user| !user.disabled);
+        Ok(user.map(|user| (grant, user)))
     }
 
     /// Whether every request with a token of this grant would be sent back for the person's consent at the upstream. A

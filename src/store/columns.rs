@@ -3,6 +3,7 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::{ApiKeyId, ConnectionId, Digest, GrantId, UserId};
+use crate::jose::SigningAlgorithm;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteRow, SqliteTypeInfo, SqliteValueRef};
@@ -88,24 +89,26 @@ column!(ConnectionId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok
 named!(Role: Administrator = "administrator", Member = "member");
 named!(Decision: Approved = "approved", Denied = "denied");
 named!(DeviceState: Waiting = "waiting", Approved = "approved", Denied = "denied", Used = "used");
+named!(SigningAlgorithm: Es256 = "ES256", EdDsa = "EdDSA");
 named!(ConnectionState: Active = "active", Open = "open", NeedsConsent = "needs_consent");
 
 record!(User, "user": id, name, password_hash, email, role, disabled, created_at);
 record!(Session, "session": token, user("user_id"), created_at, last_seen_at, expires_at);
-record!(Client, "client": realm, id, metadata, secret, registration_token, created_at, last_used_at);
+record!(Client, "client":
+    realm, id, metadata, secret, registration_token, created_at, last_used_at, owner("owner_id"), expires_at);
 record!(ClientDocument, "client metadata document": url, body, fetched_at, fresh_until);
 record!(Grant, "grant":
     id, user("user_id"), client_id, client_name, realm, resource, scope, created_at, revoked_at);
 record!(GrantedClient, "grant": realm, client_id, client_name, grants);
 record!(AuthorizationCode, "authorization code":
-    code, grant("grant_id"), redirect_uri, code_challenge, expires_at, used_at);
+    code, grant("grant_id"), redirect_uri, code_challenge, expires_at, used_at, dpop_jkt);
 record!(DeviceCode, "device code":
     code, user_code, realm, client_id, resource, scope, expires_at, interval, polled_at, claimed_by, state,
     grant("grant_id"));
 record!(RememberedConsent, "remembered consent":
     user("user_id"), realm, client_id, resource, redirect_host, scope, expires_at);
 record!(Flow, "flow": id, session, data, expires_at);
-record!(SigningKey, "signing key": kid, algorithm, sealed, created_at, retired_at);
+record!(SigningKey, "signing key": kid, algorithm, sealed, created_at, active_from, token_ttl);
 record!(Upstream, "upstream": authority, decision, alias, name, decided_by, decided_at);
 record!(Discovery, "discovery": authority, document, found_at);
 record!(UpstreamClient, "registration at an upstream":
@@ -134,6 +137,7 @@ impl FromRow<'_, SqliteRow> for RefreshToken {
             expires_at: row.try_get("expires_at")?,
             successor,
             first_used_at: row.try_get("first_used_at")?,
+            dpop_jkt: row.try_get("dpop_jkt")?,
         })
     }
 }

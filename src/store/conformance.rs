@@ -31,7 +31,7 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     authorization::clients_belong_to_a_realm(&open().await).await;
     authorization::documents_are_replaced(&open().await).await;
     authorization::a_flow_is_taken_once(&open().await).await;
-    authorization::signing_keys_come_oldest_first(&open().await).await;
+    authorization::signing_keys_stand_in_line(&open().await).await;
     grants::a_grant_comes_with_its_code_or_not_at_all(&open().await).await;
     grants::a_code_is_consumed_once(&open().await).await;
     grants::a_refresh_token_rotates_once(&open().await).await;
@@ -51,6 +51,7 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     connections::what_is_known_of_upstreams_is_replaced(&open().await).await;
     housekeeping::settings_are_compared_and_deleted(&open().await).await;
     housekeeping::audit_is_newest_first(&open().await).await;
+    housekeeping::a_proof_is_used_once(&open().await).await;
     housekeeping::sweeping_takes_what_is_dead(&open().await).await;
 }
 

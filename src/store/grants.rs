@@ -20,6 +20,31 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
+    /// The grant in force that is for the same person, client and resource as `grant`, or `grant` itself, kept: so that
+    /// who asks again and again under no consent does not fill the table. `None` when the client has `most` already, or is
+    /// not registered any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when there is a grant of that id.
+    pub async fn standing_grant(&self, grant: &Grant, most: u32) -> Result<Option<GrantId>, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        let select = "SELECT * FROM grants WHERE realm = ? AND client_id = ? AND user_id = ? AND revoked_at IS NULL";
+        let select = query_as(select).bind(&grant.realm).bind(&grant.client_id).bind(grant.user);
+        let others: Vec<Grant> = select.fetch_all(&mut *transaction).await.map_err(reading::<Grant>)?;
+        if let Some(same) = others.iter().find(|other| other.resource == grant.resource) {
+            return Ok(Some(same.id));
+        }
+        let registered = query_scalar("SELECT EXISTS (SELECT 1 FROM clients WHERE realm = ? AND id = ?)");
+        let registered: bool =
+            registered.bind(&grant.realm).bind(&grant.client_id).fetch_one(&mut *transaction).await?;
+        if others.len() >= most as usize || !registered {
+            return Ok(None);
+        }
+        insert(&mut transaction, grant).await?;
+        transaction.commit().await?;
+        Ok(Some(grant.id))
+    }
+
     /// A grant, revoked or not.
     ///
     /// # Errors
@@ -251,8 +276,8 @@ async fn insert_code(
     code: &AuthorizationCode,
 ) -> Result<(), StoreError> {
     let insert = query(
-        "INSERT INTO codes (code, grant_id, redirect_uri, code_challenge, expires_at, used_at)
-         VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO codes (code, grant_id, redirect_uri, code_challenge, expires_at, used_at, dpop_jkt)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
     );
     insert
         .bind(code.code)
@@ -261,6 +286,7 @@ async fn insert_code(
         .bind(&code.code_challenge)
         .bind(code.expires_at)
         .bind(code.used_at)
+        .bind(&code.dpop_jkt)
         .execute(&mut **transaction)
         .await
         .map_err(inserting("that authorization code"))?;
@@ -269,14 +295,15 @@ async fn insert_code(
 
 async fn insert_token(transaction: &mut Transaction<'static, Sqlite>, token: &RefreshToken) -> Result<(), StoreError> {
     let insert = query(
-        "INSERT INTO refresh_tokens (token, grant_id, issued_at, expires_at, first_used_at)
-         SELECT ?, id, ?, ?, ? FROM grants WHERE id = ? AND revoked_at IS NULL",
+        "INSERT INTO refresh_tokens (token, grant_id, issued_at, expires_at, first_used_at, dpop_jkt)
+         SELECT ?, id, ?, ?, ?, ? FROM grants WHERE id = ? AND revoked_at IS NULL",
     );
     insert
         .bind(token.token)
         .bind(token.issued_at)
         .bind(token.expires_at)
         .bind(token.first_used_at)
+        .bind(&token.dpop_jkt)
         .bind(token.grant)
         .execute(&mut **transaction)
         .await

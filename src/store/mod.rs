@@ -4,6 +4,7 @@ mod accounts;
 mod api_keys;
 mod authorization;
 mod changes;
+mod clients;
 mod columns;
 #[cfg(test)]
 mod conformance;
@@ -13,10 +14,13 @@ mod devices;
 mod grants;
 mod groups;
 mod housekeeping;
+mod proofs;
 mod records;
+mod signing_keys;
 mod sqlite;
 mod upstreams;
 
+pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;
 pub use groups::BY_ADMINISTRATOR;
 pub use records::*;

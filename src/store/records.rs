@@ -3,6 +3,7 @@
 
 use crate::clock::Timestamp;
 use crate::ids::{ApiKeyId, ConnectionId, Digest, GrantId, UserId};
+use crate::jose::SigningAlgorithm;
 
 /// What a person may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub struct Session {
     pub expires_at: Timestamp,
 }
 
-/// A client that registered dynamically at one of our issuers (RFC 7591).
+/// A client that registered at one of our issuers (RFC 7591), or that an administrator made for it.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// [`crate::hostname::Realm::key`] of the issuer.
@@ -64,6 +65,10 @@ pub struct Client {
     pub created_at: Timestamp,
     /// When it last got a token; `None` for one that never did.
     pub last_used_at: Option<Timestamp>,
+    /// Whom a machine client acts for: an administrator made it. Clients that registered have none.
+    pub owner: Option<UserId>,
+    /// When the registration ends, if it does.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A client ID metadata document that was fetched.
@@ -130,6 +135,8 @@ pub struct AuthorizationCode {
     pub expires_at: Timestamp,
     /// When it was exchanged, if it was.
     pub used_at: Option<Timestamp>,
+    /// The thumbprint of the only key that may exchange it, where the client named one (RFC 9449 §10).
+    pub dpop_jkt: Option<String>,
 }
 
 /// Where a device's request stands.
@@ -208,6 +215,8 @@ pub struct RefreshToken {
     pub successor: Option<Successor>,
     /// When the token itself was first presented.
     pub first_used_at: Option<Timestamp>,
+    /// The thumbprint of the key that it is bound to, where there is one (RFC 9449 §5).
+    pub dpop_jkt: Option<String>,
 }
 
 /// What a rotated refresh token became; kept so that a client that lost our answer gets the same again.
@@ -337,14 +346,16 @@ pub struct Flow {
 pub struct SigningKey {
     /// The JWK's `kid`.
     pub kid: String,
-    /// `ES256` or `EdDSA`.
-    pub algorithm: String,
+    /// What it signs with.
+    pub algorithm: SigningAlgorithm,
     /// PKCS#8, sealed.
     pub sealed: Vec<u8>,
-    /// When it was made.
+    /// When it was made and published.
     pub created_at: Timestamp,
-    /// When it stopped signing, if it did; it verifies until the longest token has expired.
-    pub retired_at: Option<Timestamp>,
+    /// From when on it signs, until the next one does.
+    pub active_from: Timestamp,
+    /// The longest life of a token that it signed, in seconds.
+    pub token_ttl: i64,
 }
 
 /// What a program shows instead of a person's session. Lists are separated by spaces; an empty one limits nothing.
@@ -432,7 +443,7 @@ pub enum Change {
     ConnectionChanged(ConnectionId),
     /// An upstream was approved, denied, renamed or removed.
     UpstreamsChanged,
-    /// A signing key was added or retired.
+    /// A signing key was added or removed, or is to verify for longer.
     KeysChanged,
     /// Somebody was added, disabled, let in again or removed, or belongs to other groups.
     PeopleChanged,

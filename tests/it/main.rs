@@ -49,5 +49,6 @@ mod slow;
 mod stepup;
 mod streams;
 mod tls;
+mod trespass;
 mod uploads;
 mod websocket;

@@ -352,6 +352,7 @@ mod administration {
             expires_at: now.after(Duration::from_secs(60)),
             successor: None,
             first_used_at: None,
+            dpop_jkt: None,
         };
         world.issuer.store.insert_refresh_token(&refresh_token).await.unwrap();
         let form = [("grant_type", "refresh_token"), ("client_id", client.as_str()), ("refresh_token", "kept")];

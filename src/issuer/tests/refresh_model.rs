@@ -178,6 +178,7 @@ async fn begin(world: &World, client: &str) -> Family {
         expires_at: now.after(IDLE_LIFE),
         successor: None,
         first_used_at: None,
+        dpop_jkt: None,
     };
     issuer.store.insert_refresh_token(&row).await.unwrap();
     let first = Generation { token, issued_at: now, rotated_at: None, known: true };
@@ -213,7 +214,9 @@ async fn happen(world: World, client: &str, family: &mut Family, event: &Event) 
             let answered = if reply.status == StatusCode::OK { Ok(()) } else { Err(TestCaseError::fail(reply.body)) };
             return (world, answered);
         }
-        Event::Sweep => issuer.store.sweep(now, issuer.lifetimes.access_ttl).await.unwrap(),
+        Event::Sweep => {
+            issuer.store.sweep(now, issuer.lifetimes.access_ttl, issuer.registration.unused_ttl).await.unwrap()
+        }
         Event::Restart => return (restarted(world).await, Ok(())),
     }
     (world, Ok(()))
@@ -233,11 +236,11 @@ async fn restarted(world: World) -> World {
     let World { issuer, alice, cookie } = world;
     let issuer = Arc::try_unwrap(issuer).unwrap_or_else(|_| panic!("a request is still under way"));
     let (store, clock) = (issuer.store.clone(), issuer.clock.clone());
-    let keys =
-        SigningKeys::load(store.clone(), issuer.vault.clone(), clock.clone(), issuer.random.clone()).await.unwrap();
+    let (vault, random) = (issuer.vault.clone(), issuer.random.clone());
+    let keys = SigningKeys::load(store.clone(), vault, clock.clone(), random.clone(), &issuer.lifetimes).await.unwrap();
     let lives = Arc::<GrantLives>::default();
-    let tokens = AccessTokens::new(Arc::new(keys), lives.clone(), clock.clone(), issuer.random.clone());
-    tokens.recall_revocations(&store, issuer.lifetimes.access_ttl).await.unwrap();
+    let tokens = AccessTokens::new(Arc::new(keys), lives.clone(), clock.clone(), random);
+    tokens.recall_revocations(&store).await.unwrap();
     let memory = Memory { lives, connections: issuer.connections.clone(), registry: issuer.registry.clone() };
     let revocations = Arc::new(Revocations::new(store, clock, memory));
     World { issuer: Arc::new(Issuer { tokens: Arc::new(tokens), revocations, ..issuer }), alice, cookie }

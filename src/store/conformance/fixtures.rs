@@ -42,6 +42,8 @@ pub(super) fn client(realm: &str, id: &str) -> Client {
         registration_token: Digest::of("registration"),
         created_at: NOW,
         last_used_at: None,
+        owner: None,
+        expires_at: None,
     }
 }
 
@@ -67,6 +69,7 @@ pub(super) fn code(grant: GrantId, text: &str) -> AuthorizationCode {
         code_challenge: "challenge".to_owned(),
         expires_at: later(60),
         used_at: None,
+        dpop_jkt: None,
     }
 }
 
@@ -85,6 +88,7 @@ pub(super) fn refresh_token(grant: GrantId, text: &str) -> RefreshToken {
         expires_at: later(1000),
         successor: None,
         first_used_at: None,
+        dpop_jkt: None,
     }
 }
 
