@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const BOB: &str = "bob";
 
 /// Where a member gets something by right: what is the member's own, and what is everybody's.
-const OPEN_TO_MEMBERS: [&str; 18] = [
+const OPEN_TO_MEMBERS: [&str; 19] = [
     "/",
     "/login",
     "/logout",
@@ -29,6 +29,7 @@ const OPEN_TO_MEMBERS: [&str; 18] = [
     "/revoke",
     "/oauth/start",
     "/oauth/client-metadata.json",
+    "/device",
     "/authorize",
     "/authorize/no-such-alias",
     "/.well-known/oauth-authorization-server",
