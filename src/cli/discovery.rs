@@ -59,7 +59,11 @@ pub(super) async fn discover(remote: &Remote, server: &Server) -> Result<Found, 
             .device_authorization_endpoint
             .ok_or_else(|| missing("device authorization"))?,
         token_endpoint: metadata.token_endpoint.ok_or_else(|| missing("token endpoint"))?,
-        registration_endpoint: metadata.registration_endpoint.ok_or_else(|| missing("registration"))?,
+        registration_endpoint: metadata.registration_endpoint.ok_or_else(|| {
+            Fault::caller(format!(
+                "{issuer} lets nobody register (`registration.mode`): ask its administrator for an API key"
+            ))
+        })?,
         revocation_endpoint: metadata.revocation_endpoint,
     })
 }

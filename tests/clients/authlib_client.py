@@ -57,9 +57,7 @@ def main(issuer, resource):
     first = device.token["access_token"]
     device.refresh_token(server["token_endpoint"], refresh_token=device.token["refresh_token"])
     refreshed = dict(device.token)
-    revoked = device.revoke_token(
-        server["revocation_endpoint"], token=refreshed["refresh_token"], body=f"client_id={television['client_id']}"
-    )
+    revoked = device.revoke_token(server["revocation_endpoint"], token=refreshed["refresh_token"])
 
     web = register(client_name="Authlib on the web", redirect_uris=[REDIRECT])
     session = OAuth2Session(

@@ -27,7 +27,12 @@ await oauth.tokenRevocation(device, second.refresh_token);
 const afterwards = await oauth.refreshTokenGrant(device, second.refresh_token).catch((error) => error.error);
 
 const redirect_uri = 'https://app.example/callback';
-const web = await register({ client_name: 'openid-client on the web', redirect_uris: [redirect_uri] });
+// It sends its secret in the form whatever it was registered for, and ours is a server that insists.
+const web = await register({
+  client_name: 'openid-client on the web',
+  redirect_uris: [redirect_uri],
+  token_endpoint_auth_method: 'client_secret_post',
+});
 const [verifier, state] = [oauth.randomPKCECodeVerifier(), oauth.randomState()];
 const code_challenge = await oauth.calculatePKCECodeChallenge(verifier);
 const start = { redirect_uri, resource, state, code_challenge, code_challenge_method: 'S256' };
