@@ -12,6 +12,7 @@ use crate::config::{self, Config, Tls};
 use crate::connect::{Connections, ConnectionsParts};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Fault;
+use crate::factors::Factors;
 use crate::hostname::{Authority, Scheme, Site};
 use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
@@ -51,6 +52,7 @@ pub struct App {
     pub identity: Arc<Identity>,
     pub sessions: Arc<Sessions>,
     pub api_keys: Arc<ApiKeys>,
+    pub factors: Arc<Factors>,
     pub connections: Arc<Connections>,
     pub revocations: Arc<Revocations>,
     pub metrics: Arc<Metrics>,
@@ -126,8 +128,15 @@ impl App {
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
-            sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
+            factors: Arc::new(Factors::new(store.clone(), vault.clone(), clock.clone(), random.clone(), &site)),
+            sessions: Arc::new(Sessions::new(
+                store.clone(),
+                clock.clone(),
+                random.clone(),
+                &site,
+                config.login.sessions,
+            )),
             connections,
             revocations: Arc::new(revocations),
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
@@ -181,7 +190,7 @@ impl App {
     fn settings(&self) -> Settings {
         let config = self.config();
         let issuer = Arc::new(self.issuer(&config));
-        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard())));
+        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard(&config))));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
 
@@ -217,7 +226,7 @@ impl App {
         }
     }
 
-    fn dashboard(&self) -> Dashboard {
+    fn dashboard(&self, config: &Config) -> Dashboard {
         Dashboard {
             site: self.site.clone(),
             identity: self.identity.clone(),
@@ -230,6 +239,8 @@ impl App {
             clock: self.clock.clone(),
             revocations: self.revocations.clone(),
             limits: self.limits(),
+            factors: self.factors.clone(),
+            second_factor: config.login.second_factor,
         }
     }
 
@@ -245,6 +256,7 @@ impl App {
                     self.revocations.client(Some(&realm), &client).await?;
                     self.audit.record("system", "client.expired", &client, None);
                 }
+                self.sessions.sweep().await?;
                 self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
                 let mut irrelevant = self.lives.ended();
                 for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {

@@ -5,7 +5,9 @@ use crate::clock::Clock;
 use crate::connect::Connections;
 use crate::error::Fault;
 use crate::ids::{ConnectionId, GrantId, UserId};
-use crate::store::{Change, Ended, Store, StoreError, Upstream};
+use crate::oauth::grant_type::GrantType;
+use crate::oauth::registration::ClientMetadata;
+use crate::store::{Change, Client, Ended, Grant, Store, StoreError, Upstream};
 use crate::tokens::GrantLives;
 use crate::upstream::Registry;
 use std::sync::Arc;
@@ -39,15 +41,35 @@ impl Revocations {
         Self { store, clock, memory: None }
     }
 
-    /// Ends a grant with its tokens, codes and open streams; `false` when it had ended before or is unknown.
+    /// Ends a grant, and those derived from it, with their tokens, codes and open streams; `false` when it had ended before or is unknown.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn grant(&self, id: GrantId) -> Result<bool, StoreError> {
         let revoked = self.store.revoke_grant(id, self.clock.now()).await?;
+        let mut grants = self.store.derived_grants(id).await?;
+        grants.push(id);
         // Also when somebody else was faster: the journal has not been read yet.
-        self.forget(&Ended { grants: vec![id], connections: Vec::new() });
+        self.forget(&Ended { grants, connections: Vec::new() });
         Ok(revoked)
+    }
+
+    /// Ends a grant because its person says so. A client that needs nobody's consent for another one goes with it, or the
+    /// person's word would be worth nothing.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn withdraw(&self, grant: &Grant) -> Result<(), StoreError> {
+        let client = self.store.client(&grant.realm, &grant.client_id).await?;
+        let asks_nobody = |client: &Client| {
+            let metadata = ClientMetadata::from_stored(client.metadata.as_bytes());
+            metadata.is_ok_and(|metadata| metadata.allows(GrantType::ClientCredentials))
+        };
+        if client.is_some_and(|client| client.owner == Some(grant.user) && asks_nobody(&client)) {
+            self.client(Some(&grant.realm), &grant.client_id).await?;
+        }
+        self.grant(grant.id).await?;
+        Ok(())
     }
 
     /// Removes a client from one realm, or from all of them, with everything that people granted to it there. How many
@@ -82,6 +104,22 @@ impl Revocations {
             self.forget(ended);
         }
         Ok(ended)
+    }
+
+    /// Signs all browsers of a person out and, where that is asked for, ends what the person granted to applications. How
+    /// many grants that were.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sign_out_everywhere(&self, user: UserId, applications: bool) -> Result<usize, StoreError> {
+        self.store.delete_sessions_of(user).await?;
+        if !applications {
+            return Ok(0);
+        }
+        let grants = self.store.revoke_grants_of_user(user, self.clock.now()).await?;
+        let ended = Ended { grants, connections: Vec::new() };
+        self.forget(&ended);
+        Ok(ended.grants.len())
     }
 
     /// Records an administrator's decision about an upstream. What is open at one that is denied ends.

@@ -7,6 +7,7 @@ mod discovery;
 mod encode;
 mod keys;
 mod login;
+mod machines;
 mod output;
 mod people;
 mod remote;

@@ -14,7 +14,7 @@ use crate::store::{Role, Store};
 use std::io::Read;
 use zeroize::Zeroizing;
 
-/// `portcullis user add|list|passwd|remove`. Works beside a running server.
+/// `portcullis user add|list|passwd|reset-factors|remove`. Works beside a running server.
 pub(super) async fn user(
     command: UserCommand,
     config: &Config,
@@ -38,9 +38,17 @@ pub(super) async fn user(
             record(&store, "user.password_changed", &name).await?;
             Ok(output.line(format_args!("{name} has a new password"))?)
         }
+        UserCommand::ResetFactors { name } => {
+            let store = open(config).await?;
+            let user = store.user_by_name(&name).await?.ok_or_else(|| missing(&name))?;
+            let had_any = store.delete_factors(user.id).await?;
+            record(&store, "user.factors_reset", &user.name).await?;
+            let rest = if had_any { "has a password only, and is signed out" } else { "had no second factor" };
+            Ok(output.line(format_args!("{} {rest}", user.name))?)
+        }
         UserCommand::Remove { name } => {
             let store = open(config).await?;
-            let missing = || Fault::caller(format!("there is no user {name}: `portcullis user list` shows all"));
+            let missing = || missing(&name);
             let user = store.user_by_name(&name).await?.ok_or_else(missing)?;
             let ended = revocations(&store).person(user.id).await?.ok_or_else(missing)?;
             record(&store, "user.removed", &user.name).await?;
@@ -66,6 +74,10 @@ async fn list(store: &Store, output: &mut Output<'_>) -> Result<(), Failure> {
     };
     let rows = store.users().await?.into_iter().map(row).collect();
     Ok(output.listing(["name", "role", "email", "disabled", "created_at", "id"], rows)?)
+}
+
+fn missing(name: &str) -> Fault {
+    Fault::caller(format!("there is no user {name}: `portcullis user list` shows all"))
 }
 
 async fn identity(store: &Store) -> Result<Identity, Fault> {

@@ -265,7 +265,8 @@ async fn a_client_that_only_has_a_document_is_listed_and_revoked_everywhere() {
     let list = machine.json(&["client", "list"]).await;
     let row = |realm: &str, grants: u32| {
         serde_json::json!({
-            "realm": realm, "id": CLIENT, "name": "Client", "grants": grants, "created_at": null, "last_used_at": null
+            "realm": realm, "id": CLIENT, "name": "Client", "owner": null, "grants": grants, "created_at": null,
+            "last_used_at": null
         })
     };
     assert_eq!(list, serde_json::json!([row("-", 1), row("notes", 2)]));

@@ -1,5 +1,6 @@
 //! `/`: the landing page for strangers, the dashboard for people, and the buttons on it.
 
+use super::account::ACCOUNT;
 use super::failure::{Failure, see_other};
 use super::{Dashboard, rows};
 use crate::ids::{ConnectionId, GrantId};
@@ -62,10 +63,10 @@ pub(super) async fn revoke(
     let id: GrantId = sent.id.parse().map_err(|_| Failure::NotFound)?;
     let grant = dashboard.store.grant(id).await?;
     let grant = grant.filter(|grant| grant.user == person.user.id).ok_or(Failure::NotFound)?;
-    dashboard.revocations.grant(id).await?;
+    dashboard.revocations.withdraw(&grant).await?;
     let subject = format!("{} at {}", grant.client_name, grant.resource);
     dashboard.audit.record(&person.user.name, "grant.revoked", &subject, Some(arrival.client));
-    Ok(see_other("/"))
+    Ok(see_other(ACCOUNT))
 }
 
 impl Dashboard {
@@ -75,7 +76,6 @@ impl Dashboard {
             self.registry.all().iter().map(|known| (known.authority.to_string(), known.name.clone())).collect();
         let name_of = |authority: &str| names.get(authority).cloned().unwrap_or_else(|| authority.to_owned());
         let connections = self.store.connections_of(person.user.id).await?;
-        let grants = self.store.grants_of(person.user.id).await?;
         let upstreams = match person.user.role {
             Role::Administrator => Some(self.upstream_rows().await?),
             Role::Member => None,
@@ -89,7 +89,6 @@ impl Dashboard {
                     rows::connection(connection, name, now)
                 })
                 .collect(),
-            grants: grants.into_iter().map(|grant| rows::grant(grant, now)).collect(),
             upstreams,
         }))
     }

@@ -56,7 +56,7 @@ pub(super) async fn authorization(
     let origin = issuer.site.issuer(realm);
     let place = place_of(&issuer, realm.clone())
         .ok_or_else(|| Refused::because(Code::InvalidTarget, "there is no such server here"))?;
-    let default = default_resource(&origin, &place);
+    let default = default_resource(&origin, place.upstream.as_deref());
     let asked = resource::asked(&form, (realm, &origin), default)?;
     let (device_code, user_code) = codes(&issuer, realm, &client, asked).await?;
     let verification_uri = format!("{}/device", issuer.site.root_origin());

@@ -42,7 +42,7 @@ pub(super) fn is_administration(realm: &str, scope: &str) -> bool {
 ///
 /// # Errors
 /// `invalid_target` when it is not an address on that very origin, or has a fragment.
-fn requested(named: Option<&str>, issuer: &str, default: String) -> Result<String, OauthError> {
+pub(super) fn requested(named: Option<&str>, issuer: &str, default: String) -> Result<String, OauthError> {
     let Some(named) = named else { return Ok(default) };
     let foreign = || OauthError::new(Code::InvalidTarget, "the resource does not belong to this authorization server");
     let (resource, own) = (Url::parse(named).map_err(|_| foreign())?, Url::parse(issuer).map_err(|_| foreign())?);

@@ -27,6 +27,9 @@ pub struct AuthorizationServer {
     /// Client authentication at the introspection endpoint, or `Bearer` for API keys (RFC 8414 §2).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub introspection_endpoint_auth_methods_supported: Vec<String>,
+    /// Algorithms of assertions at the introspection endpoint.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub introspection_endpoint_auth_signing_alg_values_supported: Vec<String>,
     /// Device authorization (RFC 8628).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_authorization_endpoint: Option<String>,

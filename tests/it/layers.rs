@@ -17,6 +17,8 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "csrf",
             "identity",
             "jwks",
+            "factors",
+            "machine",
             "page",
             "ratelimit",
             "revocation",

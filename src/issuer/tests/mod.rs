@@ -1,16 +1,20 @@
 //! The doors of the issuer, asked over their routers. Names carry the numbers of the security assertions they hold.
 
+mod assertions;
 mod authorize;
 mod clients;
 mod device;
 mod discovery;
+mod exchange;
 mod introspection;
+mod machines;
 mod refresh_model;
+mod registration;
 mod remembered;
 mod token;
 
 use super::*;
-use crate::config::{AuditedRequests, Limits, Rate, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
+use crate::config::{AuditedRequests, Limits, Rate, SessionLives, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Authority, Label, Realm, Scheme};
 use crate::http::Resolver;
@@ -19,6 +23,7 @@ use crate::jose::SigningAlgorithm;
 use crate::oauth::pkce::Challenge;
 use crate::request::Arrival;
 use crate::revocation::Memory;
+use crate::session::Means;
 use crate::store::{Role, User};
 use crate::tokens::{GrantLives, SigningKeys};
 use axum::body::Body;
@@ -111,7 +116,8 @@ impl World {
             created_at: clock.now(),
         };
         store.create_user(&alice).await.unwrap();
-        let sessions = Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site));
+        let sessions =
+            Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site, SessionLives::default()));
         let cookie = cookie_of(&sessions, &alice).await;
         let lives = Arc::<GrantLives>::default();
         let memory = Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
@@ -273,8 +279,12 @@ fn upstream(name: &str) -> UpstreamConfig {
     }
 }
 
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_else(|| panic!("no {name}: {value}"))
+}
+
 async fn cookie_of(sessions: &Sessions, user: &User) -> String {
-    let set_cookie = sessions.begin(&HeaderMap::new(), user).await.unwrap();
+    let set_cookie = sessions.begin(&HeaderMap::new(), user, Means::Password, None).await.unwrap();
     set_cookie.to_str().unwrap().split(';').next().unwrap().to_owned()
 }
 
