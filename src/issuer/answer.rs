@@ -2,6 +2,7 @@
 
 use super::clients::KnownClient;
 use super::parameters::Parameters;
+use crate::error::Fault;
 use crate::ids::Digest;
 use crate::oauth::error::OauthError;
 use crate::oauth::redirect::RedirectUri;
@@ -54,8 +55,13 @@ impl ToDevice {
     }
 
     /// Digest of the device code.
-    pub(super) fn code(&self) -> Option<Digest> {
-        Digest::from_slice(&HEXLOWER.decode(self.code.as_bytes()).ok()?)
+    ///
+    /// # Errors
+    /// When the flow was damaged in the database.
+    pub(super) fn code(&self) -> Result<Digest, Fault> {
+        let bytes = HEXLOWER.decode(self.code.as_bytes()).ok();
+        let digest = bytes.and_then(|bytes| Digest::from_slice(&bytes));
+        digest.ok_or_else(|| Fault::gateway("the database holds a damaged flow of a device"))
     }
 }
 

@@ -147,7 +147,7 @@ async fn codes(
     asked: resource::Asked,
 ) -> Result<(String, UserCode), Refused> {
     let device_code = issuer.random.token().to_string();
-    let user_code = UserCode::random(&issuer.random);
+    let mut user_code = UserCode::random(&issuer.random);
     let mut row = DeviceCode {
         code: Digest::of(&device_code),
         user_code: user_code.digest(),
@@ -162,8 +162,7 @@ async fn codes(
         state: DeviceState::Waiting,
         grant: None,
     };
-    let mut user_code = user_code;
-    for _ in 1..DRAWS {
+    for _ in 0..DRAWS {
         match issuer.store.insert_device_code(&row).await {
             Err(StoreError::Conflict(_)) => {
                 user_code = UserCode::random(&issuer.random);

@@ -14,6 +14,7 @@ use crate::oauth::redirect::RedirectUri;
 use crate::oauth::scope::Scopes;
 use crate::store::{RememberedConsent, User};
 use http::HeaderMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Without being relied upon.
@@ -49,8 +50,12 @@ pub(super) async fn find(
     Ok(remembered.into_iter().find(fits))
 }
 
-/// Remembers what the person has just agreed to.
-pub(super) async fn keep(issuer: &Issuer, pending: &PendingAuthorization, user: &User) -> Result<(), Fault> {
+/// Remembers what the person at that address has just agreed to.
+pub(super) async fn keep(
+    issuer: &Issuer,
+    pending: &PendingAuthorization,
+    (user, address): (&User, IpAddr),
+) -> Result<(), Fault> {
     let Some(host) = pending.memorable.clone().filter(|_| !pending.wants_administration()) else { return Ok(()) };
     let consent = RememberedConsent {
         user: user.id,
@@ -61,7 +66,10 @@ pub(super) async fn keep(issuer: &Issuer, pending: &PendingAuthorization, user: 
         scope: pending.scope.clone(),
         expires_at: issuer.clock.now().after(LIFE),
     };
-    Ok(issuer.store.remember_consent(&consent).await?)
+    issuer.store.remember_consent(&consent).await?;
+    let subject = format!("{} at {}", pending.client_name, pending.resource);
+    issuer.audit.record(&user.name, "consent.remembered", &subject, Some(address));
+    Ok(())
 }
 
 /// Keeps a consent that was relied upon for longer.

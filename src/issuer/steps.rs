@@ -1,7 +1,7 @@
 //! The steps of a sign-in. [`next_step`] looks at the facts and says what comes next; every step leads back to it, so
 //! that none can be skipped and there is no dead end.
 
-use super::answer::AnswerTo;
+use super::answer::{AnswerTo, ToClient};
 use super::metadata::authorize_path;
 use super::pending::PendingAuthorization;
 use super::{Issuer, pages, remembered, reply, resource};
@@ -166,39 +166,36 @@ async fn issue(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response, Fault> {
         revoked_at: None,
     };
     let answer = match &pending.answer {
-        AnswerTo::Client(client) => {
-            let secret = issuer.random.token();
-            let code = AuthorizationCode {
-                code: Digest::of(secret.as_bytes()),
-                grant: grant.id,
-                redirect_uri: client.back.redirect_uri.clone(),
-                code_challenge: client.code_challenge.clone(),
-                expires_at: PendingAuthorization::code_expiry(now),
-                used_at: None,
-                dpop_jkt: None,
-            };
-            issuer.store.insert_grant(&grant, Some(&code)).await?;
-            answer(&client.back.with(&[("code", secret.as_str())]))
-        }
-        AnswerTo::Device(device) => {
-            let approved = match device.code() {
-                Some(code) => issuer.store.approve_device_code(&code, &grant, now).await?,
-                None => false,
-            };
-            if !approved {
-                return Ok(pages::device_is_gone());
-            }
-            pages::device_let_in(&grant.client_name)
-        }
+        AnswerTo::Client(client) => with_code(issuer, client, &grant).await?,
+        AnswerTo::Device(device) => match issuer.store.approve_device_code(&device.code()?, &grant, now).await? {
+            true => pages::device_let_in(&grant.client_name),
+            false => return Ok(pages::device_is_gone()),
+        },
     };
     match agreement {
-        Agreement::Given if pending.remember => remembered::keep(issuer, &pending, user).await?,
+        Agreement::Given if pending.remember => remembered::keep(issuer, &pending, (user, visit.address)).await?,
         Agreement::Given => {}
         Agreement::Remembered(consent) => remembered::prolong(issuer, &consent).await?,
     }
     let subject = format!("{} at {}", grant.client_name, grant.resource);
     issuer.audit.record(&user.name, "grant.created", &subject, Some(visit.address));
     Ok(answer)
+}
+
+/// Keeps the grant with a code for it, which goes back to the client.
+async fn with_code(issuer: &Issuer, client: &ToClient, grant: &Grant) -> Result<Response, Fault> {
+    let secret = issuer.random.token();
+    let code = AuthorizationCode {
+        code: Digest::of(secret.as_bytes()),
+        grant: grant.id,
+        redirect_uri: client.back.redirect_uri.clone(),
+        code_challenge: client.code_challenge.clone(),
+        expires_at: PendingAuthorization::code_expiry(grant.created_at),
+        used_at: None,
+        dpop_jkt: None,
+    };
+    issuer.store.insert_grant(grant, Some(&code)).await?;
+    Ok(answer(&client.back.with(&[("code", secret.as_str())])))
 }
 
 /// Gives up: whoever waits learns why.
@@ -209,9 +206,7 @@ pub(super) async fn refuse(issuer: &Issuer, visit: &Visit<'_>, error: OauthError
         AnswerTo::Client(client) => Ok(answer(&client.back.with_error(&error))),
         AnswerTo::Device(device) => {
             let user = &visit.signed_in.user;
-            if let Some(code) = device.code() {
-                issuer.store.deny_device_code(&code, user.id).await?;
-            }
+            issuer.store.deny_device_code(&device.code()?, user.id).await?;
             let subject = format!("{} at {}", pending.client_name, pending.resource);
             issuer.audit.record(&user.name, "device.denied", &subject, Some(visit.address));
             Ok(pages::device_kept_out(&pending.client_name))

@@ -1,5 +1,6 @@
 //! The doors of the issuer, asked over their routers. Names carry the numbers of the security assertions they hold.
 
+mod administration;
 mod assertions;
 mod authorize;
 mod clients;
