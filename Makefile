@@ -34,6 +34,11 @@ test-haproxy: deps-build ## The PROXY protocol as HAProxy sends it
 	@$(call need,haproxy,haproxy)
 	cargo test --test it announced::haproxy -- --ignored
 
+.PHONY: test-chromium
+test-chromium: deps-build ## Passkeys in a real browser
+	@command -v chromium chromium-browser google-chrome >/dev/null || $(call need,chromium,chromium)
+	cargo test --test it passkeys:: -- --ignored
+
 .PHONY: check
 check: ## Everything that CI runs
 	.ci/run

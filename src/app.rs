@@ -5,10 +5,12 @@ mod reload;
 
 pub use reload::Reloaded;
 
+use crate::administration::{Administration, Signing};
+use crate::api::{self, Api};
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::{self, Config, Tls};
+use crate::config::{self, Config, Login, Tls};
 use crate::connect::{Connections, ConnectionsParts};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Fault;
@@ -16,6 +18,7 @@ use crate::factors::Factors;
 use crate::hostname::{Authority, Scheme, Site};
 use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
+use crate::identity::providers::{Providers, Tools, redirect_uri};
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
 use crate::jwks::RemoteKeys;
@@ -64,6 +67,8 @@ pub struct App {
     limits: ArcSwap<RateLimits>,
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
+    /// What others sign with.
+    remote_keys: Arc<RemoteKeys>,
     http: HttpClient,
     remote_keys: Arc<RemoteKeys>,
     random: Random,
@@ -128,6 +133,7 @@ impl App {
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
+            remote_keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             factors: Arc::new(Factors::new(store.clone(), vault.clone(), clock.clone(), random.clone(), &site)),
             sessions: Arc::new(Sessions::new(
@@ -153,6 +159,7 @@ impl App {
             resolver,
             remote_keys: Arc::new(remote_keys),
             http,
+            remote_keys: Arc::new(remote_keys),
             random,
             health,
             known_change,
@@ -189,8 +196,11 @@ impl App {
     /// What the data plane goes by at this moment.
     fn settings(&self) -> Settings {
         let config = self.config();
-        let issuer = Arc::new(self.issuer(&config));
-        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard(&config))));
+        let providers = Arc::new(self.providers(&config.login));
+        let issuer = Arc::new(self.issuer(&config, providers.clone()));
+        let root = issuer::root_routes(issuer.clone())
+            .merge(api::routes(Arc::new(self.api(&config))))
+            .merge(dashboard::routes(Arc::new(self.dashboard(&config, providers))));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
 
@@ -203,7 +213,7 @@ impl App {
         ]
     }
 
-    fn issuer(&self, config: &Config) -> Issuer {
+    fn issuer(&self, config: &Config, providers: Arc<Providers>) -> Issuer {
         Issuer {
             site: self.site.clone(),
             clock: self.clock.clone(),
@@ -213,6 +223,7 @@ impl App {
             tokens: self.tokens.clone(),
             lifetimes: config.tokens,
             sessions: self.sessions.clone(),
+            providers,
             api_keys: self.api_keys.clone(),
             registry: self.registry.clone(),
             connections: self.connections.clone(),
@@ -226,10 +237,53 @@ impl App {
         }
     }
 
-    fn dashboard(&self, config: &Config) -> Dashboard {
+    /// What administrators do, however they ask.
+    fn administration(&self, config: &Config) -> Administration {
+        let signing = Signing { vault: self.vault.clone(), config: config.tokens };
+        Administration {
+            store: self.store.clone(),
+            identity: self.identity.clone(),
+            revocations: self.revocations.clone(),
+            registry: self.registry.clone(),
+            api_keys: self.api_keys.clone(),
+            sessions: self.sessions.clone(),
+            signing: Some(signing),
+            audit: self.audit.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+        }
+    }
+
+    fn api(&self, config: &Config) -> Api {
+        Api::new(api::Parts {
+            site: self.site.clone(),
+            administration: Arc::new(self.administration(config)),
+            tokens: self.tokens.clone(),
+            sessions: self.sessions.clone(),
+            limits: self.limits(),
+        })
+    }
+
+    fn providers(&self, login: &Login) -> Providers {
+        let tools = Tools {
+            http: self.http.clone(),
+            keys: self.remote_keys.clone(),
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            site: self.site.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+        };
+        Providers::new(tools, login)
+    }
+
+    fn dashboard(&self, config: &Config, providers: Arc<Providers>) -> Dashboard {
         Dashboard {
             site: self.site.clone(),
+            administration: Arc::new(self.administration(config)),
             identity: self.identity.clone(),
+            providers,
+            passwords: config.login.password,
             sessions: self.sessions.clone(),
             store: self.store.clone(),
             registry: self.registry.clone(),
@@ -277,8 +331,16 @@ impl App {
     }
 }
 
+/// What has to be registered at each sign-in provider: its name, and the address to which it answers.
+pub(crate) fn redirect_uris(config: &Config) -> Vec<(String, String)> {
+    let root = site_of(config, &config.server.listen).root_origin();
+    let github = config.login.github.iter().map(|_| config::GITHUB);
+    let names = github.chain(config.login.oidc.iter().map(|provider| provider.name.as_str()));
+    names.map(|name| (name.to_owned(), redirect_uri(&root, name))).collect()
+}
+
 /// The names of the gateway (DESIGN 1.5). Behind a trusted proxy people come over https even though we do not speak it.
-fn site_of(config: &Config, addresses: &[SocketAddr]) -> Site {
+pub(crate) fn site_of(config: &Config, addresses: &[SocketAddr]) -> Site {
     let server = &config.server;
     let port = addresses.first().map_or(0, SocketAddr::port);
     let behind_proxy = !server.trusted_proxies.is_empty() && server.domain != "localhost";

@@ -1,4 +1,5 @@
 use super::*;
+use serde_json::json;
 use tempfile::TempDir;
 
 /// What a command said and how it ended.
@@ -107,6 +108,15 @@ async fn check_says_everything_that_is_wrong() {
     let good = machine.file("good.toml", "[tokens]\naccess_ttl = \"1h\"\n");
     assert_eq!(machine.good(&["check", "-c", &good]).await, format!("{good} is valid\n"));
     assert_eq!(machine.good(&["-c", &good, "check"]).await, format!("{good} is valid\n"));
+    let rules = "allowed_users = [\"x\"]\n[[login.oidc]]\nname = \"company\"\nissuer = \"https://id.example\"\nclient_id = \"y\"\n\
+                 allowed_domains = [\"*\"]\n";
+    let providers = format!("[login.github]\nclient_id = \"x\"\nclient_secret = \"y\"\n{rules}");
+    let elsewhere = machine.file("elsewhere.toml", &providers);
+    let told = machine.good(&["check", "-c", &elsewhere]).await;
+    for (name, path) in [("github", "/login/github/callback"), ("company", "/login/company/callback")] {
+        let line = format!("redirect URI to register at {name}: http://localhost:8080{path}\n");
+        assert!(told.contains(&line), "{told}");
+    }
     let bad = machine.file("bad.toml", "[tokens]\naccess_ttl = 1\nx = 2\n");
     let ended = machine.run(&["check", "-c", &bad]).await;
     assert_eq!((ended.status, ended.stdout.as_str()), (2, ""));
@@ -173,6 +183,23 @@ async fn people_are_added_listed_given_passwords_and_removed() {
 }
 
 #[tokio::test]
+async fn a_person_who_is_locked_out_gets_in_with_the_password_again() {
+    let machine = Machine::new();
+    machine.run_with(&["user", "add", "alice", "--password-stdin"], "open sesame\n").await;
+    assert_eq!(machine.good(&["user", "reset-factors", "alice"]).await, "alice had no second factor\n");
+    let database = format!("sqlite://{}/portcullis.db", machine.state.path().display());
+    let store = crate::store::Store::open(&database).await.unwrap();
+    let alice = store.user_by_name("alice").await.unwrap().unwrap().id;
+    store.put_recovery_codes(alice, &[crate::ids::Digest::of("code")]).await.unwrap();
+    let told = machine.good(&["user", "reset-factors", "ALICE"]).await;
+    assert_eq!(told, "alice has a password only, and is signed out\n");
+    assert_eq!(store.recovery_codes_left(alice).await.unwrap(), 0);
+    let audited = store.audit(1).await.unwrap().remove(0);
+    assert_eq!((audited.actor.as_str(), audited.action.as_str()), ("system", "user.factors_reset"));
+    assert!(machine.run(&["user", "reset-factors", "bob"]).await.stderr.contains("user list"));
+}
+
+#[tokio::test]
 async fn upstreams_are_added_approved_and_removed() {
     let machine = Machine::new();
     machine.good(&["upstream", "add", "https://mcp.example.com/mcp", "--alias", "notes", "--name", "Notes"]).await;
@@ -202,8 +229,8 @@ async fn api_keys_are_made_listed_and_revoked() {
     let server = ["apikey", "create", "server", "--scope", "introspect", "--resource", "https://notes.gw.example/mcp"];
     let second = machine.good(&server).await;
     let list = machine.json(&["apikey", "list"]).await;
-    assert_eq!((&list[0]["scopes"], &list[0]["users"]), (&"broker".into(), &"alice".into()));
-    assert_eq!((&list[1]["scopes"], &list[1]["expires_at"]), (&"introspect".into(), &serde_json::Value::Null));
+    assert_eq!((&list[0]["scopes"], &list[0]["users"]), (&json!(["broker"]), &json!(["alice"])));
+    assert_eq!((&list[1]["scopes"], &list[1]["expires_at"]), (&json!(["introspect"]), &json!(null)));
     assert!(second.starts_with(list[1]["id"].as_str().unwrap()) && !list.to_string().contains(&key[33..]));
     assert_eq!(machine.good(&["apikey", "revoke", id]).await, format!("revoked {id}\n"));
     for (arguments, status) in [
@@ -251,6 +278,51 @@ async fn signing_keys_are_rotated_and_listed() {
     assert_eq!((after.as_array().unwrap().len(), &after[0]["state"]), (1, &"signing".into()));
     assert_ne!(after[0]["kid"], list[0]["kid"]);
     assert_eq!(machine.run(&["keys", "rotate", "--algorithm", "HS256"]).await.status, 2);
+}
+
+#[tokio::test]
+async fn machine_clients_are_made_listed_and_revoked() {
+    let machine = Machine::new();
+    machine.run_with(&["user", "add", "alice", "--password-stdin"], "open sesame\n").await;
+    machine.good(&["upstream", "add", "mcp.example.com", "--alias", "notes"]).await;
+    let add = ["client", "add", "Nightly", "--user", "alice"];
+    let made = machine.json(&[&add[..], &["--server", "mcp.example.com", "--scope", "read"]].concat()).await;
+    assert_eq!(made["secret"].as_str().unwrap().len(), 43);
+    assert_eq!(machine.json(&[&add[..], &["--server", "notes"]].concat()).await["realm"], "notes");
+    let told = machine.good(&[&add[..], &["--root", "--grant", "token_exchange"]].concat()).await;
+    assert!(told.contains("client id") && told.contains("client secret"), "{told}");
+    let keys = machine.file(
+        "jwks.json",
+        r#"{"keys": [{"kty": "OKP", "crv": "Ed25519",
+        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#,
+    );
+    let signing = machine.json(&[&add[..], &["--root", "--jwks", &keys]].concat()).await;
+    assert_eq!((&signing["secret"], &signing["realm"]), (&serde_json::Value::Null, &"-".into()));
+    let bad = machine.file("bad.json", r#"{"keys": []}"#);
+    for (arguments, status, why) in [
+        (&["--root", "--jwks", bad.as_str()][..], 1, "jwks"),
+        (&["--root", "--jwks", "/no/such/file"], 1, "/no/such/file"),
+        (&["--server", "other"], 1, "upstream list"),
+        (&["--server", "a_b.example"], 1, "a_b.example"),
+        (&["--root", "--scope", "a\"b"], 1, "scope"),
+        (&[], 2, "--server"),
+        (&["--root", "--server", "mcp.example.com"], 2, "--server"),
+        (&["--root", "--jwks", keys.as_str(), "--secret"], 2, "--jwks"),
+        (&["--root", "--grant", "password"], 2, "client_credentials"),
+    ] {
+        let ended = machine.run(&[&add[..], arguments].concat()).await;
+        assert_eq!((ended.status, ended.stdout.as_str()), (status, ""), "{arguments:?}");
+        assert!(ended.stderr.contains(why), "{arguments:?}: {}", ended.stderr);
+    }
+    let nobody = machine.run(&["client", "add", "Nightly", "--user", "bob", "--root"]).await;
+    assert!(nobody.status == 1 && nobody.stderr.contains("user list"), "{}", nobody.stderr);
+    let list = machine.json(&["client", "list"]).await;
+    assert_eq!(
+        (list.as_array().unwrap().len(), &list[0]["owner"], &list[0]["name"]),
+        (4, &"alice".into(), &"Nightly".into())
+    );
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(machine.good(&["client", "revoke", id]).await, format!("revoked {id}: 0 grants ended\n"));
 }
 
 #[tokio::test]

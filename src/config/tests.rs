@@ -1,3 +1,5 @@
+mod login;
+
 use super::*;
 use std::collections::BTreeMap;
 use std::fs;
@@ -66,6 +68,8 @@ fn assert_same(a: &Config, b: &Config) {
     assert_eq!(a.vault.key_file, b.vault.key_file);
     assert_eq!((a.vault.key.is_some(), a.vault.previous.len()), (b.vault.key.is_some(), b.vault.previous.len()));
     assert_eq!((a.login.password, a.login.local.is_some()), (b.login.password, b.login.local.is_some()));
+    assert_eq!((a.login.sessions, a.login.second_factor), (b.login.sessions, b.login.second_factor));
+    assert_eq!((a.login.github.is_some(), a.login.oidc.len()), (b.login.github.is_some(), b.login.oidc.len()));
     assert_eq!(a.tokens, b.tokens);
     assert_eq!(a.limits, b.limits);
     assert_eq!(a.streams, b.streams);
@@ -90,7 +94,7 @@ fn the_reference_names_every_key() {
     // With every commented key switched on, nothing in it may be unknown.
     let text = fs::read_to_string(conf().join("portcullis.toml")).unwrap();
     let key = |line: &str| {
-        line.starts_with("# [[")
+        line.starts_with("# [")
             || line.split_once(" = ").is_some_and(|(k, _)| {
                 k.strip_prefix("# ").is_some_and(|k| {
                     k.trim_start_matches("# ").bytes().all(|b| b.is_ascii_lowercase() || b"_.".contains(&b))
@@ -155,6 +159,33 @@ fn a_proxy_header_needs_somebody_who_may_send_it() {
         &Trial::new("[server]\nproxy_protocol = true\n").errors(),
         &["portcullis.toml:2: server.proxy_protocol: needs the load balancer's address in server.trusted_proxies"],
     );
+}
+
+#[test]
+fn who_may_register_is_said_completely() {
+    let default = Trial::new("").load().registration;
+    assert!(matches!(default.mode, RegistrationMode::Open));
+    assert_eq!((default.unused_ttl, default.client_ttl), (Duration::from_secs(24 * 3600), None));
+    let text =
+        "[registration]\nmode = \"token\"\ninitial_access_token = \"hunter2 hunter2 hunter2\"\nclient_ttl = \"30d\"\n";
+    let with_token = Trial::new(text).load().registration;
+    assert!(matches!(&with_token.mode, RegistrationMode::Token(token) if token.matches("hunter2 hunter2 hunter2")));
+    assert_eq!(with_token.client_ttl, Some(Duration::from_secs(30 * 86_400)));
+    for (text, error) in [
+        ("mode = \"closed\"", "2: registration.mode: \"closed\" is not a mode"),
+        ("mode = \"token\"", "2: registration.mode: \"token\" needs initial_access_token"),
+        ("initial_access_token = \"hunter2 hunter2 hunter2\"", "2: registration.initial_access_token: is for mode"),
+        ("mode = \"off\"\ninitial_access_token_file = \"/dev/null\"", "3: registration.initial_access_token_file: "),
+        ("unused_ttl = \"0s\"", "2: registration.unused_ttl: must be longer than nothing"),
+        ("max_clients = 0", "2: registration.max_clients: must be a whole number from 1"),
+    ] {
+        let errors = Trial::new(&format!("[registration]\n{text}\n")).errors();
+        assert_errors(&errors, &[&format!("portcullis.toml:{error}")]);
+        assert!(!errors[0].contains("hunter2"));
+    }
+    let short = Trial::new("[registration]\nmode = \"token\"\ninitial_access_token = \"hunter2\"\n").errors();
+    assert_errors(&short, &["portcullis.toml:3: registration.initial_access_token: must have 16 characters"]);
+    assert!(!short[0].contains("hunter2"));
 }
 
 #[test]
@@ -258,6 +289,25 @@ fn broken_files_are_told_with_their_line() {
 }
 
 #[test]
+fn sessions_have_lives_and_passwords_a_rule() {
+    let login = |text: &str| Trial::new(&format!("[login]\n{text}\n")).load().login;
+    let (usual, other) =
+        (login(""), login("second_factor = \"required\"\nsession_idle = \"1h\"\nsession_ttl = \"1d\""));
+    assert_eq!((usual.sessions, usual.second_factor), (SessionLives::default(), SecondFactor::Optional));
+    assert_eq!((usual.sessions.idle, usual.sessions.ttl), (7 * DAY, 30 * DAY));
+    assert_eq!((other.sessions.idle, other.sessions.ttl), (DAY / 24, DAY));
+    assert_eq!(other.second_factor, SecondFactor::Required);
+    assert_errors(
+        &Trial::new("[login]\nsecond_factor = \"always\"\nsession_idle = \"0s\"\nsession_ttl = \"long\"\n").errors(),
+        &[
+            "portcullis.toml:2: login.second_factor: \"always\" is not a policy: write \"optional\" or \"required\"",
+            "portcullis.toml:3: login.session_idle: must be longer than nothing",
+            "portcullis.toml:4: login.session_ttl: \"long\" is not a duration",
+        ],
+    );
+}
+
+#[test]
 fn signing_keys_have_an_algorithm_and_a_schedule() {
     let tokens = |text: &str| Trial::new(&format!("[tokens]\n{text}\n")).load().tokens;
     let (usual, other) = (tokens(""), tokens("signing_algorithm = \"EdDSA\"\nkey_rotation = \"off\""));
@@ -276,12 +326,12 @@ fn signing_keys_have_an_algorithm_and_a_schedule() {
 #[test]
 fn what_comes_later_is_not_called_unknown() {
     let text = "[server]\nhttp_listen = []\n[tls]\nmode = \"acme\"\nacme.email = \"a@b\"\n[store]\nurl = \"postgres://u:p@h/d\"\n\
-                [login.github]\nclient_id = \"x\"\n[[login.oidc]]\nissuer = \"x\"\n[telemetry]\notlp_endpoint = \"x\"\n\
+                [telemetry]\notlp_endpoint = \"x\"\n\
                 [[upstream]]\ncommand = \"x\"\n[[upstream]]\ndomain = \"a.example\"\n\
                 [[service]]\nname = \"x\"\n";
     let errors = Trial::new(text).errors();
     let lines: Vec<u32> = errors.iter().map(|e| e.split(':').nth(1).unwrap().parse().unwrap()).collect();
-    assert_eq!(lines, [2, 4, 5, 7, 8, 10, 13, 15, 18], "{errors:#?}");
+    assert_eq!(lines, [2, 4, 5, 7, 9, 11, 14], "{errors:#?}");
     assert!(errors.iter().all(|error| error.contains("not supported by this version yet")), "{errors:#?}");
 }
 

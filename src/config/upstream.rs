@@ -159,7 +159,7 @@ fn tools(mut reader: Reader<'_>) -> Option<ToolPolicy> {
 }
 
 /// A text separated by spaces, or a list.
-fn scopes(reader: &mut Reader<'_>) -> Option<String> {
+pub(super) fn scopes(reader: &mut Reader<'_>) -> Option<String> {
     let Node { value, place } = reader.take("scopes")?;
     let text = match value {
         Value::Text(text) | Value::Untyped(text) => Some(text),
@@ -218,13 +218,13 @@ fn path(text: &str) -> Result<String, String> {
     good.then(|| text.to_owned()).ok_or_else(|| format!("{text:?} is not a path: write it like \"/mcp\""))
 }
 
-fn printable(text: &str) -> Result<String, String> {
+pub(super) fn printable(text: &str) -> Result<String, String> {
     let good = !text.trim().is_empty() && !text.chars().any(char::is_control);
     good.then(|| text.to_owned()).ok_or_else(|| "must be a text that can be shown, on one line".to_owned())
 }
 
 /// An absolute URL that secrets may be sent to: https, or http on this machine.
-fn endpoint(text: &str) -> Result<String, String> {
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
     let wrong = || "must be an absolute https URL without fragment and password (http only on this machine)".to_owned();
     let url = url::Url::parse(text).map_err(|_| wrong())?;
     let host = url.host_str().unwrap_or_default();

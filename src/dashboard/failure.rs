@@ -1,5 +1,6 @@
 //! What stands in the way of a page, told to the person on another one; and where a person may be sent.
 
+use crate::administration::Refused;
 use crate::csrf::Forged;
 use crate::error::Fault;
 use crate::page::{self, MessagePage};
@@ -35,6 +36,15 @@ impl From<Fault> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Failure::Fault(error.into())
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NotFound(_) => Failure::NotFound,
+            refused => Failure::Fault(refused.into()),
+        }
     }
 }
 
@@ -117,7 +127,7 @@ pub(super) fn local_path(text: &str) -> &str {
 }
 
 /// `/login`, with the way back in it.
-fn sign_in_address(return_to: &str) -> String {
+pub(super) fn sign_in_address(return_to: &str) -> String {
     match local_path(return_to) {
         "/" => "/login".to_owned(),
         path => {

@@ -29,7 +29,7 @@ pub(super) async fn show(State(dashboard): State<Arc<Dashboard>>, headers: Heade
     match dashboard.sessions.find(&headers).await? {
         Some(person) => dashboard.home(&person).await,
         None => {
-            let unclaimed = !dashboard.store.has_administrator().await?;
+            let unclaimed = dashboard.passwords && !dashboard.store.has_administrator().await?;
             Ok(page::landing(&LandingPage { domain: dashboard.site.domain(), unclaimed }))
         }
     }

@@ -1,11 +1,17 @@
 //! The routes, driven as a browser drives them.
 
+mod account;
+mod factors;
+
 use super::*;
-use crate::config::{AuditedRequests, Limits, Rate, SecondFactor, SessionLives, Unknown, Upstreams};
+use crate::apikey::ApiKeys;
+use crate::config::{AuditedRequests, Limits, Login, Rate, SecondFactor, SessionLives, Unknown, Upstreams};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Realm, Scheme};
 use crate::http::{HttpClient, Resolver};
+use crate::identity::providers::Tools;
 use crate::ids::{GrantId, Random};
+use crate::jwks::RemoteKeys;
 use crate::request::Arrival;
 use crate::revocation::Memory;
 use crate::secret::Secret;
@@ -39,6 +45,11 @@ struct Answer {
 
 impl House {
     async fn new() -> Self {
+        Self::ruled(SecondFactor::Optional, 5).await
+    }
+
+    /// With another rule for second factors, and so many attempts to sign in.
+    async fn ruled(second_factor: SecondFactor, attempts: u32) -> Self {
         let store = Store::open("sqlite::memory:").await.unwrap();
         let (clock, random) = (Clock::system(), Random::default());
         let site = Site::new("gw.example", Scheme::Https, 443);
@@ -49,8 +60,8 @@ impl House {
         let http = HttpClient::new(Resolver::fixed(HashMap::new()), None).unwrap();
         let connections = Arc::new(Connections::new(ConnectionsParts {
             store: store.clone(),
-            vault,
-            http,
+            vault: vault.clone(),
+            http: http.clone(),
             registry: registry.clone(),
             site: site.clone(),
             clock: clock.clone(),
@@ -58,21 +69,52 @@ impl House {
             metrics: Arc::default(),
         }));
         let memory = Memory { lives: Arc::default(), connections: connections.clone(), registry: registry.clone() };
-        let dashboard = Arc::new(Dashboard {
-            identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), None).await.unwrap()),
-            sessions: Arc::new(Sessions::new(
-                store.clone(),
-                clock.clone(),
-                random.clone(),
-                &site,
-                SessionLives::default(),
-            )),
-            connections,
-            audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
-            revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
-            limits: Arc::new(RateLimits::new(&limits())),
-            factors: Arc::new(factors),
+        let tools = Tools {
+            keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
+            http,
+            store: store.clone(),
+            vault,
+            site: site.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
+        let login = Login {
+            password: true,
+            local: None,
+            github: None,
+            oidc: Vec::new(),
+            sessions: SessionLives::default(),
             second_factor: SecondFactor::Optional,
+        };
+        let identity = Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), None).await.unwrap());
+        let lives = SessionLives::default();
+        let sessions = Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site, lives));
+        let audit = Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None);
+        let revocations = Arc::new(Revocations::new(store.clone(), clock.clone(), memory));
+        let administration = Administration {
+            store: store.clone(),
+            identity: identity.clone(),
+            revocations: revocations.clone(),
+            registry: registry.clone(),
+            sessions: sessions.clone(),
+            api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
+            signing: None,
+            audit: audit.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
+        let dashboard = Arc::new(Dashboard {
+            administration: Arc::new(administration),
+            providers: Arc::new(Providers::new(tools, &login)),
+            passwords: login.password,
+            identity,
+            sessions,
+            connections,
+            audit,
+            revocations,
+            limits: Arc::new(RateLimits::new(&limits(attempts))),
+            factors: Arc::new(factors),
+            second_factor,
             health: HealthTable::new(clock.clone(), random.clone(), 1024),
             site,
             store,
@@ -147,9 +189,9 @@ impl Answer {
     }
 }
 
-fn limits() -> Limits {
+fn limits(attempts: u32) -> Limits {
     let wide = Rate { count: 100, period: Duration::from_secs(1), burst: 200 };
-    let login = Rate { count: 5, period: Duration::from_secs(3600), burst: 5 };
+    let login = Rate { count: attempts, period: Duration::from_secs(3600), burst: attempts };
     Limits {
         per_ip: wide,
         per_user: wide,

@@ -5,6 +5,7 @@ use super::parameters::Parameters;
 use crate::error::Fault;
 use crate::ids::Digest;
 use crate::oauth::error::OauthError;
+use crate::oauth::grant_type::GrantType;
 use crate::oauth::redirect::RedirectUri;
 use crate::oauth::user_code::UserCode;
 use data_encoding::HEXLOWER;
@@ -28,6 +29,9 @@ pub(super) struct ToClient {
     /// What is special about the redirect URI.
     pub(super) warning: Option<String>,
     pub(super) code_challenge: String,
+    /// The thumbprint of the only key that may exchange the code (RFC 9449 §10).
+    #[serde(default)]
+    pub(super) dpop_jkt: Option<String>,
 }
 
 /// A device that waits with a code.
@@ -47,6 +51,16 @@ pub(super) struct ReturnAddress {
     pub(super) state: Option<String>,
     /// `iss` (RFC 9207).
     pub(super) issuer: String,
+}
+
+impl AnswerTo {
+    /// Whether the client's registration still has what the request relied upon.
+    pub(super) fn fits(&self, client: &KnownClient) -> bool {
+        match self {
+            AnswerTo::Client(to) => client.metadata.redirect_uri(&to.back.redirect_uri).is_some(),
+            AnswerTo::Device(_) => client.metadata.allows(GrantType::DeviceCode),
+        }
+    }
 }
 
 impl ToDevice {

@@ -2,10 +2,12 @@
 //! Discovery) and as a protected resource (RFC 9728).
 
 use super::Issuer;
-use super::{reply, token};
+use super::grants::jwt_bearer::ID_JAG_PROFILE;
+use super::reply;
 use crate::config::RegistrationMode;
 use crate::hostname::{Label, Realm};
 use crate::jose;
+use crate::oauth::grant_type::GrantType;
 use crate::oauth::metadata::{AuthorizationServer, ProtectedResource};
 use crate::oauth::registration::AuthMethod;
 use crate::oauth::scope::{ADMIN, OFFLINE_ACCESS, Scopes};
@@ -67,6 +69,7 @@ fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> A
     let is_open = !matches!(issuer.registration.mode, RegistrationMode::Off);
     let algorithms = texts(&jose::ALGORITHMS);
     scopes.insert(OFFLINE_ACCESS);
+    let profiles = if issuer.supports(GrantType::JwtBearer) { texts(&[ID_JAG_PROFILE]) } else { Vec::new() };
     AuthorizationServer {
         authorization_endpoint: Some(format!("{}{}", issuer.site.root_origin(), authorize_path(realm))),
         token_endpoint: Some(format!("{origin}/token")),
@@ -74,11 +77,12 @@ fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> A
         revocation_endpoint: Some(format!("{origin}/revoke")),
         device_authorization_endpoint: Some(format!("{origin}/device_authorization")),
         introspection_endpoint: Some(format!("{origin}/introspect")),
+        authorization_grant_profiles_supported: profiles,
         jwks_uri: Some(format!("{origin}/jwks")),
         scopes_supported: scopes.iter().map(str::to_owned).collect(),
         response_types_supported: texts(&["code"]),
         response_modes_supported: texts(&["query"]),
-        grant_types_supported: token::SUPPORTED.map(|one| one.as_str().to_owned()).into(),
+        grant_types_supported: grant_types(issuer),
         token_endpoint_auth_methods_supported: AuthMethod::names(),
         token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
         revocation_endpoint_auth_methods_supported: AuthMethod::names(),
@@ -88,11 +92,16 @@ fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> A
         code_challenge_methods_supported: texts(&["S256"]),
         authorization_response_iss_parameter_supported: true,
         client_id_metadata_document_supported: true,
+        dpop_signing_alg_values_supported: texts(&jose::ALGORITHMS),
         subject_types_supported: texts(&["public"]),
         id_token_signing_alg_values_supported: issuer.tokens.algorithms(),
         issuer: origin,
         ..Default::default()
     }
+}
+
+fn grant_types(issuer: &Issuer) -> Vec<String> {
+    GrantType::ALL.into_iter().filter(|one| issuer.supports(*one)).map(|one| one.as_str().to_owned()).collect()
 }
 
 /// Clients with their method, unless it is none; API keys as Bearer.
@@ -117,6 +126,7 @@ fn protected_resource(issuer: &Issuer, realm: &Realm, path: &str, scopes: &Scope
         authorization_servers: vec![origin],
         scopes_supported: scopes.iter().map(str::to_owned).collect(),
         bearer_methods_supported: vec!["header".to_owned()],
+        dpop_signing_alg_values_supported: jose::ALGORITHMS.map(str::to_owned).into(),
         resource_name: name,
     }
 }

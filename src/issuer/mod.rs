@@ -16,6 +16,7 @@ mod metadata;
 mod pages;
 mod parameters;
 mod pending;
+mod possession;
 mod register;
 mod remembered;
 mod reply;
@@ -33,6 +34,7 @@ use crate::config::{Registration, Tokens};
 use crate::connect::{ConnectionKey, Connections};
 use crate::hostname::{Realm, Site};
 use crate::http::HttpClient;
+use crate::identity::providers::Providers;
 use crate::ids::{Random, UserId};
 use crate::jwks::RemoteKeys;
 use crate::oauth::registration::MAX_BODY;
@@ -68,6 +70,8 @@ pub struct Issuer {
     pub lifetimes: Tokens,
     /// Whose browser.
     pub sessions: Arc<Sessions>,
+    /// Whose assertions about people are believed.
+    pub providers: Arc<Providers>,
     /// Who may introspect.
     pub api_keys: Arc<ApiKeys>,
     /// Which upstreams there are.

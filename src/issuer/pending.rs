@@ -17,6 +17,7 @@ use crate::oauth::scope::Scopes;
 use crate::oauth::user_code::UserCode;
 use crate::session::SignedIn;
 use crate::store::{DeviceCode, Flow};
+use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -73,12 +74,17 @@ impl PendingAuthorization {
         }
         let challenge = Challenge::parse(challenge)
             .ok_or_else(|| OauthError::new(Code::InvalidRequest, "code_challenge is not a SHA-256 in base64url"))?;
+        let dpop_jkt = parameters.get("dpop_jkt").map(str::to_owned);
+        if dpop_jkt.as_ref().is_some_and(|thumbprint| !is_sha256(thumbprint)) {
+            return Err(OauthError::new(Code::InvalidRequest, "dpop_jkt is not a SHA-256 in base64url"));
+        }
         let asked = resource::asked(parameters, (realm, &back.issuer), default_resource)?;
         let answer = AnswerTo::Client(ToClient {
             back: back.clone(),
             host: redirect.host_for_display(),
             warning: redirect.needs_warning().map(str::to_owned),
             code_challenge: challenge.as_str().to_owned(),
+            dpop_jkt,
         });
         Ok(Self::new(realm.key(), client, asked, answer))
     }
@@ -173,4 +179,8 @@ impl PendingAuthorization {
     fn to_json(&self) -> Result<String, Fault> {
         serde_json::to_string(self).map_err(Fault::gateway)
     }
+}
+
+fn is_sha256(text: &str) -> bool {
+    BASE64URL_NOPAD.decode(text.as_bytes()).is_ok_and(|bytes| Digest::from_slice(&bytes).is_some())
 }

@@ -153,6 +153,13 @@ async fn issue(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response, Fault> {
     let Some(pending) = taken else { return Ok(pages::flow_is_gone()) };
     let agreement = agreement(issuer, &pending, visit.signed_in).await?;
     let Some(agreement) = agreement else { return Ok(pages::flow_is_gone()) };
+    // The registration may have been replaced or deleted since the person began.
+    let client = issuer.client(&visit.place.realm, &pending.client_id).await;
+    if !client.is_ok_and(|client| pending.answer.fits(&client)) {
+        return Ok(pages::bad_request(
+            "The application has changed its registration meanwhile: go back to it and begin again.",
+        ));
+    }
     let (now, user) = (issuer.clock.now(), &visit.signed_in.user);
     let grant = Grant {
         id: GrantId::random(&issuer.random),
@@ -192,7 +199,7 @@ async fn with_code(issuer: &Issuer, client: &ToClient, grant: &Grant) -> Result<
         code_challenge: client.code_challenge.clone(),
         expires_at: PendingAuthorization::code_expiry(grant.created_at),
         used_at: None,
-        dpop_jkt: None,
+        dpop_jkt: client.dpop_jkt.clone(),
     };
     issuer.store.insert_grant(grant, Some(&code)).await?;
     Ok(answer(&client.back.with(&[("code", secret.as_str())])))

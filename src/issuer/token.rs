@@ -1,9 +1,9 @@
 //! The token endpoint (RFC 6749 §3.2). What every grant type needs happens here, so that none can forget it: the form,
-//! client authentication, the grant's and the person's life, the token itself, headers.
+//! client authentication, the proof of a key, the grant's and the person's life, the token itself, headers.
 
 use super::Issuer;
 use super::clients::KnownClient;
-use super::grants::{client_credentials, code, device, exchange, refresh};
+use super::grants::{client_credentials, code, device, exchange, jwt_bearer, refresh};
 use super::parameters::Parameters;
 use super::reply::{self, Refused};
 use super::resource;
@@ -32,6 +32,8 @@ pub(super) struct TokenRequest<'a> {
     pub(super) form: &'a Parameters,
     /// Where it came from.
     pub(super) address: IpAddr,
+    /// The thumbprint of the key that the request has proved to have (RFC 9449).
+    pub(super) key: Option<&'a str>,
 }
 
 /// What a grant type decides: under which grant, how much, and whether the client may come back.
@@ -80,13 +82,21 @@ pub(super) async fn token(
 ) -> Result<Response, Refused> {
     let form = form(&headers, body)?;
     let client = issuer.authenticate(&arrival.realm, &headers, &form).await?;
-    let request = TokenRequest { realm: &arrival.realm, client: &client, form: &form, address: arrival.client };
-    let issue = match request.grant_type()? {
+    let key = issuer.possession(&arrival.realm, &headers, &client).await?;
+    let request = TokenRequest {
+        realm: &arrival.realm,
+        client: &client,
+        form: &form,
+        address: arrival.client,
+        key: key.as_deref(),
+    };
+    let issue = match request.grant_type(&issuer)? {
         GrantType::AuthorizationCode => code::exchange(&issuer, &request).await?,
         GrantType::RefreshToken => refresh::exchange(&issuer, &request).await?,
         GrantType::DeviceCode => device::exchange(&issuer, &request).await?,
-        GrantType::ClientCredentials => client_credentials::exchange(&issuer, &request).await?,
         GrantType::TokenExchange => exchange::exchange(&issuer, &request).await?,
+        GrantType::ClientCredentials => client_credentials::exchange(&issuer, &request).await?,
+        GrantType::JwtBearer => jwt_bearer::exchange(&issuer, &request).await?,
         _ => return Err(unsupported()),
     };
     let answer = issuer.issue(&request, &issue)?;
@@ -109,24 +119,15 @@ pub(super) fn form(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> 
     Ok(form)
 }
 
-/// The grant types that the token endpoint knows, for the metadata.
-pub(super) const SUPPORTED: [GrantType; 5] = [
-    GrantType::AuthorizationCode,
-    GrantType::RefreshToken,
-    GrantType::DeviceCode,
-    GrantType::ClientCredentials,
-    GrantType::TokenExchange,
-];
-
 fn unsupported() -> Refused {
     Refused::because(Code::UnsupportedGrantType, "grant_type is not one of grant_types_supported in the metadata")
 }
 
 impl TokenRequest<'_> {
     /// What is asked for: something that we know, and that the client is registered for.
-    fn grant_type(&self) -> Result<GrantType, Refused> {
+    fn grant_type(&self, issuer: &Issuer) -> Result<GrantType, Refused> {
         let named = GrantType::parse(self.form.require("grant_type")?);
-        let known = named.filter(|one| SUPPORTED.contains(one)).ok_or_else(unsupported)?;
+        let known = named.filter(|one| issuer.supports(*one)).ok_or_else(unsupported)?;
         match self.client.metadata.allows(known) {
             true => Ok(known),
             false => {
@@ -148,6 +149,19 @@ impl LivingGrant {
 }
 
 impl Issuer {
+    /// Whether the token endpoint knows a grant type.
+    pub(super) fn supports(&self, grant_type: GrantType) -> bool {
+        match grant_type {
+            GrantType::AuthorizationCode
+            | GrantType::RefreshToken
+            | GrantType::DeviceCode
+            | GrantType::ClientCredentials
+            | GrantType::TokenExchange => true,
+            // A provider has to be trusted with it first.
+            GrantType::JwtBearer => self.providers.make_assertions(),
+        }
+    }
+
     /// The grant behind a code or a refresh token, if this client got it here, it is in force, and its person may still
     /// sign in.
     ///
@@ -206,11 +220,11 @@ impl Issuer {
             grant: grant.id,
             ttl,
             actor: exchanged.map(|_| grant.client_id.as_str()),
-            confirmation: None,
+            confirmation: request.key,
         })?;
         Ok(TokenResponse {
             access_token,
-            token_type: "Bearer",
+            token_type: if request.key.is_some() { "DPoP" } else { "Bearer" },
             expires_in: ttl.as_secs(),
             refresh_token: issue.refresh_token.as_deref(),
             issued_token_type: exchanged.map(|_| exchange::ACCESS_TOKEN),

@@ -47,6 +47,9 @@ pub struct AuthorizationServer {
     /// Grant types; when absent `authorization_code` and `implicit` are meant (RFC 8414 §2).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grant_types_supported: Vec<String>,
+    /// Profiles of assertions that are accepted (draft-ietf-oauth-identity-assertion-authz-grant §7.2).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorization_grant_profiles_supported: Vec<String>,
     /// Client authentication at the token endpoint; when absent `client_secret_basic` is meant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub token_endpoint_auth_methods_supported: Vec<String>,
@@ -66,6 +69,9 @@ pub struct AuthorizationServer {
     pub authorization_response_iss_parameter_supported: bool,
     /// Whether `client_id` may be the URL of a client ID metadata document.
     pub client_id_metadata_document_supported: bool,
+    /// Algorithms of proofs of possession (RFC 9449 §5.1).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dpop_signing_alg_values_supported: Vec<String>,
     /// OpenID Connect clients want it; `public` is the only value we know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subject_types_supported: Vec<String>,
@@ -92,6 +98,9 @@ pub struct ProtectedResource {
     /// `header`: never the query string.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bearer_methods_supported: Vec<String>,
+    /// Algorithms of proofs of possession (RFC 9728 §2).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dpop_signing_alg_values_supported: Vec<String>,
     /// A name for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_name: Option<String>,

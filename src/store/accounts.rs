@@ -4,7 +4,7 @@ use super::columns::reading;
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::*;
-use sqlx::{query, query_as, query_scalar};
+use sqlx::{Sqlite, Transaction, query, query_as, query_scalar};
 
 impl Store {
     /// Adds a person.
@@ -12,21 +12,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when the name is taken, in whatever case.
     pub async fn create_user(&self, user: &User) -> Result<(), StoreError> {
-        let insert = query(
-            "INSERT INTO users (id, name, password_hash, email, role, disabled, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        );
-        insert
-            .bind(user.id)
-            .bind(&user.name)
-            .bind(&user.password_hash)
-            .bind(&user.email)
-            .bind(user.role)
-            .bind(user.disabled)
-            .bind(user.created_at)
-            .execute(self.sqlite.writer())
-            .await
-            .map_err(inserting("a user of that name"))?;
-        Ok(())
+        let mut transaction = self.sqlite.transaction().await?;
+        insert_user(&mut transaction, user).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// A person by id.
@@ -84,6 +72,24 @@ impl Store {
         Ok(())
     }
 
+    /// Changes what a person may do.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn set_user_role(&self, id: UserId, role: Role) -> Result<(), StoreError> {
+        query("UPDATE users SET role = ? WHERE id = ?").bind(role).bind(id).execute(self.sqlite.writer()).await?;
+        Ok(())
+    }
+
+    /// Replaces a person's e-mail address.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn set_user_email(&self, id: UserId, email: Option<&str>) -> Result<(), StoreError> {
+        query("UPDATE users SET email = ? WHERE id = ?").bind(email).bind(id).execute(self.sqlite.writer()).await?;
+        Ok(())
+    }
+
     /// Removes a person with sessions and connections. Grants are revoked and stay until they are swept, so that their
     /// access tokens stay dead after a restart. What ended; `None` when there is no such person.
     ///
@@ -103,4 +109,23 @@ impl Store {
         transaction.commit().await?;
         Ok((deleted.rows_affected() > 0).then_some(Ended { grants, connections }))
     }
+}
+
+/// Adds a person as part of something larger.
+pub(super) async fn insert_user(transaction: &mut Transaction<'static, Sqlite>, user: &User) -> Result<(), StoreError> {
+    let insert = query(
+        "INSERT INTO users (id, name, password_hash, email, role, disabled, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    );
+    insert
+        .bind(user.id)
+        .bind(&user.name)
+        .bind(&user.password_hash)
+        .bind(&user.email)
+        .bind(user.role)
+        .bind(user.disabled)
+        .bind(user.created_at)
+        .execute(&mut **transaction)
+        .await
+        .map_err(inserting("a user of that name"))?;
+    Ok(())
 }

@@ -95,6 +95,8 @@ named!(SigningAlgorithm: Es256 = "ES256", EdDsa = "EdDSA");
 named!(ConnectionState: Active = "active", Open = "open", NeedsConsent = "needs_consent");
 
 record!(User, "user": id, name, password_hash, email, role, disabled, created_at);
+record!(LinkedIdentity, "identity":
+    issuer, subject, provider, user("user_id"), name, email, created_at, last_used_at);
 record!(Client, "client":
     realm, id, metadata, secret, registration_token, created_at, last_used_at, owner("owner_id"), expires_at);
 record!(Session, "session":
@@ -121,7 +123,7 @@ record!(Connection, "connection":
     created_at, updated_at);
 record!(ApiKey, "API key":
     id, name, secret, scopes, resources, services, users, created_at, expires_at, last_used_at);
-record!(Authenticator, "authenticator": user("user_id"), sealed, last_step, created_at, confirmed_at);
+record!(Authenticator, "authenticator": user("user_id"), sealed, browser, last_step, created_at, confirmed_at);
 record!(Passkey, "passkey":
     id, credential_id, user("user_id"), name, public_key, sign_count, created_at, last_used_at);
 record!(PasskeyHolder, "passkey holder": handle, after_password);

@@ -5,12 +5,15 @@
 mod accounts;
 mod api_keys;
 mod authorization;
+mod clients;
 mod connections;
 mod devices;
+mod factors;
 mod fixtures;
 mod grants;
 mod groups;
 mod housekeeping;
+mod identities;
 mod sqlite;
 
 use super::*;
@@ -30,9 +33,18 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     groups::a_source_replaces_only_its_own(&open().await).await;
     groups::members_are_found_by_group_and_go_with_the_person(&open().await).await;
     authorization::clients_belong_to_a_realm(&open().await).await;
+    clients::unused_clients_give_way_to_new_ones(&open().await).await;
+    clients::a_flood_of_registrations_stays_within_its_room(&open().await).await;
+    clients::a_client_is_replaced_and_expires(&open().await).await;
+    clients::what_works_once_works_once(&open().await).await;
+    clients::who_asks_again_stands_under_the_same_grant(&open().await).await;
     authorization::documents_are_replaced(&open().await).await;
     authorization::a_flow_is_taken_once(&open().await).await;
     authorization::signing_keys_stand_in_line(&open().await).await;
+    factors::an_authenticator_counts_when_it_is_confirmed(&open().await).await;
+    factors::a_step_and_a_code_are_used_once(&open().await).await;
+    factors::passkeys_count_upwards(&open().await).await;
+    factors::a_reset_takes_everything_of_one_person(&open().await).await;
     grants::a_grant_comes_with_its_code_or_not_at_all(&open().await).await;
     grants::a_code_is_consumed_once(&open().await).await;
     grants::a_refresh_token_rotates_once(&open().await).await;
@@ -51,6 +63,10 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     connections::step_ups_go_with_their_connection(&open().await).await;
     connections::upstreams_have_an_alias_each(&open().await).await;
     connections::what_is_known_of_upstreams_is_replaced(&open().await).await;
+    identities::an_identity_is_one_person_s(&open().await).await;
+    identities::a_person_comes_with_an_identity_or_not_at_all(&open().await).await;
+    identities::an_email_address_follows_its_identity(&open().await).await;
+    identities::the_last_way_in_stays(&open().await).await;
     housekeeping::settings_are_compared_and_deleted(&open().await).await;
     housekeeping::audit_is_newest_first(&open().await).await;
     housekeeping::a_proof_is_used_once(&open().await).await;

@@ -16,6 +16,8 @@ mod factors;
 mod grants;
 mod groups;
 mod housekeeping;
+mod identities;
+mod listings;
 mod proofs;
 mod records;
 mod sessions;
@@ -27,6 +29,8 @@ pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
 pub use groups::BY_ADMINISTRATOR;
+pub use identities::Unlinked;
+pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
 
 /// What went wrong in the database.

@@ -122,6 +122,16 @@ impl Registry {
         all
     }
 
+    /// Those of the configuration, in its order.
+    pub fn configured(&self) -> Vec<Arc<Upstream>> {
+        self.snapshot.load().rules.configured.clone()
+    }
+
+    /// Whether an authority is this gateway itself.
+    pub fn is_own(&self, authority: &Authority) -> bool {
+        self.site.is_own(authority)
+    }
+
     /// Counts up whenever an answer of [`Registry::find`] may have changed, so that callers can cache.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)

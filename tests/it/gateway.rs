@@ -4,7 +4,7 @@ use portcullis::app::{App, Reloaded};
 use portcullis::clock::Clock;
 use portcullis::config::{Config, Rate, Source, UpstreamAuth, UpstreamConfig, load};
 use portcullis::error::Fault;
-use portcullis::hostname::{Authority, Label};
+use portcullis::hostname::{Authority, Label, Scheme};
 use portcullis::http::Resolver;
 use portcullis::ids::{GrantId, Random};
 use portcullis::secret::Secret;
@@ -89,6 +89,23 @@ impl Gateway {
         self.run(port).await
     }
 
+    /// Another process on the same database, behind the same public address, with a clock of its own.
+    pub async fn beside(&self) -> Self {
+        let (edit, public) = (self.edit.clone(), (Scheme::Http, self.port()));
+        let other = Self {
+            running: None,
+            directory: self.directory.clone(),
+            edit: Arc::new(move |config| {
+                edit(config);
+                config.server.public = Some(public);
+            }),
+            names: self.names.clone(),
+            asked_port: 0,
+            clock: Clock::system(),
+        };
+        other.run(0).await
+    }
+
     /// Puts another configuration in force: that of the start, edited.
     pub async fn reload(&self, edit: impl FnOnce(&mut Config)) -> Result<Reloaded, Fault> {
         let mut config = self.config();
@@ -153,6 +170,11 @@ impl Gateway {
         token_of(self.app(), name, authority).await
     }
 
+    /// A token that is bound to the key with this thumbprint (RFC 9449).
+    pub async fn bound_token_for(&self, authority: &str, thumbprint: &str) -> String {
+        mint(self.app(), USER, authority, Some(thumbprint)).await.0
+    }
+
     pub async fn stop(mut self) {
         if let Some(running) = self.running.take() {
             running.stop().await;
@@ -162,6 +184,10 @@ impl Gateway {
 
 /// The same from the parts of any gateway.
 pub async fn token_of(app: &App, name: &str, authority: &str) -> (String, GrantId) {
+    mint(app, name, authority, None).await
+}
+
+async fn mint(app: &App, name: &str, authority: &str, confirmation: Option<&str>) -> (String, GrantId) {
     let random = Random::default();
     let user = app.store.user_by_name(name).await.unwrap().unwrap();
     let origin = app.site.origin_of(&label(authority));
@@ -187,7 +213,7 @@ pub async fn token_of(app: &App, name: &str, authority: &str) -> (String, GrantI
         grant: id,
         ttl: Duration::from_secs(3600),
         actor: None,
-        confirmation: None,
+        confirmation,
     };
     (app.tokens.mint(&new).unwrap(), id)
 }

@@ -121,7 +121,7 @@ impl Session {
 }
 
 /// What a command prints that runs beside the gateway, on the same database.
-async fn command(gateway: &Gateway, arguments: &[&str]) -> String {
+pub async fn command(gateway: &Gateway, arguments: &[&str]) -> String {
     let arguments = ["portcullis"].iter().chain(arguments).map(Into::into).collect();
     let state = gateway.directory().display().to_string();
     let environment = BTreeMap::from([("XDG_STATE_HOME".to_owned(), state)]);

@@ -32,7 +32,7 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
         return Err(used());
     }
     let refresh_token = match request.client.metadata.allows(GrantType::RefreshToken) {
-        true => Some(refresh::first(issuer, grant).await?),
+        true => Some(refresh::first(issuer, request, grant).await?),
         false => None,
     };
     let scope = living.grant().scope.clone();

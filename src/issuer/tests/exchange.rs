@@ -2,6 +2,8 @@
 
 use super::introspection::inactive;
 use super::*;
+use crate::devkit::prover::Prover;
+use crate::error::Fault;
 use crate::ids::Digest;
 use crate::store::Client;
 use crate::tokens::NewToken;
@@ -12,8 +14,14 @@ const SECRET: &str = "the secret of the service";
 
 impl World {
     /// The Basic header of a client that an administrator made for these grant types at `notes`.
-    pub(super) async fn machine(&self, id: &str, grant_types: &[&str]) -> String {
+    pub(super) async fn service(&self, id: &str, grant_types: &[&str]) -> String {
+        self.service_with(id, grant_types, Value::Null).await
+    }
+
+    /// The same with the scope that it was given.
+    async fn service_with(&self, id: &str, grant_types: &[&str], scope: Value) -> String {
         let metadata = json!({
+            "scope": scope,
             "client_name": "Service",
             "token_endpoint_auth_method": "client_secret_basic",
             "grant_types": grant_types,
@@ -38,6 +46,33 @@ impl World {
         self.post_with(&format!("{NOTES}/token"), &changed(&usual, changes), Some(service)).await
     }
 
+    /// Another token under the grant of `like`, of this issuer, and bound to a key.
+    fn minted(&self, like: &str, issuer: &str, confirmation: Option<&str>) -> Result<String, Fault> {
+        let like = self.issuer.tokens.verify(like).unwrap();
+        self.issuer.tokens.mint(&NewToken {
+            issuer,
+            resource: "https://notes.gw.example/mcp",
+            user: &self.alice,
+            client_id: &like.client_id,
+            scope: "read",
+            grant: like.grant,
+            ttl: Duration::from_secs(100),
+            actor: None,
+            confirmation,
+        })
+    }
+
+    async fn exchange_token_with(&self, service: &str, token: &str, prover: &Prover) -> Reply {
+        let form = [("grant_type", EXCHANGE), ("subject_token", token), ("subject_token_type", ACCESS_TOKEN)];
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let url = format!("{NOTES}/token");
+        let request = Request::post(&url)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::AUTHORIZATION, service)
+            .header("dpop", prover.proof("POST", &url, None, self.issuer.clock.now()));
+        self.send(request.body(Body::from(form)).unwrap()).await
+    }
+
     async fn is_good(&self, token: &Value) -> bool {
         self.issuer.tokens.verify(text(token, "access_token")).is_ok()
     }
@@ -46,7 +81,7 @@ impl World {
 #[tokio::test]
 async fn b46_an_exchanged_token_says_who_acts_for_whom() {
     let world = World::new().await;
-    let service = world.machine("service", &[EXCHANGE]).await;
+    let service = world.service("service", &[EXCHANGE]).await;
     let client = world.client(NOTES).await;
     let original = world.signed_in(&client, "read write offline_access").await;
     world.issuer.clock.advance(Duration::from_secs(600));
@@ -73,7 +108,7 @@ async fn b46_an_exchanged_token_says_who_acts_for_whom() {
 #[tokio::test]
 async fn b46_exchange_never_widens() {
     let world = World::new().await;
-    let service = world.machine("service", &[EXCHANGE]).await;
+    let service = world.service("service", &[EXCHANGE]).await;
     let client = world.client(NOTES).await;
     let original = world.signed_in(&client, "read").await;
     let token = text(&original, "access_token");
@@ -104,6 +139,13 @@ async fn b46_exchange_never_widens() {
     let answer = world.exchange_token(&service, token, &narrow).await.json();
     let verified = world.issuer.tokens.verify(text(&answer, "access_token")).unwrap();
     assert_eq!(&*verified.audience, "https://notes.gw.example/mcp/tools");
+    // What an administrator gave the client is as little to be exceeded.
+    let modest = world.service_with("modest", &[EXCHANGE], json!("read")).await;
+    let wide = world.signed_in(&client, "read write").await;
+    let own = world.exchange_token(&modest, text(&wide, "access_token"), &[]).await.json();
+    assert_eq!(text(&own, "scope"), "read");
+    let refused = world.exchange_token(&modest, text(&wide, "access_token"), &[("scope", "write")]).await;
+    assert_eq!(refused.error(), "invalid_scope");
     // Whoever acts for somebody does so directly.
     assert_eq!(world.exchange_token(&service, text(&answer, "access_token"), &[]).await.error(), "invalid_request");
 }
@@ -111,7 +153,7 @@ async fn b46_exchange_never_widens() {
 #[tokio::test]
 async fn b46_only_clients_that_an_administrator_made_exchange_and_only_here() {
     let world = World::new().await;
-    let (service, other) = (world.machine("service", &[EXCHANGE]).await, world.machine("other", &[]).await);
+    let (service, other) = (world.service("service", &[EXCHANGE]).await, world.service("other", &[]).await);
     let ((_, registered), public) = (world.confidential().await, world.client(NOTES).await);
     let original = world.signed_in(&public, "read").await;
     let token = text(&original, "access_token");
@@ -123,32 +165,17 @@ async fn b46_only_clients_that_an_administrator_made_exchange_and_only_here() {
     let refused = world.register(NOTES, json!({"redirect_uris": [CALLBACK], "grant_types": [EXCHANGE]})).await;
     assert_eq!(refused.error(), "invalid_client_metadata");
 
-    // A token of another realm, and one that is bound to a key.
-    let grant = world.issuer.tokens.verify(token).unwrap().grant;
-    let minted = |issuer: &'static str, confirmation| {
-        world.issuer.tokens.mint(&NewToken {
-            issuer,
-            resource: "https://notes.gw.example/mcp",
-            user: &world.alice,
-            client_id: &public,
-            scope: "read",
-            grant,
-            ttl: Duration::from_secs(100),
-            actor: None,
-            confirmation,
-        })
-    };
-    for bad in [minted("https://files.gw.example", None).unwrap(), minted(NOTES, Some("thumbprint")).unwrap()] {
-        assert_eq!(world.exchange_token(&service, &bad, &[]).await.error(), "invalid_request");
-    }
-    let good = minted(NOTES, None).unwrap();
+    // A token of another realm.
+    let elsewhere = world.minted(token, "https://files.gw.example", None).unwrap();
+    assert_eq!(world.exchange_token(&service, &elsewhere, &[]).await.error(), "invalid_request");
+    let good = world.minted(token, NOTES, None).unwrap();
     assert_eq!(world.exchange_token(&service, &good, &[]).await.json()["expires_in"], json!(100));
 }
 
 #[tokio::test]
 async fn b41_b46_whatever_ends_the_consent_ends_what_was_exchanged_under_it() {
     let world = World::new().await;
-    let service = world.machine("service", &[EXCHANGE]).await;
+    let service = world.service("service", &[EXCHANGE]).await;
     let client = world.client(NOTES).await;
     let original = world.signed_in(&client, "read").await;
     let token = text(&original, "access_token");
@@ -166,7 +193,7 @@ async fn b41_b46_whatever_ends_the_consent_ends_what_was_exchanged_under_it() {
 #[tokio::test]
 async fn b35_b42_a_service_ends_what_it_got_and_no_more() {
     let world = World::new().await;
-    let (service, other) = (world.machine("service", &[EXCHANGE]).await, world.machine("other", &[EXCHANGE]).await);
+    let (service, other) = (world.service("service", &[EXCHANGE]).await, world.service("other", &[EXCHANGE]).await);
     let client = world.client(NOTES).await;
     let original = world.signed_in(&client, "read").await;
     let token = text(&original, "access_token");
@@ -193,10 +220,31 @@ async fn b35_b42_a_service_ends_what_it_got_and_no_more() {
 #[tokio::test]
 async fn a_person_who_is_disabled_cannot_be_acted_for() {
     let world = World::new().await;
-    let service = world.machine("service", &[EXCHANGE]).await;
+    let service = world.service("service", &[EXCHANGE]).await;
     let client = world.client(NOTES).await;
     let original = world.signed_in(&client, "read").await;
     world.issuer.store.set_user_disabled(world.alice.id, true).await.unwrap();
     let refused = world.exchange_token(&service, text(&original, "access_token"), &[]).await;
     assert_eq!(refused.error(), "invalid_request");
+}
+
+#[tokio::test]
+async fn b46_b47_a_binding_is_not_lost_by_an_exchange() {
+    let world = World::new().await;
+    let (key, other) = (Prover::new().unwrap(), Prover::new().unwrap());
+    let service = world.service("service", &[EXCHANGE]).await;
+    let client = world.client(NOTES).await;
+    let original = world.signed_in(&client, "read").await;
+    let plain = text(&original, "access_token");
+    let bound = world.minted(plain, NOTES, Some(&key.thumbprint())).unwrap();
+    assert_eq!(world.exchange_token(&service, &bound, &[]).await.error(), "invalid_dpop_proof");
+    assert_eq!(world.exchange_token_with(&service, &bound, &other).await.error(), "invalid_grant");
+    for (token, prover) in [(bound.as_str(), &key), (plain, &other)] {
+        let answer = world.exchange_token_with(&service, token, prover).await.json();
+        assert_eq!(text(&answer, "token_type"), "DPoP");
+        let verified = world.issuer.tokens.verify(text(&answer, "access_token")).unwrap();
+        assert_eq!(verified.confirmation.as_deref(), Some(prover.thumbprint().as_str()));
+        let told = world.introspect(text(&answer, "access_token"), &service).await;
+        assert_eq!((&told["token_type"], &told["cnf"]), (&json!("DPoP"), &json!({"jkt": prover.thumbprint()})));
+    }
 }
