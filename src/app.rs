@@ -70,7 +70,6 @@ pub struct App {
     /// What others sign with.
     remote_keys: Arc<RemoteKeys>,
     http: HttpClient,
-    remote_keys: Arc<RemoteKeys>,
     random: Random,
     /// The newest change of the database that memory knows.
     known_change: i64,
@@ -133,7 +132,6 @@ impl App {
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
-            remote_keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             factors: Arc::new(Factors::new(store.clone(), vault.clone(), clock.clone(), random.clone(), &site)),
             sessions: Arc::new(Sessions::new(
@@ -159,7 +157,6 @@ impl App {
             resolver,
             remote_keys: Arc::new(remote_keys),
             http,
-            remote_keys: Arc::new(remote_keys),
             random,
             health,
             known_change,
