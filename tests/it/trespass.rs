@@ -38,6 +38,7 @@ const OPEN_TO_MEMBERS: &[&str] = &[
     "/revoke",
     "/oauth/start",
     "/oauth/client-metadata.json",
+    "/device",
     "/authorize",
     "/authorize/no-such-alias",
     "/.well-known/oauth-authorization-server",
