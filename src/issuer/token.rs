@@ -97,7 +97,6 @@ pub(super) async fn token(
         GrantType::TokenExchange => exchange::exchange(&issuer, &request).await?,
         GrantType::ClientCredentials => client_credentials::exchange(&issuer, &request).await?,
         GrantType::JwtBearer => jwt_bearer::exchange(&issuer, &request).await?,
-        _ => return Err(unsupported()),
     };
     let answer = issuer.issue(&request, &issue)?;
     issuer.store.touch_client(&arrival.realm.key(), &client.id, issuer.clock.now()).await?;
