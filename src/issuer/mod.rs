@@ -140,6 +140,6 @@ fn endpoints(issuer: &Arc<Issuer>) -> Router<Arc<Issuer>> {
             "/device_authorization",
             post(device::authorization).layer(from_fn_with_state(issuer.clone(), limits::registration)),
         )
-        .route("/revoke", post(revoke::revoke))
+        .route("/revoke", post(revoke::revoke).layer(from_fn_with_state(issuer.clone(), limits::token)))
         .route("/jwks", get(jwks::get))
 }
