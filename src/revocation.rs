@@ -1,10 +1,12 @@
 //! The one owner of ends. Whatever revokes something calls this: it is written into the database, where every other
 //! process learns of it from the journal of changes, and then memory follows: tokens, credentials and open streams end.
 
+mod people;
+
 use crate::clock::Clock;
 use crate::connect::Connections;
 use crate::error::Fault;
-use crate::ids::{ConnectionId, GrantId, UserId};
+use crate::ids::{ConnectionId, GrantId};
 use crate::store::{Change, Ended, Store, StoreError, Upstream};
 use crate::tokens::GrantLives;
 use crate::upstream::Registry;
@@ -72,18 +74,6 @@ impl Revocations {
         Ok(deleted)
     }
 
-    /// Removes a person with sessions, grants and connections. What ended; `None` when there is no such person.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn person(&self, id: UserId) -> Result<Option<Ended>, StoreError> {
-        let ended = self.store.delete_user(id, self.clock.now()).await?;
-        if let Some(ended) = &ended {
-            self.forget(ended);
-        }
-        Ok(ended)
-    }
-
     /// Records an administrator's decision about an upstream. What is open at one that is denied ends.
     ///
     /// # Errors
@@ -113,7 +103,8 @@ impl Revocations {
             (Change::GrantRevoked(id), Some(memory)) => memory.lives.end(id),
             (Change::ConnectionChanged(id), Some(memory)) => memory.connections.catch_up(id).await?,
             (Change::UpstreamsChanged, Some(_)) => self.follow_upstreams().await?,
-            (Change::KeysChanged | Change::PeopleChanged, _) | (_, None) => {}
+            (Change::PeopleChanged, Some(_)) => self.follow_people().await?,
+            (Change::KeysChanged, _) | (_, None) => {}
         }
         Ok(())
     }

@@ -26,6 +26,8 @@ enum Step {
     NotApproved,
     /// Decide about the upstream.
     Approve,
+    /// Ask an administrator for the permission to use it.
+    NotPermitted,
     /// Decide about the client.
     Consent,
     /// Give consent at the upstream, there.
@@ -60,10 +62,12 @@ impl Visit<'_> {
 
 /// Takes the next step.
 pub(super) async fn go_on(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response, Fault> {
-    match next_step(issuer, visit).await {
+    let permitted = issuer.permits(&visit.place.realm, visit.signed_in.user.id).await?;
+    match next_step(issuer, visit, permitted).await {
         Ok(Step::Login) => Ok(to_login(&visit.resume())),
         Ok(Step::NotApproved) => Ok(pages::not_approved(visit)),
         Ok(Step::Approve) => Ok(pages::approval(visit)),
+        Ok(Step::NotPermitted) => Ok(pages::not_permitted(visit)),
         Ok(Step::Consent) => Ok(pages::consent(visit)),
         Ok(Step::Connect(url)) => Ok(reply::redirect(StatusCode::SEE_OTHER, &url)),
         Ok(Step::Issue) => issue(issuer, visit).await,
@@ -76,8 +80,8 @@ pub(super) async fn go_on(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response
 }
 
 /// What is missing, in the order in which it may be asked for: the upstream is not contacted before an administrator
-/// has approved it, and the person is not sent there before consenting to the client (confused deputy).
-async fn next_step(issuer: &Issuer, visit: &Visit<'_>) -> Result<Step, ConnectError> {
+/// has approved it and permitted it to this person, and the person is not sent there before consenting to the client (confused deputy).
+async fn next_step(issuer: &Issuer, visit: &Visit<'_>, permitted: bool) -> Result<Step, ConnectError> {
     let Visit { place, pending, signed_in, .. } = visit;
     if signed_in.user.disabled {
         return Ok(Step::Login);
@@ -85,6 +89,9 @@ async fn next_step(issuer: &Issuer, visit: &Visit<'_>) -> Result<Step, ConnectEr
     if place.upstream.as_ref().is_some_and(|upstream| upstream.standing == Standing::AwaitingApproval) {
         let may_approve = signed_in.user.role == Role::Administrator;
         return Ok(if may_approve { Step::Approve } else { Step::NotApproved });
+    }
+    if !permitted {
+        return Ok(Step::NotPermitted);
     }
     if !pending.consented {
         return Ok(Step::Consent);
@@ -170,10 +177,12 @@ pub(super) async fn decide_upstream(issuer: &Issuer, visit: &Visit<'_>, approved
     Ok(true)
 }
 
-/// What the client is told when a person gives up: `denied` by the person, or `failed` at the upstream.
+/// What the client is told when a person gives up: `denied` by the person, `forbidden` by an administrator, or `failed` at
+/// the upstream.
 pub(super) fn cancellation(reason: &str) -> OauthError {
     match reason {
         "failed" => OauthError::new(Code::ServerError, "the upstream server could not be connected"),
+        "forbidden" => OauthError::new(Code::AccessDenied, "the person may not use this server"),
         _ => OauthError::new(Code::AccessDenied, "the person refused"),
     }
 }

@@ -100,7 +100,7 @@ impl LivingGrant {
 
 impl Issuer {
     /// The grant behind a code or a refresh token, if this client got it here, it is in force, and its person may still
-    /// sign in.
+    /// sign in and use the upstream. A permission that is taken away revokes nothing: once it is given again, so are tokens.
     ///
     /// # Errors
     /// `invalid_grant` for everything that is not so; `invalid_target` when the request names another resource.
@@ -111,6 +111,10 @@ impl Issuer {
             return Err(gone());
         }
         let user = self.store.user(grant.user).await?.filter(|user| !user.disabled).ok_or_else(gone)?;
+        if !self.permits(request.realm, user.id).await? {
+            let why = "the person may not use this server any longer: an administrator of the gateway can change that";
+            return Err(Refused::because(Code::InvalidGrant, why));
+        }
         if request.form.get("resource").is_some_and(|named| !resource::same(named, &grant.resource)) {
             return Err(Refused::because(Code::InvalidTarget, "the authorization was given for another resource"));
         }

@@ -43,7 +43,7 @@ fn every_page() -> Vec<Response> {
         scopes: vec![hostile()],
         expiry: Some(hostile()),
         last_error: Some(hostile()),
-        reconnect: hostile(),
+        reconnect: Some(hostile()),
     };
     let grant =
         GrantRow { id: hostile(), client: hostile(), resource: hostile(), scopes: vec![hostile()], since: hostile() };

@@ -22,6 +22,9 @@ pub(super) enum Refusal {
     NotFound,
     /// The token is missing or not good here.
     Unauthorized(TokenError),
+    /// The token is good, and its person may not use this upstream. No challenge: another token would not help, and a client
+    /// that is sent through the flow for it would do that again and again.
+    NotPermitted,
     /// The page that sent the request may not call.
     ForeignOrigin,
     /// A browser wants the script of a service worker.
@@ -105,7 +108,7 @@ impl Refusal {
             Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
             Refusal::NotFound => StatusCode::NOT_FOUND,
             Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Refusal::ForeignOrigin | Refusal::ServiceWorker => StatusCode::FORBIDDEN,
+            Refusal::NotPermitted | Refusal::ForeignOrigin | Refusal::ServiceWorker => StatusCode::FORBIDDEN,
             Refusal::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -140,6 +143,9 @@ impl Refusal {
             }
             Refusal::Unauthorized(TokenError::NotConnected) => {
                 "the connection to the upstream has ended: authorize again".to_owned()
+            }
+            Refusal::NotPermitted => {
+                "you may not use this server: ask an administrator of this gateway to permit it to you".to_owned()
             }
             Refusal::ForeignOrigin => {
                 "pages of this origin may not call: an administrator can add it to server.allowed_origins".to_owned()

@@ -178,9 +178,22 @@ impl Way {
         match outcome {
             Ok(status) => Outcome::Answered(Kind::Upstream, status),
             Err(forward::Failure::Refused(refusal)) => {
+                let refusal = self.in_the_end(refusal, target, &permit);
                 Box::pin(self.refuse(session, &refusal, Some(target), allowed_origin)).await
             }
             Err(forward::Failure::Aborted(error)) => Outcome::Aborted(error),
+        }
+    }
+
+    /// A request that waited while its person lost the permission must not be sent through the flow for it.
+    fn in_the_end(&self, refusal: Refusal, target: &Target, permit: &admit::Permit) -> Refusal {
+        match refusal {
+            Refusal::Unauthorized(TokenError::NotConnected)
+                if !self.router.still_admits(permit.token().user, target) =>
+            {
+                Refusal::NotPermitted
+            }
+            refusal => refusal,
         }
     }
 

@@ -4,7 +4,7 @@ use super::columns::reading;
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::*;
-use sqlx::{query, query_as, query_scalar};
+use sqlx::{Sqlite, Transaction, query, query_as, query_scalar};
 
 impl Store {
     /// Adds a person.
@@ -12,6 +12,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when the name is taken, in whatever case.
     pub async fn create_user(&self, user: &User) -> Result<(), StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
         let insert = query(
             "INSERT INTO users (id, name, password_hash, email, role, disabled, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
         );
@@ -23,10 +24,12 @@ impl Store {
             .bind(user.role)
             .bind(user.disabled)
             .bind(user.created_at)
-            .execute(self.sqlite.writer())
+            .execute(&mut *transaction)
             .await
             .map_err(inserting("a user of that name"))?;
-        Ok(())
+        // Permissions may name somebody who comes later.
+        changes::record(&mut transaction, Change::PeopleChanged).await?;
+        Ok(transaction.commit().await?)
     }
 
     /// A person by id.
@@ -74,23 +77,71 @@ impl Store {
         Ok(())
     }
 
-    /// Refuses or allows sign-in. Grants are another matter: [`Store::revoke_grants_of_user`].
+    /// Lets nobody sign in as this person any more: sessions and grants end, connections stay. What ended, with the
+    /// connections that must be used no longer; `None` when there is no such person.
+    ///
+    /// # Errors
+    /// [`StoreError::LastAdministrator`], [`StoreError::Database`].
+    pub async fn disable_user(&self, id: UserId, now: Timestamp) -> Result<Option<Ended>, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        must_not_be_the_last_administrator(&mut transaction, id).await?;
+        let update = query("UPDATE users SET disabled = 1 WHERE id = ?").bind(id);
+        if update.execute(&mut *transaction).await?.rows_affected() == 0 {
+            return Ok(None);
+        }
+        query("DELETE FROM sessions WHERE user_id = ?").bind(id).execute(&mut *transaction).await?;
+        let grants = grants::revoke_all_of(&mut transaction, id, now).await?;
+        let connections = query_scalar("SELECT id FROM connections WHERE user_id = ?").bind(id);
+        let connections = connections.fetch_all(&mut *transaction).await?;
+        changes::record(&mut transaction, Change::PeopleChanged).await?;
+        transaction.commit().await?;
+        Ok(Some(Ended { grants, connections }))
+    }
+
+    /// Lets a person sign in again; `false` when there is no such person.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn set_user_disabled(&self, id: UserId, disabled: bool) -> Result<(), StoreError> {
-        let update = query("UPDATE users SET disabled = ? WHERE id = ?").bind(disabled).bind(id);
-        update.execute(self.sqlite.writer()).await?;
-        Ok(())
+    pub async fn enable_user(&self, id: UserId) -> Result<bool, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        let update = query("UPDATE users SET disabled = 0 WHERE id = ?").bind(id);
+        let found = update.execute(&mut *transaction).await?.rows_affected() > 0;
+        changes::record(&mut transaction, Change::PeopleChanged).await?;
+        transaction.commit().await?;
+        Ok(found)
+    }
+
+    /// Gives a person a role; `false` when there is no such person.
+    ///
+    /// # Errors
+    /// [`StoreError::LastAdministrator`], [`StoreError::Database`].
+    pub async fn set_role(&self, id: UserId, role: Role) -> Result<bool, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        if role != Role::Administrator {
+            must_not_be_the_last_administrator(&mut transaction, id).await?;
+        }
+        let update = query("UPDATE users SET role = ? WHERE id = ?").bind(role).bind(id);
+        let found = update.execute(&mut *transaction).await?.rows_affected() > 0;
+        transaction.commit().await?;
+        Ok(found)
+    }
+
+    /// Those who may not sign in.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn disabled_users(&self) -> Result<Vec<UserId>, StoreError> {
+        Ok(query_scalar("SELECT id FROM users WHERE disabled").fetch_all(self.sqlite.readers()).await?)
     }
 
     /// Removes a person with sessions and connections. Grants are revoked and stay until they are swept, so that their
     /// access tokens stay dead after a restart. What ended; `None` when there is no such person.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
+    /// [`StoreError::LastAdministrator`], [`StoreError::Database`].
     pub async fn delete_user(&self, id: UserId, now: Timestamp) -> Result<Option<Ended>, StoreError> {
         let mut transaction = self.sqlite.transaction().await?;
+        must_not_be_the_last_administrator(&mut transaction, id).await?;
         let grants = grants::revoke_all_of(&mut transaction, id, now).await?;
         let connections: Vec<ConnectionId> = query_scalar("DELETE FROM connections WHERE user_id = ? RETURNING id")
             .bind(id)
@@ -100,6 +151,9 @@ impl Store {
             changes::record(&mut transaction, Change::ConnectionChanged(*connection)).await?;
         }
         let deleted = query("DELETE FROM users WHERE id = ?").bind(id).execute(&mut *transaction).await?;
+        if deleted.rows_affected() > 0 {
+            changes::record(&mut transaction, Change::PeopleChanged).await?;
+        }
         transaction.commit().await?;
         Ok((deleted.rows_affected() > 0).then_some(Ended { grants, connections }))
     }
@@ -157,4 +211,15 @@ impl Store {
         let delete = query("DELETE FROM sessions WHERE user_id = ?").bind(user);
         Ok(delete.execute(self.sqlite.writer()).await?.rows_affected())
     }
+}
+
+/// Without one nobody could approve, disable or let in anybody, and the next start would offer the gateway to whoever
+/// has its log.
+async fn must_not_be_the_last_administrator(
+    transaction: &mut Transaction<'static, Sqlite>,
+    id: UserId,
+) -> Result<(), StoreError> {
+    let select = query_scalar("SELECT id FROM users WHERE role = ? AND NOT disabled LIMIT 2").bind(Role::Administrator);
+    let administrators: Vec<UserId> = select.fetch_all(&mut **transaction).await?;
+    if administrators == [id] { Err(StoreError::LastAdministrator) } else { Ok(()) }
 }

@@ -186,6 +186,17 @@ pub struct Upstream {
     pub decided_at: Timestamp,
 }
 
+/// Who may use an upstream that not everybody may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamAccess {
+    /// Canonical text of its authority.
+    pub authority: String,
+    /// These people,
+    pub users: Vec<UserId>,
+    /// and the members of these groups. Neither: nobody.
+    pub groups: Vec<String>,
+}
+
 /// What discovery found out about an upstream, JSON of `connect`'s own making.
 #[derive(Clone, Debug)]
 pub struct Discovery {

@@ -19,6 +19,7 @@ fn configured(authority: &str, alias: Option<&str>) -> UpstreamConfig {
         auth: UpstreamAuth::None,
         allow_private: None,
         tools: None,
+        allowed: None,
     }
 }
 

@@ -211,6 +211,7 @@ pub fn upstream(authority: &str, auth: UpstreamAuth) -> UpstreamConfig {
         auth,
         allow_private: Some(true),
         tools: None,
+        allowed: None,
     }
 }
 
