@@ -4,6 +4,7 @@ mod arguments;
 mod encode;
 mod output;
 mod people;
+mod permissions;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,9 @@
 //! `upstream …`, `connection …`, `client …`, `keys …`: what the database holds. A running server learns of every change
 //! through the database.
 
-use super::Failure;
 use super::arguments::{ClientCommand, ConnectionCommand, KeysCommand, UpstreamCommand};
 use super::output::{Output, date, maybe_date};
+use super::{Failure, permissions};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Fault;
@@ -37,7 +37,7 @@ pub(super) async fn record(store: &Store, action: &str, subject: &str) -> Result
     store.append_audit(&[AuditEvent::new(Clock::system().now(), "system", action, subject, None)]).await
 }
 
-/// `portcullis upstream add|list|approve|remove`
+/// `portcullis upstream add|list|approve|remove|allow|deny|reset`
 pub(super) async fn upstream(
     command: UpstreamCommand,
     config: &Config,
@@ -65,24 +65,48 @@ pub(super) async fn upstream(
             record(&store, "upstream.removed", authority.as_str()).await?;
             Ok(output.line(format_args!("removed {authority}"))?)
         }
+        UpstreamCommand::Allow { domain, whom } => permissions::allow(&domain, whom, config, output).await,
+        UpstreamCommand::Deny { domain, whom } => permissions::deny(&domain, whom, config, output).await,
+        UpstreamCommand::Reset { domain } => permissions::reset(&domain, config, output).await,
     }
 }
 
 async fn list_upstreams(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
+    let store = open(config).await?;
+    let mut access = permissions::listed(&store).await?;
     let label = |authority: &Authority| Label::encode(authority).map_or(Value::Null, |label| label.to_string().into());
-    let configured = config.upstream.iter().map(|upstream| {
+    let mut rows = Vec::new();
+    for upstream in &config.upstream {
         let (name, alias) = (upstream.name.clone(), upstream.alias.clone());
         let authority = &upstream.authority;
-        [authority.as_str().into(), "configured".into(), name.into(), alias.into(), label(authority), Value::Null]
-    });
-    let stored = open(config).await?.upstreams().await?.into_iter().map(|upstream| {
+        access.remove(authority.as_str());
+        let allowed = permissions::words(upstream.allowed.as_ref()).into();
+        let standing = "configured".into();
+        rows.push([
+            authority.as_str().into(),
+            standing,
+            name.into(),
+            alias.into(),
+            allowed,
+            label(authority),
+            Value::Null,
+        ]);
+    }
+    for upstream in store.upstreams().await? {
         let standing = if upstream.decision == Decision::Approved { "approved" } else { "denied" };
         let label = Authority::parse(&upstream.authority).map_or(Value::Null, |authority| label(&authority));
         let (name, alias, decided_at) = (upstream.name.into(), upstream.alias.into(), date(upstream.decided_at).into());
-        [upstream.authority.into(), standing.into(), name, alias, label, decided_at]
-    });
-    let columns = ["domain", "standing", "name", "alias", "label", "decided_at"];
-    Ok(output.listing(columns, configured.chain(stored).collect())?)
+        let allowed = access.remove(&upstream.authority).unwrap_or_else(|| permissions::words(None)).into();
+        rows.push([upstream.authority.into(), standing.into(), name, alias, allowed, label, decided_at]);
+    }
+    // Permissions can be said before anybody decides.
+    for (authority, allowed) in access {
+        let label = Authority::parse(&authority).map_or(Value::Null, |authority| label(&authority));
+        let undecided = "undecided".into();
+        rows.push([authority.into(), undecided, Value::Null, Value::Null, allowed.into(), label, Value::Null]);
+    }
+    let columns = ["domain", "standing", "name", "alias", "allowed", "label", "decided_at"];
+    Ok(output.listing(columns, rows)?)
 }
 
 async fn put_upstream(
@@ -201,13 +225,13 @@ pub(super) async fn keys(command: KeysCommand, config: &Config, output: &mut Out
     Ok(output.listing(["kid", "algorithm", "state", "created_at", "retired_at"], rows)?)
 }
 
-fn parse(domain: &str) -> Result<Authority, Fault> {
+pub(super) fn parse(domain: &str) -> Result<Authority, Fault> {
     let address: Result<UpstreamAddress, InvalidAuthority> = domain.parse();
     address.map(|address| address.authority).map_err(|why| Fault::caller(format!("{domain:?}: {why}")))
 }
 
 /// An upstream that an administrator may decide about: neither this gateway nor one of the configuration's.
-fn foreign(domain: &str, config: &Config) -> Result<Authority, Fault> {
+pub(super) fn foreign(domain: &str, config: &Config) -> Result<Authority, Fault> {
     let authority = parse(domain)?;
     let below = authority.host().strip_suffix(config.server.domain.as_str());
     if below.is_some_and(|rest| rest.is_empty() || rest.ends_with('.')) && config.server.domain != "localhost" {

@@ -115,7 +115,11 @@ impl FromRow<'_, SqliteRow> for UpstreamAccess {
             serde_json::from_str(row.try_get(column)?).map_err(|_| damaged(column))
         };
         let users = list("users")?.into_iter().map(|id| id.parse().map_err(|_| damaged("users")));
-        Ok(Self { authority: row.try_get("authority")?, users: users.collect::<sqlx::Result<_>>()?, groups: list("groups")? })
+        Ok(Self {
+            authority: row.try_get("authority")?,
+            users: users.collect::<sqlx::Result<_>>()?,
+            groups: list("groups")?,
+        })
     }
 }
 

@@ -340,7 +340,7 @@ pub struct RenewedTokens {
 }
 
 /// What ended together with a person.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     /// Consents to clients.
     pub grants: Vec<GrantId>,

@@ -6,7 +6,7 @@ use portcullis::config::{Config, Rate, Source, UpstreamAuth, UpstreamConfig, loa
 use portcullis::error::Fault;
 use portcullis::hostname::{Authority, Label};
 use portcullis::http::Resolver;
-use portcullis::ids::{GrantId, Random};
+use portcullis::ids::{GrantId, Random, UserId};
 use portcullis::secret::Secret;
 use portcullis::server::{Bound, Running};
 use portcullis::store::{Grant, Role};
@@ -67,6 +67,16 @@ impl Gateway {
         names: HashMap<String, Vec<IpAddr>>,
         edit: impl Fn(&mut Config) + Send + Sync + 'static,
     ) -> Self {
+        let gateway = Self::unclaimed(names, edit).await;
+        gateway.app().identity.create(USER, &Secret::new(PASSWORD.to_owned()), Role::Administrator).await.unwrap();
+        gateway
+    }
+
+    /// The same, without the administrator.
+    pub async fn unclaimed(
+        names: HashMap<String, Vec<IpAddr>>,
+        edit: impl Fn(&mut Config) + Send + Sync + 'static,
+    ) -> Self {
         let gateway = Self {
             running: None,
             directory: Arc::new(TempDir::new().unwrap()),
@@ -75,9 +85,13 @@ impl Gateway {
             asked_port: 0,
             clock: Clock::system(),
         };
-        let gateway = gateway.run(0).await;
-        gateway.app().identity.create(USER, &Secret::new(PASSWORD.to_owned()), Role::Administrator).await.unwrap();
-        gateway
+        gateway.run(0).await
+    }
+
+    /// Adds somebody with everybody's password.
+    pub async fn add(&self, name: &str) -> UserId {
+        let password = Secret::new(PASSWORD.to_owned());
+        self.app().identity.create(name, &password, Role::Member).await.unwrap().id
     }
 
     /// Stops, and starts again on the same files and the same port.

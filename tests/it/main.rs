@@ -16,6 +16,7 @@ mod tls_peers;
 mod upstreams;
 mod visitors;
 
+mod access;
 mod announced;
 mod bad_input;
 mod bodies;

@@ -107,6 +107,9 @@ pub(super) async fn a_person_goes_with_everything(store: &Store) {
     assert!(store.code(&Digest::of(granted.to_string())).await.unwrap().is_none());
     assert_eq!(store.grants_revoked_since(later(1)).await.unwrap(), [granted]);
     assert!(store.grant(other).await.unwrap().unwrap().revoked_at.is_none());
-    assert_eq!(told(store, before).await, [Change::GrantRevoked(granted), Change::ConnectionChanged(connected), Change::PeopleChanged]);
+    assert_eq!(
+        told(store, before).await,
+        [Change::GrantRevoked(granted), Change::ConnectionChanged(connected), Change::PeopleChanged]
+    );
     assert_eq!(store.upstream("mcp.example").await.unwrap().unwrap().decided_by, None);
 }
