@@ -139,13 +139,16 @@ impl Registry {
             && !self.snapshot.load().people.is_disabled(user)
     }
 
-    /// Whether a person is permitted to use an upstream, approved or not. Somebody who has just been given that, perhaps on
-    /// another machine, is not turned away: before the answer is no, the database is asked.
+    /// Whether a person is permitted to use an upstream, approved or not. Somebody who has just been given that, or let in
+    /// again, perhaps on another machine, is not turned away: before the answer is no, the database is asked.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn permits(&self, user: UserId, authority: &Authority) -> Result<bool, Fault> {
-        let admits = || self.by_authority(authority).is_some_and(|upstream| upstream.access.admits(user));
+        let admits = || {
+            self.by_authority(authority).is_some_and(|upstream| upstream.access.admits(user))
+                && !self.snapshot.load().people.is_disabled(user)
+        };
         Ok(admits() || (self.reload_people().await? && admits()))
     }
 

@@ -153,7 +153,8 @@ async fn administrators_permit_what_the_configuration_does_not_name() {
 async fn a43_nobody_falls_back_to_what_the_configuration_gives_to_others() {
     let mut raw = RawUpstream::start(|_, mut connection| async move {
         while connection.request().await.is_some() {
-            connection.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: open\n\n").await;
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+            connection.send(format!("{head}c\r\ndata: open\n\n\r\n")).await;
             // The stream stays open until the gateway leaves.
         }
     })
@@ -172,7 +173,7 @@ async fn a43_nobody_falls_back_to_what_the_configuration_gives_to_others() {
     for person in [USER, BOB] {
         let (token, _) = gateway.token_of(person, &raw.authority).await;
         let mut stream = Caller::connect(gateway.port()).await;
-        stream.send(get(&host, &token, "/mcp")).await.until(": open").await;
+        stream.send(get(&host, &token, "/mcp")).await.until("data: open").await;
         assert_eq!(raw.received().await.field("x-api-key"), Some("the operator's"));
         streams.push((stream, token));
     }
@@ -183,7 +184,7 @@ async fn a43_nobody_falls_back_to_what_the_configuration_gives_to_others() {
     assert!(!raw.has_received());
     let (_, token) = &streams[0];
     let mut again = Caller::connect(gateway.port()).await;
-    again.send(get(&host, token, "/mcp")).await.until(": open").await;
+    again.send(get(&host, token, "/mcp")).await.until("data: open").await;
 }
 
 #[tokio::test]
