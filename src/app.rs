@@ -5,6 +5,7 @@ mod reload;
 
 pub use reload::Reloaded;
 
+use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{self, Config, Tls};
@@ -48,6 +49,7 @@ pub struct App {
     pub tokens: Arc<AccessTokens>,
     pub identity: Arc<Identity>,
     pub sessions: Arc<Sessions>,
+    pub api_keys: Arc<ApiKeys>,
     pub connections: Arc<Connections>,
     pub revocations: Arc<Revocations>,
     pub metrics: Arc<Metrics>,
@@ -92,10 +94,11 @@ impl App {
         vault.check(&store).await?;
         let known_change = store.latest_change().await?;
         let lives = Arc::new(GrantLives::default());
-        let keys = SigningKeys::load(store.clone(), vault.clone(), clock.clone(), random.clone()).await?;
+        let (time, dice) = (clock.clone(), random.clone());
+        let keys = SigningKeys::load(store.clone(), vault.clone(), time, dice, &config.tokens).await?;
         let keys = Arc::new(keys);
         let tokens = AccessTokens::new(keys.clone(), lives.clone(), clock.clone(), random.clone());
-        tokens.recall_revocations(&store, config.tokens.access_ttl).await?;
+        tokens.recall_revocations(&store).await?;
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
@@ -121,6 +124,7 @@ impl App {
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
             sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
+            api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             connections,
             revocations: Arc::new(revocations),
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
@@ -196,6 +200,7 @@ impl App {
             tokens: self.tokens.clone(),
             lifetimes: config.tokens,
             sessions: self.sessions.clone(),
+            api_keys: self.api_keys.clone(),
             registry: self.registry.clone(),
             connections: self.connections.clone(),
             revocations: self.revocations.clone(),
@@ -236,6 +241,9 @@ impl App {
                     irrelevant.remove(&grant);
                 }
                 self.lives.sweep(&irrelevant);
+                if let Some(kid) = self.keys.maintain(&self.config().tokens).await? {
+                    self.audit.record("system", "key.published", &kid, None);
+                }
                 Ok::<(), Fault>(())
             };
             if let Err(fault) = swept.await {

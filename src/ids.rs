@@ -123,6 +123,10 @@ id!(
     /// A person's authorization at an upstream.
     ConnectionId
 );
+id!(
+    /// An API key; the part of it that is no secret.
+    ApiKeyId
+);
 
 #[cfg(test)]
 mod tests {

@@ -24,10 +24,12 @@ pub mod tls;
 pub mod vault;
 
 // L2: services.
+pub mod apikey;
 pub mod audit;
 pub mod connect;
 pub mod csrf;
 pub mod identity;
+pub mod jwks;
 pub mod page;
 pub mod ratelimit;
 pub mod revocation;

@@ -70,7 +70,7 @@ impl App {
     /// Takes over one change. Doing it twice does no harm.
     async fn follow(&self, change: Change) -> Result<(), Fault> {
         match change {
-            Change::KeysChanged => self.keys.reload().await,
+            Change::KeysChanged => self.tokens.reload_keys().await,
             change => self.revocations.follow(change).await,
         }
     }
@@ -82,6 +82,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::config::{Source, load};
     use crate::ids::{GrantId, Random};
+    use crate::jose::SigningAlgorithm;
     use crate::store::{Grant, SigningKey};
     use std::collections::BTreeMap;
 
@@ -95,12 +96,14 @@ mod tests {
         let mut follower = Follower::after(app.known_change);
         let unreadable = SigningKey {
             kid: "unreadable".to_owned(),
-            algorithm: "ES256".to_owned(),
+            algorithm: SigningAlgorithm::Es256,
             sealed: Vec::new(),
             created_at: clock.now(),
-            retired_at: None,
+            active_from: clock.now(),
+            token_ttl: 0,
         };
-        app.store.insert_signing_key(&unreadable).await.unwrap();
+        let last = app.store.signing_keys().await.unwrap().pop().unwrap();
+        app.store.append_signing_key(&unreadable, Some(&last.kid)).await.unwrap();
         let grant = known_grant(&app, GrantId::random(&random)).await;
         app.store.revoke_grant(grant, clock.now()).await.unwrap();
 

@@ -37,6 +37,7 @@ impl App {
             Tls::Off => None,
         };
         let clients = self.http.prepare(new.upstreams.ca_file.as_deref())?;
+        self.tokens.outlast(new.tokens.access_ttl).await?;
         let configured = std::mem::take(&mut new.upstream);
         if self.registry.reconfigure(&new.upstreams, configured).await? {
             changed.push("upstream");
@@ -57,7 +58,6 @@ impl App {
         if new.limits != running.limits {
             self.limits.store(Arc::new(self.limits().with_rates(&new.limits)));
         }
-        self.tokens.outlast(new.tokens.access_ttl);
         self.config.store(Arc::new(new));
         control.install(self.settings(), authorities);
         Ok(Reloaded { changed, needs_restart })

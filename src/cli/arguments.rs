@@ -1,7 +1,11 @@
 //! What can be typed.
 
+use crate::apikey::ApiScope;
+use crate::config;
+use crate::jose::SigningAlgorithm;
 use clap::{ArgAction, Parser, Subcommand};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A self-hosted gateway that puts OAuth 2.1 in front of MCP servers.
 #[derive(Parser)]
@@ -68,6 +72,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ClientCommand,
     },
+    /// Keys of programs: for the admin API, introspection and the token broker
+    Apikey {
+        #[command(subcommand)]
+        command: ApiKeyCommand,
+    },
     /// Keys that sign access tokens
     Keys {
         #[command(subcommand)]
@@ -77,6 +86,13 @@ pub(super) enum Command {
     Vault {
         #[command(subcommand)]
         command: VaultCommand,
+    },
+    /// Print an access token for a server that `login` was run for, renewed when it is about to end
+    ///
+    /// For example: curl -H "Authorization: Bearer $(portcullis token URL)" URL
+    Token {
+        /// As given to `login`
+        url: String,
     },
     /// Print the completions for a shell
     Completions {
@@ -256,9 +272,57 @@ pub(super) enum ClientCommand {
 }
 
 #[derive(Subcommand)]
-pub(super) enum KeysCommand {
-    /// List all signing keys
+pub(super) enum ApiKeyCommand {
+    /// Make a key and print it, once: nobody can show it again
+    Create {
+        /// 1 to 64 characters of A-Z a-z 0-9 . _ @ -
+        name: String,
+        /// admin, introspect or broker; can be given several times. Without any it is for the broker
+        #[arg(long = "scope")]
+        scopes: Vec<ApiScope>,
+        /// A URL whose tokens the key may introspect, with everything below it; can be given several times
+        #[arg(long = "resource", value_name = "URL")]
+        resources: Vec<String>,
+        /// A service of the broker that the key may use, instead of all; can be given several times
+        #[arg(long = "service")]
+        services: Vec<String>,
+        /// A person for whom the key may use the broker, instead of all; can be given several times
+        #[arg(long = "user")]
+        users: Vec<String>,
+        /// How long it lives, such as 90d; for ever without
+        #[arg(long, value_parser = config::positive_duration)]
+        expires: Option<Duration>,
+    },
+    /// List all keys
     List,
+    /// End a key, everywhere at once
+    Revoke {
+        /// As listed: the part of the key before the dot
+        id: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum KeysCommand {
+    /// List the signing keys, what each of them does, and until when
+    List,
+    /// Make a new signing key
+    ///
+    /// The new key is published at once and signs a day later, so that whoever keeps a copy of the key set knows it by then. The
+    /// old key then signs no more; what it signed stays good until it expires. `tokens.key_rotation` does this by schedule.
+    Rotate {
+        /// What the new key signs with: ES256 or EdDSA; without it what `tokens.signing_algorithm` says
+        #[arg(long)]
+        algorithm: Option<SigningAlgorithm>,
+        /// For a key that has leaked: the new key signs at once, and every other key is removed with everything it signed
+        ///
+        /// All access tokens that are out are refused within a second on every node, and open streams end. Clients get new ones
+        /// with their refresh tokens; nobody has to sign in again. Services that verify tokens with a copy of the key set
+        /// refuse the new tokens, and accept the old, until they fetch it again (after five minutes at most, where they
+        /// heed what we say).
+        #[arg(long)]
+        now: bool,
+    },
 }
 
 #[derive(Subcommand)]

@@ -1,10 +1,14 @@
 //! The command line. Every command is a function of its arguments, the environment and three streams.
 
+mod api_keys;
 mod arguments;
+mod credentials;
 mod encode;
+mod keys;
 mod output;
 mod people;
 mod permissions;
+mod remote;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -138,7 +142,12 @@ async fn dispatch(
         Command::Upstream { command } => state::upstream(command, &load(source)?, &mut output).await,
         Command::Connection { command } => state::connection(command, &load(source)?, &mut output).await,
         Command::Client { command } => state::client(command, &load(source)?, &mut output).await,
-        Command::Keys { command } => state::keys(command, &load(source)?, &mut output).await,
+        Command::Apikey { command } => api_keys::api_key(command, &load(source)?, &mut output).await,
+        Command::Token { url } => {
+            let token = credentials::access_token(&source.environment, &url).await?;
+            Ok(output.line(format_args!("{}", token.expose()))?)
+        }
+        Command::Keys { command } => keys::keys(command, load(source)?, &mut output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut script);

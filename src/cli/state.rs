@@ -1,7 +1,7 @@
-//! `upstream …`, `connection …`, `client …`, `keys …`: what the database holds. A running server learns of every change
+//! `upstream …`, `connection …`, `client …`: what the database holds. A running server learns of every change
 //! through the database.
 
-use super::arguments::{ClientCommand, ConnectionCommand, KeysCommand, UpstreamCommand};
+use super::arguments::{ClientCommand, ConnectionCommand, UpstreamCommand};
 use super::output::{Output, date, maybe_date};
 use super::{Failure, permissions};
 use crate::clock::Clock;
@@ -211,18 +211,6 @@ async fn list_clients(store: &Store, output: &mut Output<'_>) -> Result<(), Fail
         rows.push([realm.into(), id.into(), name.into(), one.grants.into(), Value::Null, Value::Null]);
     }
     Ok(output.listing(["realm", "id", "name", "grants", "created_at", "last_used_at"], rows)?)
-}
-
-/// `portcullis keys list`
-pub(super) async fn keys(command: KeysCommand, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
-    let KeysCommand::List = command;
-    let row = |key: crate::store::SigningKey| {
-        let state = if key.retired_at.is_some() { "retired" } else { "signing" };
-        let (created, retired) = (date(key.created_at).into(), maybe_date(key.retired_at));
-        [key.kid.into(), key.algorithm.into(), state.into(), created, retired]
-    };
-    let rows = open(config).await?.signing_keys().await?.into_iter().map(row).collect();
-    Ok(output.listing(["kid", "algorithm", "state", "created_at", "retired_at"], rows)?)
 }
 
 pub(super) fn parse(domain: &str) -> Result<Authority, Fault> {

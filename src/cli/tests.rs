@@ -259,9 +259,36 @@ async fn upstreams_are_added_approved_and_removed() {
 }
 
 #[tokio::test]
+async fn api_keys_are_made_listed_and_revoked() {
+    let machine = Machine::new();
+    machine.run_with(&["user", "add", "alice", "--password-stdin"], "open sesame\n").await;
+    let create = ["apikey", "create", "ci", "--service", "github", "--user", "Alice", "--expires", "90d"];
+    let made = machine.json(&create).await;
+    let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
+    assert!(key.strip_prefix(id).unwrap().starts_with('.') && key.len() == id.len() + 44, "{made}");
+    let server = ["apikey", "create", "server", "--scope", "introspect", "--resource", "https://notes.gw.example/mcp"];
+    let second = machine.good(&server).await;
+    let list = machine.json(&["apikey", "list"]).await;
+    assert_eq!((&list[0]["scopes"], &list[0]["users"]), (&"broker".into(), &"alice".into()));
+    assert_eq!((&list[1]["scopes"], &list[1]["expires_at"]), (&"introspect".into(), &serde_json::Value::Null));
+    assert!(second.starts_with(list[1]["id"].as_str().unwrap()) && !list.to_string().contains(&key[33..]));
+    assert_eq!(machine.good(&["apikey", "revoke", id]).await, format!("revoked {id}\n"));
+    for (arguments, status) in [
+        (&["apikey", "revoke", id][..], 1),
+        (&["apikey", "create", "x", "--user", "bob"], 1),
+        (&["apikey", "create", "x", "--scope", "introspect"], 1),
+        (&["apikey", "create", "x", "--scope", "root"], 2),
+        (&["apikey", "create", "x", "--expires", "0d"], 2),
+    ] {
+        let ended = machine.run(arguments).await;
+        assert_eq!((ended.status, ended.stdout.as_str()), (status, ""), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_there_cannot_be_listed_or_revoked() {
     let machine = Machine::new();
-    for listing in [["connection", "list"], ["client", "list"], ["keys", "list"]] {
+    for listing in [["connection", "list"], ["client", "list"], ["keys", "list"], ["apikey", "list"]] {
         assert_eq!(machine.json(&listing).await, serde_json::json!([]), "{listing:?}");
     }
     for arguments in [&["connection", "revoke", "x"][..], &["client", "revoke", "x"], &["client", "revoke", "-", "x"]] {
@@ -269,6 +296,28 @@ async fn what_is_not_there_cannot_be_listed_or_revoked() {
         assert_eq!((ended.status, ended.stdout.as_str()), (1, ""), "{arguments:?}");
         assert!(ended.stderr.contains("shows all"));
     }
+}
+
+#[tokio::test]
+async fn signing_keys_are_rotated_and_listed() {
+    let machine = Machine::new();
+    let first = machine.good(&["keys", "rotate"]).await;
+    let list = machine.json(&["keys", "list"]).await;
+    assert!(first.starts_with(list[0]["kid"].as_str().unwrap()), "{first}");
+    assert_eq!((&list[0]["state"], &list[0]["algorithm"]), (&"signing".into(), &"ES256".into()));
+    let second = machine.good(&["keys", "rotate", "--algorithm", "EdDSA"]).await;
+    assert!(second.contains("is published and signs from"), "{second}");
+    let list = machine.json(&["keys", "list"]).await;
+    assert_eq!((&list[0]["state"], &list[1]["state"]), (&"signing".into(), &"published".into()));
+    assert!(list[1]["signs_from"].as_str() > list[1]["published_at"].as_str());
+    let ended = machine.run(&["keys", "rotate"]).await;
+    assert_eq!(ended.status, 1);
+    assert!(ended.stderr.contains("--now"), "{}", ended.stderr);
+    machine.good(&["keys", "rotate", "--now"]).await;
+    let after = machine.json(&["keys", "list"]).await;
+    assert_eq!((after.as_array().unwrap().len(), &after[0]["state"]), (1, &"signing".into()));
+    assert_ne!(after[0]["kid"], list[0]["kid"]);
+    assert_eq!(machine.run(&["keys", "rotate", "--algorithm", "HS256"]).await.status, 2);
 }
 
 #[tokio::test]
@@ -316,5 +365,6 @@ fn code(number: u8) -> crate::store::AuthorizationCode {
         code_challenge: String::new(),
         expires_at: crate::clock::Timestamp(0),
         used_at: None,
+        dpop_jkt: None,
     }
 }

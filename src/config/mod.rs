@@ -16,9 +16,11 @@ mod vault_key;
 mod worker;
 
 pub use load::{ConfigErrors, Source, load};
+pub(crate) use units::positive_duration;
 pub use vault_key::vault_key;
 
 use crate::hostname::{Authority, Scheme};
+use crate::jose::SigningAlgorithm;
 use crate::mcp::ToolPolicy;
 use crate::secret::Secret;
 use std::net::SocketAddr;
@@ -123,6 +125,10 @@ pub struct Tokens {
     pub refresh_ttl: Duration,
     /// How long a rotated refresh token still answers with its successor.
     pub rotation_grace: Duration,
+    /// What the next signing key signs with.
+    pub signing_algorithm: SigningAlgorithm,
+    /// How long a signing key signs; `None`: until somebody rotates it by hand.
+    pub key_rotation: Option<Duration>,
 }
 
 /// A rate such as `"100/s burst 200"`: also `/m` and `/h`; the burst defaults to the rate.

@@ -25,9 +25,22 @@ pub(super) fn tokens(mut reader: Reader<'_>) -> Tokens {
         access_ttl: positive(&mut reader, "access_ttl", 24 * 3600),
         refresh_ttl: positive(&mut reader, "refresh_ttl", 30 * 86_400),
         rotation_grace: duration(&mut reader, "rotation_grace", 60),
+        signing_algorithm: reader.parsed("signing_algorithm", str::parse).map(|found| found.value).unwrap_or_default(),
+        key_rotation: reader.parsed("key_rotation", key_rotation).map_or(Some(90 * DAY), |found| found.value),
     };
     reader.finish();
     tokens
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn key_rotation(text: &str) -> Result<Option<Duration>, String> {
+    match units::duration_or_off(text)? {
+        Some(every) if every < 2 * DAY => Err(format!(
+            "{text:?} is too short: every key is published for a day before it signs; write \"2d\" or more"
+        )),
+        every => Ok(every),
+    }
 }
 
 /// `[limits]`

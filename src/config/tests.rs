@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
 
+const DAY: Duration = Duration::from_secs(86_400);
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 /// A configuration file in a directory of its own.
@@ -254,6 +255,22 @@ fn broken_files_are_told_with_their_line() {
     assert_errors(&Trial::new("[server]\n[tls]\n[server]\n").errors(), &["portcullis.toml:3: this is not TOML: "]);
     let missing = Source { file: Some("/nowhere/p.toml".into()), environment: BTreeMap::new() };
     assert_errors(&load(&missing).err().unwrap().0, &["/nowhere/p.toml: cannot be read ("]);
+}
+
+#[test]
+fn signing_keys_have_an_algorithm_and_a_schedule() {
+    let tokens = |text: &str| Trial::new(&format!("[tokens]\n{text}\n")).load().tokens;
+    let (usual, other) = (tokens(""), tokens("signing_algorithm = \"EdDSA\"\nkey_rotation = \"off\""));
+    assert_eq!((usual.signing_algorithm, usual.key_rotation), (SigningAlgorithm::Es256, Some(90 * DAY)));
+    assert_eq!((other.signing_algorithm, other.key_rotation), (SigningAlgorithm::EdDsa, None));
+    assert_eq!(tokens("key_rotation = \"48h\"").key_rotation, Some(2 * DAY));
+    assert_errors(
+        &Trial::new("[tokens]\nsigning_algorithm = \"HS256\"\nkey_rotation = \"47h\"\n").errors(),
+        &[
+            "portcullis.toml:2: tokens.signing_algorithm: \"HS256\" is not an algorithm that we sign with: write \"ES256\" or \"EdDSA\"",
+            "portcullis.toml:3: tokens.key_rotation: \"47h\" is too short: every key is published for a day before it signs",
+        ],
+    );
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// As [`duration`], and not zero.
-pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn positive_duration(text: &str) -> Result<Duration, String> {
     duration(text)
         .and_then(|d| if d.is_zero() { Err("must be longer than nothing, like \"30s\"".to_owned()) } else { Ok(d) })
 }

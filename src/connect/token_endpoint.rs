@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn section_b_67_token_type_and_expiry() {
+    fn b67_token_type_and_expiry() {
         let good =
             read(&answer(200, "application/json", r#"{"access_token":"a","token_type":"bEaReR"}"#)).ok().unwrap();
         assert!(good.expires_in.is_none() && good.refresh_token.is_none() && good.scope.is_none());

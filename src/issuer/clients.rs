@@ -47,7 +47,7 @@ impl Issuer {
         }
         let row = self.store.client(&realm.key(), id).await.map_err(|error| NoClient::Failed(error.into()))?;
         let row = row.ok_or(NoClient::Unknown)?;
-        let metadata = ClientMetadata::from_registration(row.metadata.as_bytes()).map_err(|error| {
+        let metadata = ClientMetadata::from_stored(row.metadata.as_bytes()).map_err(|error| {
             NoClient::Failed(Fault::gateway(format_args!("client {id}: {}", error.error_description)))
         })?;
         Ok(KnownClient { id: row.id, metadata, secret: row.secret, verified_host: None })

@@ -6,21 +6,16 @@ use super::Issuer;
 use super::clients::NoClient;
 use crate::clock::Timestamp;
 use crate::error::Fault;
+use crate::http::{SHORTEST, lifetime};
 use crate::oauth::registration::{ClientMetadata, MAX_BODY};
 use crate::store::ClientDocument;
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::{ACCEPT, AGE, CACHE_CONTROL};
+use http::header::ACCEPT;
 use std::time::Duration;
 use url::Url;
 
 /// Clients wait ten seconds for us at most, so where there is a copy to fall back on we wait no longer than this.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Bounds of what HTTP caching headers may ask for, and what holds without any.
-const SHORTEST: Duration = Duration::from_secs(5 * 60);
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
-const USUAL: Duration = Duration::from_secs(3600);
-
 /// How long a copy serves when the document cannot be fetched any more.
 const LAST_GOOD: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -141,24 +136,10 @@ fn pinned(url: &str) -> Option<String> {
     PINNED.iter().find(|(pinned, _)| *pinned == url).map(|(_, body)| (*body).to_owned())
 }
 
-/// How long an answer is fresh (RFC 9111 §4.2), within our bounds.
-fn lifetime(headers: &HeaderMap) -> Duration {
-    let control = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
-    let directives: Vec<_> =
-        control.flat_map(|value| value.split(',')).map(|text| text.trim().to_ascii_lowercase()).collect();
-    if directives.iter().any(|directive| directive == "no-store" || directive == "no-cache") {
-        return SHORTEST;
-    }
-    let max_age =
-        directives.iter().find_map(|directive| directive.strip_prefix("max-age=")?.trim_matches('"').parse().ok());
-    let age = headers.get(AGE).and_then(|age| age.to_str().ok()?.trim().parse().ok()).unwrap_or(0);
-    let fresh = max_age.map_or(USUAL, |seconds: u64| Duration::from_secs(seconds.saturating_sub(age)));
-    fresh.clamp(SHORTEST, LONGEST)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oauth::grant_type::GrantType;
 
     #[test]
     fn b36_which_urls_can_be_clients() {
@@ -187,7 +168,7 @@ mod tests {
         for (url, body) in PINNED {
             let url = DocumentUrl::parse(url, false).unwrap();
             let metadata = parse(body, &url).unwrap();
-            assert!(metadata.refresh && metadata.client_name.is_some(), "{}", url.text);
+            assert!(metadata.allows(GrantType::RefreshToken) && metadata.client_name.is_some(), "{}", url.text);
         }
         let redirects = |url: &str, redirect: &str| {
             let body = pinned(url).unwrap();
@@ -197,21 +178,5 @@ mod tests {
         assert!(redirects(PINNED[1].0, "http://localhost:54321/callback"));
         assert!(redirects(PINNED[2].0, "https://chatgpt.com/connector_platform_oauth_redirect"));
         assert!(redirects(PINNED[4].0, "http://127.0.0.1:33418"));
-    }
-
-    #[test]
-    fn caching_headers_are_believed_within_bounds() {
-        let with = |control: &'static str, age: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(CACHE_CONTROL, control.parse().unwrap());
-            headers.insert(AGE, age.parse().unwrap());
-            lifetime(&headers).as_secs()
-        };
-        assert_eq!(with("public, max-age=7200", "200"), 7000);
-        assert_eq!(with("max-age=1", "0"), 300);
-        assert_eq!(with("max-age=99999999", "0"), 24 * 3600);
-        assert_eq!(with("no-store", "0"), 300);
-        assert_eq!(with("max-age=x", "y"), 3600);
-        assert_eq!(lifetime(&HeaderMap::new()), USUAL);
     }
 }

@@ -1,6 +1,7 @@
 //! The public signing keys (RFC 7517 §5).
 
 use super::Issuer;
+use crate::tokens::JWKS_MAX_AGE;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -9,5 +10,6 @@ use std::sync::Arc;
 
 /// `GET /jwks`
 pub(super) async fn get(State(issuer): State<Arc<Issuer>>) -> Response {
-    ([(CACHE_CONTROL, "public, max-age=300")], Json(issuer.tokens.jwks())).into_response()
+    let cache_control = format!("public, max-age={}", JWKS_MAX_AGE.as_secs());
+    ([(CACHE_CONTROL, cache_control)], Json(issuer.tokens.jwks())).into_response()
 }

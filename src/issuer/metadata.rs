@@ -2,7 +2,7 @@
 //! Discovery) and as a protected resource (RFC 9728).
 
 use super::Issuer;
-use super::reply;
+use super::{reply, token};
 use crate::hostname::{Label, Realm};
 use crate::oauth::metadata::{AuthorizationServer, ProtectedResource};
 use crate::oauth::registration::AuthMethod;
@@ -68,21 +68,30 @@ fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> A
         token_endpoint: Some(format!("{origin}/token")),
         registration_endpoint: Some(format!("{origin}/register")),
         revocation_endpoint: Some(format!("{origin}/revoke")),
+        introspection_endpoint: Some(format!("{origin}/introspect")),
         jwks_uri: Some(format!("{origin}/jwks")),
         scopes_supported: scopes.iter().map(str::to_owned).collect(),
         response_types_supported: texts(&["code"]),
         response_modes_supported: texts(&["query"]),
-        grant_types_supported: texts(&["authorization_code", "refresh_token"]),
+        grant_types_supported: token::SUPPORTED.map(|one| one.as_str().to_owned()).into(),
         token_endpoint_auth_methods_supported: AuthMethod::names(),
         revocation_endpoint_auth_methods_supported: AuthMethod::names(),
+        introspection_endpoint_auth_methods_supported: introspection_methods(),
         code_challenge_methods_supported: texts(&["S256"]),
         authorization_response_iss_parameter_supported: true,
         client_id_metadata_document_supported: true,
         subject_types_supported: texts(&["public"]),
-        id_token_signing_alg_values_supported: texts(&["ES256"]),
+        id_token_signing_alg_values_supported: issuer.tokens.algorithms(),
         issuer: origin,
         ..Default::default()
     }
+}
+
+/// Clients with their method, unless it is none; API keys as Bearer.
+fn introspection_methods() -> Vec<String> {
+    let none = AuthMethod::None.as_str();
+    let methods = AuthMethod::names().into_iter().filter(|name| name != none);
+    methods.chain(["Bearer".to_owned()]).collect()
 }
 
 fn protected_resource(issuer: &Issuer, realm: &Realm, path: &str, scopes: &Scopes) -> ProtectedResource {

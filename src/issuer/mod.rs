@@ -5,6 +5,7 @@ mod authorize;
 mod clients;
 mod documents;
 mod grants;
+mod introspect;
 mod jwks;
 mod limits;
 mod metadata;
@@ -20,6 +21,7 @@ mod steps;
 mod tests;
 mod token;
 
+use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Tokens;
@@ -61,6 +63,8 @@ pub struct Issuer {
     pub lifetimes: Tokens,
     /// Whose browser.
     pub sessions: Arc<Sessions>,
+    /// Who may introspect.
+    pub api_keys: Arc<ApiKeys>,
     /// Which upstreams there are.
     pub registry: Arc<Registry>,
     /// The upstream's own flow.
@@ -99,11 +103,13 @@ impl Issuer {
 /// The routes of an MCP hostname. Every request carries an [`crate::request::Arrival`].
 pub fn mcp_routes(issuer: Arc<Issuer>) -> Router {
     let open = endpoints(&issuer)
-        .route("/introspect", any(reply::not_found))
         .route("/device_authorization", any(reply::not_found))
         .fallback(metadata::well_known)
         .layer(from_fn(reply::any_origin));
-    open.route("/authorize", get(authorize::to_root)).layer(DefaultBodyLimit::max(MAX_BODY)).with_state(issuer)
+    open.route("/authorize", get(authorize::to_root))
+        .route("/introspect", post(introspect::introspect))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(issuer)
 }
 
 /// The issuer's routes on the root domain. Every request carries an [`crate::request::Arrival`] of the root realm.
@@ -116,6 +122,7 @@ pub fn root_routes(issuer: Arc<Issuer>) -> Router {
     }
     let authorize = get(authorize::get).post(authorize::post);
     open.layer(from_fn(reply::any_origin))
+        .route("/introspect", post(introspect::introspect))
         .route("/authorize", authorize.clone())
         .route("/authorize/{label}", authorize)
         .layer(DefaultBodyLimit::max(MAX_BODY))

@@ -9,6 +9,7 @@ use crate::error::Fault;
 use crate::hostname::Realm;
 use crate::ids::Digest;
 use crate::oauth::error::{Code, OauthError};
+use crate::oauth::grant_type::GrantType;
 use crate::oauth::pkce::Challenge;
 use crate::oauth::redirect::RedirectUri;
 use crate::oauth::scope::Scopes;
@@ -108,6 +109,12 @@ impl PendingAuthorization {
         parameters.refuse_repetition()?;
         if parameters.require("response_type")? != "code" {
             return Err(OauthError::new(Code::UnsupportedResponseType, "response_type must be code"));
+        }
+        if !client.metadata.allows(GrantType::AuthorizationCode) {
+            return Err(OauthError::new(
+                Code::UnauthorizedClient,
+                "the client is not registered for authorization_code",
+            ));
         }
         if parameters.get("response_mode").is_some_and(|mode| mode != "query") {
             return Err(OauthError::new(Code::InvalidRequest, "response_mode must be query"));

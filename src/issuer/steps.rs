@@ -136,6 +136,7 @@ async fn issue(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response, Fault> {
         code_challenge: pending.code_challenge,
         expires_at: PendingAuthorization::code_expiry(now),
         used_at: None,
+        dpop_jkt: None,
     };
     issuer.store.insert_grant(&grant, Some(&code)).await?;
     let subject = format!("{} at {}", grant.client_name, grant.resource);

@@ -10,6 +10,7 @@ use super::resource;
 use crate::hostname::Realm;
 use crate::ids::GrantId;
 use crate::oauth::error::Code;
+use crate::oauth::grant_type::GrantType;
 use crate::request::Arrival;
 use crate::store::{Grant, User};
 use crate::tokens::NewToken;
@@ -64,13 +65,10 @@ pub(super) async fn token(
     let form = form(&headers, body)?;
     let client = issuer.authenticate(&arrival.realm, &headers, &form).await?;
     let request = TokenRequest { realm: &arrival.realm, client: &client, form: &form };
-    let issue = match form.require("grant_type")? {
-        "authorization_code" => code::exchange(&issuer, &request).await?,
-        "refresh_token" => refresh::exchange(&issuer, &request).await?,
-        _ => {
-            let description = "grant_type must be authorization_code or refresh_token";
-            return Err(Refused::because(Code::UnsupportedGrantType, description));
-        }
+    let issue = match request.grant_type()? {
+        GrantType::AuthorizationCode => code::exchange(&issuer, &request).await?,
+        GrantType::RefreshToken => refresh::exchange(&issuer, &request).await?,
+        _ => return Err(unsupported()),
     };
     let answer = issuer.issue(&request, &issue)?;
     issuer.store.touch_client(&arrival.realm.key(), &client.id, issuer.clock.now()).await?;
@@ -92,6 +90,27 @@ pub(super) fn form(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> 
     Ok(form)
 }
 
+/// The grant types that the token endpoint knows, for the metadata.
+pub(super) const SUPPORTED: [GrantType; 2] = [GrantType::AuthorizationCode, GrantType::RefreshToken];
+
+fn unsupported() -> Refused {
+    Refused::because(Code::UnsupportedGrantType, "grant_type is not one of grant_types_supported in the metadata")
+}
+
+impl TokenRequest<'_> {
+    /// What is asked for: something that we know, and that the client is registered for.
+    fn grant_type(&self) -> Result<GrantType, Refused> {
+        let named = GrantType::parse(self.form.require("grant_type")?);
+        let known = named.filter(|one| SUPPORTED.contains(one)).ok_or_else(unsupported)?;
+        match self.client.metadata.allows(known) {
+            true => Ok(known),
+            false => {
+                Err(Refused::because(Code::UnauthorizedClient, "the client is not registered for this grant type"))
+            }
+        }
+    }
+}
+
 impl LivingGrant {
     pub(super) fn grant(&self) -> &Grant {
         &self.grant
@@ -106,11 +125,10 @@ impl Issuer {
     /// `invalid_grant` for everything that is not so; `invalid_target` when the request names another resource.
     pub(super) async fn living_grant(&self, request: &TokenRequest<'_>, id: GrantId) -> Result<LivingGrant, Refused> {
         let gone = || Refused::because(Code::InvalidGrant, "the authorization has ended or belongs to another client");
-        let grant = self.store.grant(id).await?.ok_or_else(gone)?;
-        if grant.client_id != request.client.id || grant.realm != request.realm.key() || grant.revoked_at.is_some() {
+        let (grant, user) = self.in_force(id).await?.ok_or_else(gone)?;
+        if grant.client_id != request.client.id || grant.realm != request.realm.key() {
             return Err(gone());
         }
-        let user = self.store.user(grant.user).await?.filter(|user| !user.disabled).ok_or_else(gone)?;
         if !self.permits(request.realm, user.id).await? {
             let why = "the person may not use this server any longer: an administrator of the gateway can change that";
             return Err(Refused::because(Code::InvalidGrant, why));
@@ -119,6 +137,18 @@ impl Issuer {
             return Err(Refused::because(Code::InvalidTarget, "the authorization was given for another resource"));
         }
         Ok(LivingGrant { grant, user })
+    }
+
+    /// A grant in force, and its person, if the person may still sign in.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(super) async fn in_force(&self, id: GrantId) -> Result<Option<(Grant, User)>, Refused> {
+        let Some(grant) = self.store.grant(id).await?.filter(|grant| grant.revoked_at.is_none()) else {
+            return Ok(None);
+        };
+        let user = self.store.user(grant.user).await?.filter(|user| !user.disabled);
+        Ok(user.map(|user| (grant, user)))
     }
 
     /// Whether every request with a token of this grant would be sent back for the person's consent at the upstream. A

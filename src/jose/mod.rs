@@ -1,6 +1,8 @@
-//! What others sign: key sets (RFC 7517) and compact signatures (RFC 7515) with claims (RFC 7519). Whose keys they are, when
-//! a token expires and for whom it is meant is the caller's to know.
+//! Signatures: what we sign with, and what others sign: key sets (RFC 7517) and compact signatures (RFC 7515) with claims
+//! (RFC 7519). Whose keys they are, when a token expires and for whom it is meant is the caller's to know.
 
+#[cfg(test)]
+pub(crate) mod party;
 mod ring_provider;
 #[cfg(test)]
 mod tests;
@@ -17,6 +19,35 @@ use serde_json::{Map, Value};
 
 /// The algorithms that we accept of others, by their registered names: asymmetric ones only (RFC 8725 §3.1).
 pub const ALGORITHMS: [&str; 5] = ["ES256", "ES384", "EdDSA", "RS256", "PS256"];
+
+/// What we sign with ourselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SigningAlgorithm {
+    /// ECDSA with P-256 and SHA-256 (RFC 7518 §3.4), which every library verifies.
+    #[default]
+    Es256,
+    /// Ed25519 (RFC 8037).
+    EdDsa,
+}
+
+impl SigningAlgorithm {
+    /// The registered name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SigningAlgorithm::Es256 => "ES256",
+            SigningAlgorithm::EdDsa => "EdDSA",
+        }
+    }
+}
+
+impl std::str::FromStr for SigningAlgorithm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = [Self::Es256, Self::EdDsa].into_iter().find(|algorithm| algorithm.as_str() == text);
+        known.ok_or_else(|| format!("{text:?} is not an algorithm that we sign with: write \"ES256\" or \"EdDSA\""))
+    }
+}
 
 /// Longer texts are not even decoded.
 const MAX_LENGTH: usize = 16 * 1024;
@@ -167,6 +198,14 @@ impl PublicKey {
         })?;
         Ok(Signed { typ: head.typ.clone(), claims: claims.claims })
     }
+}
+
+/// Whether `token` is worth looking for a key: a compact JWS with an algorithm that we accept.
+///
+/// # Errors
+/// [`Untrusted::Malformed`], [`Untrusted::Algorithm`].
+pub fn check_form(token: &str) -> Result<(), Untrusted> {
+    Head::of(token)?.algorithm().map(drop)
 }
 
 /// The header of a compact JWS, unverified: for those who must find the key first.

@@ -1,35 +1,8 @@
+use super::party::{Party, signing_input};
 use super::*;
 use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair};
+use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::json;
-
-struct Party {
-    pair: EcdsaKeyPair,
-}
-
-impl Party {
-    fn new() -> Self {
-        let random = SystemRandom::new();
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
-        Self { pair: EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8.as_ref(), &random).unwrap() }
-    }
-
-    fn jwk(&self) -> Value {
-        let (x, y) = self.pair.public_key().as_ref()[1..].split_at(32);
-        json!({"kty": "EC", "crv": "P-256", "x": BASE64URL_NOPAD.encode(x), "y": BASE64URL_NOPAD.encode(y)})
-    }
-
-    fn sign(&self, header: &Value, claims: &Value) -> String {
-        let input = signing_input(header, claims);
-        let signature = self.pair.sign(&SystemRandom::new(), input.as_bytes()).unwrap();
-        format!("{input}.{}", BASE64URL_NOPAD.encode(signature.as_ref()))
-    }
-}
-
-fn signing_input(header: &Value, claims: &Value) -> String {
-    let encoded = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
-    format!("{}.{}", encoded(header), encoded(claims))
-}
 
 fn set(keys: &[Value]) -> KeySet {
     KeySet::parse(&json!({ "keys": keys })).unwrap()

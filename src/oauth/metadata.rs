@@ -24,6 +24,9 @@ pub struct AuthorizationServer {
     /// Token introspection (RFC 7662).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub introspection_endpoint: Option<String>,
+    /// Client authentication at the introspection endpoint, or `Bearer` for API keys (RFC 8414 §2).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub introspection_endpoint_auth_methods_supported: Vec<String>,
     /// Device authorization (RFC 8628).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_authorization_endpoint: Option<String>,

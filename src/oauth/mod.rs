@@ -2,8 +2,10 @@
 
 pub mod challenge;
 pub mod error;
+pub mod grant_type;
 pub mod metadata;
 pub mod pkce;
 pub mod redirect;
 pub mod registration;
+pub mod resource;
 pub mod scope;

@@ -1,62 +1,44 @@
 //! Client metadata: dynamic registration (RFC 7591) and client ID metadata documents.
 
-use super::error::{Code, OauthError};
+mod auth;
+mod members;
+#[cfg(test)]
+mod tests;
+
+pub use auth::{AuthMethod, ClientKeys};
+
+use super::error::OauthError;
+use super::grant_type::{GrantType, GrantTypes};
 use super::redirect::RedirectUri;
 use super::scope::Scopes;
+use auth::Authentication;
+use members::{invalid, object, text, texts};
 use serde_json::{Map, Value, json};
 
 /// The largest registration request, in bytes.
 pub const MAX_BODY: usize = 64 * 1024;
-const MAX_REDIRECT_URIS: usize = 20;
-const MAX_NAME: usize = 200;
-const MAX_TEXT: usize = 2048;
 
 /// Members that we keep and show or echo, but never act upon.
 const ECHOED_URIS: [&str; 4] = ["client_uri", "logo_uri", "tos_uri", "policy_uri"];
 const ECHOED_TEXTS: [&str; 2] = ["software_id", "software_version"];
 
-/// How a client proves who it is at the token endpoint (RFC 7591 §2, `token_endpoint_auth_method`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthMethod {
-    /// A public client: PKCE alone.
-    None,
-    /// HTTP Basic.
-    ClientSecretBasic,
-    /// In the form.
-    ClientSecretPost,
-}
-
-impl AuthMethod {
-    /// The registered name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            AuthMethod::None => "none",
-            AuthMethod::ClientSecretBasic => "client_secret_basic",
-            AuthMethod::ClientSecretPost => "client_secret_post",
-        }
-    }
-
-    /// Every method, by name.
-    pub fn names() -> Vec<String> {
-        [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost].map(|method| method.as_str().to_owned()).into()
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::None, Self::ClientSecretBasic, Self::ClientSecretPost].into_iter().find(|method| method.as_str() == text)
-    }
-}
-
 /// A client's metadata, checked, in the form in which it takes effect.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClientMetadata {
-    /// At least one.
+    /// None for clients that never send a browser to us.
     pub redirect_uris: Vec<RedirectUri>,
     /// For people; at most 200 characters, none of them invisible.
     pub client_name: Option<String>,
     /// How it authenticates.
     pub auth_method: AuthMethod,
-    /// Whether it may have refresh tokens (`refresh_token` among its grant types).
-    pub refresh: bool,
+    /// Whether it may also come as a public client: only metadata documents can say so.
+    or_public: bool,
+    /// What its assertions are verified with, of a client that signs some.
+    pub keys: Option<ClientKeys>,
+    /// The only algorithm of its assertions, if it named one (`token_endpoint_auth_signing_alg`).
+    pub signing_alg: Option<String>,
+    /// What it may ask the token endpoint for.
+    pub grant_types: GrantTypes,
     /// As it was written, when it parses.
     pub scope: Option<Scopes>,
     /// `web` or `native`.
@@ -68,25 +50,20 @@ pub struct ClientMetadata {
 }
 
 impl ClientMetadata {
-    /// Parses a registration request (RFC 7591 §3.1), or what [`ClientMetadata::to_json`] made. Without
-    /// `token_endpoint_auth_method` the client is confidential, as §2 asks; without `grant_types` it may refresh, because
-    /// clients forget to ask.
+    /// Parses a registration request (RFC 7591 §3.1). Without `token_endpoint_auth_method` the client is confidential, as
+    /// §2 asks; without `grant_types` it may refresh, because clients forget to ask.
     ///
     /// # Errors
     /// `invalid_redirect_uri` or `invalid_client_metadata`.
     pub fn from_registration(body: &[u8]) -> Result<Self, OauthError> {
         let members = object(body)?;
-        let auth_method = match text(&members, "token_endpoint_auth_method")? {
-            None => AuthMethod::ClientSecretBasic,
-            Some(name) => AuthMethod::parse(&name).ok_or_else(|| {
-                invalid("token_endpoint_auth_method must be none, client_secret_basic or client_secret_post")
-            })?,
-        };
-        Self::from_members(members, auth_method)
+        let authentication = Authentication::of_registration(&members)?;
+        let grant_types = members::grant_types(&members)?;
+        Self::from_members(&members, authentication, grant_types)
     }
 
-    /// Parses a client ID metadata document fetched from `url`. Such a client is public whatever it would prefer: we ask
-    /// for PKCE, and do not verify `private_key_jwt`.
+    /// Parses a client ID metadata document fetched from `url`. Such a client is public, or signs assertions, or either, as
+    /// `token_endpoint_auth_method` and `token_endpoint_auth_methods_supported` say.
     ///
     /// # Errors
     /// When `client_id` is not the URL to the letter, the document asks for a shared secret, or as
@@ -96,35 +73,58 @@ impl ClientMetadata {
         if text(&members, "client_id")?.as_deref() != Some(url) {
             return Err(invalid("client_id in the client metadata document must be the URL of the document"));
         }
-        let method = text(&members, "token_endpoint_auth_method")?;
-        if members.contains_key("client_secret") || method.is_some_and(|method| method.starts_with("client_secret_")) {
-            return Err(invalid("a client metadata document is public and cannot use a client secret"));
-        }
-        Self::from_members(members, AuthMethod::None)
+        let authentication = Authentication::of_document(&members)?;
+        let grant_types = members::grant_types(&members)?;
+        Self::from_members(&members, authentication, grant_types)
     }
 
-    fn from_members(members: Map<String, Value>, auth_method: AuthMethod) -> Result<Self, OauthError> {
-        let grants = texts(&members, "grant_types")?;
-        if grants.as_ref().is_some_and(|grants| !grants.iter().any(|grant| grant == "authorization_code")) {
-            return Err(invalid("grant_types must have authorization_code"));
-        }
-        let responses = texts(&members, "response_types")?;
-        if responses.is_some_and(|types| !types.is_empty() && !types.iter().any(|kind| kind == "code")) {
+    /// Parses what [`ClientMetadata::to_json`] made, also of a client that an administrator made.
+    ///
+    /// # Errors
+    /// As [`ClientMetadata::from_registration`]; only for what we did not write.
+    pub fn from_stored(body: &[u8]) -> Result<Self, OauthError> {
+        let members = object(body)?;
+        let authentication = Authentication::of_registration(&members)?;
+        let grant_types = members::stored_grant_types(&members)?;
+        Self::from_members(&members, authentication, grant_types)
+    }
+
+    fn from_members(
+        members: &Map<String, Value>,
+        authentication: Authentication,
+        grant_types: GrantTypes,
+    ) -> Result<Self, OauthError> {
+        let by_browser = grant_types.contains(GrantType::AuthorizationCode);
+        let responses = texts(members, "response_types")?.filter(|types| by_browser && !types.is_empty());
+        if responses.is_some_and(|types| !types.iter().any(|kind| kind == "code")) {
             return Err(invalid("response_types must have code"));
         }
-        let scope = text(&members, "scope")?;
+        let scope = text(members, "scope")?;
         let scope = scope
             .map(|scope| Scopes::parse(&scope).map_err(|_| invalid("scope has characters that no scope may have")));
         Ok(Self {
-            redirect_uris: redirect_uris(&members)?,
-            client_name: client_name(&members)?,
-            auth_method,
-            refresh: grants.is_none_or(|grants| grants.iter().any(|grant| grant == "refresh_token")),
+            redirect_uris: members::redirect_uris(members, by_browser)?,
+            client_name: members::client_name(members)?,
+            auth_method: authentication.method,
+            or_public: authentication.or_public,
+            keys: authentication.keys,
+            signing_alg: authentication.signing_alg,
+            grant_types,
             scope: scope.transpose()?.filter(|scope| !scope.is_empty()),
-            application_type: text(&members, "application_type")?.filter(|kind| kind == "web" || kind == "native"),
-            client_uri: uri(&members, "client_uri"),
-            echoed: echoed(&members),
+            application_type: text(members, "application_type")?.filter(|kind| kind == "web" || kind == "native"),
+            client_uri: members::uri(members, "client_uri"),
+            echoed: members::echoed(members),
         })
+    }
+
+    /// Whether the client may use a grant type. A refresh token is only ever issued where this says so.
+    pub fn allows(&self, grant_type: GrantType) -> bool {
+        self.grant_types.contains(grant_type)
+    }
+
+    /// Whether the client may authenticate in this way.
+    pub fn accepts(&self, method: AuthMethod) -> bool {
+        method == self.auth_method || (method == AuthMethod::None && self.or_public)
     }
 
     /// The metadata in force, as the registration answer echoes it (RFC 7591 §3.2.1) and the store keeps it.
@@ -135,11 +135,19 @@ impl ClientMetadata {
         if let Some(name) = &self.client_name {
             members.insert("client_name".into(), json!(name));
         }
-        let mut grants = vec!["authorization_code"];
-        grants.extend(self.refresh.then_some("refresh_token"));
+        let grants: Vec<_> = self.grant_types.iter().map(GrantType::as_str).collect();
+        let responses: &[&str] = if self.allows(GrantType::AuthorizationCode) { &["code"] } else { &[] };
         members.insert("grant_types".into(), json!(grants));
-        members.insert("response_types".into(), json!(["code"]));
+        members.insert("response_types".into(), json!(responses));
         members.insert("token_endpoint_auth_method".into(), json!(self.auth_method.as_str()));
+        match &self.keys {
+            None => None,
+            Some(ClientKeys::Inline(set)) => members.insert("jwks".into(), set.clone()),
+            Some(ClientKeys::Remote(url)) => members.insert("jwks_uri".into(), json!(url)),
+        };
+        if let Some(algorithm) = &self.signing_alg {
+            members.insert("token_endpoint_auth_signing_alg".into(), json!(algorithm));
+        }
         if let Some(scope) = &self.scope {
             members.insert("scope".into(), json!(scope.to_string()));
         }
@@ -155,91 +163,3 @@ impl ClientMetadata {
         self.redirect_uris.iter().find(|registered| registered.matches(requested))
     }
 }
-
-fn object(body: &[u8]) -> Result<Map<String, Value>, OauthError> {
-    if body.len() > MAX_BODY {
-        return Err(invalid("client metadata must not be larger than 64 KiB"));
-    }
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(members)) => Ok(members.into_iter().filter(|(_, value)| !value.is_null()).collect()),
-        _ => Err(invalid("client metadata must be a JSON object")),
-    }
-}
-
-fn redirect_uris(members: &Map<String, Value>) -> Result<Vec<RedirectUri>, OauthError> {
-    let uris = texts(members, "redirect_uris")
-        .map_err(|_| bad_redirect("redirect_uris must be a list of strings"))?
-        .unwrap_or_default();
-    if uris.is_empty() {
-        return Err(bad_redirect("redirect_uris must have at least one URI"));
-    }
-    if uris.len() > MAX_REDIRECT_URIS {
-        return Err(bad_redirect("redirect_uris must not have more than 20 URIs"));
-    }
-    uris.iter().map(|uri| RedirectUri::parse(uri).map_err(|error| bad_redirect(error.to_string()))).collect()
-}
-
-fn client_name(members: &Map<String, Value>) -> Result<Option<String>, OauthError> {
-    let Some(name) = text(members, "client_name")? else { return Ok(None) };
-    let name: String = name.chars().filter(|c| !is_invisible(*c)).collect();
-    let name = name.trim();
-    if name.chars().count() > MAX_NAME {
-        return Err(invalid("client_name must not be longer than 200 characters"));
-    }
-    Ok((!name.is_empty()).then(|| name.to_owned()))
-}
-
-/// Control characters, and the marks that turn the direction of text around or hide: a name must not be able to
-/// disguise the words next to it.
-fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-fn echoed(members: &Map<String, Value>) -> Map<String, Value> {
-    let uris = ECHOED_URIS.into_iter().filter_map(|name| Some((name.to_owned(), json!(uri(members, name)?))));
-    let texts = ECHOED_TEXTS.into_iter().filter_map(|name| {
-        let value = members.get(name)?.as_str().filter(|value| value.len() <= MAX_NAME)?;
-        Some((name.to_owned(), json!(value)))
-    });
-    uris.chain(texts).collect()
-}
-
-/// A member that is an http or https URL; anything else is dropped, since nothing depends on it.
-fn uri(members: &Map<String, Value>, name: &str) -> Option<String> {
-    let value = members.get(name)?.as_str().filter(|value| value.len() <= MAX_TEXT)?;
-    let url = url::Url::parse(value).ok()?;
-    (matches!(url.scheme(), "http" | "https") && url.has_host()).then(|| value.to_owned())
-}
-
-fn text(members: &Map<String, Value>, name: &'static str) -> Result<Option<String>, OauthError> {
-    match members.get(name) {
-        None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(_) => Err(invalid(format!("{name} must be a string"))),
-    }
-}
-
-fn texts(members: &Map<String, Value>, name: &'static str) -> Result<Option<Vec<String>>, OauthError> {
-    let wrong = || invalid(format!("{name} must be a list of strings"));
-    match members.get(name) {
-        None => Ok(None),
-        Some(Value::Array(items)) => items
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong))
-            .collect::<Result<_, _>>()
-            .map(Some),
-        Some(_) => Err(wrong()),
-    }
-}
-
-fn invalid(description: impl Into<std::borrow::Cow<'static, str>>) -> OauthError {
-    OauthError::new(Code::InvalidClientMetadata, description)
-}
-
-fn bad_redirect(description: impl Into<std::borrow::Cow<'static, str>>) -> OauthError {
-    OauthError::new(Code::InvalidRedirectUri, description)
-}
-
-#[cfg(test)]
-mod tests;

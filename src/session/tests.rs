@@ -156,9 +156,9 @@ async fn signing_in_again_makes_a_new_session_and_ends_the_old_one() {
 async fn the_sessions_of_a_disabled_person_are_gone_for_good() {
     let world = world(Scheme::Https).await;
     let browser = world.sign_in().await;
-    world.store.disable_user(world.ann.id, world.ann.created_at).await.unwrap();
+    world.store.set_user_disabled(world.ann.id, true).await.unwrap();
     assert!(world.find(&browser).await.is_none());
-    world.store.enable_user(world.ann.id).await.unwrap();
+    world.store.set_user_disabled(world.ann.id, false).await.unwrap();
     assert!(world.find(&browser).await.is_none());
 }
 

@@ -98,6 +98,17 @@ impl Store {
         Ok(Some(Ended { grants, connections }))
     }
 
+    /// The mark alone, without anything that follows from it: for tests of what must look at it.
+    #[cfg(test)]
+    pub(crate) async fn set_user_disabled(&self, id: UserId, disabled: bool) -> Result<(), StoreError> {
+        query("UPDATE users SET disabled = ? WHERE id = ?")
+            .bind(disabled)
+            .bind(id)
+            .execute(self.sqlite.writer())
+            .await?;
+        Ok(())
+    }
+
     /// Lets a person sign in again; `false` when there is no such person.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What our authorization server keeps besides grants: clients, browser flows, signing keys.
+//! What our authorization server keeps besides grants: clients and browser flows.
 
 use super::columns::reading;
 use super::*;
@@ -132,56 +132,5 @@ impl Store {
         let taken = delete.fetch_optional(&mut *transaction).await.map_err(reading::<Flow>)?;
         transaction.commit().await?;
         Ok(taken)
-    }
-
-    /// Adds a signing key.
-    ///
-    /// # Errors
-    /// [`StoreError::Conflict`] when there is a key of that `kid`.
-    pub async fn insert_signing_key(&self, key: &SigningKey) -> Result<(), StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
-        query("INSERT INTO signing_keys (kid, algorithm, sealed, created_at, retired_at) VALUES (?, ?, ?, ?, ?)")
-            .bind(&key.kid)
-            .bind(&key.algorithm)
-            .bind(&key.sealed)
-            .bind(key.created_at)
-            .bind(key.retired_at)
-            .execute(&mut *transaction)
-            .await
-            .map_err(inserting("that signing key"))?;
-        changes::record(&mut transaction, Change::KeysChanged).await?;
-        Ok(transaction.commit().await?)
-    }
-
-    /// All signing keys, oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`], [`StoreError::Damaged`].
-    pub async fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
-        let select = query_as("SELECT * FROM signing_keys ORDER BY created_at, rowid");
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<SigningKey>)
-    }
-
-    /// Lets a key sign no more, unless it was retired before.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn retire_signing_key(&self, kid: &str, now: Timestamp) -> Result<(), StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
-        let update = query("UPDATE signing_keys SET retired_at = ? WHERE kid = ? AND retired_at IS NULL");
-        update.bind(now).bind(kid).execute(&mut *transaction).await?;
-        changes::record(&mut transaction, Change::KeysChanged).await?;
-        Ok(transaction.commit().await?)
-    }
-
-    /// Removes a key: what it signed verifies no more.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn delete_signing_key(&self, kid: &str) -> Result<(), StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
-        query("DELETE FROM signing_keys WHERE kid = ?").bind(kid).execute(&mut *transaction).await?;
-        changes::record(&mut transaction, Change::KeysChanged).await?;
-        Ok(transaction.commit().await?)
     }
 }

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::ids::{ConnectionId, Digest, GrantId, UserId};
+use crate::ids::{ApiKeyId, ConnectionId, Digest, GrantId, UserId};
+use crate::jose::SigningAlgorithm;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteRow, SqliteTypeInfo, SqliteValueRef};
@@ -82,10 +83,13 @@ column!(Timestamp as i64, |at| at.0, |seconds| Some(Timestamp(seconds)));
 column!(Digest as Vec<u8>, |digest| digest.0.to_vec(), |bytes| Digest::from_slice(&bytes));
 column!(UserId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(UserId));
 column!(GrantId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(GrantId));
+column!(ApiKeyId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(ApiKeyId));
 column!(ConnectionId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(ConnectionId));
 
 named!(Role: Administrator = "administrator", Member = "member");
 named!(Decision: Approved = "approved", Denied = "denied");
+named!(DeviceState: Waiting = "waiting", Approved = "approved", Denied = "denied", Used = "used");
+named!(SigningAlgorithm: Es256 = "ES256", EdDsa = "EdDSA");
 named!(ConnectionState: Active = "active", Open = "open", NeedsConsent = "needs_consent");
 
 record!(User, "user": id, name, password_hash, email, role, disabled, created_at);
@@ -96,9 +100,14 @@ record!(Grant, "grant":
     id, user("user_id"), client_id, client_name, realm, resource, scope, created_at, revoked_at);
 record!(GrantedClient, "grant": realm, client_id, client_name, grants);
 record!(AuthorizationCode, "authorization code":
-    code, grant("grant_id"), redirect_uri, code_challenge, expires_at, used_at);
+    code, grant("grant_id"), redirect_uri, code_challenge, expires_at, used_at, dpop_jkt);
+record!(DeviceCode, "device code":
+    code, user_code, realm, client_id, resource, scope, expires_at, interval, polled_at, claimed_by, state,
+    grant("grant_id"));
+record!(RememberedConsent, "remembered consent":
+    user("user_id"), realm, client_id, resource, redirect_host, scope, expires_at);
 record!(Flow, "flow": id, session, data, expires_at);
-record!(SigningKey, "signing key": kid, algorithm, sealed, created_at, retired_at);
+record!(SigningKey, "signing key": kid, algorithm, sealed, created_at, active_from, token_ttl);
 record!(Upstream, "upstream": authority, decision, alias, name, decided_by, decided_at);
 record!(Discovery, "discovery": authority, document, found_at);
 record!(UpstreamClient, "registration at an upstream":
@@ -106,6 +115,8 @@ record!(UpstreamClient, "registration at an upstream":
 record!(Connection, "connection":
     id, user("user_id"), authority, account, state, sealed, scope, expires_at, version, refreshing_since, last_error,
     created_at, updated_at);
+record!(ApiKey, "API key":
+    id, name, secret, scopes, resources, services, users, created_at, expires_at, last_used_at);
 record!(AuditEvent, "audit event": at, actor, action, subject, address, upstream, client, status, duration_ms);
 
 impl FromRow<'_, SqliteRow> for UpstreamAccess {
@@ -144,6 +155,7 @@ impl FromRow<'_, SqliteRow> for RefreshToken {
             expires_at: row.try_get("expires_at")?,
             successor,
             first_used_at: row.try_get("first_used_at")?,
+            dpop_jkt: row.try_get("dpop_jkt")?,
         })
     }
 }

@@ -3,8 +3,10 @@
 #![allow(clippy::cognitive_complexity)] // every assertion counts as a branch
 
 mod accounts;
+mod api_keys;
 mod authorization;
 mod connections;
+mod devices;
 mod fixtures;
 mod grants;
 mod groups;
@@ -25,18 +27,24 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     accounts::disabling_ends_what_a_person_has_open_and_keeps_connections(&open().await).await;
     accounts::sessions_end(&open().await).await;
     accounts::a_person_goes_with_everything(&open().await).await;
+    api_keys::an_api_key_is_kept_touched_and_deleted(&open().await).await;
     groups::a_source_replaces_only_its_own(&open().await).await;
     groups::members_are_found_by_group_and_go_with_the_person(&open().await).await;
     groups::permissions_are_replaced_and_taken_away(&open().await).await;
     authorization::clients_belong_to_a_realm(&open().await).await;
     authorization::documents_are_replaced(&open().await).await;
     authorization::a_flow_is_taken_once(&open().await).await;
-    authorization::signing_keys_come_oldest_first(&open().await).await;
+    authorization::signing_keys_stand_in_line(&open().await).await;
     grants::a_grant_comes_with_its_code_or_not_at_all(&open().await).await;
     grants::a_code_is_consumed_once(&open().await).await;
     grants::a_refresh_token_rotates_once(&open().await).await;
     grants::revocation_ends_tokens_and_is_told(&open().await).await;
     grants::revocation_reaches_clients_and_people(&open().await).await;
+    devices::a_device_is_one_persons_from_the_first_claim(&open().await).await;
+    devices::a_device_gets_its_tokens_once(&open().await).await;
+    devices::b45_a_hasty_device_has_to_wait_longer_each_time(&open().await).await;
+    devices::wrong_user_codes_are_counted_in_a_window(&open().await).await;
+    devices::a_remembered_consent_ends_with_any_grant_of_its_client(&open().await).await;
     connections::renewed_consent_keeps_the_id(&open().await).await;
     connections::a_refresh_is_begun_once(&open().await).await;
     connections::a_refresh_loses_to_a_newer_version(&open().await).await;
@@ -46,6 +54,7 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     connections::what_is_known_of_upstreams_is_replaced(&open().await).await;
     housekeeping::settings_are_compared_and_deleted(&open().await).await;
     housekeeping::audit_is_newest_first(&open().await).await;
+    housekeeping::a_proof_is_used_once(&open().await).await;
     housekeeping::sweeping_takes_what_is_dead(&open().await).await;
 }
 

@@ -13,23 +13,7 @@ impl Store {
     /// [`StoreError::Conflict`] when either is there already.
     pub async fn insert_grant(&self, grant: &Grant, code: Option<&AuthorizationCode>) -> Result<(), StoreError> {
         let mut transaction = self.sqlite.transaction().await?;
-        let insert = query(
-            "INSERT INTO grants (id, user_id, client_id, client_name, realm, resource, scope, created_at, revoked_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        );
-        insert
-            .bind(grant.id)
-            .bind(grant.user)
-            .bind(&grant.client_id)
-            .bind(&grant.client_name)
-            .bind(&grant.realm)
-            .bind(&grant.resource)
-            .bind(&grant.scope)
-            .bind(grant.created_at)
-            .bind(grant.revoked_at)
-            .execute(&mut *transaction)
-            .await
-            .map_err(inserting("that grant"))?;
+        insert(&mut transaction, grant).await?;
         if let Some(code) = code {
             insert_code(&mut transaction, code).await?;
         }
@@ -97,6 +81,11 @@ impl Store {
         let mut transaction = self.sqlite.transaction().await?;
         let delete = query("DELETE FROM clients WHERE id = ? AND realm = COALESCE(?, realm)");
         let deleted = delete.bind(client_id).bind(realm).execute(&mut *transaction).await?.rows_affected();
+        query("DELETE FROM remembered_consents WHERE client_id = ? AND realm = COALESCE(?, realm)")
+            .bind(client_id)
+            .bind(realm)
+            .execute(&mut *transaction)
+            .await?;
         let update = query_scalar(
             "UPDATE grants SET revoked_at = ?
              WHERE client_id = ? AND realm = COALESCE(?, realm) AND revoked_at IS NULL RETURNING id",
@@ -211,6 +200,28 @@ impl Store {
     }
 }
 
+/// Keeps a consent within a transaction.
+pub(super) async fn insert(transaction: &mut Transaction<'static, Sqlite>, grant: &Grant) -> Result<(), StoreError> {
+    let insert = query(
+        "INSERT INTO grants (id, user_id, client_id, client_name, realm, resource, scope, created_at, revoked_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    );
+    insert
+        .bind(grant.id)
+        .bind(grant.user)
+        .bind(&grant.client_id)
+        .bind(&grant.client_name)
+        .bind(&grant.realm)
+        .bind(&grant.resource)
+        .bind(&grant.scope)
+        .bind(grant.created_at)
+        .bind(grant.revoked_at)
+        .execute(&mut **transaction)
+        .await
+        .map_err(inserting("that grant"))?;
+    Ok(())
+}
+
 /// Revokes all grants of a person within a transaction.
 pub(super) async fn revoke_all_of(
     transaction: &mut Transaction<'static, Sqlite>,
@@ -228,6 +239,8 @@ async fn end(transaction: &mut Transaction<'static, Sqlite>, revoked: &[GrantId]
     for grant in revoked {
         query("DELETE FROM codes WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
         query("DELETE FROM refresh_tokens WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
+        query("DELETE FROM device_codes WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
+        consents::forget(transaction, *grant).await?;
         changes::record(transaction, Change::GrantRevoked(*grant)).await?;
     }
     Ok(())
@@ -238,8 +251,8 @@ async fn insert_code(
     code: &AuthorizationCode,
 ) -> Result<(), StoreError> {
     let insert = query(
-        "INSERT INTO codes (code, grant_id, redirect_uri, code_challenge, expires_at, used_at)
-         VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO codes (code, grant_id, redirect_uri, code_challenge, expires_at, used_at, dpop_jkt)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
     );
     insert
         .bind(code.code)
@@ -248,6 +261,7 @@ async fn insert_code(
         .bind(&code.code_challenge)
         .bind(code.expires_at)
         .bind(code.used_at)
+        .bind(&code.dpop_jkt)
         .execute(&mut **transaction)
         .await
         .map_err(inserting("that authorization code"))?;
@@ -256,14 +270,15 @@ async fn insert_code(
 
 async fn insert_token(transaction: &mut Transaction<'static, Sqlite>, token: &RefreshToken) -> Result<(), StoreError> {
     let insert = query(
-        "INSERT INTO refresh_tokens (token, grant_id, issued_at, expires_at, first_used_at)
-         SELECT ?, id, ?, ?, ? FROM grants WHERE id = ? AND revoked_at IS NULL",
+        "INSERT INTO refresh_tokens (token, grant_id, issued_at, expires_at, first_used_at, dpop_jkt)
+         SELECT ?, id, ?, ?, ?, ? FROM grants WHERE id = ? AND revoked_at IS NULL",
     );
     insert
         .bind(token.token)
         .bind(token.issued_at)
         .bind(token.expires_at)
         .bind(token.first_used_at)
+        .bind(&token.dpop_jkt)
         .bind(token.grant)
         .execute(&mut **transaction)
         .await

@@ -112,8 +112,8 @@ impl Store {
         select.fetch_all(self.sqlite.readers()).await.map_err(reading::<AuditEvent>)
     }
 
-    /// Removes what nobody can use any more: expired sessions, flows and refresh tokens, codes a day after their end,
-    /// grants that were revoked longer ago than `keep_revoked` (which must be longer than an access token lives), clients
+    /// Removes what nobody can use any more: expired sessions, flows, refresh tokens, proofs and remembered consents, codes a day
+    /// after their end, grants that were revoked longer ago than `keep_revoked` (which must be longer than an access token lives), clients
     /// that got no token within a day of their registration, and old entries of the journal of changes.
     ///
     /// # Errors
@@ -124,6 +124,10 @@ impl Store {
             ("DELETE FROM flows WHERE expires_at <= ?", now.0),
             ("DELETE FROM codes WHERE expires_at <= ?", now.before(DAY).0),
             ("DELETE FROM refresh_tokens WHERE expires_at <= ?", now.0),
+            ("DELETE FROM device_codes WHERE expires_at <= ?", now.before(DAY).0),
+            ("DELETE FROM device_guesses WHERE since <= ?", now.before(DAY).0),
+            ("DELETE FROM remembered_consents WHERE expires_at <= ?", now.0),
+            ("DELETE FROM dpop_proofs WHERE expires_at <= ?", now.0),
             ("DELETE FROM grants WHERE revoked_at < ?", now.before(keep_revoked).0),
             ("DELETE FROM clients WHERE last_used_at IS NULL AND created_at < ?", now.before(DAY).0),
             ("DELETE FROM changes WHERE id <= (SELECT MAX(id) FROM changes) - ?", changes::KEPT),

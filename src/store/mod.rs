@@ -2,16 +2,21 @@
 
 mod access;
 mod accounts;
+mod api_keys;
 mod authorization;
 mod changes;
 mod columns;
 #[cfg(test)]
 mod conformance;
 mod connections;
+mod consents;
+mod devices;
 mod grants;
 mod groups;
 mod housekeeping;
+mod proofs;
 mod records;
+mod signing_keys;
 mod sqlite;
 mod upstreams;
 

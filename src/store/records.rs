@@ -2,7 +2,8 @@
 //! (what we must be able to use again); there is no third kind.
 
 use crate::clock::Timestamp;
-use crate::ids::{ConnectionId, Digest, GrantId, UserId};
+use crate::ids::{ApiKeyId, ConnectionId, Digest, GrantId, UserId};
+use crate::jose::SigningAlgorithm;
 
 /// What a person may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +131,69 @@ pub struct AuthorizationCode {
     pub expires_at: Timestamp,
     /// When it was exchanged, if it was.
     pub used_at: Option<Timestamp>,
+    /// The thumbprint of the only key that may exchange it, where the client named one (RFC 9449 §10).
+    pub dpop_jkt: Option<String>,
+}
+
+/// Where a device's request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceState {
+    /// For a person.
+    Waiting,
+    /// The person let it in; it has not come for its tokens yet.
+    Approved,
+    /// The person kept it out.
+    Denied,
+    /// It got its tokens.
+    Used,
+}
+
+/// A device that waits for a person (RFC 8628 §3.2).
+#[derive(Clone, Debug)]
+pub struct DeviceCode {
+    /// Digest of the device code.
+    pub code: Digest,
+    /// Digest of the user code in its plain form: upper case, without dash.
+    pub user_code: Digest,
+    /// [`crate::hostname::Realm::key`] of the issuer.
+    pub realm: String,
+    /// Who asked.
+    pub client_id: String,
+    /// For what (RFC 8707).
+    pub resource: String,
+    /// How much, space-separated.
+    pub scope: String,
+    /// When the device has to begin anew.
+    pub expires_at: Timestamp,
+    /// Seconds that it has to leave between two questions.
+    pub interval: i64,
+    /// When it asked last.
+    pub polled_at: Option<Timestamp>,
+    /// Who typed the user code: the only one who can decide.
+    pub claimed_by: Option<UserId>,
+    /// Where it stands.
+    pub state: DeviceState,
+    /// What the person granted, once that has happened.
+    pub grant: Option<GrantId>,
+}
+
+/// A consent that a person does not want to be asked for again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RememberedConsent {
+    /// Whose.
+    pub user: UserId,
+    /// [`crate::hostname::Realm::key`] of the issuer.
+    pub realm: String,
+    /// To whom.
+    pub client_id: String,
+    /// For what.
+    pub resource: String,
+    /// Host and port of the redirect URI.
+    pub redirect_host: String,
+    /// How much, space-separated; empty for everything.
+    pub scope: String,
+    /// When it is forgotten unless it is relied upon before.
+    pub expires_at: Timestamp,
 }
 
 /// A refresh token of ours. All of a grant's tokens are one family.
@@ -147,6 +211,8 @@ pub struct RefreshToken {
     pub successor: Option<Successor>,
     /// When the token itself was first presented.
     pub first_used_at: Option<Timestamp>,
+    /// The thumbprint of the key that it is bound to, where there is one (RFC 9449 §5).
+    pub dpop_jkt: Option<String>,
 }
 
 /// What a rotated refresh token became; kept so that a client that lost our answer gets the same again.
@@ -287,14 +353,41 @@ pub struct Flow {
 pub struct SigningKey {
     /// The JWK's `kid`.
     pub kid: String,
-    /// `ES256` or `EdDSA`.
-    pub algorithm: String,
+    /// What it signs with.
+    pub algorithm: SigningAlgorithm,
     /// PKCS#8, sealed.
     pub sealed: Vec<u8>,
+    /// When it was made and published.
+    pub created_at: Timestamp,
+    /// From when on it signs, until the next one does.
+    pub active_from: Timestamp,
+    /// The longest life of a token that it signed, in seconds.
+    pub token_ttl: i64,
+}
+
+/// What a program shows instead of a person's session. Lists are separated by spaces; an empty one limits nothing.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// The part of the key before the dot.
+    pub id: ApiKeyId,
+    /// What people call it.
+    pub name: String,
+    /// Digest of the part after the dot.
+    pub secret: Digest,
+    /// What it is for: words of [`crate::apikey::ApiScope`].
+    pub scopes: String,
+    /// About whose tokens it may ask: resource identifiers.
+    pub resources: String,
+    /// Which services of the broker it may use.
+    pub services: String,
+    /// For whom it may use them: identifiers in hexadecimal.
+    pub users: String,
     /// When it was made.
     pub created_at: Timestamp,
-    /// When it stopped signing, if it did; it verifies until the longest token has expired.
-    pub retired_at: Option<Timestamp>,
+    /// When it ends, if ever.
+    pub expires_at: Option<Timestamp>,
+    /// The last use, to the minute or so.
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// One line of the audit log.
@@ -357,7 +450,7 @@ pub enum Change {
     ConnectionChanged(ConnectionId),
     /// An upstream was approved, denied, renamed or removed.
     UpstreamsChanged,
-    /// A signing key was added or retired.
+    /// A signing key was added or removed, or is to verify for longer.
     KeysChanged,
     /// Somebody was added, disabled, let in again or removed, or belongs to other groups.
     PeopleChanged,

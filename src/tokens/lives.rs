@@ -46,6 +46,13 @@ impl GrantLives {
         }
     }
 
+    /// Ends every life without ending the grants: tokens in memory are refused and streams closed, tokens that are verified
+    /// anew are good.
+    pub fn interrupt(&self) {
+        let alive = std::mem::take(&mut self.state.lock().alive);
+        alive.into_values().filter_map(|life| life.upgrade()).for_each(|life| life.finish());
+    }
+
     /// The grants that are known to have ended. Read it before asking the store which of them still matter: a grant that
     /// ends in between must not be taken for one that matters no more.
     pub fn ended(&self) -> HashSet<GrantId> {

@@ -7,17 +7,18 @@ mod mint;
 mod tests;
 mod verify;
 
-pub use keys::SigningKeys;
+pub use keys::{JWKS_MAX_AGE, KeyState, PUBLISH_AHEAD, Rotation, SigningKeys, states};
 pub use lives::GrantLives;
 pub use mint::NewToken;
 pub use verify::{AccessToken, InvalidToken};
 
 use crate::clock::Clock;
+use crate::error::Fault;
 use crate::ids::{Digest, Random};
 use crate::store::{Store, StoreError};
+use keys::Reloaded;
 use moka::sync::Cache;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Mints and verifies access tokens. Shared behind an `Arc`.
@@ -27,14 +28,12 @@ pub struct AccessTokens {
     pub(crate) clock: Clock,
     random: Random,
     verified: Cache<Digest, Arc<AccessToken>>,
-    /// How long revocations are remembered, in seconds: tokens that have lived longer are refused, whatever they say.
-    longest_ttl: AtomicU64,
 }
 
 impl AccessTokens {
     /// Nothing is remembered yet; call [`AccessTokens::recall_revocations`] before the first [`AccessTokens::verify`].
     pub fn new(keys: Arc<SigningKeys>, lives: Arc<GrantLives>, clock: Clock, random: Random) -> Self {
-        Self { keys, lives, verified: verify::cache(clock.clone()), clock, random, longest_ttl: AtomicU64::new(0) }
+        Self { keys, lives, verified: verify::cache(clock.clone()), clock, random }
     }
 
     /// The public keys as a JWK set (RFC 7517 §5).
@@ -42,25 +41,51 @@ impl AccessTokens {
         self.keys.jwks()
     }
 
-    /// Learns from the store which grants were revoked while a token of theirs, living for `access_ttl`, may still be
-    /// unexpired: so that a restart revives nothing. Tokens that were minted to live longer live no longer than that.
+    /// What tokens are signed with, by registered names.
+    pub fn algorithms(&self) -> Vec<String> {
+        self.keys.algorithms()
+    }
+
+    /// Learns from the store which grants were revoked while a token of theirs may still be unexpired: so that a restart
+    /// revives nothing.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn recall_revocations(&self, store: &Store, access_ttl: Duration) -> Result<(), StoreError> {
-        let revoked = store.grants_revoked_since(self.clock.now().before(access_ttl)).await?;
+    pub async fn recall_revocations(&self, store: &Store) -> Result<(), StoreError> {
+        let revoked = store.grants_revoked_since(self.clock.now().before(self.longest_ttl())).await?;
         revoked.into_iter().for_each(|grant| self.lives.end(grant));
-        self.outlast(access_ttl);
         Ok(())
     }
 
     /// From now on tokens are minted that live for `access_ttl`.
-    pub fn outlast(&self, access_ttl: Duration) {
-        self.longest_ttl.fetch_max(access_ttl.as_secs(), Ordering::Relaxed);
+    ///
+    /// # Errors
+    /// When the store fails: then no token may be minted that lives so long.
+    pub async fn outlast(&self, access_ttl: Duration) -> Result<(), Fault> {
+        self.follow(self.keys.outlast(access_ttl).await?);
+        Ok(())
     }
 
-    /// How long a token may have lived, and a revocation must be remembered.
+    /// Takes over which keys there are, after [`crate::store::Change::KeysChanged`]. When a key is gone whose tokens were
+    /// alive, they are worth nothing any more and what is open with them ends.
+    ///
+    /// # Errors
+    /// When the store fails or the vault cannot open a key.
+    pub async fn reload_keys(&self) -> Result<(), Fault> {
+        self.follow(self.keys.reload().await?);
+        Ok(())
+    }
+
+    /// How long a token may have lived, and a revocation must be remembered: as long as the longest token of any key, also
+    /// of those that were minted before a restart, or by another process with another configuration.
     pub fn longest_ttl(&self) -> Duration {
-        Duration::from_secs(self.longest_ttl.load(Ordering::Relaxed))
+        self.keys.longest_ttl()
+    }
+
+    fn follow(&self, reloaded: Reloaded) {
+        if reloaded == Reloaded::Abandoned {
+            tracing::warn!("a signing key was taken away: whatever it signed is refused from now on");
+            self.lives.interrupt();
+        }
     }
 }

@@ -2,28 +2,30 @@
 
 use super::*;
 use crate::clock::Timestamp;
+use crate::config;
 use crate::ids::{GrantId, UserId};
+use crate::jose::SigningAlgorithm;
 use crate::store::{Role, User};
 use crate::vault::Vault;
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 
-const TTL: Duration = Duration::from_secs(24 * 3600);
+pub(super) const TTL: Duration = Duration::from_secs(24 * 3600);
 
-struct World {
-    store: Store,
-    vault: Vault,
-    clock: Clock,
-    tokens: AccessTokens,
+pub(super) struct World {
+    pub(super) store: Store,
+    pub(super) vault: Vault,
+    pub(super) clock: Clock,
+    pub(super) tokens: AccessTokens,
     user: User,
-    grant: GrantId,
+    pub(super) grant: GrantId,
 }
 
-async fn world() -> World {
+pub(super) async fn world() -> World {
     let (clock, random) = (Clock::system(), Random::default());
     let store = Store::open("sqlite::memory:").await.unwrap();
     let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
-    let tokens = tokens_of(&store, &vault, &clock).await;
+    let tokens = tokens_of(&store, &vault, &clock, TTL).await;
     let user = User {
         id: UserId::random(&random),
         name: "alice".into(),
@@ -36,16 +38,30 @@ async fn world() -> World {
     World { store, vault, clock, tokens, user, grant: GrantId::random(&random) }
 }
 
-async fn tokens_of(store: &Store, vault: &Vault, clock: &Clock) -> AccessTokens {
-    let keys = SigningKeys::load(store.clone(), vault.clone(), clock.clone(), Random::default()).await.unwrap();
-    let tokens = AccessTokens::new(Arc::new(keys), Arc::default(), clock.clone(), Random::default());
-    tokens.outlast(TTL);
-    tokens
+pub(super) async fn tokens_of(store: &Store, vault: &Vault, clock: &Clock, ttl: Duration) -> AccessTokens {
+    let (random, config) = (Random::default(), lifetimes(ttl));
+    let keys = SigningKeys::load(store.clone(), vault.clone(), clock.clone(), random.clone(), &config).await.unwrap();
+    AccessTokens::new(Arc::new(keys), Arc::default(), clock.clone(), random)
+}
+
+/// Tokens that live for `ttl`, signed with ES256, keys that are rotated after ten days.
+pub(super) fn lifetimes(ttl: Duration) -> config::Tokens {
+    config::Tokens {
+        access_ttl: ttl,
+        refresh_ttl: ttl,
+        rotation_grace: Duration::ZERO,
+        signing_algorithm: SigningAlgorithm::Es256,
+        key_rotation: Some(Duration::from_secs(10 * 24 * 3600)),
+    }
 }
 
 impl World {
     fn mint(&self) -> String {
-        self.tokens
+        self.mint_at(&self.tokens, TTL)
+    }
+
+    pub(super) fn mint_at(&self, tokens: &AccessTokens, ttl: Duration) -> String {
+        tokens
             .mint(&NewToken {
                 issuer: "https://notes.gw.example",
                 resource: "https://notes.gw.example/mcp",
@@ -53,7 +69,7 @@ impl World {
                 client_id: "client",
                 scope: "read write",
                 grant: self.grant,
-                ttl: TTL,
+                ttl,
                 actor: None,
                 confirmation: None,
             })
@@ -70,7 +86,7 @@ impl World {
     }
 }
 
-fn part(token: &str, position: usize) -> Value {
+pub(super) fn part(token: &str, position: usize) -> Value {
     let text = token.split('.').nth(position).unwrap();
     serde_json::from_slice(&BASE64URL_NOPAD.decode(text.as_bytes()).unwrap()).unwrap()
 }
@@ -123,10 +139,11 @@ async fn a_revoked_grant_is_refused_cached_or_not_and_after_a_restart() {
 async fn another_process_with_the_same_database_accepts_it_and_another_deployment_does_not() {
     let (one, stranger) = (world().await, world().await);
     let token = one.mint();
-    assert!(tokens_of(&one.store, &one.vault, &one.clock).await.verify(&token).is_ok());
+    assert!(tokens_of(&one.store, &one.vault, &one.clock, TTL).await.verify(&token).is_ok());
     assert!(stranger.tokens.verify(&token).is_err());
     let wrong_vault = Vault::new(&Vault::generate_key(&Random::default()), &[]).unwrap();
-    let loaded = SigningKeys::load(one.store.clone(), wrong_vault, one.clock.clone(), Random::default()).await;
+    let (store, clock) = (one.store.clone(), one.clock.clone());
+    let loaded = SigningKeys::load(store, wrong_vault, clock, Random::default(), &lifetimes(TTL)).await;
     assert!(loaded.is_err());
 }
 
@@ -135,9 +152,7 @@ async fn two_processes_that_start_at_once_agree() {
     let (clock, random) = (Clock::system(), Random::default());
     let store = Store::open("sqlite::memory:").await.unwrap();
     let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
-    let (a, b) = tokio::join!(tokens_of(&store, &vault, &clock), tokens_of(&store, &vault, &clock));
-    a.keys.reload().await.unwrap();
-    b.keys.reload().await.unwrap();
+    let (a, b) = tokio::join!(tokens_of(&store, &vault, &clock, TTL), tokens_of(&store, &vault, &clock, TTL));
     assert_eq!(a.keys.signing().kid, b.keys.signing().kid);
     assert_eq!(a.jwks(), b.jwks());
 }
@@ -205,46 +220,4 @@ async fn garbage_and_tampering_are_refused() {
     }
     let flipped = token.replacen('.', ".A", 1);
     assert!(world.tokens.verify(&flipped).is_err());
-}
-
-#[tokio::test]
-async fn an_eddsa_key_signs_and_verifies_too() {
-    let world = world().await;
-    let pkcs8 = ring::signature::Ed25519KeyPair::generate_pkcs8(Random::default().source()).unwrap();
-    let key = keys::Key::from_pkcs8(jsonwebtoken::Algorithm::EdDSA, pkcs8.as_ref()).unwrap();
-    let place =
-        crate::vault::Place { table: "signing_keys", row: &key.kid, column: "sealed", person: "", upstream: "" };
-    let row = crate::store::SigningKey {
-        kid: key.kid.clone(),
-        algorithm: "EdDSA".into(),
-        sealed: world.vault.seal(&place, pkcs8.as_ref()),
-        created_at: world.clock.now(),
-        retired_at: None,
-    };
-    world.store.insert_signing_key(&row).await.unwrap();
-    let es256 = world.mint();
-    world.store.retire_signing_key(part(&es256, 0)["kid"].as_str().unwrap(), world.clock.now()).await.unwrap();
-    world.tokens.keys.reload().await.unwrap();
-    let eddsa = world.mint();
-    assert_eq!(part(&eddsa, 0)["alg"], json!("EdDSA"));
-    assert!(world.tokens.verify(&eddsa).is_ok());
-    // The retired key still verifies.
-    assert!(world.tokens.verify(&es256).is_ok());
-    assert_eq!(world.tokens.jwks()["keys"].as_array().unwrap().len(), 2);
-}
-
-#[tokio::test]
-async fn no_token_lives_longer_than_revocations_are_remembered() {
-    let world = world().await;
-    let token = world.mint();
-    assert!(world.tokens.verify(&token).is_ok());
-    // Started again with tokens that live half as long: whatever was revoked before that is not recalled.
-    let keys = SigningKeys::load(world.store.clone(), world.vault.clone(), world.clock.clone(), Random::default());
-    let keys = Arc::new(keys.await.unwrap());
-    let again = AccessTokens::new(keys, Arc::default(), world.clock.clone(), Random::default());
-    again.recall_revocations(&world.store, TTL / 2).await.unwrap();
-    assert!(again.verify(&token).is_ok());
-    world.clock.advance(TTL / 2);
-    assert_eq!(again.verify(&token).err(), Some(InvalidToken));
-    assert!(world.tokens.verify(&token).is_ok());
 }

@@ -90,10 +90,15 @@ impl AccessTokens {
             return Err(InvalidToken);
         }
         let expires_at = Timestamp(claims.exp).min(Timestamp(claims.iat).after(self.longest_ttl()));
+        // Whoever gets hold of a retired key cannot make its tokens live longer than the last true one.
+        let expires_at = key.spent_at.map_or(expires_at, |spent_at| expires_at.min(spent_at));
         if expires_at <= self.clock.now() {
             return Err(InvalidToken);
         }
         let grant = claims.gid.parse().map_err(|_| InvalidToken)?;
+        let life = self.lives.of(grant);
+        // Asked again once there is a life: a key that is taken away at this moment ends it.
+        self.keys.find(&header.kid).ok_or(InvalidToken)?;
         Ok(AccessToken {
             user: claims.sub.parse().map_err(|_| InvalidToken)?,
             issuer: claims.iss,
@@ -105,7 +110,7 @@ impl AccessTokens {
             expires_at,
             actor: claims.act.map(|actor| actor.sub),
             confirmation: claims.cnf.map(|confirmation| confirmation.jkt),
-            life: self.lives.of(grant),
+            life,
         })
     }
 }

@@ -165,6 +165,36 @@ async fn a_connection_that_is_gone_leads_back_to_the_upstream_s_consent() {
     assert_eq!(notes.authorization.counters().authorizations, 2);
 }
 
+/// Confused deputy: the gateway is one client at the upstream for all of ours, so nothing of the upstream's flow, least of
+/// all its state, may exist before the person has agreed to this very client.
+#[tokio::test]
+async fn a3_b39_nothing_of_the_upstream_s_flow_begins_before_consent() {
+    let (notes, gateway) = setup().await;
+    let client = Client::ready(&mcp_url(&gateway, &notes.authority())).await;
+    let login = open(&client.browser, &client.authorization_url(&[])).await;
+    let Arrived::Page(consent) = client.browser.fill_login(&login, &alice(), &client.redirect_uri).await.unwrap()
+    else {
+        panic!("no consent was asked for")
+    };
+    assert!(consent.url.as_str().starts_with(&gateway.root()), "{}", consent.url);
+    let asked = || notes.authorization.seen().iter().filter(|seen| seen.endpoint == "authorize").count();
+    assert_eq!(asked(), 0);
+    assert!(!consent.headers.contains_key(header::SET_COOKIE), "{:?}", consent.headers);
+    let Arrived::Page(upstream) = client.browser.approve(&consent, &client.redirect_uri).await.unwrap() else {
+        panic!("the upstream was not asked")
+    };
+    assert!(upstream.url.as_str().starts_with(&notes.authorization.issuer()), "{}", upstream.url);
+    assert_eq!(asked(), 1);
+    // Another client of the same person begins at consent again, although the upstream knows the person by now.
+    let back = client.browser.approve(&upstream, &client.redirect_uri).await.unwrap();
+    assert!(matches!(back, Arrived::Stopped(_)));
+    let metadata = json!({"client_name": "Another", "redirect_uris": [&client.redirect_uri], "token_endpoint_auth_method": "none"});
+    let other =
+        Client::discover(&mcp_url(&gateway, &notes.authority()), &client.redirect_uri).await.register(metadata).await;
+    let page = open(&client.browser, &other.authorization_url(&[])).await;
+    assert!(page.url.as_str().starts_with(&gateway.root()) && page.text().contains("Another"), "{}", page.text());
+}
+
 #[tokio::test]
 async fn a_refusal_here_and_a_refusal_there_both_reach_the_client() {
     let (notes, gateway) = setup().await;

@@ -18,6 +18,7 @@ mod visitors;
 
 mod access;
 mod announced;
+mod assertions;
 mod bad_input;
 mod bodies;
 mod chaos;
@@ -49,5 +50,6 @@ mod slow;
 mod stepup;
 mod streams;
 mod tls;
+mod trespass;
 mod uploads;
 mod websocket;

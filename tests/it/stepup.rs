@@ -93,7 +93,7 @@ impl Told {
 }
 
 #[tokio::test]
-async fn more_scope_is_asked_for_by_us_and_then_by_the_upstream() {
+async fn b53_more_scope_is_asked_for_by_us_and_then_by_the_upstream() {
     let world = World::new().await;
     let (notes, gateway, client) = (&world.notes, &world.gateway, &world.client);
     let mut stream = listening(&world).await;

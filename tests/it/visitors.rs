@@ -18,7 +18,7 @@ pub async fn setup() -> (Notes, Gateway) {
     (notes, gateway.await)
 }
 
-fn without_limits(config: &mut Config) {
+pub fn without_limits(config: &mut Config) {
     let rate = Rate { count: 1_000_000, period: Duration::from_secs(1), burst: 1_000_000 };
     let limits = &mut config.limits;
     for limit in [&mut limits.per_ip, &mut limits.token_endpoint, &mut limits.registration, &mut limits.login] {

@@ -121,7 +121,7 @@ async fn before_there_was_metadata_three_paths_were_known() {
 
 /// Security cases A 42, B 57, B 61, B 62, B 65: metadata that lies, or offers too little, ends it.
 #[tokio::test]
-async fn metadata_is_not_believed_blindly() {
+async fn a42_b57_b61_b62_b65_metadata_is_not_believed_blindly() {
     let good = World::new().await.stranger.server_metadata();
     let port = good["issuer"].as_str().unwrap().to_owned();
     for (member, value, told) in [

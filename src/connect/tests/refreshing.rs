@@ -62,7 +62,7 @@ async fn b68_an_omitted_refresh_token_is_the_old_one() {
 
 /// DESIGN 1.7 "Provider trouble": the connection stays and the next attempt comes within 15 s.
 #[tokio::test]
-async fn trouble_at_the_provider_costs_no_connection() {
+async fn b66_trouble_at_the_provider_costs_no_connection() {
     for reply in [
         Reply::Text(500, "oops"),
         Reply::Json(500, json!({ "error": "invalid_grant" })),
@@ -70,6 +70,7 @@ async fn trouble_at_the_provider_costs_no_connection() {
         Reply::Text(200, "garbage"),
         Reply::Json(200, json!({ "access_token": 1 })),
         Reply::Json(400, json!({ "error": "temporarily_unavailable" })),
+        // Not followed: the token would go to whoever is named there.
         Reply::Redirect("/tenant/token".to_owned()),
         Reply::Endless,
         Reply::Silence,

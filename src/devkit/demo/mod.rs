@@ -14,6 +14,7 @@ use crate::config::{
 use crate::error::Fault;
 use crate::hostname::{Authority, Label};
 use crate::ids::Random;
+use crate::jose::SigningAlgorithm;
 use crate::secret::Secret;
 use crate::server::{Bound, Running};
 use crate::store::Role;
@@ -219,6 +220,8 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             access_ttl: Duration::from_secs(24 * 3600),
             refresh_ttl: Duration::from_secs(30 * 24 * 3600),
             rotation_grace: Duration::from_secs(60),
+            signing_algorithm: SigningAlgorithm::Es256,
+            key_rotation: None,
         },
         limits: Limits {
             per_ip: per_second(100),

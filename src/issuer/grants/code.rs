@@ -6,6 +6,7 @@ use crate::issuer::Issuer;
 use crate::issuer::reply::Refused;
 use crate::issuer::token::{Issue, TokenRequest};
 use crate::oauth::error::Code;
+use crate::oauth::grant_type::GrantType;
 use crate::oauth::pkce::Challenge;
 use crate::store::AuthorizationCode;
 
@@ -31,7 +32,7 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
     if !issuer.store.consume_code(&digest, issuer.clock.now()).await? {
         return Err(replayed(issuer, &code).await);
     }
-    let refresh_token = match request.client.metadata.refresh {
+    let refresh_token = match request.client.metadata.allows(GrantType::RefreshToken) {
         true => Some(refresh::first(issuer, code.grant).await?),
         false => None,
     };

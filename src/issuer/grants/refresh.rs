@@ -99,6 +99,7 @@ fn row(issuer: &Issuer, token: &str, grant: GrantId) -> RefreshToken {
         expires_at: now.after(issuer.lifetimes.refresh_ttl),
         successor: None,
         first_used_at: None,
+        dpop_jkt: None,
     }
 }
 

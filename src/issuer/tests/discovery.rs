@@ -34,7 +34,9 @@ async fn b13_b14_b15_metadata_of_every_realm_in_every_form() {
         assert_eq!(document["authorization_response_iss_parameter_supported"], json!(true));
         assert_eq!(document["client_id_metadata_document_supported"], json!(true));
         assert!(document["scopes_supported"].as_array().unwrap().contains(&json!("offline_access")));
-        assert!(document.get("introspection_endpoint").is_none());
+        assert_eq!(document["introspection_endpoint"], json!(format!("{issuer}/introspect")));
+        let methods = json!(["client_secret_basic", "client_secret_post", "Bearer"]);
+        assert_eq!(document["introspection_endpoint_auth_methods_supported"], methods);
     }
 }
 
@@ -76,7 +78,7 @@ async fn b49_browsers_may_call_everything_but_the_authorization_endpoint() {
 #[tokio::test]
 async fn what_is_not_there_is_not_found() {
     let world = World::new().await;
-    for path in ["/introspect", "/device_authorization", "/.well-known/unknown"] {
+    for path in ["/device_authorization", "/.well-known/unknown"] {
         let reply = world.get(&format!("{NOTES}{path}")).await;
         assert_eq!(reply.status, StatusCode::NOT_FOUND, "{path}");
         assert!(reply.json()["error"].is_string());

@@ -3,6 +3,8 @@
 mod authorize;
 mod clients;
 mod discovery;
+mod introspection;
+mod refresh_model;
 mod token;
 
 use super::*;
@@ -11,6 +13,7 @@ use crate::connect::ConnectionsParts;
 use crate::hostname::{Authority, Label, Realm, Scheme};
 use crate::http::Resolver;
 use crate::ids::UserId;
+use crate::jose::SigningAlgorithm;
 use crate::oauth::pkce::Challenge;
 use crate::request::Arrival;
 use crate::revocation::Memory;
@@ -80,7 +83,8 @@ impl World {
         let site = Site::new("gw.example", Scheme::Https, 443);
         let store = Store::open("sqlite::memory:").await.unwrap();
         let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
-        let keys = SigningKeys::load(store.clone(), vault.clone(), clock.clone(), random.clone()).await.unwrap();
+        let (lifetimes, time, dice) = (lifetimes(), clock.clone(), random.clone());
+        let keys = SigningKeys::load(store.clone(), vault.clone(), time, dice, &lifetimes).await.unwrap();
         let policy = Upstreams { unknown, allow_private: false, ca_file: None, max_requests: 1024 };
         let upstreams = ["notes", "files"].map(upstream).into();
         let registry = Arc::new(Registry::new(&policy, upstreams, site.clone(), store.clone()).await.unwrap());
@@ -110,15 +114,11 @@ impl World {
         let lives = Arc::<GrantLives>::default();
         let memory = Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
         let tokens = Arc::new(AccessTokens::new(Arc::new(keys), lives, clock.clone(), random.clone()));
-        tokens.outlast(Duration::from_secs(3600));
         let issuer = Issuer {
             tokens,
             revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
-            lifetimes: Tokens {
-                access_ttl: Duration::from_secs(24 * 3600),
-                refresh_ttl: Duration::from_secs(30 * 24 * 3600),
-                rotation_grace: Duration::from_secs(60),
-            },
+            api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
+            lifetimes,
             audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             allow_private_documents: false,
             limits: Arc::new(RateLimits::new(&limits())),
@@ -293,6 +293,16 @@ fn flow_of(page: &Reply) -> String {
     let at = page.body.find("name=\"flow\"").unwrap_or_else(|| panic!("no form: {}", page.body));
     let value = page.body[at..].split("value=\"").nth(1).unwrap();
     value.split('"').next().unwrap().to_owned()
+}
+
+fn lifetimes() -> Tokens {
+    Tokens {
+        access_ttl: Duration::from_secs(24 * 3600),
+        refresh_ttl: Duration::from_secs(30 * 24 * 3600),
+        rotation_grace: Duration::from_secs(60),
+        signing_algorithm: SigningAlgorithm::Es256,
+        key_rotation: None,
+    }
 }
 
 fn limits() -> Limits {

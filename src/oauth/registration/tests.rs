@@ -1,6 +1,8 @@
 //! Metadata as clients send it, and as it must not be.
 
 use super::*;
+use crate::jose::party::Party;
+use crate::oauth::error::Code;
 use proptest::prelude::*;
 
 fn register(value: Value) -> Result<ClientMetadata, OauthError> {
@@ -33,7 +35,7 @@ fn cursor_registers_all_its_redirects_at_once() {
 fn what_is_left_out_gets_a_value() {
     let metadata = register(json!({"redirect_uris": ["https://a.example/cb"], "client_name": null})).unwrap();
     assert_eq!(metadata.auth_method, AuthMethod::ClientSecretBasic);
-    assert!(metadata.refresh);
+    assert!(metadata.allows(GrantType::RefreshToken));
     assert_eq!(metadata.to_json()["grant_types"], json!(["authorization_code", "refresh_token"]));
 }
 
@@ -41,7 +43,8 @@ fn what_is_left_out_gets_a_value() {
 fn unsupported_grants_are_ignored_and_missing_ones_refused() {
     let with = |grants: Value| register(json!({"redirect_uris": ["https://a.example/cb"], "grant_types": grants}));
     let jwt = "urn:ietf:params:oauth:grant-type:jwt-bearer";
-    assert!(!with(json!(["authorization_code", jwt])).unwrap().refresh);
+    let lenient = with(json!(["authorization_code", jwt])).unwrap();
+    assert!(!lenient.allows(GrantType::RefreshToken) && !lenient.allows(GrantType::JwtBearer));
     assert_eq!(with(json!(["client_credentials"])).unwrap_err().error, Code::InvalidClientMetadata);
 }
 
@@ -82,18 +85,107 @@ fn names_cannot_hide_characters() {
 }
 
 #[test]
-fn b36_a_document_names_its_own_url_and_is_public() {
-    let url = "https://app.example/client.json";
-    let document = |members: Value| {
-        let mut all = json!({"client_id": url, "redirect_uris": ["https://app.example/cb"]});
-        all.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-        ClientMetadata::from_document(all.to_string().as_bytes(), url)
-    };
+fn b36_a_document_names_its_own_url_and_holds_no_secret() {
     assert_eq!(document(json!({})).unwrap().auth_method, AuthMethod::None);
-    assert!(document(json!({"token_endpoint_auth_method": "private_key_jwt"})).is_ok());
     assert!(document(json!({"client_id": "https://app.example/client.json/"})).is_err());
     assert!(document(json!({"client_secret": "x"})).is_err());
     assert!(document(json!({"token_endpoint_auth_method": "client_secret_post"})).is_err());
+}
+
+#[test]
+fn b21_a_document_decides_whether_its_client_is_public_or_signs_or_either() {
+    let keys = "https://app.example/jwks.json";
+    for (members, methods) in [
+        (json!({"token_endpoint_auth_method": "none", "jwks_uri": keys}), [true, false]),
+        (json!({"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": keys}), [false, true]),
+        (json!({"token_endpoint_auth_methods_supported": ["private_key_jwt"], "jwks_uri": keys}), [false, true]),
+        (
+            json!({
+                "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": keys,
+                "token_endpoint_auth_methods_supported": ["none", "private_key_jwt"],
+            }),
+            [true, true],
+        ),
+        // What it needs for signing is wrong, but it can do without.
+        (
+            json!({
+                "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": keys,
+                "token_endpoint_auth_methods_supported": ["none"], "token_endpoint_auth_signing_alg": "RS512",
+            }),
+            [true, false],
+        ),
+        (json!({"token_endpoint_auth_method": "tls_client_auth"}), [true, false]),
+    ] {
+        let metadata = document(members.clone()).unwrap();
+        let accepted = [AuthMethod::None, AuthMethod::PrivateKeyJwt].map(|method| metadata.accepts(method));
+        assert_eq!(accepted, methods, "{members}");
+        assert!(!metadata.accepts(AuthMethod::ClientSecretBasic) && !metadata.accepts(AuthMethod::ClientSecretPost));
+    }
+    assert!(document(json!({"token_endpoint_auth_method": "private_key_jwt"})).is_err());
+}
+
+#[test]
+fn keys_come_inline_or_by_address_and_are_public() {
+    let jwk = Party::new().jwk();
+    let with = |members: Value| {
+        let mut all =
+            json!({"redirect_uris": ["https://a.example/cb"], "token_endpoint_auth_method": "private_key_jwt"});
+        all.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        register(all)
+    };
+    let inline = with(json!({"jwks": {"keys": [jwk]}, "token_endpoint_auth_signing_alg": "ES256"})).unwrap();
+    assert_eq!((inline.signing_alg.as_deref(), inline.accepts(AuthMethod::None)), (Some("ES256"), false));
+    let stored = Value::Object(inline.to_json()).to_string();
+    assert_eq!(ClientMetadata::from_stored(stored.as_bytes()).unwrap(), inline);
+    let remote = with(json!({"jwks_uri": "https://a.example/jwks"})).unwrap();
+    assert_eq!(remote.keys, Some(ClientKeys::Remote("https://a.example/jwks".into())));
+    let mut private = jwk.clone();
+    private["d"] = json!("AAAA");
+    for bad in [
+        json!({}),
+        json!({"jwks": {"keys": []}}),
+        json!({"jwks": {"keys": [private]}}),
+        json!({"jwks": {"keys": [{"kty": "oct", "k": "AAAA"}]}}),
+        json!({"jwks": {"keys": [jwk]}, "jwks_uri": "https://a.example/jwks"}),
+        json!({"jwks_uri": "http://a.example/jwks"}),
+        json!({"jwks_uri": "https://u@a.example/jwks"}),
+        json!({"jwks_uri": "/jwks"}),
+        json!({"jwks": {"keys": [jwk]}, "token_endpoint_auth_signing_alg": "HS256"}),
+        json!({"jwks": {"keys": [jwk]}, "token_endpoint_auth_signing_alg": "none"}),
+    ] {
+        assert_eq!(with(bad.clone()).unwrap_err().error, Code::InvalidClientMetadata, "{bad}");
+    }
+    // Whose keys nobody needs, their client keeps; but one set, not two.
+    let public = json!({"token_endpoint_auth_method": "none", "jwks": {"keys": [jwk]}});
+    assert_eq!(with(public).unwrap().keys, None);
+}
+
+#[test]
+fn grant_types_for_machines_are_an_administrator_s_to_give() {
+    let device = "urn:ietf:params:oauth:grant-type:device_code";
+    let only_device = register(json!({"grant_types": [device], "token_endpoint_auth_method": "none"})).unwrap();
+    assert!(only_device.allows(GrantType::DeviceCode) && !only_device.allows(GrantType::AuthorizationCode));
+    assert_eq!(only_device.to_json()["response_types"], json!([]));
+    for machine in GrantType::ALL.into_iter().filter(|one| one.is_for_machines()) {
+        let error = register(json!({"grant_types": [machine.as_str()]})).unwrap_err();
+        assert_eq!(error.error, Code::InvalidClientMetadata);
+        assert!(error.error_description.contains("administrator"));
+        // Beside others it is passed over: hosted clients list whatever they know.
+        let kept = register(json!({"grant_types": [device, machine.as_str()]})).unwrap();
+        assert_eq!(kept.grant_types.iter().collect::<Vec<_>>(), [GrantType::DeviceCode]);
+        let stored = json!({"grant_types": [machine.as_str()]}).to_string();
+        assert!(ClientMetadata::from_stored(stored.as_bytes()).unwrap().allows(machine));
+    }
+    for bad in [json!([]), json!(["refresh_token"]), json!(["password"])] {
+        assert_eq!(register(json!({ "grant_types": bad })).unwrap_err().error, Code::InvalidClientMetadata);
+    }
+}
+
+fn document(members: Value) -> Result<ClientMetadata, OauthError> {
+    let url = "https://app.example/client.json";
+    let mut all = json!({"client_id": url, "redirect_uris": ["https://app.example/cb"]});
+    all.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+    ClientMetadata::from_document(all.to_string().as_bytes(), url)
 }
 
 proptest! {
@@ -110,6 +202,6 @@ proptest! {
             "client_uri": "https://a.example", "software_id": "x",
         })).unwrap();
         let stored = Value::Object(metadata.to_json()).to_string();
-        prop_assert_eq!(ClientMetadata::from_registration(stored.as_bytes()).unwrap(), metadata);
+        prop_assert_eq!(ClientMetadata::from_stored(stored.as_bytes()).unwrap(), metadata);
     }
 }

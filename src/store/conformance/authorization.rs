@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::Digest;
+use crate::jose::SigningAlgorithm;
 
 pub(super) async fn clients_belong_to_a_realm(store: &Store) {
     let confidential = Client { secret: Some(Digest::of("secret")), ..client("a-enc", "one") };
@@ -48,24 +49,39 @@ pub(super) async fn a_flow_is_taken_once(store: &Store) {
     assert!(store.flow(&id, NOW).await.unwrap().is_none());
 }
 
-pub(super) async fn signing_keys_come_oldest_first(store: &Store) {
-    let key = |kid: &str, created_at| SigningKey {
+pub(super) async fn signing_keys_stand_in_line(store: &Store) {
+    let key = |kid: &str, active_from| SigningKey {
         kid: kid.to_owned(),
-        algorithm: "ES256".to_owned(),
+        algorithm: SigningAlgorithm::Es256,
         sealed: vec![1, 2, 3],
-        created_at,
-        retired_at: None,
+        created_at: NOW,
+        active_from,
+        token_ttl: 60,
     };
-    store.insert_signing_key(&key("new", later(1))).await.unwrap();
-    store.insert_signing_key(&key("old", NOW)).await.unwrap();
-    assert!(matches!(store.insert_signing_key(&key("old", NOW)).await, Err(StoreError::Conflict(_))));
-    store.retire_signing_key("old", later(2)).await.unwrap();
-    store.retire_signing_key("old", later(3)).await.unwrap();
+    assert!(!store.append_signing_key(&key("first", NOW), Some("another")).await.unwrap());
+    assert!(store.append_signing_key(&key("first", NOW), None).await.unwrap());
+    assert!(!store.append_signing_key(&key("second", later(2)), None).await.unwrap());
+    let writers = winners(|number| {
+        let (store, key) = (store.clone(), key(&format!("second {number}"), later(2)));
+        async move { store.append_signing_key(&key, Some("first")).await.unwrap() }
+    });
+    assert_eq!(writers.await, 1);
     let keys = store.signing_keys().await.unwrap();
-    let described: Vec<_> = keys.iter().map(|key| (key.kid.as_str(), key.retired_at)).collect();
-    assert_eq!(described, [("old", Some(later(2))), ("new", None)]);
-    assert_eq!(keys[0].sealed, [1, 2, 3]);
-    store.delete_signing_key("old").await.unwrap();
-    assert_eq!(store.signing_keys().await.unwrap().len(), 1);
-    assert_eq!(told(store, 0).await, [Change::KeysChanged; 5]);
+    assert_eq!((keys.len(), keys[0].kid.as_str(), &keys[0].sealed), (2, "first", &vec![1, 2, 3]));
+    let same = store.append_signing_key(&key("first", later(3)), Some(&keys[1].kid)).await;
+    assert!(matches!(same, Err(StoreError::Conflict(_))));
+    assert_eq!(told(store, 0).await, [Change::KeysChanged; 2]);
+
+    for (ttl, expected) in [(30, 60), (60, 60), (90, 90), (61, 90)] {
+        store.extend_signing_key("first", Duration::from_secs(ttl)).await.unwrap();
+        assert_eq!(store.signing_keys().await.unwrap()[0].token_ttl, expected);
+    }
+    assert_eq!(told(store, 2).await, [Change::KeysChanged]);
+    store.delete_signing_key("first").await.unwrap();
+    store.delete_signing_key("first").await.unwrap();
+    assert_eq!(told(store, 3).await, [Change::KeysChanged]);
+    store.replace_signing_keys(&key("third", later(1))).await.unwrap();
+    let kids: Vec<_> = store.signing_keys().await.unwrap().into_iter().map(|key| key.kid).collect();
+    assert_eq!(kids, ["third"]);
+    assert_eq!(told(store, 4).await, [Change::KeysChanged]);
 }

@@ -67,6 +67,7 @@ pub(super) fn code(grant: GrantId, text: &str) -> AuthorizationCode {
         code_challenge: "challenge".to_owned(),
         expires_at: later(60),
         used_at: None,
+        dpop_jkt: None,
     }
 }
 
@@ -85,6 +86,7 @@ pub(super) fn refresh_token(grant: GrantId, text: &str) -> RefreshToken {
         expires_at: later(1000),
         successor: None,
         first_used_at: None,
+        dpop_jkt: None,
     }
 }
 

@@ -49,6 +49,20 @@ pub(super) async fn audit_is_newest_first(store: &Store) {
     assert_eq!(store.audit(1000).await.unwrap().len(), 100);
 }
 
+pub(super) async fn a_proof_is_used_once(store: &Store) {
+    let proof = Digest::of("proof");
+    let users = winners(|_| {
+        let store = store.clone();
+        async move { store.claim_dpop_proof(&proof, later(10)).await.unwrap() }
+    });
+    assert_eq!(users.await, 1);
+    assert!(store.claim_dpop_proof(&Digest::of("another"), later(10)).await.unwrap());
+    store.sweep(later(9), Duration::ZERO).await.unwrap();
+    assert!(!store.claim_dpop_proof(&proof, later(10)).await.unwrap());
+    store.sweep(later(10), Duration::ZERO).await.unwrap();
+    assert!(store.claim_dpop_proof(&proof, later(20)).await.unwrap(), "nobody accepts so old a proof");
+}
+
 pub(super) async fn sweeping_takes_what_is_dead(store: &Store) {
     let ada = known_user(store, "ada").await;
     let keep_revoked = Duration::from_secs(7 * DAY);
