@@ -12,11 +12,14 @@ use crate::config::{self, Config, Tls};
 use crate::connect::{Connections, ConnectionsParts};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Fault;
+use crate::forward_auth::{self, ForwardAuth};
+use crate::factors::Factors;
 use crate::hostname::{Authority, Scheme, Site};
 use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
+use crate::jwks::RemoteKeys;
 use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::RateLimits;
 use crate::revocation::{self, Revocations};
@@ -50,6 +53,7 @@ pub struct App {
     pub identity: Arc<Identity>,
     pub sessions: Arc<Sessions>,
     pub api_keys: Arc<ApiKeys>,
+    pub factors: Arc<Factors>,
     pub connections: Arc<Connections>,
     pub revocations: Arc<Revocations>,
     pub metrics: Arc<Metrics>,
@@ -62,6 +66,7 @@ pub struct App {
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
     http: HttpClient,
+    remote_keys: Arc<RemoteKeys>,
     random: Random,
     /// The newest change of the database that memory knows.
     known_change: i64,
@@ -102,6 +107,7 @@ impl App {
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
+        let remote_keys = RemoteKeys::new(http.clone(), clock.clone());
         let health = HealthTable::new(clock.clone(), random.clone(), config.upstreams.max_requests);
         let metrics = Arc::new(Metrics::collecting(health.clone()));
         let connections = Connections::new(ConnectionsParts {
@@ -123,8 +129,15 @@ impl App {
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
-            sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
+            factors: Arc::new(Factors::new(store.clone(), vault.clone(), clock.clone(), random.clone(), &site)),
+            sessions: Arc::new(Sessions::new(
+                store.clone(),
+                clock.clone(),
+                random.clone(),
+                &site,
+                config.login.sessions,
+            )),
             connections,
             revocations: Arc::new(revocations),
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
@@ -139,6 +152,7 @@ impl App {
             registry,
             lives,
             resolver,
+            remote_keys: Arc::new(remote_keys),
             http,
             random,
             health,
@@ -177,7 +191,9 @@ impl App {
     fn settings(&self) -> Settings {
         let config = self.config();
         let issuer = Arc::new(self.issuer(&config));
-        let root = issuer::root_routes(issuer.clone()).merge(dashboard::routes(Arc::new(self.dashboard())));
+        let root = issuer::root_routes(issuer.clone())
+            .merge(forward_auth::routes(Arc::new(self.forward_auth())))
+            .merge(dashboard::routes(Arc::new(self.dashboard(&config))));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
 
@@ -206,12 +222,24 @@ impl App {
             revocations: self.revocations.clone(),
             http: self.http.clone(),
             audit: self.audit.clone(),
+            remote_keys: self.remote_keys.clone(),
+            registration: config.registration.clone(),
             allow_private_documents: config.upstreams.allow_private,
             limits: self.limits(),
         }
     }
 
-    fn dashboard(&self) -> Dashboard {
+    fn forward_auth(&self) -> ForwardAuth {
+        ForwardAuth {
+            site: self.site.clone(),
+            tokens: self.tokens.clone(),
+            sessions: self.sessions.clone(),
+            store: self.store.clone(),
+            registry: self.registry.clone(),
+        }
+    }
+
+    fn dashboard(&self, config: &Config) -> Dashboard {
         Dashboard {
             site: self.site.clone(),
             identity: self.identity.clone(),
@@ -224,6 +252,8 @@ impl App {
             clock: self.clock.clone(),
             revocations: self.revocations.clone(),
             limits: self.limits(),
+            factors: self.factors.clone(),
+            second_factor: config.login.second_factor,
         }
     }
 
@@ -234,7 +264,12 @@ impl App {
             let now = self.clock.now();
             let access_ttl = self.tokens.longest_ttl();
             let swept = async {
-                self.store.sweep(now, access_ttl).await?;
+                self.store.sweep(now, access_ttl, self.config().registration.unused_ttl).await?;
+                for (realm, client) in self.store.expired_clients(now).await? {
+                    self.revocations.client(Some(&realm), &client).await?;
+                    self.audit.record("system", "client.expired", &client, None);
+                }
+                self.sessions.sweep().await?;
                 self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
                 let mut irrelevant = self.lives.ended();
                 for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {

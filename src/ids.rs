@@ -127,6 +127,14 @@ id!(
     /// An API key; the part of it that is no secret.
     ApiKeyId
 );
+id!(
+    /// A signed-in browser, by a name that may be shown: its cookie cannot be found from it.
+    SessionId
+);
+id!(
+    /// A passkey, by a name of ours that is shorter than its credential id.
+    PasskeyId
+);
 
 #[cfg(test)]
 mod tests {

@@ -28,6 +28,7 @@ pub mod apikey;
 pub mod audit;
 pub mod connect;
 pub mod csrf;
+pub mod factors;
 pub mod identity;
 pub mod jwks;
 pub mod page;
@@ -39,6 +40,7 @@ pub mod upstream;
 
 // L3: doors.
 pub mod dashboard;
+pub mod forward_auth;
 pub mod issuer;
 pub mod proxy;
 

@@ -155,6 +155,14 @@ impl<C: Clock + Clone> RateLimits<C> {
         self.login_name.check(hasher.finish())
     }
 
+    /// An attempt to sign in that names nobody: limited by address.
+    ///
+    /// # Errors
+    /// [`Limited`].
+    pub fn check_nameless_login(&self, address: IpAddr) -> Result<(), Limited> {
+        self.login.check(self.address(address))
+    }
+
     /// Gives back the memory of keys that have not been seen for long; the housekeeping's business. Without it memory is
     /// bounded all the same.
     pub fn sweep(&self) {

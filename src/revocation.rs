@@ -6,7 +6,7 @@ mod people;
 use crate::clock::Clock;
 use crate::connect::Connections;
 use crate::error::Fault;
-use crate::ids::{ConnectionId, GrantId};
+use crate::ids::{ConnectionId, GrantId, UserId};
 use crate::store::{Change, Ended, Store, StoreError, Upstream};
 use crate::tokens::GrantLives;
 use crate::upstream::Registry;
@@ -41,14 +41,16 @@ impl Revocations {
         Self { store, clock, memory: None }
     }
 
-    /// Ends a grant with its tokens, codes and open streams; `false` when it had ended before or is unknown.
+    /// Ends a grant, and those derived from it, with their tokens, codes and open streams; `false` when it had ended before or is unknown.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn grant(&self, id: GrantId) -> Result<bool, StoreError> {
         let revoked = self.store.revoke_grant(id, self.clock.now()).await?;
+        let mut grants = self.store.derived_grants(id).await?;
+        grants.push(id);
         // Also when somebody else was faster: the journal has not been read yet.
-        self.forget(&Ended { grants: vec![id], connections: Vec::new() });
+        self.forget(&Ended { grants, connections: Vec::new() });
         Ok(revoked)
     }
 
@@ -72,6 +74,22 @@ impl Revocations {
         let deleted = self.store.delete_connection(id).await?;
         self.forget(&Ended { grants: Vec::new(), connections: vec![id] });
         Ok(deleted)
+    }
+
+    /// Signs all browsers of a person out and, where that is asked for, ends what the person granted to applications. How
+    /// many grants that were.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sign_out_everywhere(&self, user: UserId, applications: bool) -> Result<usize, StoreError> {
+        self.store.delete_sessions_of(user).await?;
+        if !applications {
+            return Ok(0);
+        }
+        let grants = self.store.revoke_grants_of_user(user, self.clock.now()).await?;
+        let ended = Ended { grants, connections: Vec::new() };
+        self.forget(&ended);
+        Ok(ended.grants.len())
     }
 
     /// Records an administrator's decision about an upstream. What is open at one that is denied ends.

@@ -12,3 +12,7 @@ CREATE TABLE api_keys (
     expires_at   INTEGER,
     last_used_at INTEGER
 ) STRICT;
+
+-- The grant that another one was derived from by token exchange: it ends with that one.
+ALTER TABLE grants ADD COLUMN parent_id BLOB CHECK (length(parent_id) = 16);
+CREATE INDEX grants_by_parent ON grants (parent_id) WHERE parent_id IS NOT NULL;

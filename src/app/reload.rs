@@ -58,6 +58,7 @@ impl App {
         if new.limits != running.limits {
             self.limits.store(Arc::new(self.limits().with_rates(&new.limits)));
         }
+        self.sessions.live_for(new.login.sessions);
         self.config.store(Arc::new(new));
         control.install(self.settings(), authorities);
         Ok(Reloaded { changed, needs_restart })

@@ -124,6 +124,11 @@ pub(super) enum UserCommand {
         #[command(flatten)]
         password: Password,
     },
+    /// Take authenticator app, passkeys and recovery codes away from a person who is locked out, and sign the person out
+    ResetFactors {
+        /// Who
+        name: String,
+    },
     /// Remove a person with everything that belongs to the person; what is open ends
     Remove {
         /// Who

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use std::io::Read;
 use zeroize::Zeroizing;
 
-/// `portcullis user add|list|passwd|remove|disable|enable|role|group`. Works beside a running server.
+/// `portcullis user add|list|passwd|reset-factors|remove|disable|enable|role|group`. Works beside a running server.
 pub(super) async fn user(
     command: UserCommand,
     config: &Config,
@@ -38,6 +38,14 @@ pub(super) async fn user(
             identity(&store).await?.set_password(&name, &password).await?;
             record(&store, "user.password_changed", &name).await?;
             Ok(output.line(format_args!("{name} has a new password"))?)
+        }
+        UserCommand::ResetFactors { name } => {
+            let store = open(config).await?;
+            let user = known(&store, &name).await?;
+            let had_any = store.delete_factors(user.id).await?;
+            record(&store, "user.factors_reset", &user.name).await?;
+            let rest = if had_any { "has a password only, and is signed out" } else { "had no second factor" };
+            Ok(output.line(format_args!("{} {rest}", user.name))?)
         }
         UserCommand::Remove { name } => {
             let store = open(config).await?;

@@ -1,6 +1,6 @@
 //! What a new configuration changes, and what it cannot change in a program that runs.
 
-use super::{Config, OAuthSettings, Tls, UpstreamAuth, VaultKeys};
+use super::{Config, Login, OAuthSettings, Tls, UpstreamAuth, VaultKeys};
 use crate::secret::Secret;
 
 impl Config {
@@ -46,8 +46,9 @@ impl Config {
             ("server.kept_body", new.kept_body != old.kept_body),
             ("server.kept_total", new.kept_total != old.kept_total),
             ("tls", self.tls != running.tls),
-            ("login", self.login.password != running.login.password),
+            ("login", !self.login.is_like(&running.login)),
             ("tokens", self.tokens != running.tokens),
+            ("registration", !self.registration.is_same(&running.registration)),
             ("limits", self.limits != running.limits),
             ("streams", self.streams != running.streams),
             ("upstreams", self.upstreams != running.upstreams),
@@ -55,6 +56,13 @@ impl Config {
             ("telemetry.level", self.telemetry.level != running.telemetry.level),
         ];
         changed.into_iter().filter_map(|(name, changed)| changed.then_some(name)).collect()
+    }
+}
+
+impl Login {
+    /// Whether people sign in by the same rules. (The configured administrator is only looked at when the gateway starts.)
+    fn is_like(&self, other: &Login) -> bool {
+        self.password == other.password && self.sessions == other.sessions && self.second_factor == other.second_factor
     }
 }
 

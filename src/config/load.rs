@@ -2,7 +2,7 @@
 
 use super::reader::{Errors, Reader};
 use super::secrets::Directories;
-use super::{Config, document, ground, sections, upstream, worker};
+use super::{Config, document, ground, registration, sections, upstream, worker};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -71,6 +71,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         vault,
         login: sections::login(root.table("login"), worker.local),
         tokens: sections::tokens(root.table("tokens")),
+        registration: registration::read(root.table("registration"), directories),
         limits: sections::limits(root.table("limits")),
         streams: sections::streams(root.table("streams")),
         upstreams,

@@ -6,6 +6,7 @@ mod document;
 mod ground;
 mod load;
 mod reader;
+mod registration;
 mod secrets;
 mod sections;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod vault_key;
 mod worker;
 
 pub use load::{ConfigErrors, Source, load};
+pub use registration::{Registration, RegistrationMode};
 pub(crate) use units::positive_duration;
 pub use vault_key::vault_key;
 
@@ -41,6 +43,8 @@ pub struct Config {
     pub login: Login,
     /// `[tokens]`
     pub tokens: Tokens,
+    /// `[registration]`
+    pub registration: Registration,
     /// `[limits]`
     pub limits: Limits,
     /// `[streams]`
@@ -114,6 +118,35 @@ pub struct Login {
     pub password: bool,
     /// `LOCAL_USER` and `LOCAL_PASSWORD`: an administrator that exists without being stored.
     pub local: Option<(String, Secret)>,
+    /// How long a browser stays signed in.
+    pub sessions: SessionLives,
+    /// What must come after a password.
+    pub second_factor: SecondFactor,
+}
+
+/// `login.session_idle`, `login.session_ttl`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionLives {
+    /// Without a request.
+    pub idle: Duration,
+    /// From sign-in to the end, whatever happens.
+    pub ttl: Duration,
+}
+
+impl Default for SessionLives {
+    fn default() -> Self {
+        const DAY: u64 = 86_400;
+        Self { idle: Duration::from_secs(7 * DAY), ttl: Duration::from_secs(30 * DAY) }
+    }
+}
+
+/// `login.second_factor`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecondFactor {
+    /// People decide for themselves.
+    Optional,
+    /// Whoever signs in with a password must set one up before anything else.
+    Required,
 }
 
 /// `[tokens]`

@@ -4,8 +4,8 @@
 use super::reader::Reader;
 use super::secrets::{self, Directories};
 use super::{
-    Audit, AuditedRequests, ConnectionLimits, Limits, Login, Rate, Streams, Telemetry, Tokens, Unknown, Upstreams,
-    units,
+    Audit, AuditedRequests, ConnectionLimits, Limits, Login, Rate, SecondFactor, SessionLives, Streams, Telemetry,
+    Tokens, Unknown, Upstreams, units,
 };
 use crate::secret::Secret;
 use std::time::Duration;
@@ -14,7 +14,21 @@ use std::time::Duration;
 pub(super) fn login(mut reader: Reader<'_>, local: Option<(String, Secret)>) -> Login {
     reader.unsupported("github");
     reader.unsupported("oidc");
-    let login = Login { password: reader.flag("password").unwrap_or(true), local };
+    let default = SessionLives::default();
+    let second_factor = reader.parsed("second_factor", |text| match text {
+        "optional" => Ok(SecondFactor::Optional),
+        "required" => Ok(SecondFactor::Required),
+        other => Err(format!("{other:?} is not a policy: write \"optional\" or \"required\"")),
+    });
+    let login = Login {
+        password: reader.flag("password").unwrap_or(true),
+        local,
+        sessions: SessionLives {
+            idle: positive(&mut reader, "session_idle", default.idle.as_secs()),
+            ttl: positive(&mut reader, "session_ttl", default.ttl.as_secs()),
+        },
+        second_factor: second_factor.map_or(SecondFactor::Optional, |found| found.value),
+    };
     reader.finish();
     login
 }
@@ -146,7 +160,7 @@ fn duration(reader: &mut Reader<'_>, key: &'static str, default: u64) -> Duratio
     reader.parsed(key, units::duration).map_or(Duration::from_secs(default), |found| found.value)
 }
 
-fn positive(reader: &mut Reader<'_>, key: &'static str, default: u64) -> Duration {
+pub(super) fn positive(reader: &mut Reader<'_>, key: &'static str, default: u64) -> Duration {
     reader.parsed(key, units::positive_duration).map_or(Duration::from_secs(default), |found| found.value)
 }
 

@@ -14,6 +14,8 @@ pub(super) enum Failure {
     NotFound,
     /// Nobody is signed in; afterwards the person goes on there.
     SignInFirst(String),
+    /// Somebody is, but has not proved it lately; afterwards the person goes on there.
+    SignInAgain(String),
     /// Only an administrator may.
     NotAdministrator,
     /// The form is not ours.
@@ -53,6 +55,7 @@ impl IntoResponse for Failure {
         match self {
             Failure::NotFound => message(StatusCode::NOT_FOUND, "Not found", "There is nothing at this address.", None),
             Failure::SignInFirst(return_to) => see_other(&sign_in_address(&return_to)),
+            Failure::SignInAgain(return_to) => see_other(&sign_in_again_address(&return_to)),
             Failure::NotAdministrator => message(
                 StatusCode::FORBIDDEN,
                 "Only for administrators",
@@ -122,6 +125,12 @@ fn sign_in_address(return_to: &str) -> String {
             format!("/login?{query}")
         }
     }
+}
+
+/// `/login`, for somebody who is signed in.
+pub(super) fn sign_in_again_address(return_to: &str) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    format!("/login?{}", query.append_pair("again", "true").append_pair("return_to", local_path(return_to)).finish())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `/`: the landing page for strangers, the dashboard for people, and the buttons on it.
 
+use super::account::ACCOUNT;
 use super::failure::{Failure, see_other};
 use super::{Dashboard, rows};
 use crate::hostname::Authority;
@@ -65,7 +66,7 @@ pub(super) async fn revoke(
     dashboard.revocations.grant(id).await?;
     let subject = format!("{} at {}", grant.client_name, grant.resource);
     dashboard.audit.record(&person.user.name, "grant.revoked", &subject, Some(arrival.client));
-    Ok(see_other("/"))
+    Ok(see_other(ACCOUNT))
 }
 
 impl Dashboard {
@@ -73,7 +74,6 @@ impl Dashboard {
         let now = self.clock.now();
         let upstream = |authority: &str| self.registry.by_authority(&Authority::parse(authority).ok()?);
         let connections = self.store.connections_of(person.user.id).await?;
-        let grants = self.store.grants_of(person.user.id).await?;
         let upstreams = match person.user.role {
             Role::Administrator => Some(self.upstream_rows().await?),
             Role::Member => None,
@@ -89,7 +89,6 @@ impl Dashboard {
                     rows::connection(connection, name, permitted, now)
                 })
                 .collect(),
-            grants: grants.into_iter().map(|grant| rows::grant(grant, now)).collect(),
             upstreams,
         }))
     }

@@ -1,11 +1,15 @@
 //! The door for people: landing page, login, set-up, encoder, connections.
 
+mod account;
 mod address;
 mod clients;
 mod connect;
 mod failure;
 mod home;
+mod passkey;
+mod pending;
 mod rows;
+mod second;
 mod signin;
 #[cfg(test)]
 mod tests;
@@ -13,7 +17,9 @@ mod upstreams;
 
 use crate::audit::Audit;
 use crate::clock::Clock;
+use crate::config::SecondFactor;
 use crate::connect::Connections;
+use crate::factors::Factors;
 use crate::hostname::Site;
 use crate::identity::Identity;
 use crate::ratelimit::RateLimits;
@@ -57,9 +63,13 @@ pub struct Dashboard {
     pub revocations: Arc<Revocations>,
     /// How often somebody may try.
     pub limits: Arc<RateLimits>,
+    /// What people have beside a password.
+    pub factors: Arc<Factors>,
+    /// Whether they must.
+    pub second_factor: SecondFactor,
 }
 
-/// `/`, `/login`, `/logout`, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page
+/// `/`, `/account`, `/login`, `/logout`, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page
 /// for everything unknown: the root domain's fallback. Every request carries an [`crate::request::Arrival`].
 pub fn routes(dashboard: Arc<Dashboard>) -> Router {
     Router::new()
@@ -68,7 +78,22 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .route("/grants/revoke", post(home::revoke))
         .route("/upstreams/approve", post(upstreams::approve))
         .route("/upstreams/remove", post(upstreams::remove))
+        .route("/account", get(account::show))
+        .route("/account/password", post(account::password::change))
+        .route("/account/passkeys", post(account::passkeys::add))
+        .route("/account/passkeys/challenge", post(account::passkeys::challenge))
+        .route("/account/passkeys/remove", post(account::passkeys::remove))
+        .route("/account/passkeys/after-password", post(account::passkeys::ask_after_password))
+        .route("/account/totp/begin", post(account::totp::begin))
+        .route("/account/totp/confirm", post(account::totp::confirm))
+        .route("/account/totp/remove", post(account::totp::remove))
+        .route("/account/recovery-codes", post(account::totp::renew_codes))
+        .route("/account/sessions/end", post(account::sessions::end))
+        .route("/account/sign-out-everywhere", post(account::sessions::end_all))
         .route("/login", get(signin::form).post(signin::sign_in))
+        .route("/login/totp", get(second::form).post(second::check))
+        .route("/login/passkey", post(passkey::sign_in))
+        .route("/login/passkey/challenge", post(passkey::challenge))
         .route("/logout", post(signin::sign_out))
         .route("/setup", get(signin::setup_form).post(signin::set_up))
         .route("/encode", get(address::encode))

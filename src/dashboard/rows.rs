@@ -2,8 +2,10 @@
 
 use super::address::start_address;
 use crate::clock::Timestamp;
-use crate::page::{ConnectionRow, GrantRow};
-use crate::store::{Connection, ConnectionState, Grant};
+use crate::ids::SessionId;
+use crate::page::{ConnectionRow, GrantRow, PasskeyRow, SessionRow};
+use crate::session::device;
+use crate::store::{Connection, ConnectionState, Grant, Passkey, Session};
 use std::time::Duration;
 
 /// A connection as its person sees it; `name` is the upstream's.
@@ -32,14 +34,42 @@ pub(super) fn connection(connection: Connection, name: String, permitted: bool, 
 
 /// A consent as its person sees it.
 pub(super) fn grant(grant: Grant, now: Timestamp) -> GrantRow {
-    let age = now.since(grant.created_at);
     GrantRow {
         id: grant.id.to_string(),
         client: grant.client_name,
         resource: grant.resource,
         scopes: words(&grant.scope),
-        since: if age < Duration::from_secs(60) { "just now".to_owned() } else { format!("{} ago", span(age)) },
+        since: ago(grant.created_at, now),
     }
+}
+
+/// A signed-in browser as its person sees it; `this_one` is the session of the page.
+pub(super) fn session(session: Session, this_one: SessionId, now: Timestamp) -> SessionRow {
+    SessionRow {
+        id: session.id.to_string(),
+        device: device(&session.user_agent),
+        address: session.address,
+        means: session.means,
+        since: ago(session.created_at, now),
+        last_seen: ago(session.last_seen_at, now),
+        this_one: session.id == this_one,
+    }
+}
+
+/// A passkey as its person sees it.
+pub(super) fn passkey(passkey: Passkey, now: Timestamp) -> PasskeyRow {
+    PasskeyRow {
+        id: passkey.id.to_string(),
+        name: passkey.name,
+        since: ago(passkey.created_at, now),
+        last_used: passkey.last_used_at.map(|at| ago(at, now)),
+    }
+}
+
+/// How long ago something was: `just now`, `3 hours ago`.
+pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
+    let age = now.since(at);
+    if age < Duration::from_secs(60) { "just now".to_owned() } else { format!("{} ago", span(age)) }
 }
 
 /// A length of time in its largest unit, rounded up: `45 seconds`, `3 hours`.

@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// One sentence for every reason, so that nobody learns which names exist.
 const REFUSED: &str = "That name and that password do not belong together.";
+/// Why somebody who is signed in is asked.
+const AGAIN: &str = "Please sign in again before you change this.";
 /// What the audit log keeps of a name that somebody tried.
 const MAX_TRIED_NAME: usize = 64;
 
@@ -26,11 +28,13 @@ const MAX_TRIED_NAME: usize = 64;
 #[serde(default)]
 pub(super) struct ReturnTo {
     return_to: String,
+    /// Whether somebody who is signed in should prove it anew.
+    again: bool,
 }
 
 impl Default for ReturnTo {
     fn default() -> Self {
-        Self { return_to: "/".to_owned() }
+        Self { return_to: "/".to_owned(), again: false }
     }
 }
 
@@ -69,14 +73,19 @@ pub(super) struct SignOut {
 pub(super) async fn form(
     State(dashboard): State<Arc<Dashboard>>,
     headers: HeaderMap,
-    Query(ReturnTo { return_to }): Query<ReturnTo>,
+    Query(ReturnTo { return_to, again }): Query<ReturnTo>,
 ) -> Result<Response, Failure> {
     let return_to = local_path(&return_to);
-    if dashboard.sessions.find(&headers).await?.is_some() {
+    let person = dashboard.sessions.find(&headers).await?;
+    if person.is_some() && !again {
         return Ok(see_other(return_to));
     }
     let visitor = dashboard.sessions.visitor(&headers);
-    Ok(login_page(visitor, StatusCode::OK, None, "", return_to))
+    let (notice, name) = match &person {
+        Some(person) => (Some(AGAIN), person.user.name.as_str()),
+        None => (None, ""),
+    };
+    Ok(login_page(visitor, StatusCode::OK, notice, name, return_to))
 }
 
 /// `POST /login`
@@ -164,7 +173,8 @@ pub(super) async fn set_up(
 }
 
 impl Dashboard {
-    /// Begins a session for a person who has proved who they are, and sends the browser on.
+    /// The one end of every sign-in: the person has proved by `means` who they are, and goes on to `return_to`, after a
+    /// password by way of the second factor.
     pub(super) async fn admit(
         &self,
         arrival: &Arrival,
@@ -173,13 +183,23 @@ impl Dashboard {
         means: Means<'_>,
         return_to: &str,
     ) -> Result<Response, Failure> {
-        let subject = match means {
-            Means::Password => "password",
-            Means::Passkey => "passkey",
-            Means::Provider(name) => name,
-        };
-        self.audit.record(&user.name, "login.succeeded", subject, Some(arrival.client));
-        let cookie = self.sessions.begin(headers, user).await?;
+        if means == Means::Password && self.needs_second_factor(user).await? {
+            return self.ask_for_second_factor(headers, user, return_to).await;
+        }
+        self.begin_session(arrival, headers, user, means, return_to).await
+    }
+
+    /// Signs a browser in, with a cookie that it did not have before, and sends it on.
+    pub(super) async fn begin_session(
+        &self,
+        arrival: &Arrival,
+        headers: &HeaderMap,
+        user: &User,
+        means: Means<'_>,
+        return_to: &str,
+    ) -> Result<Response, Failure> {
+        self.audit.record(&user.name, "login.succeeded", &means.to_string(), Some(arrival.client));
+        let cookie = self.sessions.begin(headers, user, means, Some(arrival.client)).await?;
         let mut response = see_other(return_to);
         response.headers_mut().append(header::SET_COOKIE, cookie);
         Ok(response)
@@ -190,7 +210,13 @@ impl Dashboard {
     }
 }
 
-fn login_page(visitor: Visitor, status: StatusCode, error: Option<&str>, username: &str, return_to: &str) -> Response {
+pub(super) fn login_page(
+    visitor: Visitor,
+    status: StatusCode,
+    error: Option<&str>,
+    username: &str,
+    return_to: &str,
+) -> Response {
     let csrf_token = &visitor.csrf_token;
     let response = page::login(&LoginPage { status, error, username, return_to, csrf_token });
     remembering(visitor, response)

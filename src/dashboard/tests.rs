@@ -1,7 +1,7 @@
 //! The routes, driven as a browser drives them.
 
 use super::*;
-use crate::config::{AuditedRequests, Limits, Rate, Unknown, Upstreams};
+use crate::config::{AuditedRequests, Limits, Rate, SecondFactor, SessionLives, Unknown, Upstreams};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Realm, Scheme};
 use crate::http::{HttpClient, Resolver};
@@ -45,6 +45,7 @@ impl House {
         let policy = Upstreams { unknown: Unknown::Ask, allow_private: false, ca_file: None, max_requests: 1024 };
         let registry = Arc::new(Registry::new(&policy, Vec::new(), site.clone(), store.clone()).await.unwrap());
         let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
+        let factors = Factors::new(store.clone(), vault.clone(), clock.clone(), random.clone(), &site);
         let http = HttpClient::new(Resolver::fixed(HashMap::new()), None).unwrap();
         let connections = Arc::new(Connections::new(ConnectionsParts {
             store: store.clone(),
@@ -59,11 +60,19 @@ impl House {
         let memory = Memory { lives: Arc::default(), connections: connections.clone(), registry: registry.clone() };
         let dashboard = Arc::new(Dashboard {
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), None).await.unwrap()),
-            sessions: Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site)),
+            sessions: Arc::new(Sessions::new(
+                store.clone(),
+                clock.clone(),
+                random.clone(),
+                &site,
+                SessionLives::default(),
+            )),
             connections,
             audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
             limits: Arc::new(RateLimits::new(&limits())),
+            factors: Arc::new(factors),
+            second_factor: SecondFactor::Optional,
             health: HealthTable::new(clock.clone(), random.clone(), 1024),
             site,
             store,

@@ -6,7 +6,7 @@ mod tests;
 
 use crate::clock::Clock;
 use crate::error::Fault;
-use crate::ids::{Digest, Random, UserId};
+use crate::ids::{Digest, Random, SessionId, UserId};
 use crate::secret::Secret;
 use crate::store::{Role, Store, StoreError, User};
 use passwords::Passwords;
@@ -78,6 +78,27 @@ impl Identity {
             Some(user) => self.replace_password(&user, password).await,
             None => Err(Fault::caller("there is no person of that name: `portcullis user list` shows everybody")),
         }
+    }
+
+    /// Gives a person another password for the one that the person has, and signs all browsers out but the one that asks.
+    ///
+    /// # Errors
+    /// [`LoginError::Refused`] when that is not the password; a fault of the caller when the new one is too short.
+    pub async fn change_password(
+        &self,
+        user: &User,
+        password: &Secret,
+        new: &Secret,
+        kept: SessionId,
+    ) -> Result<(), LoginError> {
+        if !self.passwords.verify(password, user.password_hash.as_deref()).await? {
+            return Err(LoginError::Refused);
+        }
+        check_password(new)?;
+        let hash = self.passwords.hash(new).await?;
+        self.store.set_password_hash(user.id, &hash).await?;
+        self.store.delete_sessions_but(user.id, kept).await?;
+        Ok(())
     }
 
     /// The one-time token that claims an installation without administrator; `None` once there is one. A new call makes

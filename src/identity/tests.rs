@@ -25,7 +25,17 @@ async fn sign_in(store: &Store, user: &User) -> Digest {
     let now = Clock::system().now();
     let token = Digest::of(user.id.0);
     let expires_at = now.after(Duration::from_secs(3600));
-    let session = Session { token, user: user.id, created_at: now, last_seen_at: now, expires_at };
+    let session = Session {
+        token,
+        id: SessionId::random(&Random::default()),
+        user: user.id,
+        means: "password".to_owned(),
+        address: None,
+        user_agent: String::new(),
+        created_at: now,
+        last_seen_at: now,
+        expires_at,
+    };
     store.insert_session(&session).await.unwrap();
     token
 }

@@ -4,7 +4,7 @@ use super::Issuer;
 use super::documents::{self, DocumentUrl};
 use crate::error::Fault;
 use crate::hostname::Realm;
-use crate::ids::Digest;
+use crate::ids::{Digest, UserId};
 use crate::oauth::registration::ClientMetadata;
 
 /// A client that we know.
@@ -15,6 +15,10 @@ pub(super) struct KnownClient {
     pub(super) secret: Option<Digest>,
     /// Where its metadata document lives: proof that whoever runs that host runs the client.
     pub(super) verified_host: Option<String>,
+    /// Whether this very request came with a secret or a signature of the client's.
+    pub(super) has_proved_itself: bool,
+    /// Whom it acts for, of a client that an administrator made.
+    pub(super) owner: Option<UserId>,
 }
 
 /// Why there is no such client.
@@ -22,6 +26,8 @@ pub(super) struct KnownClient {
 pub(super) enum NoClient {
     /// Nobody registered under that id here.
     Unknown,
+    /// It has registered longer ago than registrations live.
+    Expired,
     /// The metadata document is wrong, for good.
     Document(String),
     /// The metadata document cannot be had at the moment.
@@ -43,13 +49,30 @@ impl Issuer {
         if id.starts_with("https://") || id.starts_with("http://") {
             let url = DocumentUrl::parse(id, self.allow_private_documents).map_err(NoClient::Document)?;
             let metadata = documents::find(self, &url).await?;
-            return Ok(KnownClient { id: id.to_owned(), metadata, secret: None, verified_host: Some(url.host()) });
+            return Ok(KnownClient {
+                id: id.to_owned(),
+                metadata,
+                secret: None,
+                verified_host: Some(url.host()),
+                has_proved_itself: false,
+                owner: None,
+            });
         }
         let row = self.store.client(&realm.key(), id).await.map_err(|error| NoClient::Failed(error.into()))?;
         let row = row.ok_or(NoClient::Unknown)?;
+        if row.expires_at.is_some_and(|end| end <= self.clock.now()) {
+            return Err(NoClient::Expired);
+        }
         let metadata = ClientMetadata::from_stored(row.metadata.as_bytes()).map_err(|error| {
             NoClient::Failed(Fault::gateway(format_args!("client {id}: {}", error.error_description)))
         })?;
-        Ok(KnownClient { id: row.id, metadata, secret: row.secret, verified_host: None })
+        Ok(KnownClient {
+            id: row.id,
+            metadata,
+            secret: row.secret,
+            verified_host: None,
+            has_proved_itself: false,
+            owner: row.owner,
+        })
     }
 }

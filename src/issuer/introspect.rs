@@ -11,7 +11,6 @@ use crate::hostname::Realm;
 use crate::ids::Digest;
 use crate::jose;
 use crate::oauth::error::Code;
-use crate::oauth::registration::AuthMethod;
 use crate::request::Arrival;
 use axum::Extension;
 use axum::extract::State;
@@ -94,7 +93,7 @@ impl Issuer {
             Ok(None) => {}
         }
         let client = self.authenticate(realm, headers, form).await.map_err(challenged)?;
-        if client.metadata.auth_method == AuthMethod::None {
+        if !client.has_proved_itself {
             let description = "a public client cannot prove who it is, and so may not ask";
             return Err(challenged(Refused::because(Code::InvalidClient, description)));
         }

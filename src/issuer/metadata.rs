@@ -3,7 +3,9 @@
 
 use super::Issuer;
 use super::{reply, token};
+use crate::config::RegistrationMode;
 use crate::hostname::{Label, Realm};
+use crate::jose;
 use crate::oauth::metadata::{AuthorizationServer, ProtectedResource};
 use crate::oauth::registration::AuthMethod;
 use crate::oauth::scope::{OFFLINE_ACCESS, Scopes};
@@ -62,11 +64,13 @@ impl<'a> Document<'a> {
 fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> AuthorizationServer {
     let origin = issuer.site.issuer(realm);
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let is_open = !matches!(issuer.registration.mode, RegistrationMode::Off);
+    let algorithms = texts(&jose::ALGORITHMS);
     scopes.insert(OFFLINE_ACCESS);
     AuthorizationServer {
         authorization_endpoint: Some(format!("{}{}", issuer.site.root_origin(), authorize_path(realm))),
         token_endpoint: Some(format!("{origin}/token")),
-        registration_endpoint: Some(format!("{origin}/register")),
+        registration_endpoint: is_open.then(|| format!("{origin}/register")),
         revocation_endpoint: Some(format!("{origin}/revoke")),
         introspection_endpoint: Some(format!("{origin}/introspect")),
         jwks_uri: Some(format!("{origin}/jwks")),
@@ -75,8 +79,10 @@ fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> A
         response_modes_supported: texts(&["query"]),
         grant_types_supported: token::SUPPORTED.map(|one| one.as_str().to_owned()).into(),
         token_endpoint_auth_methods_supported: AuthMethod::names(),
+        token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
         revocation_endpoint_auth_methods_supported: AuthMethod::names(),
         introspection_endpoint_auth_methods_supported: introspection_methods(),
+        revocation_endpoint_auth_signing_alg_values_supported: algorithms,
         code_challenge_methods_supported: texts(&["S256"]),
         authorization_response_iss_parameter_supported: true,
         client_id_metadata_document_supported: true,

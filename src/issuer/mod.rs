@@ -1,5 +1,6 @@
 //! The door of OAuth: our authorization server for every realm (DESIGN 1.2, 1.3).
 
+mod assertion;
 mod authentication;
 mod authorize;
 mod clients;
@@ -8,6 +9,7 @@ mod grants;
 mod introspect;
 mod jwks;
 mod limits;
+mod manage;
 mod metadata;
 mod pages;
 mod parameters;
@@ -24,12 +26,13 @@ mod token;
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::Tokens;
+use crate::config::{Registration, Tokens};
 use crate::connect::{ConnectionKey, Connections};
 use crate::error::Fault;
 use crate::hostname::{Realm, Site};
 use crate::http::HttpClient;
 use crate::ids::{Random, UserId};
+use crate::jwks::RemoteKeys;
 use crate::oauth::registration::MAX_BODY;
 use crate::paths;
 use crate::ratelimit::RateLimits;
@@ -73,7 +76,11 @@ pub struct Issuer {
     pub revocations: Arc<Revocations>,
     /// For client ID metadata documents.
     pub http: HttpClient,
-    /// Whether client ID metadata documents may live on this very machine, over http: for development.
+    /// The key sets of clients that sign.
+    pub remote_keys: Arc<RemoteKeys>,
+    /// Who may register, and for how long.
+    pub registration: Registration,
+    /// Whether client ID metadata documents and key sets may live on this very machine, over http: for development.
     pub allow_private_documents: bool,
     /// Who did what.
     pub audit: Audit,
@@ -134,7 +141,7 @@ fn endpoints(issuer: &Arc<Issuer>) -> Router<Arc<Issuer>> {
     Router::new()
         .route("/token", post(token::token).layer(from_fn_with_state(issuer.clone(), limits::token)))
         .route("/register", post(register::register).layer(from_fn_with_state(issuer.clone(), limits::registration)))
-        .route("/register/{client_id}", get(register::read).delete(register::delete))
+        .route("/register/{client_id}", get(manage::read).put(manage::replace).delete(manage::delete))
         .route("/revoke", post(revoke::revoke))
         .route("/jwks", get(jwks::get))
 }

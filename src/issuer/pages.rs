@@ -98,7 +98,7 @@ pub(super) fn bad_request(text: &str) -> Response {
 /// No client of that id.
 pub(super) fn no_client(why: &NoClient) -> Response {
     match why {
-        NoClient::Unknown => bad_request(
+        NoClient::Unknown | NoClient::Expired => bad_request(
             "The application is not registered at this address. Remove its stored sign-in for this server, so that it \
              registers again.",
         ),

@@ -30,6 +30,13 @@ pub(super) fn redirect(status: StatusCode, location: &str) -> Response {
     response
 }
 
+/// 204, never stored.
+pub(super) fn no_content() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    forbid_storing(&mut response);
+    response
+}
+
 fn forbid_storing(response: &mut Response) {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
@@ -115,7 +122,7 @@ pub(super) async fn any_origin(request: Request, next: Next) -> Response {
 
 const CORS: [(HeaderName, &str); 5] = [
     (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, DELETE, OPTIONS"),
+    (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, DELETE, OPTIONS"),
     (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, mcp-protocol-version"),
     (header::ACCESS_CONTROL_EXPOSE_HEADERS, "www-authenticate"),
     (header::ACCESS_CONTROL_MAX_AGE, "7200"),

@@ -3,10 +3,11 @@
 
 use super::Issuer;
 use super::clients::KnownClient;
-use super::grants::{code, refresh};
+use super::grants::{code, exchange, refresh};
 use super::parameters::Parameters;
 use super::reply::{self, Refused};
 use super::resource;
+use crate::clock::Timestamp;
 use crate::hostname::Realm;
 use crate::ids::GrantId;
 use crate::oauth::error::Code;
@@ -21,6 +22,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A request that has passed everything that grant types have in common.
@@ -28,6 +30,8 @@ pub(super) struct TokenRequest<'a> {
     pub(super) realm: &'a Realm,
     pub(super) client: &'a KnownClient,
     pub(super) form: &'a Parameters,
+    /// Where it came from.
+    pub(super) address: IpAddr,
 }
 
 /// What a grant type decides: under which grant, how much, and whether the client may come back.
@@ -36,6 +40,16 @@ pub(super) struct Issue {
     /// The scope of the access token, space-separated.
     pub(super) scope: String,
     pub(super) refresh_token: Option<String>,
+    /// What holds beyond that for a token that was exchanged for another one.
+    pub(super) exchanged: Option<Exchanged>,
+}
+
+/// What a token inherits from the one that it was exchanged for (RFC 8693).
+pub(super) struct Exchanged {
+    /// Its audience.
+    pub(super) resource: String,
+    /// It may not live longer than this.
+    pub(super) ends_at: Timestamp,
 }
 
 /// A grant that is in force, of a person who may still sign in. Only [`Issuer::living_grant`] makes one.
@@ -51,6 +65,8 @@ struct TokenResponse<'a> {
     expires_in: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
     #[serde(skip_serializing_if = "str::is_empty")]
     scope: &'a str,
 }
@@ -64,10 +80,11 @@ pub(super) async fn token(
 ) -> Result<Response, Refused> {
     let form = form(&headers, body)?;
     let client = issuer.authenticate(&arrival.realm, &headers, &form).await?;
-    let request = TokenRequest { realm: &arrival.realm, client: &client, form: &form };
+    let request = TokenRequest { realm: &arrival.realm, client: &client, form: &form, address: arrival.client };
     let issue = match request.grant_type()? {
         GrantType::AuthorizationCode => code::exchange(&issuer, &request).await?,
         GrantType::RefreshToken => refresh::exchange(&issuer, &request).await?,
+        GrantType::TokenExchange => exchange::exchange(&issuer, &request).await?,
         _ => return Err(unsupported()),
     };
     let answer = issuer.issue(&request, &issue)?;
@@ -91,7 +108,8 @@ pub(super) fn form(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> 
 }
 
 /// The grant types that the token endpoint knows, for the metadata.
-pub(super) const SUPPORTED: [GrantType; 2] = [GrantType::AuthorizationCode, GrantType::RefreshToken];
+pub(super) const SUPPORTED: [GrantType; 3] =
+    [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::TokenExchange];
 
 fn unsupported() -> Refused {
     Refused::because(Code::UnsupportedGrantType, "grant_type is not one of grant_types_supported in the metadata")
@@ -112,6 +130,11 @@ impl TokenRequest<'_> {
 }
 
 impl LivingGrant {
+    /// A grant that was read, or made, just now, and its person who may sign in.
+    pub(super) fn of((grant, user): (Grant, User)) -> Self {
+        Self { grant, user }
+    }
+
     pub(super) fn grant(&self) -> &Grant {
         &self.grant
     }
@@ -166,22 +189,26 @@ impl Issuer {
 
     fn issue<'a>(&self, request: &TokenRequest<'_>, issue: &'a Issue) -> Result<TokenResponse<'a>, Refused> {
         let LivingGrant { grant, user } = &issue.living;
+        let exchanged = issue.exchanged.as_ref();
+        let ttl = self.lifetimes.access_ttl;
+        let ttl = exchanged.map_or(ttl, |exchanged| ttl.min(exchanged.ends_at.since(self.clock.now())));
         let access_token = self.tokens.mint(&NewToken {
             issuer: &self.site.issuer(request.realm),
-            resource: &grant.resource,
+            resource: exchanged.map_or(&grant.resource, |exchanged| &exchanged.resource),
             user,
             client_id: &grant.client_id,
             scope: &issue.scope,
             grant: grant.id,
-            ttl: self.lifetimes.access_ttl,
-            actor: None,
+            ttl,
+            actor: exchanged.map(|_| grant.client_id.as_str()),
             confirmation: None,
         })?;
         Ok(TokenResponse {
             access_token,
             token_type: "Bearer",
-            expires_in: self.lifetimes.access_ttl.as_secs(),
+            expires_in: ttl.as_secs(),
             refresh_token: issue.refresh_token.as_deref(),
+            issued_token_type: exchanged.map(|_| exchange::ACCESS_TOKEN),
             scope: &issue.scope,
         })
     }

@@ -11,6 +11,10 @@ use http::header::{self, HeaderName, HeaderValue};
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
                                        frame-ancestors 'none'; base-uri 'none'";
 
+/// The same, and scripts may send requests to us.
+const PASSKEY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' \
+                              data:; frame-ancestors 'none'; base-uri 'none'";
+
 /// `Referrer-Policy` is not `no-referrer`, with which browsers send `Origin: null` on our own forms, and `csrf::check`
 /// insists on our own origin.
 const HEADERS: [(HeaderName, &str); 8] = [
@@ -30,6 +34,8 @@ pub(super) struct Frame<'a> {
     pub(super) style: &'static str,
     /// Address of the script.
     pub(super) script: &'static str,
+    /// Address of the script that pages with passkeys need.
+    pub(super) passkeys: &'static str,
     /// Who is signed in, for the bar on top.
     pub(super) account: Option<&'a super::people::Account<'a>>,
 }
@@ -37,13 +43,22 @@ pub(super) struct Frame<'a> {
 impl<'a> Frame<'a> {
     /// A page with the account of the person in its bar.
     pub(super) fn of(account: Option<&'a super::people::Account<'a>>) -> Self {
-        Self { style: assets::style_address(), script: assets::script_address(), account }
+        let (style, script) = (assets::style_address(), assets::script_address());
+        Self { style, script, passkeys: assets::passkeys_address(), account }
     }
 
     /// A page that shows nothing but its own business.
     pub(super) fn bare() -> Frame<'static> {
         Frame::of(None)
     }
+}
+
+/// Renders a page with passkeys on it: its script asks for a challenge.
+pub(super) fn page_with_passkeys(status: StatusCode, template: &impl Template) -> Response {
+    let mut response = page(status, template);
+    let policy = HeaderValue::from_static(PASSKEY_POLICY);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
 }
 
 /// Renders a page.

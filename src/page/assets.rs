@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 const STYLE: &str = include_str!("portcullis.css");
 const SCRIPT: &str = include_str!("portcullis.js");
+const PASSKEYS: &str = include_str!("passkeys.js");
 const ICON: &str = include_str!("icon.svg");
 
 /// The file `/assets/<name>`, if there is one.
@@ -14,6 +15,7 @@ pub fn asset(name: &str) -> Option<Response> {
     let (content_type, body) = match name {
         "portcullis.css" => ("text/css; charset=utf-8", STYLE),
         "portcullis.js" => ("text/javascript; charset=utf-8", SCRIPT),
+        "passkeys.js" => ("text/javascript; charset=utf-8", PASSKEYS),
         "icon.svg" => ("image/svg+xml", ICON),
         _ => return None,
     };
@@ -35,6 +37,12 @@ pub(super) fn style_address() -> &'static str {
 /// `/assets/portcullis.js?v=<digest>`
 pub(super) fn script_address() -> &'static str {
     static ADDRESS: LazyLock<String> = LazyLock::new(|| address("portcullis.js", SCRIPT));
+    &ADDRESS
+}
+
+/// `/assets/passkeys.js?v=<digest>`
+pub(super) fn passkeys_address() -> &'static str {
+    static ADDRESS: LazyLock<String> = LazyLock::new(|| address("passkeys.js", PASSKEYS));
     &ADDRESS
 }
 

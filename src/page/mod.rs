@@ -1,6 +1,7 @@
 //! Pages for people: templates that escape by default, one style sheet, and the headers that every page carries. No page
-//! needs JavaScript; one small module adds copy buttons.
+//! needs JavaScript: one small module adds copy buttons, and another one passkeys, which do not exist without.
 
+mod account;
 mod answer;
 mod assets;
 mod people;
@@ -9,6 +10,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
+pub use account::{AccountPage, CodePage, CodesPage, EnrolPage, PasskeyRow, SessionRow, account, code, codes, enrol};
 pub use assets::asset;
 pub use people::{
     Account, Command, ConnectionRow, EncodedPage, GrantRow, HomePage, LandingPage, LoginPage, SetupPage, UpstreamRow,

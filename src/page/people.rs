@@ -1,6 +1,6 @@
 //! The pages of the dashboard.
 
-use super::answer::{Frame, page};
+use super::answer::{Frame, page, page_with_passkeys};
 use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
@@ -55,8 +55,6 @@ pub struct HomePage<'a> {
     pub account: Account<'a>,
     /// The person's connections.
     pub connections: Vec<ConnectionRow>,
-    /// The person's consents.
-    pub grants: Vec<GrantRow>,
     /// All upstreams, for administrators.
     pub upstreams: Option<Vec<UpstreamRow>>,
 }
@@ -156,7 +154,7 @@ pub fn landing(page: &LandingPage<'_>) -> Response {
 
 /// The sign-in page.
 pub fn login(page: &LoginPage<'_>) -> Response {
-    self::page(page.status, &Login { frame: Frame::bare(), page })
+    page_with_passkeys(page.status, &Login { frame: Frame::bare(), page })
 }
 
 /// The page that claims an installation.

@@ -1,6 +1,8 @@
 //! Every page with hostile data in it.
 
 use super::*;
+use crate::factors::{Enrolment, QrImage};
+use crate::secret::Secret;
 use axum::response::Response;
 use http::StatusCode;
 
@@ -30,6 +32,40 @@ fn consent_by(name: &'static str, uri: &'static str) -> Response {
     })
 }
 
+fn account_page() -> AccountPage<'static> {
+    let hostile = || HOSTILE.to_owned();
+    let session = || SessionRow {
+        id: hostile(),
+        device: hostile(),
+        address: Some(hostile()),
+        means: hostile(),
+        since: hostile(),
+        last_seen: hostile(),
+        this_one: false,
+    };
+    AccountPage {
+        status: StatusCode::OK,
+        account: Account { name: HOSTILE, csrf_token: HOSTILE },
+        notice: Some(HOSTILE),
+        administrator: true,
+        email: Some(HOSTILE),
+        since: hostile(),
+        has_password: true,
+        authenticator: true,
+        recovery_codes: Some(1),
+        passkeys: vec![PasskeyRow { id: hostile(), name: hostile(), since: hostile(), last_used: Some(hostile()) }],
+        passkey_after_password: true,
+        sessions: vec![session()],
+        grants: vec![GrantRow {
+            id: hostile(),
+            client: hostile(),
+            resource: hostile(),
+            scopes: vec![hostile()],
+            since: hostile(),
+        }],
+    }
+}
+
 fn every_page() -> Vec<Response> {
     let account = || Account { name: HOSTILE, csrf_token: HOSTILE };
     let hostile = || HOSTILE.to_owned();
@@ -45,8 +81,6 @@ fn every_page() -> Vec<Response> {
         last_error: Some(hostile()),
         reconnect: Some(hostile()),
     };
-    let grant =
-        GrantRow { id: hostile(), client: hostile(), resource: hostile(), scopes: vec![hostile()], since: hostile() };
     let upstream = UpstreamRow {
         name: hostile(),
         authority: hostile(),
@@ -90,12 +124,29 @@ fn every_page() -> Vec<Response> {
         login(&LoginPage { status, error: Some(HOSTILE), username: HOSTILE, return_to: HOSTILE, csrf_token: HOSTILE }),
         setup(&SetupPage { status, error: Some(HOSTILE), username: HOSTILE, token: HOSTILE, csrf_token: HOSTILE }),
         landing(&LandingPage { domain: HOSTILE, unclaimed: true }),
-        home(&HomePage {
-            account: account(),
-            connections: vec![row],
-            grants: vec![grant],
-            upstreams: Some(vec![upstream]),
+        home(&HomePage { account: account(), connections: vec![row], upstreams: Some(vec![upstream]) }),
+        super::account(&account_page()),
+        code(&CodePage {
+            status,
+            error: Some(HOSTILE),
+            csrf_token: HOSTILE,
+            authenticator: true,
+            passkey: true,
+            recovery: true,
+            return_to: HOSTILE,
         }),
+        enrol(&EnrolPage {
+            status,
+            error: Some(HOSTILE),
+            account: Some(account()),
+            csrf_token: HOSTILE,
+            action: HOSTILE,
+            enrolment: &Enrolment {
+                secret: Secret::new(hostile()),
+                image: QrImage { size: 21, path: "M4 4h1v1h-1z".to_owned() },
+            },
+        }),
+        codes(&CodesPage { account: Some(account()), codes: &[Secret::new(hostile())], go_on: HOSTILE }),
         encoded(&encoded_page(false, Some(HOSTILE))),
         encoded(&encoded_page(false, None)),
         encoded(&encoded_page(true, None)),
@@ -158,7 +209,7 @@ async fn a_name_cannot_turn_the_writing_around() {
 
 #[test]
 fn assets_are_kept_for_good_and_unknown_ones_do_not_exist() {
-    for name in ["portcullis.css", "portcullis.js", "icon.svg"] {
+    for name in ["portcullis.css", "portcullis.js", "passkeys.js", "icon.svg"] {
         let response = asset(name).unwrap();
         assert_eq!(response.headers()["cache-control"], "public, max-age=31536000, immutable");
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");

@@ -25,14 +25,14 @@ async fn world(scheme: Scheme) -> World {
     };
     store.create_user(&ann).await.unwrap();
     let site = Site::new("gw.example", scheme, 443);
-    let sessions = Sessions::new(store.clone(), clock.clone(), random, &site);
+    let sessions = Sessions::new(store.clone(), clock.clone(), random, &site, SessionLives::default());
     World { store, clock, sessions, ann }
 }
 
 impl World {
     /// Signs in with a browser that has no cookies yet.
     async fn sign_in(&self) -> HeaderMap {
-        browser(&self.sessions.begin(&HeaderMap::new(), &self.ann).await.unwrap())
+        browser(&self.sessions.begin(&HeaderMap::new(), &self.ann, Means::Password, None).await.unwrap())
     }
 
     async fn find(&self, headers: &HeaderMap) -> Option<SignedIn> {
@@ -79,13 +79,13 @@ async fn a_session_is_found_by_its_cookie_until_it_is_ended() {
 #[tokio::test]
 async fn cookies_are_host_cookies_except_over_plain_http() {
     let https = world(Scheme::Https).await;
-    let set = https.sessions.begin(&HeaderMap::new(), &https.ann).await.unwrap();
+    let set = https.sessions.begin(&HeaderMap::new(), &https.ann, Means::Password, None).await.unwrap();
     let (pair, attributes) = set.to_str().unwrap().split_once("; ").unwrap();
     assert!(pair.starts_with("__Host-portcullis=") && pair.len() == "__Host-portcullis=".len() + 43, "{pair}");
     assert_eq!(attributes, "Secure; HttpOnly; SameSite=Lax; Path=/; Max-Age=2592000");
 
     let http = world(Scheme::Http).await;
-    let set = http.sessions.begin(&HeaderMap::new(), &http.ann).await.unwrap();
+    let set = http.sessions.begin(&HeaderMap::new(), &http.ann, Means::Password, None).await.unwrap();
     let (pair, attributes) = set.to_str().unwrap().split_once("; ").unwrap();
     assert!(pair.starts_with("portcullis="), "{pair}");
     assert_eq!(attributes, "HttpOnly; SameSite=Lax; Path=/; Max-Age=2592000");
@@ -147,7 +147,7 @@ async fn signing_in_again_makes_a_new_session_and_ends_the_old_one() {
     let world = world(Scheme::Https).await;
     let before = world.sign_in().await;
     let csrf_token = world.find(&before).await.unwrap().csrf_token;
-    let after = browser(&world.sessions.begin(&before, &world.ann).await.unwrap());
+    let after = browser(&world.sessions.begin(&before, &world.ann, Means::Password, None).await.unwrap());
     assert!(world.find(&before).await.is_none());
     assert_ne!(world.find(&after).await.unwrap().csrf_token, csrf_token);
 }

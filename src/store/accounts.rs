@@ -1,4 +1,4 @@
-//! People and their sessions.
+//! People.
 
 use super::columns::reading;
 use super::*;
@@ -167,60 +167,6 @@ impl Store {
         }
         transaction.commit().await?;
         Ok((deleted.rows_affected() > 0).then_some(Ended { grants, connections }))
-    }
-
-    /// Signs a browser in.
-    ///
-    /// # Errors
-    /// [`StoreError::Conflict`] when there is a session with that token.
-    pub async fn insert_session(&self, session: &Session) -> Result<(), StoreError> {
-        query("INSERT INTO sessions (token, user_id, created_at, last_seen_at, expires_at) VALUES (?, ?, ?, ?, ?)")
-            .bind(session.token)
-            .bind(session.user)
-            .bind(session.created_at)
-            .bind(session.last_seen_at)
-            .bind(session.expires_at)
-            .execute(self.sqlite.writer())
-            .await
-            .map_err(inserting("that session"))?;
-        Ok(())
-    }
-
-    /// A session that has not reached its absolute end.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`], [`StoreError::Damaged`].
-    pub async fn session(&self, token: &Digest, now: Timestamp) -> Result<Option<Session>, StoreError> {
-        let select = query_as("SELECT * FROM sessions WHERE token = ? AND expires_at > ?").bind(*token).bind(now);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Session>)
-    }
-
-    /// Notes that a session is in use.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn touch_session(&self, token: &Digest, now: Timestamp) -> Result<(), StoreError> {
-        let update = query("UPDATE sessions SET last_seen_at = ? WHERE token = ?").bind(now).bind(*token);
-        update.execute(self.sqlite.writer()).await?;
-        Ok(())
-    }
-
-    /// Signs a browser out.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn delete_session(&self, token: &Digest) -> Result<(), StoreError> {
-        query("DELETE FROM sessions WHERE token = ?").bind(*token).execute(self.sqlite.writer()).await?;
-        Ok(())
-    }
-
-    /// Signs all browsers of a person out; how many there were.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn delete_sessions_of(&self, user: UserId) -> Result<u64, StoreError> {
-        let delete = query("DELETE FROM sessions WHERE user_id = ?").bind(user);
-        Ok(delete.execute(self.sqlite.writer()).await?.rows_affected())
     }
 }
 

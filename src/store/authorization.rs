@@ -1,4 +1,4 @@
-//! What our authorization server keeps besides grants: clients and browser flows.
+//! What our authorization server keeps besides clients and grants: client metadata documents and browser flows.
 
 use super::columns::reading;
 use super::*;
@@ -7,86 +7,6 @@ use crate::ids::*;
 use sqlx::{query, query_as};
 
 impl Store {
-    /// Keeps a registration.
-    ///
-    /// # Errors
-    /// [`StoreError::Conflict`] when the realm has a client of that id.
-    pub async fn insert_client(&self, client: &Client) -> Result<(), StoreError> {
-        let insert = query(
-            "INSERT INTO clients (realm, id, metadata, secret, registration_token, created_at, last_used_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
-        );
-        insert
-            .bind(&client.realm)
-            .bind(&client.id)
-            .bind(&client.metadata)
-            .bind(client.secret)
-            .bind(client.registration_token)
-            .bind(client.created_at)
-            .bind(client.last_used_at)
-            .execute(self.sqlite.writer())
-            .await
-            .map_err(inserting("a client of that id"))?;
-        Ok(())
-    }
-
-    /// A client of a realm.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`], [`StoreError::Damaged`].
-    pub async fn client(&self, realm: &str, id: &str) -> Result<Option<Client>, StoreError> {
-        let select = query_as("SELECT * FROM clients WHERE realm = ? AND id = ?").bind(realm).bind(id);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Client>)
-    }
-
-    /// All clients, oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`], [`StoreError::Damaged`].
-    pub async fn clients(&self) -> Result<Vec<Client>, StoreError> {
-        let select = query_as("SELECT * FROM clients ORDER BY created_at, realm, id");
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<Client>)
-    }
-
-    /// Notes that a client got a token.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn touch_client(&self, realm: &str, id: &str, now: Timestamp) -> Result<(), StoreError> {
-        let update = query("UPDATE clients SET last_used_at = ? WHERE realm = ? AND id = ?");
-        update.bind(now).bind(realm).bind(id).execute(self.sqlite.writer()).await?;
-        Ok(())
-    }
-
-    /// Keeps a fetched client metadata document in place of an earlier one.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn put_client_document(&self, document: &ClientDocument) -> Result<(), StoreError> {
-        let upsert = query(
-            "INSERT INTO client_documents (url, body, fetched_at, fresh_until) VALUES (?, ?, ?, ?)
-             ON CONFLICT (url) DO UPDATE SET body = excluded.body, fetched_at = excluded.fetched_at,
-                 fresh_until = excluded.fresh_until",
-        );
-        upsert
-            .bind(&document.url)
-            .bind(&document.body)
-            .bind(document.fetched_at)
-            .bind(document.fresh_until)
-            .execute(self.sqlite.writer())
-            .await?;
-        Ok(())
-    }
-
-    /// A client metadata document, fresh or not.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`], [`StoreError::Damaged`].
-    pub async fn client_document(&self, url: &str) -> Result<Option<ClientDocument>, StoreError> {
-        let select = query_as("SELECT * FROM client_documents WHERE url = ?").bind(url);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<ClientDocument>)
-    }
-
     /// Keeps a browser flow.
     ///
     /// # Errors

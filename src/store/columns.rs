@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::ids::{ApiKeyId, ConnectionId, Digest, GrantId, UserId};
+use crate::ids::{ApiKeyId, ConnectionId, Digest, GrantId, PasskeyId, SessionId, UserId};
 use crate::jose::SigningAlgorithm;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -85,6 +85,8 @@ column!(UserId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map
 column!(GrantId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(GrantId));
 column!(ApiKeyId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(ApiKeyId));
 column!(ConnectionId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(ConnectionId));
+column!(SessionId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(SessionId));
+column!(PasskeyId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(PasskeyId));
 
 named!(Role: Administrator = "administrator", Member = "member");
 named!(Decision: Approved = "approved", Denied = "denied");
@@ -93,8 +95,10 @@ named!(SigningAlgorithm: Es256 = "ES256", EdDsa = "EdDSA");
 named!(ConnectionState: Active = "active", Open = "open", NeedsConsent = "needs_consent");
 
 record!(User, "user": id, name, password_hash, email, role, disabled, created_at);
-record!(Session, "session": token, user("user_id"), created_at, last_seen_at, expires_at);
-record!(Client, "client": realm, id, metadata, secret, registration_token, created_at, last_used_at);
+record!(Client, "client":
+    realm, id, metadata, secret, registration_token, created_at, last_used_at, owner("owner_id"), expires_at);
+record!(Session, "session":
+    token, id, user("user_id"), means, address, user_agent, created_at, last_seen_at, expires_at);
 record!(ClientDocument, "client metadata document": url, body, fetched_at, fresh_until);
 record!(Grant, "grant":
     id, user("user_id"), client_id, client_name, realm, resource, scope, created_at, revoked_at);
@@ -117,6 +121,10 @@ record!(Connection, "connection":
     created_at, updated_at);
 record!(ApiKey, "API key":
     id, name, secret, scopes, resources, services, users, created_at, expires_at, last_used_at);
+record!(Authenticator, "authenticator": user("user_id"), sealed, last_step, created_at, confirmed_at);
+record!(Passkey, "passkey":
+    id, credential_id, user("user_id"), name, public_key, sign_count, created_at, last_used_at);
+record!(PasskeyHolder, "passkey holder": handle, after_password);
 record!(AuditEvent, "audit event": at, actor, action, subject, address, upstream, client, status, duration_ms);
 
 impl FromRow<'_, SqliteRow> for UpstreamAccess {

@@ -26,6 +26,7 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     accounts::the_last_administrator_stays(&open().await).await;
     accounts::disabling_ends_what_a_person_has_open_and_keeps_connections(&open().await).await;
     accounts::sessions_end(&open().await).await;
+    accounts::sessions_have_names_and_belong_to_people(&open().await).await;
     accounts::a_person_goes_with_everything(&open().await).await;
     api_keys::an_api_key_is_kept_touched_and_deleted(&open().await).await;
     groups::a_source_replaces_only_its_own(&open().await).await;
@@ -40,6 +41,7 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     grants::a_refresh_token_rotates_once(&open().await).await;
     grants::revocation_ends_tokens_and_is_told(&open().await).await;
     grants::revocation_reaches_clients_and_people(&open().await).await;
+    grants::a_derived_grant_ends_with_its_parent(&open().await).await;
     devices::a_device_is_one_persons_from_the_first_claim(&open().await).await;
     devices::a_device_gets_its_tokens_once(&open().await).await;
     devices::b45_a_hasty_device_has_to_wait_longer_each_time(&open().await).await;

@@ -20,6 +20,32 @@ impl Store {
         Ok(transaction.commit().await?)
     }
 
+    /// The grant in force that is for the same person, client and resource as `grant`, or `grant` itself, kept: so that
+    /// who asks again and again under no consent does not fill the table. `None` when the client has `most` already, or is
+    /// not registered any more.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when there is a grant of that id.
+    pub async fn standing_grant(&self, grant: &Grant, most: u32) -> Result<Option<GrantId>, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        let select = "SELECT * FROM grants
+             WHERE realm = ? AND client_id = ? AND user_id = ? AND revoked_at IS NULL AND parent_id IS NULL";
+        let select = query_as(select).bind(&grant.realm).bind(&grant.client_id).bind(grant.user);
+        let others: Vec<Grant> = select.fetch_all(&mut *transaction).await.map_err(reading::<Grant>)?;
+        if let Some(same) = others.iter().find(|other| other.resource == grant.resource) {
+            return Ok(Some(same.id));
+        }
+        let registered = query_scalar("SELECT EXISTS (SELECT 1 FROM clients WHERE realm = ? AND id = ?)");
+        let registered: bool =
+            registered.bind(&grant.realm).bind(&grant.client_id).fetch_one(&mut *transaction).await?;
+        if others.len() >= most as usize || !registered {
+            return Ok(None);
+        }
+        insert(&mut transaction, grant).await?;
+        transaction.commit().await?;
+        Ok(Some(grant.id))
+    }
+
     /// A grant, revoked or not.
     ///
     /// # Errors
@@ -61,7 +87,7 @@ impl Store {
         let update = query("UPDATE grants SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL").bind(now).bind(id);
         let revoked = update.execute(&mut *transaction).await?.rows_affected() > 0;
         if revoked {
-            end(&mut transaction, &[id]).await?;
+            end(&mut transaction, vec![id], now).await?;
         }
         transaction.commit().await?;
         Ok(revoked)
@@ -91,7 +117,7 @@ impl Store {
              WHERE client_id = ? AND realm = COALESCE(?, realm) AND revoked_at IS NULL RETURNING id",
         );
         let revoked: Vec<GrantId> = update.bind(now).bind(client_id).bind(realm).fetch_all(&mut *transaction).await?;
-        end(&mut transaction, &revoked).await?;
+        let revoked = end(&mut transaction, revoked, now).await?;
         transaction.commit().await?;
         Ok((deleted > 0 || !revoked.is_empty()).then_some(revoked))
     }
@@ -230,20 +256,28 @@ pub(super) async fn revoke_all_of(
 ) -> Result<Vec<GrantId>, StoreError> {
     let update = query_scalar("UPDATE grants SET revoked_at = ? WHERE user_id = ? AND revoked_at IS NULL RETURNING id");
     let revoked: Vec<GrantId> = update.bind(now).bind(user).fetch_all(&mut **transaction).await?;
-    end(transaction, &revoked).await?;
-    Ok(revoked)
+    end(transaction, revoked, now).await
 }
 
-/// What follows from the revocation of grants.
-async fn end(transaction: &mut Transaction<'static, Sqlite>, revoked: &[GrantId]) -> Result<(), StoreError> {
-    for grant in revoked {
+/// What follows from the revocation of grants; all that ended by it.
+async fn end(
+    transaction: &mut Transaction<'static, Sqlite>,
+    mut revoked: Vec<GrantId>,
+    now: Timestamp,
+) -> Result<Vec<GrantId>, StoreError> {
+    for parent in revoked.clone() {
+        let update = "UPDATE grants SET revoked_at = ? WHERE parent_id = ? AND revoked_at IS NULL RETURNING id";
+        let derived: Vec<GrantId> = query_scalar(update).bind(now).bind(parent).fetch_all(&mut **transaction).await?;
+        revoked.extend(derived);
+    }
+    for grant in &revoked {
         query("DELETE FROM codes WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
         query("DELETE FROM refresh_tokens WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
         query("DELETE FROM device_codes WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
         consents::forget(transaction, *grant).await?;
         changes::record(transaction, Change::GrantRevoked(*grant)).await?;
     }
-    Ok(())
+    Ok(revoked)
 }
 
 async fn insert_code(

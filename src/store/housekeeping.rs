@@ -6,8 +6,7 @@ use crate::clock::Timestamp;
 use sqlx::{QueryBuilder, query, query_as, query_scalar};
 use std::time::Duration;
 
-/// How long a code is remembered after its end, so that its replay is still recognised; and how long a client that
-/// registered has time for its first token.
+/// How long a code is remembered after its end, so that its replay is still recognised.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many lines of the audit log one statement inserts.
@@ -112,13 +111,20 @@ impl Store {
         select.fetch_all(self.sqlite.readers()).await.map_err(reading::<AuditEvent>)
     }
 
-    /// Removes what nobody can use any more: expired sessions, flows, refresh tokens, proofs and remembered consents, codes a day
-    /// after their end, grants that were revoked longer ago than `keep_revoked` (which must be longer than an access token lives), clients
-    /// that got no token within a day of their registration, and old entries of the journal of changes.
+    /// Removes what nobody can use any more: expired sessions, flows, refresh tokens, remembered consents, and marks of what
+    /// was used once; codes a day after their end; grants that were revoked longer ago than `keep_revoked` (which must be
+    /// longer than an access token lives); clients that got no token within `unused_clients` of their registration; and old
+    /// entries of the journal of changes.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn sweep(&self, now: Timestamp, keep_revoked: Duration) -> Result<(), StoreError> {
+    pub async fn sweep(
+        &self,
+        now: Timestamp,
+        keep_revoked: Duration,
+        unused_clients: Duration,
+    ) -> Result<(), StoreError> {
+        const UNUSED: &str = "DELETE FROM clients WHERE last_used_at IS NULL AND owner_id IS NULL AND created_at < ?";
         let jobs = [
             ("DELETE FROM sessions WHERE expires_at <= ?", now.0),
             ("DELETE FROM flows WHERE expires_at <= ?", now.0),
@@ -129,7 +135,8 @@ impl Store {
             ("DELETE FROM remembered_consents WHERE expires_at <= ?", now.0),
             ("DELETE FROM dpop_proofs WHERE expires_at <= ?", now.0),
             ("DELETE FROM grants WHERE revoked_at < ?", now.before(keep_revoked).0),
-            ("DELETE FROM clients WHERE last_used_at IS NULL AND created_at < ?", now.before(DAY).0),
+            (UNUSED, now.before(unused_clients).0),
+            ("DELETE FROM used_once WHERE expires_at <= ?", now.0),
             ("DELETE FROM changes WHERE id <= (SELECT MAX(id) FROM changes) - ?", changes::KEPT),
         ];
         // One transaction each: nobody has to wait for all of them.

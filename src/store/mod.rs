@@ -5,22 +5,28 @@ mod accounts;
 mod api_keys;
 mod authorization;
 mod changes;
+mod clients;
 mod columns;
 #[cfg(test)]
 mod conformance;
 mod connections;
 mod consents;
+mod derived_grants;
 mod devices;
+mod factors;
 mod grants;
 mod groups;
 mod housekeeping;
 mod proofs;
 mod records;
+mod sessions;
 mod signing_keys;
 mod sqlite;
 mod upstreams;
 
+pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;
+pub use factors::{Authenticator, Passkey, PasskeyHolder};
 pub use groups::BY_ADMINISTRATOR;
 pub use records::*;
 

@@ -2,7 +2,7 @@
 //! (what we must be able to use again); there is no third kind.
 
 use crate::clock::Timestamp;
-use crate::ids::{ApiKeyId, ConnectionId, Digest, GrantId, UserId};
+use crate::ids::{ApiKeyId, ConnectionId, Digest, GrantId, SessionId, UserId};
 use crate::jose::SigningAlgorithm;
 
 /// What a person may do.
@@ -38,8 +38,16 @@ pub struct User {
 pub struct Session {
     /// Digest of the cookie's value.
     pub token: Digest,
+    /// What it may be called in pages and addresses.
+    pub id: SessionId,
     /// Who.
     pub user: UserId,
+    /// How the person signed in, as [`crate::session::Means`] writes it.
+    pub means: String,
+    /// From which address; `None` when nobody noted it.
+    pub address: Option<String>,
+    /// What the browser called itself; may be empty, and may be a lie.
+    pub user_agent: String,
     /// When the person signed in.
     pub created_at: Timestamp,
     /// The last request, to the minute or so.
@@ -48,7 +56,7 @@ pub struct Session {
     pub expires_at: Timestamp,
 }
 
-/// A client that registered dynamically at one of our issuers (RFC 7591).
+/// A client that registered at one of our issuers (RFC 7591), or that an administrator made for it.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// [`crate::hostname::Realm::key`] of the issuer.
@@ -65,6 +73,10 @@ pub struct Client {
     pub created_at: Timestamp,
     /// When it last got a token; `None` for one that never did.
     pub last_used_at: Option<Timestamp>,
+    /// Whom a machine client acts for: an administrator made it. Clients that registered have none.
+    pub owner: Option<UserId>,
+    /// When the registration ends, if it does.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A client ID metadata document that was fetched.

@@ -17,6 +17,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "csrf",
             "identity",
             "jwks",
+            "factors",
             "page",
             "ratelimit",
             "revocation",
@@ -25,7 +26,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "upstream",
         ],
     ),
-    ("doors", &["dashboard", "issuer", "proxy"]),
+    ("doors", &["dashboard", "forward_auth", "issuer", "proxy"]),
     ("assembly", &["admin", "app", "cli", "devkit", "server"]),
 ];
 

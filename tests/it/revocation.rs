@@ -113,7 +113,9 @@ impl Session {
     /// Presses the button of a form on the dashboard that has this field.
     async fn press(&self, gateway: &Gateway, action: &str, name: &str, value: &str) {
         let browser = &self.client.browser;
-        let Arrived::Page(page) = browser.open(&gateway.root(), "").await.unwrap() else { panic!() };
+        let place = if action.starts_with("/grants") { "/account" } else { "/" };
+        let address = format!("{}{place}", gateway.root());
+        let Arrived::Page(page) = browser.open(&address, "").await.unwrap() else { panic!() };
         let fits = |form: &Form| {
             form.action == action && form.fields.iter().any(|field| field.name == name && field.value == value)
         };

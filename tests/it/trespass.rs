@@ -11,6 +11,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use portcullis::config::UpstreamAuth;
 use portcullis::devkit::browser::{Browser, Page};
 use portcullis::secret::Secret;
+use portcullis::session::Means;
 use portcullis::store::Role;
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
@@ -163,7 +164,7 @@ impl World {
     async fn session_of(&self, name: &str) -> (String, String) {
         let app = self.gateway.app();
         let user = app.store.user_by_name(name).await.unwrap().unwrap();
-        let set_cookie = app.sessions.begin(&HeaderMap::new(), &user).await.unwrap();
+        let set_cookie = app.sessions.begin(&HeaderMap::new(), &user, Means::Passkey, None).await.unwrap();
         let cookie = set_cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
         let headers = HeaderMap::from_iter([(header::COOKIE, cookie.parse().unwrap())]);
         let csrf_token = app.sessions.find(&headers).await.unwrap().unwrap().csrf_token;

@@ -8,8 +8,8 @@ use super::mcp::{McpServer, Protection};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{
-    Audit, AuditedRequests, Config, ConnectionLimits, Limits, Login, OAuthSettings, Rate, Server, Streams, Telemetry,
-    Tls, Tokens, Unknown, UpstreamAuth, UpstreamConfig, Upstreams, VaultKeys,
+    Audit, AuditedRequests, Config, ConnectionLimits, Limits, Login, OAuthSettings, Rate, SecondFactor, Server,
+    SessionLives, Streams, Telemetry, Tls, Tokens, Unknown, UpstreamAuth, UpstreamConfig, Upstreams, VaultKeys,
 };
 use crate::error::Fault;
 use crate::hostname::{Authority, Label};
@@ -215,7 +215,12 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
         tls: Tls::Off,
         store_url: "sqlite::memory:".to_owned(),
         vault: VaultKeys { key: Some(Vault::generate_key(random)), key_file: None, previous: Vec::new() },
-        login: Login { password: true, local: None },
+        login: Login {
+            password: true,
+            local: None,
+            sessions: SessionLives::default(),
+            second_factor: SecondFactor::Optional,
+        },
         tokens: Tokens {
             access_ttl: Duration::from_secs(24 * 3600),
             refresh_ttl: Duration::from_secs(30 * 24 * 3600),
@@ -223,6 +228,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             signing_algorithm: SigningAlgorithm::Es256,
             key_rotation: None,
         },
+        registration: Default::default(),
         limits: Limits {
             per_ip: per_second(100),
             per_user: per_second(100),

@@ -37,7 +37,7 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
         false => None,
     };
     let scope = living.grant().scope.clone();
-    Ok(Issue { living, scope, refresh_token })
+    Ok(Issue { living, scope, refresh_token, exchanged: None })
 }
 
 fn unknown() -> Refused {

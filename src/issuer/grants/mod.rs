@@ -1,4 +1,5 @@
 //! Grant types: each validates what the client presents and says what is to be issued; `token` does the rest.
 
 pub(super) mod code;
+pub(super) mod exchange;
 pub(super) mod refresh;

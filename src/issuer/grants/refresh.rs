@@ -37,7 +37,7 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
         Some(successor) => again(issuer, &living, &old, successor).await?,
         None => rotate(issuer, &living, &old).await?,
     };
-    Ok(Issue { living, scope, refresh_token: Some(refresh_token) })
+    Ok(Issue { living, scope, refresh_token: Some(refresh_token), exchanged: None })
 }
 
 async fn rotate(issuer: &Issuer, living: &LivingGrant, old: &RefreshToken) -> Result<String, Refused> {
@@ -82,7 +82,7 @@ async fn again(
 
 /// Less scope than the grant's for this access token; never more. Whether `offline_access` is repeated does not matter:
 /// it is the refresh token itself.
-fn narrowed(requested: Option<&str>, granted: &str) -> Result<String, Refused> {
+pub(super) fn narrowed(requested: Option<&str>, granted: &str) -> Result<String, Refused> {
     let Some(requested) = requested else { return Ok(granted.to_owned()) };
     let beyond = || Refused::because(Code::InvalidScope, "the scope goes beyond what was granted");
     let (requested, granted) = (Scopes::parse(requested).map_err(|_| beyond())?, Scopes::lenient(granted.split(' ')));

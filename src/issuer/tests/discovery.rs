@@ -3,6 +3,10 @@
 use super::*;
 use http::Method;
 
+fn grant_types() -> Value {
+    json!(["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"])
+}
+
 #[tokio::test]
 async fn b13_b14_b15_metadata_of_every_realm_in_every_form() {
     let world = World::new().await;
@@ -28,14 +32,14 @@ async fn b13_b14_b15_metadata_of_every_realm_in_every_form() {
         assert_eq!((&document["issuer"], &document["authorization_endpoint"]), (&json!(issuer), &json!(authorize)));
         assert_eq!(document["token_endpoint"], json!(format!("{issuer}/token")));
         assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
-        assert_eq!(document["grant_types_supported"], json!(["authorization_code", "refresh_token"]));
-        let methods = json!(["none", "client_secret_basic", "client_secret_post"]);
+        assert_eq!(document["grant_types_supported"], grant_types());
+        let methods = json!(["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]);
         assert_eq!(document["token_endpoint_auth_methods_supported"], methods);
         assert_eq!(document["authorization_response_iss_parameter_supported"], json!(true));
         assert_eq!(document["client_id_metadata_document_supported"], json!(true));
         assert!(document["scopes_supported"].as_array().unwrap().contains(&json!("offline_access")));
         assert_eq!(document["introspection_endpoint"], json!(format!("{issuer}/introspect")));
-        let methods = json!(["client_secret_basic", "client_secret_post", "Bearer"]);
+        let methods = json!(["client_secret_basic", "client_secret_post", "private_key_jwt", "Bearer"]);
         assert_eq!(document["introspection_endpoint_auth_methods_supported"], methods);
     }
 }

@@ -5,13 +5,9 @@ use crate::apikey::{ApiScope, NewApiKey};
 
 const INTROSPECT: &str = "https://notes.gw.example/introspect";
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value[name].as_str().unwrap_or_else(|| panic!("no {name}: {value}"))
-}
-
 impl World {
     /// Identifier and Basic header of a new confidential client of `notes`.
-    async fn confidential(&self) -> (String, String) {
+    pub(super) async fn confidential(&self) -> (String, String) {
         let metadata = json!({"client_name": "Service", "redirect_uris": [CALLBACK]});
         let client = self.register(NOTES, metadata).await.json();
         let (id, secret) = (text(&client, "client_id"), text(&client, "client_secret"));
@@ -19,7 +15,7 @@ impl World {
     }
 
     /// A Bearer header with a new key for introspection.
-    async fn key(&self, resource: &str) -> String {
+    pub(super) async fn key(&self, resource: &str) -> String {
         self.key_with(vec![ApiScope::Introspect], vec![resource.to_owned()]).await
     }
 
@@ -29,7 +25,7 @@ impl World {
     }
 
     /// Tokens of a confidential client.
-    async fn tokens_of(&self, client: &str, basic: &str) -> Value {
+    pub(super) async fn tokens_of(&self, client: &str, basic: &str) -> Value {
         let code = self.code(client, "read").await;
         let form = [
             ("grant_type", "authorization_code"),
@@ -40,7 +36,7 @@ impl World {
         self.post_with(&format!("{NOTES}/token"), &form, Some(basic)).await.json()
     }
 
-    async fn introspect(&self, token: &str, authorization: &str) -> Value {
+    pub(super) async fn introspect(&self, token: &str, authorization: &str) -> Value {
         let reply = self.post_with(INTROSPECT, &[("token", token)], Some(authorization)).await;
         assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
         assert_eq!(reply.header(header::CACHE_CONTROL), "no-store");
@@ -48,7 +44,7 @@ impl World {
     }
 }
 
-fn inactive() -> Value {
+pub(super) fn inactive() -> Value {
     json!({"active": false})
 }
 

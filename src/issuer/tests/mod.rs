@@ -3,12 +3,13 @@
 mod authorize;
 mod clients;
 mod discovery;
+mod exchange;
 mod introspection;
 mod refresh_model;
 mod token;
 
 use super::*;
-use crate::config::{AuditedRequests, Limits, Rate, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
+use crate::config::{AuditedRequests, Limits, Rate, SessionLives, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Authority, Label, Realm, Scheme};
 use crate::http::Resolver;
@@ -17,6 +18,7 @@ use crate::jose::SigningAlgorithm;
 use crate::oauth::pkce::Challenge;
 use crate::request::Arrival;
 use crate::revocation::Memory;
+use crate::session::Means;
 use crate::store::{Role, User};
 use crate::tokens::{GrantLives, SigningKeys};
 use axum::body::Body;
@@ -109,7 +111,8 @@ impl World {
             created_at: clock.now(),
         };
         store.create_user(&alice).await.unwrap();
-        let sessions = Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site));
+        let sessions =
+            Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site, SessionLives::default()));
         let cookie = cookie_of(&sessions, &alice).await;
         let lives = Arc::<GrantLives>::default();
         let memory = Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
@@ -121,6 +124,8 @@ impl World {
             lifetimes,
             audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             allow_private_documents: false,
+            remote_keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
+            registration: Registration::default(),
             limits: Arc::new(RateLimits::new(&limits())),
             site,
             clock,
@@ -262,8 +267,12 @@ fn upstream(name: &str) -> UpstreamConfig {
     }
 }
 
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_else(|| panic!("no {name}: {value}"))
+}
+
 async fn cookie_of(sessions: &Sessions, user: &User) -> String {
-    let set_cookie = sessions.begin(&HeaderMap::new(), user).await.unwrap();
+    let set_cookie = sessions.begin(&HeaderMap::new(), user, Means::Password, None).await.unwrap();
     set_cookie.to_str().unwrap().split(';').next().unwrap().to_owned()
 }
 

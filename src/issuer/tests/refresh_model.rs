@@ -214,7 +214,9 @@ async fn happen(world: World, client: &str, family: &mut Family, event: &Event) 
             let answered = if reply.status == StatusCode::OK { Ok(()) } else { Err(TestCaseError::fail(reply.body)) };
             return (world, answered);
         }
-        Event::Sweep => issuer.store.sweep(now, issuer.lifetimes.access_ttl).await.unwrap(),
+        Event::Sweep => {
+            issuer.store.sweep(now, issuer.lifetimes.access_ttl, issuer.registration.unused_ttl).await.unwrap()
+        }
         Event::Restart => return (restarted(world).await, Ok(())),
     }
     (world, Ok(()))

@@ -3,10 +3,6 @@
 use super::*;
 use data_encoding::BASE64;
 
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value[name].as_str().unwrap_or_else(|| panic!("no {name}: {value}"))
-}
-
 #[tokio::test]
 async fn b19_b32_a_token_for_exactly_the_resource_that_was_asked_for() {
     let world = World::new().await;

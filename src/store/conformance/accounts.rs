@@ -88,6 +88,34 @@ pub(super) async fn sessions_end(store: &Store) {
     assert_eq!(store.delete_sessions_of(ada).await.unwrap(), 2);
 }
 
+pub(super) async fn sessions_have_names_and_belong_to_people(store: &Store) {
+    let (ada, bob) = (known_user(store, "ada").await, known_user(store, "bob").await);
+    let [first, second, third] = ["a", "b", "c"].map(|token| session(ada, token));
+    for one in [&first, &second, &third, &session(bob, "d")] {
+        store.insert_session(one).await.unwrap();
+    }
+    store.touch_session(&second.token, later(5)).await.unwrap();
+    let listed = store.sessions_of(ada, NOW).await.unwrap();
+    assert_eq!((listed.len(), listed[0].id), (3, second.id));
+    assert_eq!((listed[0].means.as_str(), listed[0].user_agent.as_str()), ("password", "curl"));
+    assert!(store.sessions_of(ada, later(100)).await.unwrap().is_empty());
+
+    assert!(!store.delete_session_of(bob, first.id).await.unwrap());
+    assert!(store.delete_session_of(ada, first.id).await.unwrap());
+    assert!(!store.delete_session_of(ada, first.id).await.unwrap());
+
+    let other = Digest::of("other");
+    assert!(store.rotate_session(&second.token, &other).await.unwrap());
+    assert!(!store.rotate_session(&second.token, &other).await.unwrap());
+    assert!(store.session(&second.token, NOW).await.unwrap().is_none());
+    assert_eq!(store.session(&other, NOW).await.unwrap().unwrap().id, second.id);
+
+    assert_eq!(store.delete_sessions_but(ada, second.id).await.unwrap(), 1);
+    store.sweep_idle_sessions(NOW).await.unwrap();
+    assert_eq!(store.sessions_of(ada, NOW).await.unwrap().len(), 1);
+    assert!(store.sessions_of(bob, NOW).await.unwrap().is_empty());
+}
+
 pub(super) async fn a_person_goes_with_everything(store: &Store) {
     let (ada, bob) = (known_user(store, "ada").await, known_user(store, "bob").await);
     store.insert_session(&session(ada, "a")).await.unwrap();

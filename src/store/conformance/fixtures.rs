@@ -1,7 +1,7 @@
 //! Records to put into a store.
 
 use super::*;
-use crate::ids::{ConnectionId, Digest, GrantId, Random, UserId};
+use crate::ids::{ConnectionId, Digest, GrantId, Random, SessionId, UserId};
 
 /// When the tests take place.
 pub(super) const NOW: Timestamp = Timestamp(1_800_000_000);
@@ -30,7 +30,17 @@ pub(super) async fn known_user(store: &Store, name: &str) -> UserId {
 }
 
 pub(super) fn session(user: UserId, token: &str) -> Session {
-    Session { token: Digest::of(token), user, created_at: NOW, last_seen_at: NOW, expires_at: later(100) }
+    Session {
+        token: Digest::of(token),
+        id: SessionId::random(&Random::default()),
+        user,
+        means: "password".to_owned(),
+        address: Some("192.0.2.1".to_owned()),
+        user_agent: "curl".to_owned(),
+        created_at: NOW,
+        last_seen_at: NOW,
+        expires_at: later(100),
+    }
 }
 
 pub(super) fn client(realm: &str, id: &str) -> Client {
@@ -42,6 +52,8 @@ pub(super) fn client(realm: &str, id: &str) -> Client {
         registration_token: Digest::of("registration"),
         created_at: NOW,
         last_used_at: None,
+        owner: None,
+        expires_at: None,
     }
 }
 

@@ -125,3 +125,42 @@ pub(super) async fn revocation_reaches_clients_and_people(store: &Store) {
     assert!(store.client("label-enc", "client").await.unwrap().is_none());
     assert_eq!(told(store, before).await.len(), 5);
 }
+
+pub(super) async fn a_derived_grant_ends_with_its_parent(store: &Store) {
+    let (ada, bob) = (known_user(store, "ada").await, known_user(store, "bob").await);
+    let derived =
+        |client: &str| Grant { client_id: client.to_owned(), client_name: "Service".to_owned(), ..grant(bob) };
+    let (parent, other) = (known_grant(store, ada).await, known_grant(store, ada).await);
+    // Of a client that is not, or no longer, registered there is none.
+    assert_eq!(store.derive_grant(parent, &derived("service")).await.unwrap(), None);
+    store.insert_client(&client("label-enc", "service")).await.unwrap();
+    let (first, again, elsewhere) = (derived("service"), derived("service"), derived("service"));
+    assert_eq!(store.derive_grant(parent, &first).await.unwrap(), Some(first.id));
+    assert_eq!(store.derive_grant(parent, &again).await.unwrap(), Some(first.id));
+    assert_eq!(store.derive_grant(other, &elsewhere).await.unwrap(), Some(elsewhere.id));
+    let found = store.grant(first.id).await.unwrap().unwrap();
+    // Whose it is follows from the parent.
+    assert_eq!((found.user, found.client_id.as_str(), found.client_name.as_str()), (ada, "service", "Service"));
+    assert_eq!(store.derived_grants(parent).await.unwrap(), [first.id]);
+    // What a client has by its own right is never under somebody's consent.
+    let own = Grant { user: ada, ..derived("service") };
+    assert_eq!(store.standing_grant(&own, 1).await.unwrap(), Some(own.id));
+
+    // It can end by itself, and be derived anew.
+    assert!(store.revoke_grant(first.id, NOW).await.unwrap());
+    assert!(store.grant(parent).await.unwrap().unwrap().revoked_at.is_none());
+    assert_eq!(store.derive_grant(parent, &again).await.unwrap(), Some(again.id));
+    let before = store.latest_change().await.unwrap();
+    assert!(store.revoke_grant(parent, later(1)).await.unwrap());
+    assert_eq!(told(store, before).await, [Change::GrantRevoked(parent), Change::GrantRevoked(again.id)]);
+    assert_eq!(store.grant(again.id).await.unwrap().unwrap().revoked_at, Some(later(1)));
+    assert_eq!(store.derive_grant(parent, &derived("service")).await.unwrap(), None);
+
+    // With the client of the parent, and with its own.
+    let ended = store.revoke_client(None, "client", NOW).await.unwrap().unwrap();
+    assert_eq!(ended, [other, elsewhere.id]);
+    let (parent, last) = (known_grant(store, ada).await, derived("service"));
+    store.derive_grant(parent, &last).await.unwrap();
+    assert!(store.revoke_client(None, "service", NOW).await.unwrap().unwrap().contains(&last.id));
+    assert!(store.grant(parent).await.unwrap().unwrap().revoked_at.is_none());
+}

@@ -57,15 +57,15 @@ pub(super) async fn a_proof_is_used_once(store: &Store) {
     });
     assert_eq!(users.await, 1);
     assert!(store.claim_dpop_proof(&Digest::of("another"), later(10)).await.unwrap());
-    store.sweep(later(9), Duration::ZERO).await.unwrap();
+    store.sweep(later(9), Duration::ZERO, Duration::ZERO).await.unwrap();
     assert!(!store.claim_dpop_proof(&proof, later(10)).await.unwrap());
-    store.sweep(later(10), Duration::ZERO).await.unwrap();
+    store.sweep(later(10), Duration::ZERO, Duration::ZERO).await.unwrap();
     assert!(store.claim_dpop_proof(&proof, later(20)).await.unwrap(), "nobody accepts so old a proof");
 }
 
 pub(super) async fn sweeping_takes_what_is_dead(store: &Store) {
     let ada = known_user(store, "ada").await;
-    let keep_revoked = Duration::from_secs(7 * DAY);
+    let (keep_revoked, unused) = (Duration::from_secs(7 * DAY), Duration::from_secs(DAY));
     store.insert_session(&session(ada, "session")).await.unwrap();
     store.insert_flow(&flow("flow")).await.unwrap();
     store.insert_client(&client("realm", "unused")).await.unwrap();
@@ -76,24 +76,24 @@ pub(super) async fn sweeping_takes_what_is_dead(store: &Store) {
     store.revoke_grant(revoked, NOW).await.unwrap();
     let (code, token) = (Digest::of(living.to_string()), Digest::of("token"));
 
-    store.sweep(NOW, keep_revoked).await.unwrap();
+    store.sweep(NOW, keep_revoked, unused).await.unwrap();
     assert!(store.session(&Digest::of("session"), NOW).await.unwrap().is_some());
     assert!(store.flow(&Digest::of("flow"), NOW).await.unwrap().is_some());
     assert!(store.refresh_token(&token).await.unwrap().is_some());
     assert_eq!(store.clients().await.unwrap().len(), 2);
 
-    store.sweep(later(1000), keep_revoked).await.unwrap();
+    store.sweep(later(1000), keep_revoked, unused).await.unwrap();
     assert!(store.session(&Digest::of("session"), NOW).await.unwrap().is_none());
     assert!(store.flow(&Digest::of("flow"), NOW).await.unwrap().is_none());
     assert!(store.refresh_token(&token).await.unwrap().is_none());
     assert!(store.code(&code).await.unwrap().is_some(), "a replay must still be recognised");
 
-    store.sweep(later(DAY + 60), keep_revoked).await.unwrap();
+    store.sweep(later(DAY + 60), keep_revoked, unused).await.unwrap();
     assert!(store.code(&code).await.unwrap().is_none());
     assert!(store.client("realm", "unused").await.unwrap().is_none());
     assert!(store.grant(revoked).await.unwrap().is_some(), "its access tokens may be alive");
 
-    store.sweep(later(7 * DAY + 1), keep_revoked).await.unwrap();
+    store.sweep(later(7 * DAY + 1), keep_revoked, unused).await.unwrap();
     assert!(store.grant(revoked).await.unwrap().is_none());
     assert!(store.grant(living).await.unwrap().is_some());
     assert!(store.client("realm", "used").await.unwrap().is_some());

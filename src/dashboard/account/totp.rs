@@ -1,0 +1,114 @@
+//! The authenticator app, and recovery codes.
+
+use super::ACCOUNT;
+use crate::config::SecondFactor;
+use crate::dashboard::Dashboard;
+use crate::dashboard::failure::{Failure, see_other};
+use crate::page::{self, CodesPage, EnrolPage};
+use crate::request::Arrival;
+use crate::secret::Secret;
+use crate::session::SignedIn;
+use axum::extract::State;
+use axum::response::Response;
+use axum::{Extension, Form};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use std::sync::Arc;
+
+const WRONG: &str = "That code is wrong. Look whether the clock of your phone is right, and try the next code.";
+const REQUIRED: &str = "A second factor is required here: set up another one before you remove this one.";
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(in crate::dashboard) struct TotpForm {
+    totp_code: String,
+    csrf_token: String,
+}
+
+/// `POST /account/totp/begin`
+pub(in crate::dashboard) async fn begin(
+    State(dashboard): State<Arc<Dashboard>>,
+    headers: HeaderMap,
+    Form(sent): Form<TotpForm>,
+) -> Result<Response, Failure> {
+    let person = dashboard.recent_sender(&headers, &sent.csrf_token).await?;
+    dashboard.enrolment(&person, StatusCode::OK, None).await
+}
+
+/// `POST /account/totp/confirm`
+pub(in crate::dashboard) async fn confirm(
+    State(dashboard): State<Arc<Dashboard>>,
+    Extension(arrival): Extension<Arrival>,
+    headers: HeaderMap,
+    Form(sent): Form<TotpForm>,
+) -> Result<Response, Failure> {
+    let person = dashboard.recent_sender(&headers, &sent.csrf_token).await?;
+    let name = &person.user.name;
+    dashboard.limits.check_login(arrival.client, name)?;
+    match dashboard.factors.confirm(person.user.id, &sent.totp_code).await? {
+        Some(codes) => {
+            dashboard.audit.record(name, "totp.added", name, Some(arrival.client));
+            Ok(show_codes(&person, &codes))
+        }
+        None => dashboard.enrolment(&person, StatusCode::BAD_REQUEST, Some(WRONG)).await,
+    }
+}
+
+/// `POST /account/totp/remove`
+pub(in crate::dashboard) async fn remove(
+    State(dashboard): State<Arc<Dashboard>>,
+    Extension(arrival): Extension<Arrival>,
+    headers: HeaderMap,
+    Form(sent): Form<TotpForm>,
+) -> Result<Response, Failure> {
+    let person = dashboard.recent_sender(&headers, &sent.csrf_token).await?;
+    let (id, name) = (person.user.id, &person.user.name);
+    let last = dashboard.factors.of(id).await?.passkeys.is_empty();
+    if last && dashboard.second_factor == SecondFactor::Required {
+        return dashboard.account_page(&person, StatusCode::CONFLICT, Some(REQUIRED)).await;
+    }
+    if dashboard.factors.remove_authenticator(id).await? {
+        dashboard.audit.record(name, "totp.removed", name, Some(arrival.client));
+    }
+    Ok(see_other(ACCOUNT))
+}
+
+/// `POST /account/recovery-codes`
+pub(in crate::dashboard) async fn renew_codes(
+    State(dashboard): State<Arc<Dashboard>>,
+    Extension(arrival): Extension<Arrival>,
+    headers: HeaderMap,
+    Form(sent): Form<TotpForm>,
+) -> Result<Response, Failure> {
+    let person = dashboard.recent_sender(&headers, &sent.csrf_token).await?;
+    let (id, name) = (person.user.id, &person.user.name);
+    if !dashboard.factors.of(id).await?.asks() {
+        return Ok(see_other(ACCOUNT));
+    }
+    let codes = dashboard.factors.renew_codes(id).await?;
+    dashboard.audit.record(name, "recovery_codes.renewed", name, Some(arrival.client));
+    Ok(show_codes(&person, &codes))
+}
+
+impl Dashboard {
+    async fn enrolment(&self, person: &SignedIn, status: StatusCode, error: Option<&str>) -> Result<Response, Failure> {
+        let Some(enrolment) = self.factors.enrol(&person.user).await? else { return Ok(see_other(ACCOUNT)) };
+        Ok(page::enrol(&EnrolPage {
+            status,
+            error,
+            account: Some(account(person)),
+            csrf_token: &person.csrf_token,
+            action: "/account/totp/confirm",
+            enrolment: &enrolment,
+        }))
+    }
+}
+
+/// The page on which a person sees the own recovery codes, once.
+pub(super) fn show_codes(person: &SignedIn, codes: &[Secret]) -> Response {
+    page::codes(&CodesPage { account: Some(account(person)), codes, go_on: ACCOUNT })
+}
+
+fn account(person: &SignedIn) -> page::Account<'_> {
+    page::Account { name: &person.user.name, csrf_token: &person.csrf_token }
+}

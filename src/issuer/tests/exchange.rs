@@ -1,0 +1,202 @@
+//! Token exchange (RFC 8693).
+
+use super::introspection::inactive;
+use super::*;
+use crate::ids::Digest;
+use crate::store::Client;
+use crate::tokens::NewToken;
+
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+const SECRET: &str = "the secret of the service";
+
+impl World {
+    /// The Basic header of a client that an administrator made for these grant types at `notes`.
+    pub(super) async fn machine(&self, id: &str, grant_types: &[&str]) -> String {
+        let metadata = json!({
+            "client_name": "Service",
+            "token_endpoint_auth_method": "client_secret_basic",
+            "grant_types": grant_types,
+        });
+        let client = Client {
+            realm: "notes".to_owned(),
+            id: id.to_owned(),
+            metadata: metadata.to_string(),
+            secret: Some(Digest::of(SECRET)),
+            registration_token: Digest::of("never given out"),
+            created_at: self.issuer.clock.now(),
+            last_used_at: None,
+            owner: Some(self.alice.id),
+            expires_at: None,
+        };
+        self.issuer.store.insert_client(&client).await.unwrap();
+        format!("Basic {}", data_encoding::BASE64.encode(format!("{id}:{}", SECRET.replace(' ', "+")).as_bytes()))
+    }
+
+    async fn exchange_token(&self, service: &str, token: &str, changes: &[(&str, &str)]) -> Reply {
+        let usual = [("grant_type", EXCHANGE), ("subject_token", token), ("subject_token_type", ACCESS_TOKEN)];
+        self.post_with(&format!("{NOTES}/token"), &changed(&usual, changes), Some(service)).await
+    }
+
+    async fn is_good(&self, token: &Value) -> bool {
+        self.issuer.tokens.verify(text(token, "access_token")).is_ok()
+    }
+}
+
+#[tokio::test]
+async fn b46_an_exchanged_token_says_who_acts_for_whom() {
+    let world = World::new().await;
+    let service = world.machine("service", &[EXCHANGE]).await;
+    let client = world.client(NOTES).await;
+    let original = world.signed_in(&client, "read write offline_access").await;
+    world.issuer.clock.advance(Duration::from_secs(600));
+    let reply = world.exchange_token(&service, text(&original, "access_token"), &[]).await;
+    assert_eq!((reply.status, reply.header(header::CACHE_CONTROL)), (StatusCode::OK, "no-store"), "{}", reply.body);
+    let answer = reply.json();
+    assert_eq!((text(&answer, "issued_token_type"), text(&answer, "token_type")), (ACCESS_TOKEN, "Bearer"));
+    assert_eq!((text(&answer, "scope"), answer.get("refresh_token")), ("read write", None));
+
+    let (old, new) = (text(&original, "access_token"), text(&answer, "access_token"));
+    let (old, verified) = (world.issuer.tokens.verify(old).unwrap(), world.issuer.tokens.verify(new).unwrap());
+    assert_eq!((verified.user, &*verified.client_id), (world.alice.id, "service"));
+    assert_eq!((verified.actor.as_deref(), &*verified.audience), (Some("service"), "https://notes.gw.example/mcp"));
+    // Never longer than the token that it was given for.
+    assert!(verified.expires_at <= old.expires_at);
+    let left = old.expires_at.since(world.issuer.clock.now()).as_secs();
+    assert!((left..left + 5).contains(&answer["expires_in"].as_u64().unwrap()), "{answer}");
+
+    let told = world.introspect(new, &service).await;
+    assert_eq!((&told["act"], text(&told, "username")), (&json!({"sub": "service"}), "alice"));
+    assert_eq!(world.introspect(text(&original, "access_token"), &service).await, inactive());
+}
+
+#[tokio::test]
+async fn b46_exchange_never_widens() {
+    let world = World::new().await;
+    let service = world.machine("service", &[EXCHANGE]).await;
+    let client = world.client(NOTES).await;
+    let original = world.signed_in(&client, "read").await;
+    let token = text(&original, "access_token");
+    for (changes, error) in [
+        (vec![("scope", "read write")], "invalid_scope"),
+        (vec![("scope", "admin")], "invalid_scope"),
+        (vec![("resource", "https://notes.gw.example")], "invalid_target"),
+        (vec![("resource", "https://notes.gw.example/other")], "invalid_target"),
+        (vec![("resource", "https://notes.gw.example/mcp/../other")], "invalid_target"),
+        (vec![("resource", "https://files.gw.example/mcp")], "invalid_target"),
+        (vec![("audience", "https://gw.example/mcp")], "invalid_target"),
+        (vec![("audience", "github")], "invalid_target"),
+        (
+            vec![("resource", "https://notes.gw.example/mcp"), ("audience", "https://notes.gw.example/mcp/x")],
+            "invalid_target",
+        ),
+        (vec![("requested_token_type", "urn:ietf:params:oauth:token-type:refresh_token")], "invalid_request"),
+        (vec![("subject_token_type", "urn:ietf:params:oauth:token-type:id_token")], "invalid_request"),
+        (vec![("subject_token_type", "")], "invalid_request"),
+        (vec![("subject_token", "")], "invalid_request"),
+        (vec![("subject_token", text(&original, "refresh_token"))], "invalid_request"),
+        (vec![("actor_token", token), ("actor_token_type", ACCESS_TOKEN)], "invalid_request"),
+    ] {
+        let reply = world.exchange_token(&service, token, &changes).await;
+        assert_eq!((reply.status, reply.error().as_str()), (StatusCode::BAD_REQUEST, error), "{changes:?}");
+    }
+    let narrow = [("resource", "https://notes.gw.example/mcp/tools"), ("requested_token_type", ACCESS_TOKEN)];
+    let answer = world.exchange_token(&service, token, &narrow).await.json();
+    let verified = world.issuer.tokens.verify(text(&answer, "access_token")).unwrap();
+    assert_eq!(&*verified.audience, "https://notes.gw.example/mcp/tools");
+    // Whoever acts for somebody does so directly.
+    assert_eq!(world.exchange_token(&service, text(&answer, "access_token"), &[]).await.error(), "invalid_request");
+}
+
+#[tokio::test]
+async fn b46_only_clients_that_an_administrator_made_exchange_and_only_here() {
+    let world = World::new().await;
+    let (service, other) = (world.machine("service", &[EXCHANGE]).await, world.machine("other", &[]).await);
+    let ((_, registered), public) = (world.confidential().await, world.client(NOTES).await);
+    let original = world.signed_in(&public, "read").await;
+    let token = text(&original, "access_token");
+    for (client, error) in [(&registered, "unauthorized_client"), (&other, "unauthorized_client")] {
+        assert_eq!(world.exchange_token(client, token, &[]).await.error(), error);
+    }
+    let form = [("grant_type", EXCHANGE), ("client_id", public.as_str()), ("subject_token", token)];
+    assert_eq!(world.post(&format!("{NOTES}/token"), &form).await.error(), "unauthorized_client");
+    let refused = world.register(NOTES, json!({"redirect_uris": [CALLBACK], "grant_types": [EXCHANGE]})).await;
+    assert_eq!(refused.error(), "invalid_client_metadata");
+
+    // A token of another realm, and one that is bound to a key.
+    let grant = world.issuer.tokens.verify(token).unwrap().grant;
+    let minted = |issuer: &'static str, confirmation| {
+        world.issuer.tokens.mint(&NewToken {
+            issuer,
+            resource: "https://notes.gw.example/mcp",
+            user: &world.alice,
+            client_id: &public,
+            scope: "read",
+            grant,
+            ttl: Duration::from_secs(100),
+            actor: None,
+            confirmation,
+        })
+    };
+    for bad in [minted("https://files.gw.example", None).unwrap(), minted(NOTES, Some("thumbprint")).unwrap()] {
+        assert_eq!(world.exchange_token(&service, &bad, &[]).await.error(), "invalid_request");
+    }
+    let good = minted(NOTES, None).unwrap();
+    assert_eq!(world.exchange_token(&service, &good, &[]).await.json()["expires_in"], json!(100));
+}
+
+#[tokio::test]
+async fn b41_b46_whatever_ends_the_consent_ends_what_was_exchanged_under_it() {
+    let world = World::new().await;
+    let service = world.machine("service", &[EXCHANGE]).await;
+    let client = world.client(NOTES).await;
+    let original = world.signed_in(&client, "read").await;
+    let token = text(&original, "access_token");
+    let exchanged = world.exchange_token(&service, token, &[]).await.json();
+    let again = world.exchange_token(&service, token, &[]).await.json();
+    assert_eq!(world.issuer.store.grants_of(world.alice.id).await.unwrap().len(), 2);
+    let revoke = [("client_id", client.as_str()), ("token", text(&original, "refresh_token"))];
+    assert_eq!(world.post(&format!("{NOTES}/revoke"), &revoke).await.status, StatusCode::OK);
+    for token in [&original, &exchanged, &again] {
+        assert!(!world.is_good(token).await);
+    }
+    assert_eq!(world.exchange_token(&service, token, &[]).await.error(), "invalid_request");
+}
+
+#[tokio::test]
+async fn b35_b42_a_service_ends_what_it_got_and_no_more() {
+    let world = World::new().await;
+    let (service, other) = (world.machine("service", &[EXCHANGE]).await, world.machine("other", &[EXCHANGE]).await);
+    let client = world.client(NOTES).await;
+    let original = world.signed_in(&client, "read").await;
+    let token = text(&original, "access_token");
+    let (mine, another) = (
+        world.exchange_token(&service, token, &[]).await.json(),
+        world.exchange_token(&other, token, &[]).await.json(),
+    );
+    let revoke = async |by: &str, token: &Value| {
+        let form = [("token", text(token, "access_token"))];
+        assert_eq!(world.post_with(&format!("{NOTES}/revoke"), &form, Some(by)).await.status, StatusCode::OK);
+    };
+    revoke(&service, &original).await;
+    revoke(&service, &another).await;
+    assert!(world.is_good(&original).await && world.is_good(&another).await);
+    revoke(&service, &mine).await;
+    assert!(!world.is_good(&mine).await && world.is_good(&original).await && world.is_good(&another).await);
+
+    let anew = world.exchange_token(&service, token, &[]).await.json();
+    assert!(world.is_good(&anew).await);
+    world.issuer.revocations.client(Some("notes"), "service").await.unwrap();
+    assert!(!world.is_good(&anew).await && world.is_good(&original).await && world.is_good(&another).await);
+}
+
+#[tokio::test]
+async fn a_person_who_is_disabled_cannot_be_acted_for() {
+    let world = World::new().await;
+    let service = world.machine("service", &[EXCHANGE]).await;
+    let client = world.client(NOTES).await;
+    let original = world.signed_in(&client, "read").await;
+    world.issuer.store.set_user_disabled(world.alice.id, true).await.unwrap();
+    let refused = world.exchange_token(&service, text(&original, "access_token"), &[]).await;
+    assert_eq!(refused.error(), "invalid_request");
+}

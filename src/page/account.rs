@@ -1,0 +1,161 @@
+//! The page of a person's own account, and those that belong to it.
+
+use super::answer::{Frame, page, page_with_passkeys};
+use super::people::{Account, GrantRow};
+use crate::factors::Enrolment;
+use crate::secret::Secret;
+use askama::Template;
+use axum::response::Response;
+use http::StatusCode;
+
+/// Everything that a person may know and change about the own account.
+pub struct AccountPage<'a> {
+    /// Of the answer.
+    pub status: StatusCode,
+    /// Who.
+    pub account: Account<'a>,
+    /// Why the last change was not made, or that it was.
+    pub notice: Option<&'a str>,
+    /// Whether the person administers the gateway.
+    pub administrator: bool,
+    /// Only when known.
+    pub email: Option<&'a str>,
+    /// How long the account has been there.
+    pub since: String,
+    /// Whether the person can sign in with a password.
+    pub has_password: bool,
+    /// Whether the person has an authenticator app.
+    pub authenticator: bool,
+    /// Passkeys.
+    pub passkeys: Vec<PasskeyRow>,
+    /// Whether one is asked for after the password.
+    pub passkey_after_password: bool,
+    /// How many recovery codes are left; `None` for somebody who needs none.
+    pub recovery_codes: Option<u32>,
+    /// Signed-in browsers.
+    pub sessions: Vec<SessionRow>,
+    /// Consents.
+    pub grants: Vec<GrantRow>,
+}
+
+/// A signed-in browser in words.
+pub struct SessionRow {
+    /// Its id.
+    pub id: String,
+    /// Browser and system.
+    pub device: String,
+    /// From where, if known.
+    pub address: Option<String>,
+    /// How the person signed in.
+    pub means: String,
+    /// How long ago.
+    pub since: String,
+    /// How long ago it was used.
+    pub last_seen: String,
+    /// Whether it is the one that asks.
+    pub this_one: bool,
+}
+
+/// A passkey in words.
+pub struct PasskeyRow {
+    /// Its id.
+    pub id: String,
+    /// The name that its person gave it.
+    pub name: String,
+    /// How long ago it was added.
+    pub since: String,
+    /// How long ago it signed its person in.
+    pub last_used: Option<String>,
+}
+
+/// The page that asks for the second factor.
+pub struct CodePage<'a> {
+    /// Of the answer.
+    pub status: StatusCode,
+    /// Why the last attempt failed.
+    pub error: Option<&'a str>,
+    /// The visitor's token.
+    pub csrf_token: &'a str,
+    /// Whether the person has an authenticator app,
+    pub authenticator: bool,
+    /// a passkey,
+    pub passkey: bool,
+    /// a recovery code.
+    pub recovery: bool,
+    /// Where to go afterwards.
+    pub return_to: &'a str,
+}
+
+/// The page that shows the secret of an authenticator app and asks for its first code.
+pub struct EnrolPage<'a> {
+    /// Of the answer.
+    pub status: StatusCode,
+    /// Why the last attempt failed.
+    pub error: Option<&'a str>,
+    /// Who is signed in; nobody yet, when it is done during sign-in.
+    pub account: Option<Account<'a>>,
+    /// The session's or the visitor's token.
+    pub csrf_token: &'a str,
+    /// Where the form goes.
+    pub action: &'a str,
+    /// What to show.
+    pub enrolment: &'a Enrolment,
+}
+
+/// Recovery codes, shown this one time.
+pub struct CodesPage<'a> {
+    /// Who is signed in.
+    pub account: Option<Account<'a>>,
+    /// The codes.
+    pub codes: &'a [Secret],
+    /// Where to go on.
+    pub go_on: &'a str,
+}
+
+/// The page that asks for the second factor.
+pub fn code(page: &CodePage<'_>) -> Response {
+    page_with_passkeys(page.status, &CodeTemplate { frame: Frame::bare(), page })
+}
+
+/// The page that sets an authenticator app up.
+pub fn enrol(page: &EnrolPage<'_>) -> Response {
+    self::page(page.status, &EnrolTemplate { frame: Frame::of(page.account.as_ref()), page })
+}
+
+/// The page with recovery codes.
+pub fn codes(page: &CodesPage<'_>) -> Response {
+    self::page(StatusCode::OK, &CodesTemplate { frame: Frame::of(page.account.as_ref()), page })
+}
+
+/// The account page.
+pub fn account(page: &AccountPage<'_>) -> Response {
+    page_with_passkeys(page.status, &AccountTemplate { frame: Frame::of(Some(&page.account)), page })
+}
+
+#[derive(Template)]
+#[template(path = "account.html")]
+struct AccountTemplate<'a> {
+    frame: Frame<'a>,
+    page: &'a AccountPage<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "code.html")]
+struct CodeTemplate<'a> {
+    frame: Frame<'a>,
+    page: &'a CodePage<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "enrol.html")]
+struct EnrolTemplate<'a> {
+    frame: Frame<'a>,
+    page: &'a EnrolPage<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "codes.html")]
+struct CodesTemplate<'a> {
+    frame: Frame<'a>,
+    page: &'a CodesPage<'a>,
+}
