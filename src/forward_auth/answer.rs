@@ -31,6 +31,8 @@ pub(super) enum Refused {
     InvalidToken,
     /// Known, and not allowed to.
     NotPermitted,
+    /// A page of somebody else sent the request, and a browser its cookie with it.
+    ForeignPage,
     /// The proxy asks in a way that makes no sense.
     BadRequest(String),
     /// We ourselves failed: nobody passes.
@@ -97,6 +99,7 @@ pub(super) fn refused(refused: &Refused, reader: &Reader) -> Response {
             "the access token is invalid, expired or revoked, or was issued for another resource",
         ),
         Refused::NotPermitted => (StatusCode::FORBIDDEN, "access_denied", "you may not use this: ask an administrator"),
+        Refused::ForeignPage => (StatusCode::FORBIDDEN, "access_denied", "a page of another origin sent this request"),
         Refused::BadRequest(why) => (StatusCode::BAD_REQUEST, "invalid_request", why.as_str()),
         Refused::Failed(fault) => {
             tracing::error!(%fault, "/verify failed");

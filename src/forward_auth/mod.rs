@@ -78,11 +78,26 @@ impl ForwardAuth {
             }
             None => {
                 let signed_in = self.sessions.find(headers).await?.ok_or(Refused::NobodySignedIn)?;
+                self.check_page(headers)?;
                 (User::clone(&signed_in.user), Box::default())
             }
         };
         let groups = self.store.groups_of(user.id).await?;
         Ok(Passed { user, groups, client_id })
+    }
+
+    /// A cookie comes along whatever page sends the request, and upstreams are siblings of our domain: `SameSite` does not
+    /// keep their pages out. Other pages may lead here, which sends no `Origin`, and nothing else.
+    fn check_page(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        let root = self.site.root_origin();
+        let own_origin = headers.get_all(header::ORIGIN).iter().all(|origin| origin == root.as_str());
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let own_page = matches!(text("sec-fetch-site"), None | Some("same-origin" | "none"));
+        if own_origin && (own_page || text("sec-fetch-mode") == Some("navigate")) {
+            Ok(())
+        } else {
+            Err(Refused::ForeignPage)
+        }
     }
 
     /// Whose token it is: the root's, or that of the hostname that a trusted proxy names. One that is bound to a key

@@ -4,7 +4,7 @@ use portcullis::app::{App, Reloaded};
 use portcullis::clock::Clock;
 use portcullis::config::{Config, Rate, Source, UpstreamAuth, UpstreamConfig, load};
 use portcullis::error::Fault;
-use portcullis::hostname::{Authority, Label};
+use portcullis::hostname::{Authority, Label, Realm};
 use portcullis::http::Resolver;
 use portcullis::ids::{GrantId, Random, UserId};
 use portcullis::secret::Secret;
@@ -176,16 +176,21 @@ impl Gateway {
 
 /// The same from the parts of any gateway.
 pub async fn token_of(app: &App, name: &str, authority: &str) -> (String, GrantId) {
+    token_at(app, name, &Realm::Mcp(label(authority)), None).await
+}
+
+/// A token of any realm, bound to a key (RFC 9449) or not.
+pub async fn token_at(app: &App, name: &str, realm: &Realm, key: Option<&str>) -> (String, GrantId) {
     let random = Random::default();
     let user = app.store.user_by_name(name).await.unwrap().unwrap();
-    let origin = app.site.origin_of(&label(authority));
+    let origin = app.site.issuer(realm);
     let (id, now) = (GrantId::random(&random), app.clock.now());
     let grant = Grant {
         id,
         user: user.id,
         client_id: "test".to_owned(),
         client_name: "Test".to_owned(),
-        realm: label(authority).to_string(),
+        realm: realm.key(),
         resource: format!("{origin}/mcp"),
         scope: String::new(),
         created_at: now,
@@ -201,7 +206,7 @@ pub async fn token_of(app: &App, name: &str, authority: &str) -> (String, GrantI
         grant: id,
         ttl: Duration::from_secs(3600),
         actor: None,
-        confirmation: None,
+        confirmation: key,
     };
     (app.tokens.mint(&new).unwrap(), id)
 }

@@ -31,6 +31,8 @@ mod endings;
 mod fidelity;
 mod flows;
 mod forgery;
+mod forward_auth;
+mod forward_proxies;
 mod hostile;
 mod http2;
 mod isolation;

@@ -20,10 +20,11 @@ use std::collections::{BTreeMap, BTreeSet};
 const BOB: &str = "bob";
 
 /// Where a member gets something by right: what is the member's own, and what is everybody's.
-const OPEN_TO_MEMBERS: [&str; 18] = [
+const OPEN_TO_MEMBERS: [&str; 19] = [
     "/",
     "/login",
     "/logout",
+    "/verify",
     "/encode",
     "/health",
     "/jwks",
