@@ -91,7 +91,10 @@ impl Gateway {
     /// Adds somebody with everybody's password.
     pub async fn add(&self, name: &str) -> UserId {
         let password = Secret::new(PASSWORD.to_owned());
-        self.app().identity.create(name, &password, Role::Member).await.unwrap().id
+        let id = self.app().identity.create(name, &password, Role::Member).await.unwrap().id;
+        // Sooner than the journal says it.
+        self.app().registry.reload_people().await.unwrap();
+        id
     }
 
     /// Stops, and starts again on the same files and the same port.
