@@ -8,7 +8,7 @@ pub use reload::Reloaded;
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::config::{self, Config, Tls};
+use crate::config::{self, Config, Login, Tls};
 use crate::connect::{Connections, ConnectionsParts};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Fault;
@@ -17,6 +17,7 @@ use crate::factors::Factors;
 use crate::hostname::{Authority, Scheme, Site};
 use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
+use crate::identity::providers::{Providers, Tools, redirect_uri};
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
 use crate::jwks::RemoteKeys;
@@ -66,7 +67,6 @@ pub struct App {
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
     http: HttpClient,
-    remote_keys: Arc<RemoteKeys>,
     random: Random,
     /// The newest change of the database that memory knows.
     known_change: i64,
@@ -107,7 +107,6 @@ impl App {
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
-        let remote_keys = RemoteKeys::new(http.clone(), clock.clone());
         let health = HealthTable::new(clock.clone(), random.clone(), config.upstreams.max_requests);
         let metrics = Arc::new(Metrics::collecting(health.clone()));
         let connections = Connections::new(ConnectionsParts {
@@ -152,7 +151,6 @@ impl App {
             registry,
             lives,
             resolver,
-            remote_keys: Arc::new(remote_keys),
             http,
             random,
             health,
@@ -190,10 +188,12 @@ impl App {
     /// What the data plane goes by at this moment.
     fn settings(&self) -> Settings {
         let config = self.config();
-        let issuer = Arc::new(self.issuer(&config));
+        let providers = Arc::new(self.providers(&config.login));
+        let issuer = Arc::new(self.issuer(&config, providers.clone()));
+        let dashboard = Arc::new(self.dashboard(&config, providers));
         let root = issuer::root_routes(issuer.clone())
             .merge(forward_auth::routes(Arc::new(self.forward_auth())))
-            .merge(dashboard::routes(Arc::new(self.dashboard(&config))));
+            .merge(dashboard::routes(dashboard));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
 
@@ -206,7 +206,7 @@ impl App {
         ]
     }
 
-    fn issuer(&self, config: &Config) -> Issuer {
+    fn issuer(&self, config: &Config, providers: Arc<Providers>) -> Issuer {
         Issuer {
             site: self.site.clone(),
             clock: self.clock.clone(),
@@ -216,6 +216,7 @@ impl App {
             tokens: self.tokens.clone(),
             lifetimes: config.tokens,
             sessions: self.sessions.clone(),
+            providers,
             api_keys: self.api_keys.clone(),
             registry: self.registry.clone(),
             connections: self.connections.clone(),
@@ -239,10 +240,25 @@ impl App {
         }
     }
 
-    fn dashboard(&self, config: &Config) -> Dashboard {
+    fn providers(&self, login: &Login) -> Providers {
+        let tools = Tools {
+            http: self.http.clone(),
+            keys: self.remote_keys.clone(),
+            store: self.store.clone(),
+            vault: self.vault.clone(),
+            site: self.site.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+        };
+        Providers::new(tools, login)
+    }
+
+    fn dashboard(&self, config: &Config, providers: Arc<Providers>) -> Dashboard {
         Dashboard {
             site: self.site.clone(),
             identity: self.identity.clone(),
+            providers,
+            passwords: config.login.password,
             sessions: self.sessions.clone(),
             store: self.store.clone(),
             registry: self.registry.clone(),
@@ -288,6 +304,14 @@ impl App {
             self.limits().sweep();
         }
     }
+}
+
+/// What has to be registered at each sign-in provider: its name, and the address to which it answers.
+pub(crate) fn redirect_uris(config: &Config) -> Vec<(String, String)> {
+    let root = site_of(config, &config.server.listen).root_origin();
+    let github = config.login.github.iter().map(|_| config::GITHUB);
+    let names = github.chain(config.login.oidc.iter().map(|provider| provider.name.as_str()));
+    names.map(|name| (name.to_owned(), redirect_uri(&root, name))).collect()
 }
 
 /// The names of the gateway (DESIGN 1.5). Behind a trusted proxy people come over https even though we do not speak it.

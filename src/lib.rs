@@ -31,6 +31,7 @@ pub mod csrf;
 pub mod factors;
 pub mod identity;
 pub mod jwks;
+pub mod machine;
 pub mod page;
 pub mod ratelimit;
 pub mod revocation;

@@ -7,7 +7,9 @@ use crate::clock::Clock;
 use crate::connect::Connections;
 use crate::error::Fault;
 use crate::ids::{ConnectionId, GrantId, UserId};
-use crate::store::{Change, Ended, Store, StoreError, Upstream};
+use crate::oauth::grant_type::GrantType;
+use crate::oauth::registration::ClientMetadata;
+use crate::store::{Change, Client, Ended, Grant, Store, StoreError, Upstream};
 use crate::tokens::GrantLives;
 use crate::upstream::Registry;
 use std::sync::Arc;
@@ -52,6 +54,24 @@ impl Revocations {
         // Also when somebody else was faster: the journal has not been read yet.
         self.forget(&Ended { grants, connections: Vec::new() });
         Ok(revoked)
+    }
+
+    /// Ends a grant because its person says so. A client that needs nobody's consent for another one goes with it, or the
+    /// person's word would be worth nothing.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn withdraw(&self, grant: &Grant) -> Result<(), StoreError> {
+        let client = self.store.client(&grant.realm, &grant.client_id).await?;
+        let asks_nobody = |client: &Client| {
+            let metadata = ClientMetadata::from_stored(client.metadata.as_bytes());
+            metadata.is_ok_and(|metadata| metadata.allows(GrantType::ClientCredentials))
+        };
+        if client.is_some_and(|client| client.owner == Some(grant.user) && asks_nobody(&client)) {
+            self.client(Some(&grant.realm), &grant.client_id).await?;
+        }
+        self.grant(grant.id).await?;
+        Ok(())
     }
 
     /// Removes a client from one realm, or from all of them, with everything that people granted to it there. How many

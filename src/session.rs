@@ -60,6 +60,13 @@ pub struct Visitor {
     pub browser: Digest,
 }
 
+impl Visitor {
+    /// [`Visitor::browser`], if the browser came with its cookie.
+    pub fn known(&self) -> Option<Digest> {
+        self.set_cookie.is_none().then_some(self.browser)
+    }
+}
+
 /// All sessions. Shared behind an `Arc`.
 pub struct Sessions {
     store: Store,

@@ -263,6 +263,8 @@ pub(super) enum ConnectionCommand {
 
 #[derive(Subcommand)]
 pub(super) enum ClientCommand {
+    /// Make a client for a program that acts for a person, and print its secret, once: nobody can show it again
+    Add(NewClient),
     /// List the clients that registered, and those that people granted something to
     List,
     /// Delete a client and end everything that people granted to it
@@ -305,6 +307,46 @@ pub(super) enum ApiKeyCommand {
         /// As listed: the part of the key before the dot
         id: String,
     },
+}
+
+#[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("place").required(true).args(["server", "root"])))]
+#[command(group(clap::ArgGroup::new("proof").args(["jwks", "secret"])))]
+pub(super) struct NewClient {
+    /// For people
+    pub(super) name: String,
+    /// The person for whom it acts: the person's connections are used
+    #[arg(long)]
+    pub(super) user: String,
+    /// The MCP server that it uses: a domain, URL, or alias
+    #[arg(long, value_name = "DOMAIN")]
+    pub(super) server: Option<String>,
+    /// It uses the root domain: the admin API, the unified endpoint
+    #[arg(long)]
+    root: bool,
+    /// What it may ask for; can be given several times. Without any, at an MCP server, what the person's connection allows
+    #[arg(long = "scope")]
+    pub(super) scopes: Vec<String>,
+    /// How it gets tokens; can be given several times
+    #[arg(long = "grant", value_enum, default_value = "client_credentials")]
+    pub(super) grants: Vec<MachineGrant>,
+    /// It signs its requests with a key of this JWK set: a file, or the URL where the set is published
+    #[arg(long, value_name = "FILE|URL")]
+    pub(super) jwks: Option<String>,
+    /// It has a secret, which is printed: so it is without --jwks
+    #[arg(long)]
+    secret: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(super) enum MachineGrant {
+    /// With its own credentials (RFC 6749, 4.4)
+    ClientCredentials,
+    /// With a token of somebody's (RFC 8693)
+    TokenExchange,
+    /// With an assertion of an identity provider (RFC 7523)
+    JwtBearer,
 }
 
 #[derive(Subcommand)]

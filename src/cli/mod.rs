@@ -5,6 +5,7 @@ mod arguments;
 mod credentials;
 mod encode;
 mod keys;
+mod machines;
 mod output;
 mod people;
 mod permissions;
@@ -128,10 +129,14 @@ async fn dispatch(
             Ok(crate::devkit::demo::run(port).await?)
         }
         Command::Check => {
-            load(source)?;
+            let config = load(source)?;
             let what =
                 source.file.as_ref().map_or("the configuration of the environment".into(), |f| f.to_string_lossy());
-            Ok(output.line(format_args!("{what} is valid"))?)
+            output.line(format_args!("{what} is valid"))?;
+            for (provider, address) in crate::app::redirect_uris(&config) {
+                output.line(format_args!("redirect URI to register at {provider}: {address}"))?;
+            }
+            Ok(())
         }
         Command::Encode { domain, root } => encode::encode(&domain, root.as_deref(), &mut output),
         Command::Decode { text } => encode::decode(&text, &mut output),

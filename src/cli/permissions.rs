@@ -5,7 +5,7 @@ use super::arguments::Whom;
 use super::output::Output;
 use super::people::known;
 use super::state::{foreign, open, parse, record, revocations};
-use crate::config::{Allowed, Config};
+use crate::config::{Config, Permitted};
 use crate::error::Fault;
 use crate::hostname::Authority;
 use crate::store::{Store, StoreError, UpstreamAccess};
@@ -63,14 +63,14 @@ pub(super) async fn listed(store: &Store) -> Result<BTreeMap<String, String>, St
     let rows = store.restricted_upstreams().await?.into_iter().map(|row| {
         // Whoever was removed cannot come back under this id.
         let users = row.users.iter().filter_map(|id| names.get(id).cloned()).collect();
-        (row.authority, words(Some(&Allowed { users, groups: row.groups })))
+        (row.authority, words(Some(&Permitted { users, groups: row.groups })))
     });
     Ok(rows.collect())
 }
 
 /// `alice, group dev`
-pub(super) fn words(allowed: Option<&Allowed>) -> String {
-    let Some(Allowed { users, groups }) = allowed else { return "everybody".to_owned() };
+pub(super) fn words(allowed: Option<&Permitted>) -> String {
+    let Some(Permitted { users, groups }) = allowed else { return "everybody".to_owned() };
     let groups = groups.iter().map(|group| format!("group {group}"));
     let all: Vec<String> = users.iter().cloned().chain(groups).collect();
     if all.is_empty() { "nobody".to_owned() } else { all.join(", ") }

@@ -2,6 +2,7 @@
 //! through the database.
 
 use super::arguments::{ClientCommand, ConnectionCommand, UpstreamCommand};
+use super::machines;
 use super::output::{Output, date, maybe_date};
 use super::{Failure, permissions};
 use crate::clock::Clock;
@@ -171,10 +172,11 @@ pub(super) async fn connection(
     }
 }
 
-/// `portcullis client list|revoke`
+/// `portcullis client add|list|revoke`
 pub(super) async fn client(command: ClientCommand, config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     let store = open(config).await?;
     match command {
+        ClientCommand::Add(new) => machines::add(new, config, output).await,
         ClientCommand::List => list_clients(&store, output).await,
         ClientCommand::Revoke { realm, id } => {
             let key = realm.as_deref().map(|realm| if realm == ROOT { "" } else { realm });
@@ -189,28 +191,34 @@ pub(super) async fn client(command: ClientCommand, config: &Config, output: &mut
     }
 }
 
+/// A realm as it is written here.
+pub(super) fn shown(realm: String) -> String {
+    if realm.is_empty() { ROOT.to_owned() } else { realm }
+}
+
 /// Registered clients, and those that are known by a metadata document only.
 async fn list_clients(store: &Store, output: &mut Output<'_>) -> Result<(), Failure> {
-    let realm_of = |realm: String| if realm.is_empty() { ROOT.to_owned() } else { realm };
+    let names: BTreeMap<_, _> = store.users().await?.into_iter().map(|user| (user.id, user.name)).collect();
     let mut granted: BTreeMap<_, _> = store
         .granted_clients()
         .await?
         .into_iter()
         .map(|one| ((one.realm.clone(), one.client_id.clone()), one))
         .collect();
-    let mut rows: Vec<[Value; 6]> = Vec::new();
+    let mut rows: Vec<[Value; 7]> = Vec::new();
     for client in store.clients().await? {
         let metadata: Value = serde_json::from_str(&client.metadata).unwrap_or_default();
         let grants = granted.remove(&(client.realm.clone(), client.id.clone())).map_or(0, |one| one.grants);
         let (created, used) = (date(client.created_at).into(), maybe_date(client.last_used_at));
-        let (realm, name) = (realm_of(client.realm), metadata["client_name"].clone());
-        rows.push([realm.into(), client.id.into(), name, grants.into(), created, used]);
+        let (realm, name) = (shown(client.realm), metadata["client_name"].clone());
+        let owner = client.owner.map(|owner| names.get(&owner).cloned().unwrap_or_else(|| owner.to_string()));
+        rows.push([realm.into(), client.id.into(), name, owner.into(), grants.into(), created, used]);
     }
     for one in granted.into_values() {
-        let (realm, id, name) = (realm_of(one.realm), one.client_id, one.client_name);
-        rows.push([realm.into(), id.into(), name.into(), one.grants.into(), Value::Null, Value::Null]);
+        let (realm, id, name) = (shown(one.realm), one.client_id, one.client_name);
+        rows.push([realm.into(), id.into(), name.into(), Value::Null, one.grants.into(), Value::Null, Value::Null]);
     }
-    Ok(output.listing(["realm", "id", "name", "grants", "created_at", "last_used_at"], rows)?)
+    Ok(output.listing(["realm", "id", "name", "owner", "grants", "created_at", "last_used_at"], rows)?)
 }
 
 pub(super) fn parse(domain: &str) -> Result<Authority, Fault> {

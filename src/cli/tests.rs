@@ -107,6 +107,15 @@ async fn check_says_everything_that_is_wrong() {
     let good = machine.file("good.toml", "[tokens]\naccess_ttl = \"1h\"\n");
     assert_eq!(machine.good(&["check", "-c", &good]).await, format!("{good} is valid\n"));
     assert_eq!(machine.good(&["-c", &good, "check"]).await, format!("{good} is valid\n"));
+    let rules = "allowed_users = [\"x\"]\n[[login.oidc]]\nname = \"company\"\nissuer = \"https://id.example\"\nclient_id = \"y\"\n\
+                 allowed_domains = [\"*\"]\n";
+    let providers = format!("[login.github]\nclient_id = \"x\"\nclient_secret = \"y\"\n{rules}");
+    let elsewhere = machine.file("elsewhere.toml", &providers);
+    let told = machine.good(&["check", "-c", &elsewhere]).await;
+    for (name, path) in [("github", "/login/github/callback"), ("company", "/login/company/callback")] {
+        let line = format!("redirect URI to register at {name}: http://localhost:8080{path}\n");
+        assert!(told.contains(&line), "{told}");
+    }
     let bad = machine.file("bad.toml", "[tokens]\naccess_ttl = 1\nx = 2\n");
     let ended = machine.run(&["check", "-c", &bad]).await;
     assert_eq!((ended.status, ended.stdout.as_str()), (2, ""));
@@ -332,7 +341,8 @@ async fn a_client_that_only_has_a_document_is_listed_and_revoked_everywhere() {
     let list = machine.json(&["client", "list"]).await;
     let row = |realm: &str, grants: u32| {
         serde_json::json!({
-            "realm": realm, "id": CLIENT, "name": "Client", "grants": grants, "created_at": null, "last_used_at": null
+            "realm": realm, "id": CLIENT, "name": "Client", "owner": null, "grants": grants, "created_at": null,
+            "last_used_at": null
         })
     };
     assert_eq!(list, serde_json::json!([row("-", 1), row("notes", 2)]));

@@ -1,6 +1,6 @@
 //! What a new configuration changes, and what it cannot change in a program that runs.
 
-use super::{Config, Login, OAuthSettings, Tls, UpstreamAuth, VaultKeys};
+use super::{Config, Login, OAuthSettings, Tls, UpstreamAuth, VaultKeys, login};
 use crate::secret::Secret;
 
 impl Config {
@@ -62,7 +62,9 @@ impl Config {
 impl Login {
     /// Whether people sign in by the same rules. (The configured administrator is only looked at when the gateway starts.)
     fn is_like(&self, other: &Login) -> bool {
-        self.password == other.password && self.sessions == other.sessions && self.second_factor == other.second_factor
+        let lives = self.sessions == other.sessions;
+        let ways = self.password == other.password && login::same_providers(self, other);
+        ways && lives && self.second_factor == other.second_factor
     }
 }
 
@@ -111,7 +113,7 @@ impl OAuthSettings {
     }
 }
 
-fn same(a: Option<&Secret>, b: Option<&Secret>) -> bool {
+pub(super) fn same(a: Option<&Secret>, b: Option<&Secret>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => a.matches(b.expose()),
         (a, b) => a.is_none() && b.is_none(),

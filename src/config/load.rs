@@ -64,12 +64,13 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         upstream::read(reader, &domain.value, upstreams.allow_private, directories)
     });
     root.unsupported("service");
+    let login = sections::login(root.table("login"), worker.local, upstreams.allow_private, directories);
     Config {
         server: ground::server(server, domain.value, &tls),
         tls,
         store_url,
         vault,
-        login: sections::login(root.table("login"), worker.local),
+        login,
         tokens: sections::tokens(root.table("tokens")),
         registration: registration::read(root.table("registration"), directories),
         limits: sections::limits(root.table("limits")),

@@ -5,6 +5,7 @@ mod change;
 mod document;
 mod ground;
 mod load;
+mod login;
 mod reader;
 mod registration;
 mod secrets;
@@ -17,6 +18,7 @@ mod vault_key;
 mod worker;
 
 pub use load::{ConfigErrors, Source, load};
+pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
 pub use registration::{Registration, RegistrationMode};
 pub(crate) use units::positive_duration;
 pub use vault_key::vault_key;
@@ -113,11 +115,16 @@ pub struct VaultKeys {
 }
 
 /// `[login]`
+#[derive(Clone)]
 pub struct Login {
     /// Whether names and passwords are accepted.
     pub password: bool,
     /// `LOCAL_USER` and `LOCAL_PASSWORD`: an administrator that exists without being stored.
     pub local: Option<(String, Secret)>,
+    /// `[login.github]`
+    pub github: Option<GitHubLogin>,
+    /// `[[login.oidc]]`
+    pub oidc: Vec<OidcLogin>,
     /// How long a browser stays signed in.
     pub sessions: SessionLives,
     /// What must come after a password.
@@ -287,12 +294,12 @@ pub struct UpstreamConfig {
     /// Which tools may be used; `None`: all.
     pub tools: Option<ToolPolicy>,
     /// Who may use it; `None`: everybody who may sign in.
-    pub allowed: Option<Allowed>,
+    pub allowed: Option<Permitted>,
 }
 
 /// Who may use an upstream: both empty, nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Allowed {
+pub struct Permitted {
     /// These people, by user name,
     pub users: Vec<String>,
     /// and the members of these groups.

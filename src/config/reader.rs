@@ -210,6 +210,11 @@ impl<'e> Reader<'e> {
         self.entries.contains_key(key)
     }
 
+    /// Whether a key is there, has not been taken, and is no empty list.
+    pub(super) fn has_some(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|node| !matches!(&node.value, Value::List(list) if list.is_empty()))
+    }
+
     /// Takes a key as it is.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Node> {
         self.asked.push(key);

@@ -5,15 +5,25 @@ use super::reader::Reader;
 use super::secrets::{self, Directories};
 use super::{
     Audit, AuditedRequests, ConnectionLimits, Limits, Login, Rate, SecondFactor, SessionLives, Streams, Telemetry,
-    Tokens, Unknown, Upstreams, units,
+    Tokens, Unknown, Upstreams, login, units,
 };
 use crate::secret::Secret;
 use std::time::Duration;
 
 /// `[login]`; `local` comes from the Worker's variables.
-pub(super) fn login(mut reader: Reader<'_>, local: Option<(String, Secret)>) -> Login {
-    reader.unsupported("github");
-    reader.unsupported("oidc");
+pub(super) fn login(
+    mut reader: Reader<'_>,
+    local: Option<(String, Secret)>,
+    allow_private: bool,
+    directories: &Directories,
+) -> Login {
+    let password = reader.flag_found("password");
+    let (has_github, github) = (reader.has("github"), reader.table("github"));
+    let oidc = reader.tables("oidc");
+    if let Some(password) = &password {
+        let providers = usize::from(has_github) + oidc.len();
+        login::must_have_a_way_in(&reader, password, providers, local.is_some());
+    }
     let default = SessionLives::default();
     let second_factor = reader.parsed("second_factor", |text| match text {
         "optional" => Ok(SecondFactor::Optional),
@@ -21,8 +31,10 @@ pub(super) fn login(mut reader: Reader<'_>, local: Option<(String, Secret)>) -> 
         other => Err(format!("{other:?} is not a policy: write \"optional\" or \"required\"")),
     });
     let login = Login {
-        password: reader.flag("password").unwrap_or(true),
+        password: password.is_none_or(|found| found.value),
         local,
+        github: has_github.then(|| login::github(github, allow_private, directories)).flatten(),
+        oidc: login::oidc(oidc, allow_private, directories),
         sessions: SessionLives {
             idle: positive(&mut reader, "session_idle", default.idle.as_secs()),
             ttl: positive(&mut reader, "session_ttl", default.ttl.as_secs()),

@@ -3,7 +3,7 @@
 use super::document::{Node, Place, Value};
 use super::reader::{Found, Reader};
 use super::secrets::{self, Directories};
-use super::{Allowed, OAuthSettings, UpstreamAuth, UpstreamConfig};
+use super::{OAuthSettings, Permitted, UpstreamAuth, UpstreamConfig};
 use crate::hostname::{Authority, Label, Target};
 use crate::mcp::{Pattern, ToolPolicy};
 use crate::oauth::scope::Scopes;
@@ -93,11 +93,11 @@ pub(super) fn read(
 }
 
 /// Either list alone restricts, an empty one too.
-fn allowed(reader: &mut Reader<'_>) -> Option<Allowed> {
+fn allowed(reader: &mut Reader<'_>) -> Option<Permitted> {
     let mut names = |key| reader.list(key, printable).map(|found| found.value);
     match (names("allow_users"), names("allow_groups")) {
         (None, None) => None,
-        (users, groups) => Some(Allowed { users: users.unwrap_or_default(), groups: groups.unwrap_or_default() }),
+        (users, groups) => Some(Permitted { users: users.unwrap_or_default(), groups: groups.unwrap_or_default() }),
     }
 }
 
@@ -169,7 +169,7 @@ fn tools(mut reader: Reader<'_>) -> Option<ToolPolicy> {
 }
 
 /// A text separated by spaces, or a list.
-fn scopes(reader: &mut Reader<'_>) -> Option<String> {
+pub(super) fn scopes(reader: &mut Reader<'_>) -> Option<String> {
     let Node { value, place } = reader.take("scopes")?;
     let text = match value {
         Value::Text(text) | Value::Untyped(text) => Some(text),
@@ -228,13 +228,13 @@ fn path(text: &str) -> Result<String, String> {
     good.then(|| text.to_owned()).ok_or_else(|| format!("{text:?} is not a path: write it like \"/mcp\""))
 }
 
-fn printable(text: &str) -> Result<String, String> {
+pub(super) fn printable(text: &str) -> Result<String, String> {
     let good = !text.trim().is_empty() && !text.chars().any(char::is_control);
     good.then(|| text.to_owned()).ok_or_else(|| "must be a text that can be shown, on one line".to_owned())
 }
 
 /// An absolute URL that secrets may be sent to: https, or http on this machine.
-fn endpoint(text: &str) -> Result<String, String> {
+pub(super) fn endpoint(text: &str) -> Result<String, String> {
     let wrong = || "must be an absolute https URL without fragment and password (http only on this machine)".to_owned();
     let url = url::Url::parse(text).map_err(|_| wrong())?;
     let host = url.host_str().unwrap_or_default();

@@ -4,8 +4,8 @@ use super::providers::Provider;
 use super::sealed::{AtServer, OurClient};
 use crate::error::{Culprit, Fault};
 use crate::http::{Fetched, HttpClient};
+use crate::oauth::basic;
 use bytes::Bytes;
-use data_encoding::BASE64;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use serde_json::{Map, Value};
@@ -78,7 +78,7 @@ fn build(server: &AtServer, parameters: &[(&str, &str)]) -> Result<Request<Bytes
         .header(ACCEPT, "application/json")
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     match (auth_method.as_str(), secret) {
-        ("client_secret_basic", Some(secret)) => request = request.header(AUTHORIZATION, basic(id, secret)?),
+        ("client_secret_basic", Some(secret)) => request = request.header(AUTHORIZATION, basic::credentials(id, secret)?),
         ("client_secret_post", Some(secret)) => {
             form.append_pair("client_id", id).append_pair("client_secret", secret);
         }
@@ -87,15 +87,6 @@ fn build(server: &AtServer, parameters: &[(&str, &str)]) -> Result<Request<Bytes
         }
     }
     request.body(Bytes::from(form.finish()))
-}
-
-/// RFC 6749 §2.3.1: both parts are form-encoded before they are joined.
-fn basic(id: &str, secret: &str) -> Result<HeaderValue, http::Error> {
-    let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = Zeroizing::new(format!("{}:{}", encoded(id), encoded(secret)));
-    let mut value = HeaderValue::try_from(format!("Basic {}", BASE64.encode(pair.as_bytes())))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 fn interpret(fetched: &Fetched, provider: &Provider) -> Result<Granted, TokenError> {

@@ -117,7 +117,7 @@ pub(super) fn local_path(text: &str) -> &str {
 }
 
 /// `/login`, with the way back in it.
-fn sign_in_address(return_to: &str) -> String {
+pub(super) fn sign_in_address(return_to: &str) -> String {
     match local_path(return_to) {
         "/" => "/login".to_owned(),
         path => {

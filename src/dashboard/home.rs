@@ -29,7 +29,7 @@ pub(super) async fn show(State(dashboard): State<Arc<Dashboard>>, headers: Heade
     match dashboard.sessions.find(&headers).await? {
         Some(person) => dashboard.home(&person).await,
         None => {
-            let unclaimed = !dashboard.store.has_administrator().await?;
+            let unclaimed = dashboard.passwords && !dashboard.store.has_administrator().await?;
             Ok(page::landing(&LandingPage { domain: dashboard.site.domain(), unclaimed }))
         }
     }
@@ -63,7 +63,7 @@ pub(super) async fn revoke(
     let id: GrantId = sent.id.parse().map_err(|_| Failure::NotFound)?;
     let grant = dashboard.store.grant(id).await?;
     let grant = grant.filter(|grant| grant.user == person.user.id).ok_or(Failure::NotFound)?;
-    dashboard.revocations.grant(id).await?;
+    dashboard.revocations.withdraw(&grant).await?;
     let subject = format!("{} at {}", grant.client_name, grant.resource);
     dashboard.audit.record(&person.user.name, "grant.revoked", &subject, Some(arrival.client));
     Ok(see_other(ACCOUNT))

@@ -8,6 +8,7 @@ mod failure;
 mod home;
 mod passkey;
 mod pending;
+mod providers;
 mod rows;
 mod second;
 mod signin;
@@ -22,6 +23,7 @@ use crate::connect::Connections;
 use crate::factors::Factors;
 use crate::hostname::Site;
 use crate::identity::Identity;
+use crate::identity::providers::Providers;
 use crate::ratelimit::RateLimits;
 use crate::revocation::Revocations;
 use crate::session::{Sessions, SignedIn};
@@ -45,6 +47,10 @@ pub struct Dashboard {
     pub site: Site,
     /// People.
     pub identity: Arc<Identity>,
+    /// Where else they sign in.
+    pub providers: Arc<Providers>,
+    /// Whether names and passwords are accepted.
+    pub passwords: bool,
     /// Browsers.
     pub sessions: Arc<Sessions>,
     /// Rows.
@@ -69,7 +75,7 @@ pub struct Dashboard {
     pub second_factor: SecondFactor,
 }
 
-/// `/`, `/account`, `/login`, `/logout`, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page
+/// `/`, `/account` and below, `/login` and below, `/logout`, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page
 /// for everything unknown: the root domain's fallback. Every request carries an [`crate::request::Arrival`].
 pub fn routes(dashboard: Arc<Dashboard>) -> Router {
     Router::new()
@@ -94,6 +100,10 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .route("/login/totp", get(second::form).post(second::check))
         .route("/login/passkey", post(passkey::sign_in))
         .route("/login/passkey/challenge", post(passkey::challenge))
+        .route("/login/{provider}", post(providers::leave))
+        .route("/login/{provider}/callback", get(providers::come_back))
+        .route("/account/identities/link", post(account::identities::link))
+        .route("/account/identities/unlink", post(account::identities::unlink))
         .route("/logout", post(signin::sign_out))
         .route("/setup", get(signin::setup_form).post(signin::set_up))
         .route("/encode", get(address::encode))

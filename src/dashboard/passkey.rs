@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
 
+const FOR_PASSWORDS: &str = "A passkey belongs to a password, and your account has none here. Sign in another way.";
 const REFUSED: &str = "That passkey is not known here, or it took too long. Try again, or sign in another way.";
 
 #[derive(Default, Deserialize)]
@@ -56,6 +57,11 @@ pub(super) async fn sign_in(
     dashboard.limits.check_nameless_login(arrival.client)?;
     let return_to = local_path(&sent.return_to);
     match dashboard.factors.check_passkey(visitor.browser, &sent.credential).await {
+        // Whoever signs in at a provider is asked there each time whether the rules still let them in.
+        Ok(user) if !dashboard.passwords || user.password_hash.is_none() => {
+            dashboard.audit.record(&user.name, "login.failed", "passkey: no password", Some(arrival.client));
+            Ok(dashboard.login_page(visitor, StatusCode::FORBIDDEN, Some(FOR_PASSWORDS), "", return_to))
+        }
         Ok(user) => {
             // A password that was shown before needs no code any more.
             dashboard.take_pending(&visitor).await?;
@@ -63,7 +69,7 @@ pub(super) async fn sign_in(
         }
         Err(PasskeyError::Refused(why)) => {
             dashboard.audit.record("", "login.failed", &format!("passkey: {why}"), Some(arrival.client));
-            Ok(super::signin::login_page(visitor, StatusCode::UNAUTHORIZED, Some(REFUSED), "", return_to))
+            Ok(dashboard.login_page(visitor, StatusCode::UNAUTHORIZED, Some(REFUSED), "", return_to))
         }
         Err(PasskeyError::Failed(fault)) => Err(fault.into()),
     }

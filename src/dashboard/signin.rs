@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 /// One sentence for every reason, so that nobody learns which names exist.
 const REFUSED: &str = "That name and that password do not belong together.";
+const NO_PASSWORDS: &str = "This gateway does not take passwords. Sign in with one of the buttons.";
 /// Why somebody who is signed in is asked.
 const AGAIN: &str = "Please sign in again before you change this.";
 /// What the audit log keeps of a name that somebody tried.
@@ -85,7 +86,7 @@ pub(super) async fn form(
         Some(person) => (Some(AGAIN), person.user.name.as_str()),
         None => (None, ""),
     };
-    Ok(login_page(visitor, StatusCode::OK, notice, name, return_to))
+    Ok(dashboard.login_page(visitor, StatusCode::OK, notice, name, return_to))
 }
 
 /// `POST /login`
@@ -100,7 +101,10 @@ pub(super) async fn sign_in(
     let visitor = dashboard.sessions.visitor(&headers);
     if let Err(forged) = csrf::check(&dashboard.site, &headers, &visitor.csrf_token, Some(&csrf_token)) {
         let error = forged.to_string();
-        return Ok(login_page(visitor, StatusCode::FORBIDDEN, Some(&error), &username, return_to));
+        return Ok(dashboard.login_page(visitor, StatusCode::FORBIDDEN, Some(&error), &username, return_to));
+    }
+    if !dashboard.passwords {
+        return Ok(dashboard.login_page(visitor, StatusCode::FORBIDDEN, Some(NO_PASSWORDS), "", return_to));
     }
     dashboard.limits.check_login(arrival.client, &username)?;
     match dashboard.identity.verify(&username, &password).await {
@@ -108,7 +112,7 @@ pub(super) async fn sign_in(
         Err(LoginError::Refused) => {
             let tried: String = username.chars().filter(|c| !c.is_control()).take(MAX_TRIED_NAME).collect();
             dashboard.audit.record(&tried, "login.failed", "password", Some(arrival.client));
-            Ok(login_page(visitor, StatusCode::UNAUTHORIZED, Some(REFUSED), &username, return_to))
+            Ok(dashboard.login_page(visitor, StatusCode::UNAUTHORIZED, Some(REFUSED), &username, return_to))
         }
         Err(LoginError::Failed(fault)) => Err(fault.into()),
     }
@@ -205,21 +209,32 @@ impl Dashboard {
         Ok(response)
     }
 
-    async fn must_be_unclaimed(&self) -> Result<(), Failure> {
-        if self.store.has_administrator().await? { Err(Failure::NotFound) } else { Ok(()) }
+    /// The ways to sign in, with what went wrong before.
+    pub(super) fn login_page(
+        &self,
+        visitor: Visitor,
+        status: StatusCode,
+        error: Option<&str>,
+        username: &str,
+        return_to: &str,
+    ) -> Response {
+        let response = page::login(&LoginPage {
+            status,
+            passwords: self.passwords,
+            providers: self.providers.names().collect(),
+            error,
+            username,
+            return_to,
+            csrf_token: &visitor.csrf_token,
+        });
+        remembering(visitor, response)
     }
-}
 
-pub(super) fn login_page(
-    visitor: Visitor,
-    status: StatusCode,
-    error: Option<&str>,
-    username: &str,
-    return_to: &str,
-) -> Response {
-    let csrf_token = &visitor.csrf_token;
-    let response = page::login(&LoginPage { status, error, username, return_to, csrf_token });
-    remembering(visitor, response)
+    /// Where passwords are not accepted, an administrator with one would be none: a rule of a provider makes the first one.
+    async fn must_be_unclaimed(&self) -> Result<(), Failure> {
+        let claimed = !self.passwords || self.store.has_administrator().await?;
+        if claimed { Err(Failure::NotFound) } else { Ok(()) }
+    }
 }
 
 fn setup_page(visitor: Visitor, status: StatusCode, error: Option<&str>, username: &str, token: &str) -> Response {

@@ -1,11 +1,13 @@
 //! The routes, driven as a browser drives them.
 
 use super::*;
-use crate::config::{AuditedRequests, Limits, Rate, SecondFactor, SessionLives, Unknown, Upstreams};
+use crate::config::{AuditedRequests, Limits, Login, Rate, SecondFactor, SessionLives, Unknown, Upstreams};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Realm, Scheme};
 use crate::http::{HttpClient, Resolver};
+use crate::identity::providers::Tools;
 use crate::ids::{GrantId, Random};
+use crate::jwks::RemoteKeys;
 use crate::request::Arrival;
 use crate::revocation::Memory;
 use crate::secret::Secret;
@@ -49,8 +51,8 @@ impl House {
         let http = HttpClient::new(Resolver::fixed(HashMap::new()), None).unwrap();
         let connections = Arc::new(Connections::new(ConnectionsParts {
             store: store.clone(),
-            vault,
-            http,
+            vault: vault.clone(),
+            http: http.clone(),
             registry: registry.clone(),
             site: site.clone(),
             clock: clock.clone(),
@@ -58,7 +60,26 @@ impl House {
             metrics: Arc::default(),
         }));
         let memory = Memory { lives: Arc::default(), connections: connections.clone(), registry: registry.clone() };
+        let tools = Tools {
+            keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
+            http,
+            store: store.clone(),
+            vault,
+            site: site.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
+        let login = Login {
+            password: true,
+            local: None,
+            github: None,
+            oidc: Vec::new(),
+            sessions: SessionLives::default(),
+            second_factor: SecondFactor::Optional,
+        };
         let dashboard = Arc::new(Dashboard {
+            providers: Arc::new(Providers::new(tools, &login)),
+            passwords: login.password,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), None).await.unwrap()),
             sessions: Arc::new(Sessions::new(
                 store.clone(),

@@ -1,6 +1,8 @@
-//! People: passwords (argon2id), the first administrator.
+//! People: passwords (argon2id), the first administrator, and who somebody is elsewhere.
 
+mod linked;
 mod passwords;
+pub mod providers;
 #[cfg(test)]
 mod tests;
 
@@ -10,6 +12,8 @@ use crate::ids::{Digest, Random, SessionId, UserId};
 use crate::secret::Secret;
 use crate::store::{Role, Store, StoreError, User};
 use passwords::Passwords;
+
+pub use linked::{Admitted, Linking};
 
 /// Why somebody is not let in. The text is the same for an unknown name and a wrong password.
 #[derive(Debug)]
@@ -196,11 +200,14 @@ const MAX_NAME_LEN: usize = 64;
 const MIN_PASSWORD_CHARS: usize = 8;
 
 fn check_name(name: &str) -> Result<(), Fault> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
-    if (1..=MAX_NAME_LEN).contains(&name.len()) && name.bytes().all(allowed) {
+    if (1..=MAX_NAME_LEN).contains(&name.len()) && name.chars().all(is_name_character) {
         return Ok(());
     }
     Err(Fault::caller("a user name has 1 to 64 characters: letters, digits, and . _ @ -"))
+}
+
+fn is_name_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '@' | '-')
 }
 
 fn check_password(password: &Secret) -> Result<(), Fault> {

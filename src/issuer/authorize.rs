@@ -10,6 +10,7 @@ use crate::hostname::{Label, Realm};
 use crate::oauth::error::{Code, OauthError};
 use crate::request::Arrival;
 use crate::session::SignedIn;
+use crate::upstream::Upstream;
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
@@ -109,7 +110,7 @@ async fn begin(
         Ok(checked) => checked,
         Err(why) => return Ok(pages::bad_request(why)),
     };
-    let default = default_resource(&back.issuer, place);
+    let default = default_resource(&back.issuer, place.upstream.as_deref());
     let pending = match PendingAuthorization::check(parameters, &client, (&back, redirect), &place.realm, default) {
         Ok(pending) => pending,
         Err(error) => return Ok(steps::answer(&back.with_error(&error))),
@@ -150,8 +151,8 @@ fn place(issuer: &Issuer, label: Option<Path<String>>) -> Option<Place> {
 }
 
 /// The resource of a client that names none (RFC 8707 §2 leaves it to us): the MCP endpoint, as far as we know it.
-fn default_resource(origin: &str, place: &Place) -> String {
-    let path = match &place.upstream {
+pub(super) fn default_resource(origin: &str, upstream: Option<&Upstream>) -> String {
+    let path = match upstream {
         None => Some("/mcp"),
         Some(upstream) => upstream.path.as_deref().filter(|path| path.starts_with('/')),
     };

@@ -2,10 +2,12 @@
 //! Discovery) and as a protected resource (RFC 9728).
 
 use super::Issuer;
-use super::{reply, token};
+use super::grants::jwt_bearer::ID_JAG_PROFILE;
+use super::reply;
 use crate::config::RegistrationMode;
 use crate::hostname::{Label, Realm};
 use crate::jose;
+use crate::oauth::grant_type::GrantType;
 use crate::oauth::metadata::{AuthorizationServer, ProtectedResource};
 use crate::oauth::registration::AuthMethod;
 use crate::oauth::scope::{OFFLINE_ACCESS, Scopes};
@@ -67,22 +69,25 @@ fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> A
     let is_open = !matches!(issuer.registration.mode, RegistrationMode::Off);
     let algorithms = texts(&jose::ALGORITHMS);
     scopes.insert(OFFLINE_ACCESS);
+    let profiles = if issuer.supports(GrantType::JwtBearer) { texts(&[ID_JAG_PROFILE]) } else { Vec::new() };
     AuthorizationServer {
         authorization_endpoint: Some(format!("{}{}", issuer.site.root_origin(), authorize_path(realm))),
         token_endpoint: Some(format!("{origin}/token")),
         registration_endpoint: is_open.then(|| format!("{origin}/register")),
         revocation_endpoint: Some(format!("{origin}/revoke")),
         introspection_endpoint: Some(format!("{origin}/introspect")),
+        authorization_grant_profiles_supported: profiles,
         jwks_uri: Some(format!("{origin}/jwks")),
         scopes_supported: scopes.iter().map(str::to_owned).collect(),
         response_types_supported: texts(&["code"]),
         response_modes_supported: texts(&["query"]),
-        grant_types_supported: token::SUPPORTED.map(|one| one.as_str().to_owned()).into(),
+        grant_types_supported: grant_types(issuer),
         token_endpoint_auth_methods_supported: AuthMethod::names(),
         token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
         revocation_endpoint_auth_methods_supported: AuthMethod::names(),
+        revocation_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
         introspection_endpoint_auth_methods_supported: introspection_methods(),
-        revocation_endpoint_auth_signing_alg_values_supported: algorithms,
+        introspection_endpoint_auth_signing_alg_values_supported: algorithms,
         code_challenge_methods_supported: texts(&["S256"]),
         authorization_response_iss_parameter_supported: true,
         client_id_metadata_document_supported: true,
@@ -91,6 +96,10 @@ fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> A
         issuer: origin,
         ..Default::default()
     }
+}
+
+fn grant_types(issuer: &Issuer) -> Vec<String> {
+    GrantType::ALL.into_iter().filter(|one| issuer.supports(*one)).map(|one| one.as_str().to_owned()).collect()
 }
 
 /// Clients with their method, unless it is none; API keys as Bearer.

@@ -31,6 +31,7 @@ use crate::connect::{ConnectionKey, Connections};
 use crate::error::Fault;
 use crate::hostname::{Realm, Site};
 use crate::http::HttpClient;
+use crate::identity::providers::Providers;
 use crate::ids::{Random, UserId};
 use crate::jwks::RemoteKeys;
 use crate::oauth::registration::MAX_BODY;
@@ -66,6 +67,8 @@ pub struct Issuer {
     pub lifetimes: Tokens,
     /// Whose browser.
     pub sessions: Arc<Sessions>,
+    /// Whose assertions about people are believed.
+    pub providers: Arc<Providers>,
     /// Who may introspect.
     pub api_keys: Arc<ApiKeys>,
     /// Which upstreams there are.

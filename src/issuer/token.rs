@@ -3,7 +3,7 @@
 
 use super::Issuer;
 use super::clients::KnownClient;
-use super::grants::{code, exchange, refresh};
+use super::grants::{client_credentials, code, exchange, jwt_bearer, refresh};
 use super::parameters::Parameters;
 use super::reply::{self, Refused};
 use super::resource;
@@ -81,10 +81,12 @@ pub(super) async fn token(
     let form = form(&headers, body)?;
     let client = issuer.authenticate(&arrival.realm, &headers, &form).await?;
     let request = TokenRequest { realm: &arrival.realm, client: &client, form: &form, address: arrival.client };
-    let issue = match request.grant_type()? {
+    let issue = match request.grant_type(&issuer)? {
         GrantType::AuthorizationCode => code::exchange(&issuer, &request).await?,
         GrantType::RefreshToken => refresh::exchange(&issuer, &request).await?,
         GrantType::TokenExchange => exchange::exchange(&issuer, &request).await?,
+        GrantType::ClientCredentials => client_credentials::exchange(&issuer, &request).await?,
+        GrantType::JwtBearer => jwt_bearer::exchange(&issuer, &request).await?,
         _ => return Err(unsupported()),
     };
     let answer = issuer.issue(&request, &issue)?;
@@ -107,19 +109,15 @@ pub(super) fn form(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> 
     Ok(form)
 }
 
-/// The grant types that the token endpoint knows, for the metadata.
-pub(super) const SUPPORTED: [GrantType; 3] =
-    [GrantType::AuthorizationCode, GrantType::RefreshToken, GrantType::TokenExchange];
-
 fn unsupported() -> Refused {
     Refused::because(Code::UnsupportedGrantType, "grant_type is not one of grant_types_supported in the metadata")
 }
 
 impl TokenRequest<'_> {
     /// What is asked for: something that we know, and that the client is registered for.
-    fn grant_type(&self) -> Result<GrantType, Refused> {
+    fn grant_type(&self, issuer: &Issuer) -> Result<GrantType, Refused> {
         let named = GrantType::parse(self.form.require("grant_type")?);
-        let known = named.filter(|one| SUPPORTED.contains(one)).ok_or_else(unsupported)?;
+        let known = named.filter(|one| issuer.supports(*one)).ok_or_else(unsupported)?;
         match self.client.metadata.allows(known) {
             true => Ok(known),
             false => {
@@ -141,6 +139,19 @@ impl LivingGrant {
 }
 
 impl Issuer {
+    /// Whether the token endpoint knows a grant type.
+    pub(super) fn supports(&self, grant_type: GrantType) -> bool {
+        match grant_type {
+            GrantType::AuthorizationCode
+            | GrantType::RefreshToken
+            | GrantType::ClientCredentials
+            | GrantType::TokenExchange => true,
+            // A provider has to be trusted with it first.
+            GrantType::JwtBearer => self.providers.make_assertions(),
+            GrantType::DeviceCode => false,
+        }
+    }
+
     /// The grant behind a code or a refresh token, if this client got it here, it is in force, and its person may still
     /// sign in and use the upstream. A permission that is taken away revokes nothing: once it is given again, so are tokens.
     ///

@@ -27,6 +27,9 @@ pub struct AuthorizationServer {
     /// Client authentication at the introspection endpoint, or `Bearer` for API keys (RFC 8414 §2).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub introspection_endpoint_auth_methods_supported: Vec<String>,
+    /// Algorithms of assertions at the introspection endpoint.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub introspection_endpoint_auth_signing_alg_values_supported: Vec<String>,
     /// Device authorization (RFC 8628).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device_authorization_endpoint: Option<String>,
@@ -44,6 +47,9 @@ pub struct AuthorizationServer {
     /// Grant types; when absent `authorization_code` and `implicit` are meant (RFC 8414 §2).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub grant_types_supported: Vec<String>,
+    /// Profiles of assertions that are accepted (draft-ietf-oauth-identity-assertion-authz-grant §7.2).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub authorization_grant_profiles_supported: Vec<String>,
     /// Client authentication at the token endpoint; when absent `client_secret_basic` is meant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub token_endpoint_auth_methods_supported: Vec<String>,

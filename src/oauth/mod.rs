@@ -1,5 +1,6 @@
 //! The words of OAuth 2.1, shared by our authorization server and by our client toward upstreams. Pure: no I/O.
 
+pub mod basic;
 pub mod challenge;
 pub mod error;
 pub mod grant_type;

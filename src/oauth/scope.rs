@@ -53,6 +53,11 @@ impl Scopes {
         Self(self.0.union(&others.0).cloned().collect())
     }
 
+    /// Those that are among `others` as well.
+    pub fn intersection(&self, others: &Scopes) -> Scopes {
+        Self(self.0.intersection(&others.0).cloned().collect())
+    }
+
     /// All but one.
     pub fn without(&self, token: &str) -> Scopes {
         Self(self.0.iter().filter(|scope| *scope != token).cloned().collect())
@@ -86,6 +91,7 @@ mod tests {
         assert_eq!(a.to_string(), "read write");
         assert!(Scopes::parse("read").unwrap().is_subset(&a));
         assert_eq!(a.without("read").to_string(), "write");
+        assert_eq!(a.intersection(&Scopes::parse("read admin").unwrap()).to_string(), "read");
         assert_eq!(Scopes::parse("re\"ad"), Err('"'));
         assert_eq!(Scopes::lenient(["ok", "not\tok"]).to_string(), "ok");
     }

@@ -2,6 +2,7 @@
 
 use super::answer::{Frame, page, page_with_passkeys};
 use super::people::{Account, GrantRow};
+use super::plain;
 use crate::factors::Enrolment;
 use crate::secret::Secret;
 use askama::Template;
@@ -26,6 +27,8 @@ pub struct AccountPage<'a> {
     pub has_password: bool,
     /// Whether the person has an authenticator app.
     pub authenticator: bool,
+    /// Who the person is at providers.
+    pub identities: IdentitiesSection,
     /// Passkeys.
     pub passkeys: Vec<PasskeyRow>,
     /// Whether one is asked for after the password.
@@ -54,6 +57,37 @@ pub struct SessionRow {
     pub last_seen: String,
     /// Whether it is the one that asks.
     pub this_one: bool,
+}
+
+/// Who a person is elsewhere, and where else they could link an identity.
+pub struct IdentitiesSection {
+    /// The identities.
+    pub rows: Vec<IdentityRow>,
+    /// Name and label of every provider.
+    pub providers: Vec<(String, String)>,
+}
+
+/// An identity in words.
+pub struct IdentityRow {
+    /// With the subject: which one.
+    pub issuer: String,
+    /// With the issuer: which one.
+    pub subject: String,
+    /// The provider, for people.
+    pub provider: String,
+    /// What the person is called there.
+    pub name: String,
+    /// The verified address.
+    pub email: Option<String>,
+    /// How long ago it was used.
+    pub used: String,
+}
+
+impl IdentityRow {
+    /// The name without what could deceive a reader: somebody else chose it.
+    fn shown_name(&self) -> String {
+        plain::name(&self.name)
+    }
 }
 
 /// A passkey in words.

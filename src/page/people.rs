@@ -21,10 +21,14 @@ pub struct LandingPage<'a> {
     pub unclaimed: bool,
 }
 
-/// The sign-in form.
+/// The ways to sign in.
 pub struct LoginPage<'a> {
     /// Of the answer.
     pub status: StatusCode,
+    /// Whether there is a form for name and password.
+    pub passwords: bool,
+    /// Name and label of every provider: a button each.
+    pub providers: Vec<(&'a str, &'a str)>,
     /// Why the last attempt failed.
     pub error: Option<&'a str>,
     /// The name typed last.

@@ -5,7 +5,7 @@ use super::watch::Watch;
 use super::{Bound, Running};
 use crate::app::{App, Reloaded};
 use crate::clock::Clock;
-use crate::config::{self, Config, Source};
+use crate::config::{self, Config, Login, Source};
 use crate::error::Fault;
 use crate::ids::Random;
 use crate::telemetry::Log;
@@ -205,6 +205,19 @@ fn forbid_core_dumps() -> Result<(), Fault> {
         .map_err(|error| Fault::gateway(format!("core dumps cannot be turned off: {error}")))
 }
 
+/// What is missing where passwords are not accepted, and with them the link that claims a gateway.
+fn no_administrator(login: &Login, claimed: bool, root: &str) -> String {
+    let ruled = login.github.as_ref().is_some_and(|github| !github.admin_users.is_empty())
+        || login.oidc.iter().any(|provider| !provider.admin_groups.is_empty());
+    match (claimed, ruled) {
+        (true, _) => String::new(),
+        (false, true) => format!("nobody owns this gateway yet; its administrators sign in here: {root}/login\n"),
+        (false, false) => "nobody can administer this gateway: name people in login.github.admin_users or groups in \
+                           login.oidc.admin_groups\n"
+            .to_owned(),
+    }
+}
+
 /// Tells whoever started it where it listens, and how to claim it when nobody has.
 async fn announce(running: &Running) -> Result<(), Fault> {
     let root = running.site().root_origin();
@@ -212,7 +225,10 @@ async fn announce(running: &Running) -> Result<(), Fault> {
     for address in &running.addresses {
         text += &format!("listening on {address} ({root})\n");
     }
-    if let Some(token) = running.app.identity.setup_token().await? {
+    let login = &running.app.config().login;
+    if !login.password {
+        text += &no_administrator(login, running.app.store.has_administrator().await?, &root);
+    } else if let Some(token) = running.app.identity.setup_token().await? {
         text +=
             &format!("nobody owns this gateway yet; become its administrator: {root}/setup?token={}\n", token.expose());
     }

@@ -13,22 +13,7 @@ impl Store {
     /// [`StoreError::Conflict`] when the name is taken, in whatever case.
     pub async fn create_user(&self, user: &User) -> Result<(), StoreError> {
         let mut transaction = self.sqlite.transaction().await?;
-        let insert = query(
-            "INSERT INTO users (id, name, password_hash, email, role, disabled, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        );
-        insert
-            .bind(user.id)
-            .bind(&user.name)
-            .bind(&user.password_hash)
-            .bind(&user.email)
-            .bind(user.role)
-            .bind(user.disabled)
-            .bind(user.created_at)
-            .execute(&mut *transaction)
-            .await
-            .map_err(inserting("a user of that name"))?;
-        // Permissions may name somebody who comes later.
-        changes::record(&mut transaction, Change::PeopleChanged).await?;
+        insert_user(&mut transaction, user).await?;
         Ok(transaction.commit().await?)
     }
 
@@ -179,4 +164,24 @@ async fn must_not_be_the_last_administrator(
     let select = query_scalar("SELECT id FROM users WHERE role = ? AND NOT disabled LIMIT 2").bind(Role::Administrator);
     let administrators: Vec<UserId> = select.fetch_all(&mut **transaction).await?;
     if administrators == [id] { Err(StoreError::LastAdministrator) } else { Ok(()) }
+}
+
+/// Adds a person as part of something larger.
+pub(super) async fn insert_user(transaction: &mut Transaction<'static, Sqlite>, user: &User) -> Result<(), StoreError> {
+    let insert = query(
+        "INSERT INTO users (id, name, password_hash, email, role, disabled, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+    );
+    insert
+        .bind(user.id)
+        .bind(&user.name)
+        .bind(&user.password_hash)
+        .bind(&user.email)
+        .bind(user.role)
+        .bind(user.disabled)
+        .bind(user.created_at)
+        .execute(&mut **transaction)
+        .await
+        .map_err(inserting("a user of that name"))?;
+    // Permissions may name somebody who comes later.
+    changes::record(transaction, Change::PeopleChanged).await
 }

@@ -95,6 +95,8 @@ named!(SigningAlgorithm: Es256 = "ES256", EdDsa = "EdDSA");
 named!(ConnectionState: Active = "active", Open = "open", NeedsConsent = "needs_consent");
 
 record!(User, "user": id, name, password_hash, email, role, disabled, created_at);
+record!(LinkedIdentity, "identity":
+    issuer, subject, provider, user("user_id"), name, email, created_at, last_used_at);
 record!(Client, "client":
     realm, id, metadata, secret, registration_token, created_at, last_used_at, owner("owner_id"), expires_at);
 record!(Session, "session":

@@ -11,6 +11,7 @@ mod fixtures;
 mod grants;
 mod groups;
 mod housekeeping;
+mod identities;
 mod sqlite;
 
 use super::*;
@@ -54,6 +55,10 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     connections::step_ups_go_with_their_connection(&open().await).await;
     connections::upstreams_have_an_alias_each(&open().await).await;
     connections::what_is_known_of_upstreams_is_replaced(&open().await).await;
+    identities::an_identity_is_one_person_s(&open().await).await;
+    identities::a_person_comes_with_an_identity_or_not_at_all(&open().await).await;
+    identities::an_email_address_follows_its_identity(&open().await).await;
+    identities::the_last_way_in_stays(&open().await).await;
     housekeeping::settings_are_compared_and_deleted(&open().await).await;
     housekeeping::audit_is_newest_first(&open().await).await;
     housekeeping::a_proof_is_used_once(&open().await).await;

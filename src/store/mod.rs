@@ -17,6 +17,7 @@ mod factors;
 mod grants;
 mod groups;
 mod housekeeping;
+mod identities;
 mod proofs;
 mod records;
 mod sessions;
@@ -27,6 +28,7 @@ mod upstreams;
 pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
+pub use identities::Unlinked;
 pub use groups::BY_ADMINISTRATOR;
 pub use records::*;
 

@@ -33,6 +33,27 @@ pub struct User {
     pub created_at: Timestamp,
 }
 
+/// Who a person is at an identity provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkedIdentity {
+    /// The issuer: of OpenID Connect, or the address of a GitHub.
+    pub issuer: String,
+    /// What the issuer calls the person for good, unique together with it.
+    pub subject: String,
+    /// The provider's name in the configuration, when it was last used.
+    pub provider: String,
+    /// Who that is here.
+    pub user: UserId,
+    /// What the person is called there: for people only.
+    pub name: String,
+    /// Only one that the provider has verified.
+    pub email: Option<String>,
+    /// When it was linked.
+    pub created_at: Timestamp,
+    /// When the person last signed in with it.
+    pub last_used_at: Timestamp,
+}
+
 /// A signed-in browser.
 #[derive(Clone, Debug)]
 pub struct Session {

@@ -2,7 +2,7 @@
 //! person. What lies between is worked out when one of them changes.
 
 use super::Rules;
-use crate::config::Allowed;
+use crate::config::Permitted;
 use crate::error::Fault;
 use crate::hostname::Authority;
 use crate::ids::UserId;
@@ -72,8 +72,8 @@ impl People {
     }
 
     /// What the configuration says; without a word of its about that, everybody.
-    pub(super) fn allowed(&self, allowed: Option<&Allowed>) -> Access {
-        let Some(Allowed { users, groups }) = allowed else { return Access::Everybody };
+    pub(super) fn allowed(&self, allowed: Option<&Permitted>) -> Access {
+        let Some(Permitted { users, groups }) = allowed else { return Access::Everybody };
         let named = users.iter().filter_map(|name| self.named.get(&name.to_ascii_lowercase()).copied());
         self.only(named, groups)
     }

@@ -6,7 +6,7 @@ mod health;
 pub use access::Access;
 pub use health::{Failure, Health, HealthTable, Note, Stage, State, Turn, Unavailable};
 
-use crate::config::{Allowed, OAuthSettings, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
+use crate::config::{OAuthSettings, Permitted, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
 use crate::error::Fault;
 use crate::hostname::{Authority, Label, Site, Target};
 use crate::http::permits;
@@ -74,7 +74,7 @@ struct Rules {
 /// An upstream of the configuration, with everybody's access as long as it says nothing else.
 struct Configured {
     upstream: Arc<Upstream>,
-    allowed: Option<Allowed>,
+    allowed: Option<Permitted>,
 }
 
 struct Snapshot {

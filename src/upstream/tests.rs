@@ -101,7 +101,7 @@ async fn decisions_arrive_with_a_reload_and_the_configuration_stands_above_them(
 #[tokio::test]
 async fn permissions_become_people_and_follow_them() {
     let mut notes = configured("notes.example", None);
-    notes.allowed = Some(Allowed { users: vec!["ANN".to_owned()], groups: vec!["dev".to_owned()] });
+    notes.allowed = Some(Permitted { users: vec!["ANN".to_owned()], groups: vec!["dev".to_owned()] });
     let registry = registry(Unknown::Allow, false, vec![notes, configured("mail.example", None)]).await;
     let authority = |text: &str| Authority::parse(text).unwrap();
     let (notes, mail, other) = (authority("notes.example"), authority("mail.example"), authority("other.example"));

@@ -7,7 +7,7 @@ use crate::raw::{Caller, PATIENCE, RawUpstream, field, get, post, status};
 use crate::revocation::{BOB, SOON, Session, command};
 use crate::upstreams::Notes;
 use http::{Method, StatusCode};
-use portcullis::config::{Allowed, UpstreamAuth};
+use portcullis::config::{Permitted, UpstreamAuth};
 use portcullis::devkit::browser::{Arrived, Browser, Credentials, Page};
 use portcullis::secret::Secret;
 use portcullis::store::UpstreamAccess;
@@ -16,9 +16,9 @@ use std::time::Instant;
 
 const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
 
-fn only(users: &[&str], groups: &[&str]) -> Option<Allowed> {
+fn only(users: &[&str], groups: &[&str]) -> Option<Permitted> {
     let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
-    Some(Allowed { users: texts(users), groups: texts(groups) })
+    Some(Permitted { users: texts(users), groups: texts(groups) })
 }
 
 /// A gateway with one upstream that is for Alice and the group `dev`, and Bob, who is in no group.

@@ -198,7 +198,7 @@ impl Foreign {
 
 /// Says what a child says, in the test's own name: shown when the test fails, and only then.
 #[allow(clippy::print_stderr)]
-async fn retell(name: String, stderr: ChildStderr) {
+pub async fn retell(name: String, stderr: ChildStderr) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         eprintln!("{name}: {line}");
@@ -206,7 +206,7 @@ async fn retell(name: String, stderr: ChildStderr) {
 }
 
 /// `node` with a script of `tests/clients`, not yet started.
-fn node(script: &str) -> Command {
+pub fn node(script: &str) -> Command {
     let directory = clients();
     let mut command = Command::new("node");
     command.arg("--import").arg(directory.join("localhost.mjs")).arg(directory.join(script));

@@ -5,7 +5,7 @@ use crate::raw::{Caller, field, status};
 use crate::revocation::BOB;
 use crate::visitors::signed_in;
 use http::{HeaderMap, header};
-use portcullis::config::{Allowed, Config, UpstreamAuth};
+use portcullis::config::{Config, Permitted, UpstreamAuth};
 use portcullis::devkit::browser::Browser;
 use portcullis::hostname::Realm;
 use portcullis::session::Means;
@@ -88,13 +88,20 @@ async fn a24_whoever_passes_is_named_by_every_header_once_empty_where_nothing_is
 async fn a43_nothing_makes_up_for_a_credential_that_is_not_good() {
     let gateway = behind_a_proxy().await;
     let cookie = format!("Cookie: {}", cookie_of(&gateway, USER).await);
-    let bound = token_at(gateway.app(), USER, &Realm::Root, Some("0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I")).await.0;
+    let bound =
+        token_at(gateway.app(), USER, &Realm::Root, Some("0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I")).await.0;
     let (token, grant) = token_at(gateway.app(), USER, &Realm::Root, None).await;
     let elsewhere = token_at(gateway.app(), USER, &Realm::Mcp(label(NOTES)), None).await.0;
     assert_eq!(status(&ask(&gateway, "/verify", &[bearer(&token)]).await.0), 200);
     gateway.app().revocations.grant(grant).await.unwrap();
-    for wrong in [bearer("x"), bearer(""), bearer(&token), bearer(&bound), bearer(&elsewhere), format!("Authorization: DPoP {bound}")]
-    {
+    for wrong in [
+        bearer("x"),
+        bearer(""),
+        bearer(&token),
+        bearer(&bound),
+        bearer(&elsewhere),
+        format!("Authorization: DPoP {bound}"),
+    ] {
         let (head, body) = ask(&gateway, "/verify", &[wrong.clone(), cookie.clone()]).await;
         assert_eq!(status(&head), 401, "{wrong}");
         let challenge = field(&head, "www-authenticate").unwrap();
@@ -130,7 +137,10 @@ async fn a18_only_a_trusted_proxy_says_which_host_is_asked_for() {
             (vec![notes.clone(), mail.clone()], 401),
             (vec![format!("{notes}, app.example")], 401),
             (vec![notes.replace("-Host", "_Host")], 401),
-            (vec!["X-Forwarded-Host: app.example".to_owned(), format!("X-Forwarded-Uri: {}", gateway.url_of(NOTES))], 401),
+            (
+                vec!["X-Forwarded-Host: app.example".to_owned(), format!("X-Forwarded-Uri: {}", gateway.url_of(NOTES))],
+                401,
+            ),
             (vec![format!("Forwarded: host=\"{}\"", gateway.host_of(NOTES))], 401),
         ] {
             let (head, _) = ask(gateway, "/verify", &[lines.clone(), vec![bearer(&token)]].concat()).await;
@@ -151,7 +161,7 @@ async fn a_host_s_token_passes_only_whom_the_upstream_is_permitted_to() {
     let lines = [host, bearer(&token)];
     assert_eq!(status(&ask(&gateway, "/verify", &lines).await.0), 200);
     let only_alice = |config: &mut Config| {
-        config.upstream[0].allowed = Some(Allowed { users: vec![USER.to_owned()], groups: Vec::new() });
+        config.upstream[0].allowed = Some(Permitted { users: vec![USER.to_owned()], groups: Vec::new() });
     };
     gateway.reload(only_alice).await.unwrap();
     let (head, body) = ask(&gateway, "/verify", &lines).await;

@@ -62,7 +62,13 @@ impl World {
             (vec!["X-User-Id: forged".to_owned()], false),
             (vec!["Authorization: Bearer x".to_owned()], true),
             (vec![format!("Authorization: Bearer {wrong}")], true),
-            (vec![format!("Authorization: Bearer {wrong}"), format!("X-Forwarded-Host: {}", self.gateway.host_of(NOTES))], true),
+            (
+                vec![
+                    format!("Authorization: Bearer {wrong}"),
+                    format!("X-Forwarded-Host: {}", self.gateway.host_of(NOTES)),
+                ],
+                true,
+            ),
         ] {
             let (head, _) = self.ask("app.example", &lines).await;
             assert_eq!(status(&head), 401, "{lines:?}");

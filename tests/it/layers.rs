@@ -18,6 +18,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "identity",
             "jwks",
             "factors",
+            "machine",
             "page",
             "ratelimit",
             "revocation",

@@ -1,5 +1,6 @@
 //! `/account`: what a person may know and change about the own account.
 
+pub(super) mod identities;
 pub(super) mod passkeys;
 pub(super) mod password;
 pub(super) mod sessions;
@@ -47,6 +48,7 @@ impl Dashboard {
             authenticator: held.authenticator,
             passkey_after_password: held.passkey_after_password,
             recovery_codes: held.asks().then_some(held.recovery_codes),
+            identities: self.identities(person).await?,
             passkeys: held.passkeys.into_iter().map(|passkey| rows::passkey(passkey, now)).collect(),
             sessions: sessions.into_iter().map(|session| rows::session(session, person.id, now)).collect(),
             grants: grants.into_iter().map(|grant| rows::grant(grant, now)).collect(),

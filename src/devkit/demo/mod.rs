@@ -218,6 +218,8 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
         login: Login {
             password: true,
             local: None,
+            github: None,
+            oidc: Vec::new(),
             sessions: SessionLives::default(),
             second_factor: SecondFactor::Optional,
         },

@@ -3,6 +3,7 @@
 //! that token's: whatever ends the person's consent ends it, and so does the end of the service's client.
 
 use super::refresh::narrowed;
+use super::within_its_own;
 use crate::ids::GrantId;
 use crate::issuer::Issuer;
 use crate::issuer::parameters::Parameters;
@@ -10,7 +11,7 @@ use crate::issuer::reply::Refused;
 use crate::issuer::token::{Exchanged, Issue, LivingGrant, TokenRequest};
 use crate::oauth::error::Code;
 use crate::oauth::resource;
-use crate::oauth::scope::{OFFLINE_ACCESS, Scopes};
+use crate::oauth::scope::Scopes;
 use crate::store::{Grant, User};
 use crate::tokens::AccessToken;
 use std::sync::Arc;
@@ -29,11 +30,12 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
     let subject = subject(issuer, request)?;
     let (parent, user) = issuer.in_force(subject.grant).await?.ok_or_else(bad_subject)?;
     let resource = target(&subject, request.form)?;
-    let scope = Scopes::lenient(narrowed(request.form.get("scope"), &subject.scope)?.split(' '));
+    let most = within_its_own(request, &Scopes::lenient(subject.scope.split(' ')));
+    let scope = narrowed(request.form.get("scope"), &most.to_string())?;
     let living = derived(issuer, request, parent, user).await?;
     Ok(Issue {
         living,
-        scope: scope.without(OFFLINE_ACCESS).to_string(),
+        scope,
         refresh_token: None,
         exchanged: Some(Exchanged { resource, ends_at: subject.expires_at }),
     })

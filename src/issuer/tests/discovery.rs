@@ -4,7 +4,8 @@ use super::*;
 use http::Method;
 
 fn grant_types() -> Value {
-    json!(["authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:token-exchange"])
+    let exchange = "urn:ietf:params:oauth:grant-type:token-exchange";
+    json!(["authorization_code", "refresh_token", "client_credentials", exchange])
 }
 
 #[tokio::test]

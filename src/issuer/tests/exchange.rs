@@ -12,8 +12,14 @@ const SECRET: &str = "the secret of the service";
 
 impl World {
     /// The Basic header of a client that an administrator made for these grant types at `notes`.
-    pub(super) async fn machine(&self, id: &str, grant_types: &[&str]) -> String {
+    pub(super) async fn service(&self, id: &str, grant_types: &[&str]) -> String {
+        self.service_with(id, grant_types, Value::Null).await
+    }
+
+    /// The same with the scope that it was given.
+    async fn service_with(&self, id: &str, grant_types: &[&str], scope: Value) -> String {
         let metadata = json!({
+            "scope": scope,
             "client_name": "Service",
             "token_endpoint_auth_method": "client_secret_basic",
             "grant_types": grant_types,
@@ -46,7 +52,7 @@ impl World {
 #[tokio::test]
 async fn b46_an_exchanged_token_says_who_acts_for_whom() {
     let world = World::new().await;
-    let service = world.machine("service", &[EXCHANGE]).await;
+    let service = world.service("service", &[EXCHANGE]).await;
     let client = world.client(NOTES).await;
     let original = world.signed_in(&client, "read write offline_access").await;
     world.issuer.clock.advance(Duration::from_secs(600));
@@ -73,7 +79,7 @@ async fn b46_an_exchanged_token_says_who_acts_for_whom() {
 #[tokio::test]
 async fn b46_exchange_never_widens() {
     let world = World::new().await;
-    let service = world.machine("service", &[EXCHANGE]).await;
+    let service = world.service("service", &[EXCHANGE]).await;
     let client = world.client(NOTES).await;
     let original = world.signed_in(&client, "read").await;
     let token = text(&original, "access_token");
@@ -104,6 +110,13 @@ async fn b46_exchange_never_widens() {
     let answer = world.exchange_token(&service, token, &narrow).await.json();
     let verified = world.issuer.tokens.verify(text(&answer, "access_token")).unwrap();
     assert_eq!(&*verified.audience, "https://notes.gw.example/mcp/tools");
+    // What an administrator gave the client is as little to be exceeded.
+    let modest = world.service_with("modest", &[EXCHANGE], json!("read")).await;
+    let wide = world.signed_in(&client, "read write").await;
+    let own = world.exchange_token(&modest, text(&wide, "access_token"), &[]).await.json();
+    assert_eq!(text(&own, "scope"), "read");
+    let refused = world.exchange_token(&modest, text(&wide, "access_token"), &[("scope", "write")]).await;
+    assert_eq!(refused.error(), "invalid_scope");
     // Whoever acts for somebody does so directly.
     assert_eq!(world.exchange_token(&service, text(&answer, "access_token"), &[]).await.error(), "invalid_request");
 }
@@ -111,7 +124,7 @@ async fn b46_exchange_never_widens() {
 #[tokio::test]
 async fn b46_only_clients_that_an_administrator_made_exchange_and_only_here() {
     let world = World::new().await;
-    let (service, other) = (world.machine("service", &[EXCHANGE]).await, world.machine("other", &[]).await);
+    let (service, other) = (world.service("service", &[EXCHANGE]).await, world.service("other", &[]).await);
     let ((_, registered), public) = (world.confidential().await, world.client(NOTES).await);
     let original = world.signed_in(&public, "read").await;
     let token = text(&original, "access_token");
@@ -148,7 +161,7 @@ async fn b46_only_clients_that_an_administrator_made_exchange_and_only_here() {
 #[tokio::test]
 async fn b41_b46_whatever_ends_the_consent_ends_what_was_exchanged_under_it() {
     let world = World::new().await;
-    let service = world.machine("service", &[EXCHANGE]).await;
+    let service = world.service("service", &[EXCHANGE]).await;
     let client = world.client(NOTES).await;
     let original = world.signed_in(&client, "read").await;
     let token = text(&original, "access_token");
@@ -166,7 +179,7 @@ async fn b41_b46_whatever_ends_the_consent_ends_what_was_exchanged_under_it() {
 #[tokio::test]
 async fn b35_b42_a_service_ends_what_it_got_and_no_more() {
     let world = World::new().await;
-    let (service, other) = (world.machine("service", &[EXCHANGE]).await, world.machine("other", &[EXCHANGE]).await);
+    let (service, other) = (world.service("service", &[EXCHANGE]).await, world.service("other", &[EXCHANGE]).await);
     let client = world.client(NOTES).await;
     let original = world.signed_in(&client, "read").await;
     let token = text(&original, "access_token");
@@ -193,7 +206,7 @@ async fn b35_b42_a_service_ends_what_it_got_and_no_more() {
 #[tokio::test]
 async fn a_person_who_is_disabled_cannot_be_acted_for() {
     let world = World::new().await;
-    let service = world.machine("service", &[EXCHANGE]).await;
+    let service = world.service("service", &[EXCHANGE]).await;
     let client = world.client(NOTES).await;
     let original = world.signed_in(&client, "read").await;
     world.issuer.store.set_user_disabled(world.alice.id, true).await.unwrap();

@@ -1,18 +1,25 @@
 //! The doors of the issuer, asked over their routers. Names carry the numbers of the security assertions they hold.
 
+mod assertions;
 mod authorize;
 mod clients;
 mod discovery;
 mod exchange;
+mod identity_assertions;
 mod introspection;
+mod machines;
 mod refresh_model;
+mod registration;
 mod token;
 
 use super::*;
-use crate::config::{AuditedRequests, Limits, Rate, SessionLives, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
+use crate::config::{
+    AuditedRequests, Limits, Login, OidcLogin, Rate, SecondFactor, SessionLives, Unknown, UpstreamAuth, UpstreamConfig, Upstreams,
+};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Authority, Label, Realm, Scheme};
 use crate::http::Resolver;
+use crate::identity::providers::Tools;
 use crate::ids::UserId;
 use crate::jose::SigningAlgorithm;
 use crate::oauth::pkce::Challenge;
@@ -117,6 +124,16 @@ impl World {
         let lives = Arc::<GrantLives>::default();
         let memory = Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
         let tokens = Arc::new(AccessTokens::new(Arc::new(keys), lives, clock.clone(), random.clone()));
+        let remote_keys = Arc::new(RemoteKeys::new(http.clone(), clock.clone()));
+        let tools = Tools {
+            http: http.clone(),
+            keys: remote_keys.clone(),
+            store: store.clone(),
+            vault: vault.clone(),
+            site: site.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
         let issuer = Issuer {
             tokens,
             revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
@@ -124,7 +141,8 @@ impl World {
             lifetimes,
             audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
             allow_private_documents: false,
-            remote_keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
+            providers: Arc::new(Providers::new(tools, &login(Vec::new()))),
+            remote_keys,
             registration: Registration::default(),
             limits: Arc::new(RateLimits::new(&limits())),
             site,
@@ -252,6 +270,12 @@ impl World {
         let usual = [("grant_type", "refresh_token"), ("client_id", client), ("refresh_token", token)];
         self.post(&format!("{NOTES}/token"), &changed(&usual, changes)).await
     }
+}
+
+/// Sign-in at these providers.
+fn login(oidc: Vec<OidcLogin>) -> Login {
+    let (sessions, second_factor) = (SessionLives::default(), SecondFactor::Optional);
+    Login { password: true, local: None, github: None, oidc, sessions, second_factor }
 }
 
 fn upstream(name: &str) -> UpstreamConfig {

@@ -114,7 +114,7 @@ async fn b6_a_verifier_without_a_challenge_is_worth_nothing() {
 async fn b3_b16_b17_b18_b23_forms_only_and_each_parameter_once() {
     let world = World::new().await;
     let client = world.client(NOTES).await;
-    for grant in ["password", "client_credentials", "implicit", "urn:x"] {
+    for grant in ["password", "implicit", "urn:x"] {
         let form = [("grant_type", grant), ("client_id", client.as_str())];
         assert_eq!(world.post(&format!("{NOTES}/token"), &form).await.error(), "unsupported_grant_type");
     }
@@ -287,4 +287,33 @@ async fn b40_b41_b42_revocation() {
     assert!(again.verify(text(&tokens, "access_token")).is_ok());
     again.recall_revocations(&world.issuer.store).await.unwrap();
     assert!(again.verify(text(&tokens, "access_token")).is_err());
+}
+
+#[tokio::test]
+async fn b40_b41_revocation_heeds_no_hint_and_asks_who_it_is() {
+    let world = World::new().await;
+    let (client, basic) = world.confidential().await;
+    let tokens = world.tokens_of(&client, &basic).await;
+    let revoke = async |form: &[(&str, &str)], authorization: Option<&str>| {
+        world.post_with(&format!("{NOTES}/revoke"), form, authorization).await
+    };
+    let (access_token, refresh_token) = (text(&tokens, "access_token"), text(&tokens, "refresh_token"));
+    let public = revoke(&[("client_id", &client), ("token", refresh_token)], None).await;
+    assert_eq!((public.status, public.error().as_str()), (StatusCode::UNAUTHORIZED, "invalid_client"));
+    assert_eq!(revoke(&[], Some(&basic)).await.error(), "invalid_request");
+    assert!(world.issuer.tokens.verify(access_token).is_ok());
+
+    let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
+    let rotated = world.post_with(&format!("{NOTES}/token"), &form, Some(&basic)).await.json();
+    // The old one stands for the whole family, whatever it is said to be.
+    let form = [("token", refresh_token), ("token_type_hint", "access_token")];
+    assert_eq!(revoke(&form, Some(&basic)).await.status, StatusCode::OK);
+    for token in [access_token, text(&rotated, "access_token")] {
+        assert!(world.issuer.tokens.verify(token).is_err());
+    }
+    assert_eq!(world.introspect(text(&rotated, "refresh_token"), &basic).await, json!({"active": false}));
+    for hint in ["refresh_token", "urn:unknown"] {
+        let form = [("token", access_token), ("token_type_hint", hint)];
+        assert_eq!(revoke(&form, Some(&basic)).await.status, StatusCode::OK, "{hint}");
+    }
 }

@@ -29,6 +29,19 @@ pub(super) async fn known_user(store: &Store, name: &str) -> UserId {
     user.id
 }
 
+pub(super) fn identity(user: UserId, subject: &str) -> LinkedIdentity {
+    LinkedIdentity {
+        issuer: "https://id.example".to_owned(),
+        subject: subject.to_owned(),
+        provider: "company".to_owned(),
+        user,
+        name: subject.to_owned(),
+        email: None,
+        created_at: NOW,
+        last_used_at: NOW,
+    }
+}
+
 pub(super) fn session(user: UserId, token: &str) -> Session {
     Session {
         token: Digest::of(token),
