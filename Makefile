@@ -36,6 +36,11 @@ test-proxies: deps-build ## HAProxy, nginx and Caddy as they really are, with th
 	@$(call need,caddy,caddy)
 	cargo test --test it -- --ignored announced::haproxy forward_proxies::
 
+.PHONY: test-chromium
+test-chromium: deps-build ## Passkeys in a real browser
+	@command -v chromium chromium-browser google-chrome >/dev/null || $(call need,chromium,chromium)
+	cargo test --test it passkeys:: -- --ignored
+
 .PHONY: check
 check: ## Everything that CI runs
 	.ci/run

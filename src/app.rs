@@ -5,6 +5,8 @@ mod reload;
 
 pub use reload::Reloaded;
 
+use crate::administration::{Administration, Signing};
+use crate::api::{self, Api};
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -66,7 +68,10 @@ pub struct App {
     limits: ArcSwap<RateLimits>,
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
+    /// What others sign with.
+    remote_keys: Arc<RemoteKeys>,
     http: HttpClient,
+    remote_keys: Arc<RemoteKeys>,
     random: Random,
     /// The newest change of the database that memory knows.
     known_change: i64,
@@ -107,6 +112,7 @@ impl App {
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
+        let remote_keys = RemoteKeys::new(http.clone(), clock.clone());
         let health = HealthTable::new(clock.clone(), random.clone(), config.upstreams.max_requests);
         let metrics = Arc::new(Metrics::collecting(health.clone()));
         let connections = Connections::new(ConnectionsParts {
@@ -128,6 +134,7 @@ impl App {
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
+            remote_keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             factors: Arc::new(Factors::new(store.clone(), vault.clone(), clock.clone(), random.clone(), &site)),
             sessions: Arc::new(Sessions::new(
@@ -151,7 +158,9 @@ impl App {
             registry,
             lives,
             resolver,
+            remote_keys: Arc::new(remote_keys),
             http,
+            remote_keys: Arc::new(remote_keys),
             random,
             health,
             known_change,
@@ -190,10 +199,10 @@ impl App {
         let config = self.config();
         let providers = Arc::new(self.providers(&config.login));
         let issuer = Arc::new(self.issuer(&config, providers.clone()));
-        let dashboard = Arc::new(self.dashboard(&config, providers));
         let root = issuer::root_routes(issuer.clone())
             .merge(forward_auth::routes(Arc::new(self.forward_auth())))
-            .merge(dashboard::routes(dashboard));
+            .merge(api::routes(Arc::new(self.api(&config))))
+            .merge(dashboard::routes(Arc::new(self.dashboard(&config, providers))));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
 
@@ -240,6 +249,33 @@ impl App {
         }
     }
 
+    /// What administrators do, however they ask.
+    fn administration(&self, config: &Config) -> Administration {
+        let signing = Signing { vault: self.vault.clone(), config: config.tokens };
+        Administration {
+            store: self.store.clone(),
+            identity: self.identity.clone(),
+            revocations: self.revocations.clone(),
+            registry: self.registry.clone(),
+            api_keys: self.api_keys.clone(),
+            sessions: self.sessions.clone(),
+            signing: Some(signing),
+            audit: self.audit.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+        }
+    }
+
+    fn api(&self, config: &Config) -> Api {
+        Api::new(api::Parts {
+            site: self.site.clone(),
+            administration: Arc::new(self.administration(config)),
+            tokens: self.tokens.clone(),
+            sessions: self.sessions.clone(),
+            limits: self.limits(),
+        })
+    }
+
     fn providers(&self, login: &Login) -> Providers {
         let tools = Tools {
             http: self.http.clone(),
@@ -256,6 +292,7 @@ impl App {
     fn dashboard(&self, config: &Config, providers: Arc<Providers>) -> Dashboard {
         Dashboard {
             site: self.site.clone(),
+            administration: Arc::new(self.administration(config)),
             identity: self.identity.clone(),
             providers,
             passwords: config.login.password,
@@ -315,7 +352,7 @@ pub(crate) fn redirect_uris(config: &Config) -> Vec<(String, String)> {
 }
 
 /// The names of the gateway (DESIGN 1.5). Behind a trusted proxy people come over https even though we do not speak it.
-fn site_of(config: &Config, addresses: &[SocketAddr]) -> Site {
+pub(crate) fn site_of(config: &Config, addresses: &[SocketAddr]) -> Site {
     let server = &config.server;
     let port = addresses.first().map_or(0, SocketAddr::port);
     let behind_proxy = !server.trusted_proxies.is_empty() && server.domain != "localhost";

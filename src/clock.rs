@@ -29,6 +29,71 @@ impl Timestamp {
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_secs(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
+
+    /// RFC 3339 in UTC, to the second.
+    pub fn to_rfc3339(self) -> String {
+        let (days, seconds) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
+        // Howard Hinnant's civil_from_days: years begin in March, so that the leap day is the last.
+        let days = days.saturating_add(EPOCH);
+        let (era, day_of_era) = (days.div_euclid(ERA), days.rem_euclid(ERA));
+        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+        let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+        let year = year_of_era + era * 400 + i64::from(month <= 2);
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+
+    /// Reads a time of RFC 3339 (§5.6); fractions of a second are cut off.
+    pub fn from_rfc3339(text: &str) -> Option<Timestamp> {
+        let (date, time) = text.split_once(['T', 't'])?;
+        let (time, offset) = match time.strip_suffix(['Z', 'z']) {
+            Some(time) => (time, 0),
+            None => {
+                let at = time.rfind(['+', '-'])?;
+                let [hours, minutes] = numbers(time.get(at + 1..)?, ':', [2, 2])?;
+                let offset = hours * 3600 + minutes * 60;
+                (time.get(..at)?, if time.as_bytes().get(at) == Some(&b'-') { -offset } else { offset })
+            }
+        };
+        let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+        let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
+        let [hour, minute, second] = numbers(time, ':', [2, 2, 2])?;
+        let digits = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
+        // 60 is a leap second, which Unix time does not count.
+        if !digits || hour > 23 || minute > 59 || second > 60 || offset.abs() >= DAY {
+            return None;
+        }
+        // The inverse of the above.
+        let shifted_year = year - i64::from(month <= 2);
+        let (era, year_of_era) = (shifted_year.div_euclid(400), shifted_year.rem_euclid(400));
+        let shifted = if month > 2 { month - 3 } else { month + 9 };
+        let day_of_era = 365 * year_of_era + year_of_era / 4 - year_of_era / 100 + (153 * shifted + 2) / 5 + day - 1;
+        let midnight = (era * ERA + day_of_era - EPOCH) * DAY;
+        // A day that the month has not got would come out as another.
+        let exists = Timestamp(midnight).to_rfc3339().get(..10) == Some(date);
+        exists.then_some(Timestamp(midnight + hour * 3600 + minute * 60 + second - offset))
+    }
+}
+
+/// Seconds of a day.
+const DAY: i64 = 86_400;
+/// Days of 400 years.
+const ERA: i64 = 146_097;
+/// Days from March of the year 0 to the Unix epoch.
+const EPOCH: i64 = 719_468;
+
+/// Numbers of exactly so many digits.
+fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> Option<[i64; N]> {
+    let mut parts = text.split(separator);
+    let mut numbers = [0; N];
+    for (number, digits) in numbers.iter_mut().zip(digits) {
+        let part = parts.next().filter(|part| part.len() == digits && part.bytes().all(|b| b.is_ascii_digit()))?;
+        *number = part.parse().ok()?;
+    }
+    parts.next().is_none().then_some(numbers)
 }
 
 /// Where the current time comes from. Cloning shares the clock.
@@ -67,6 +132,44 @@ mod tests {
         let before = clock.now();
         clock.clone().advance(Duration::from_secs(3600));
         assert!(clock.now().since(before) >= Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn dates_are_written_and_read() {
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_767_225_599, "2025-12-31T23:59:59Z"),
+            (-1, "1969-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(Timestamp(seconds).to_rfc3339(), text);
+            assert_eq!(Timestamp::from_rfc3339(text), Some(Timestamp(seconds)), "{text}");
+        }
+        for (text, seconds) in [
+            ("1970-01-01T00:00:01.999Z", 1),
+            ("1970-01-01t02:00:00+02:00", 0),
+            ("1969-12-31T23:30:00-00:30", 0),
+            ("2016-12-31T23:59:60Z", 1_483_228_800),
+        ] {
+            assert_eq!(Timestamp::from_rfc3339(text), Some(Timestamp(seconds)), "{text}");
+        }
+        for bad in [
+            "",
+            "1970-01-01",
+            "1970-01-01T00:00:00",
+            "1970-01-01T00:00:00+0000",
+            "1970-01-01T00:00:00+99:00",
+            "1970-01-01T24:00:00Z",
+            "1970-01-01T00:00:00.Z",
+            "1970-1-01T00:00:00Z",
+            "1970-13-01T00:00:00Z",
+            "1970-00-10T00:00:00Z",
+            "2025-02-29T00:00:00Z",
+            "2025-04-31T00:00:00Z",
+            "+970-01-01T00:00:00Z",
+        ] {
+            assert_eq!(Timestamp::from_rfc3339(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod tls;
 pub mod vault;
 
 // L2: services.
+pub mod administration;
 pub mod apikey;
 pub mod audit;
 pub mod connect;
@@ -40,6 +41,7 @@ pub mod tokens;
 pub mod upstream;
 
 // L3: doors.
+pub mod api;
 pub mod dashboard;
 pub mod forward_auth;
 pub mod issuer;

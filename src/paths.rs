@@ -8,6 +8,9 @@ pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server"
 /// `/.well-known/openid-configuration`, OpenID Connect Discovery 1.0.
 pub const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
 
+/// The admin API, on the root domain; with the root's origin in front the resource of its tokens (RFC 8707).
+pub const API: &str = "/api/v1";
+
 const ENDPOINTS: [&str; 6] = ["/authorize", "/token", "/revoke", "/introspect", "/jwks", "/device_authorization"];
 
 /// Whether a path on an MCP hostname is answered by us and never forwarded. `path` is the raw path of the request

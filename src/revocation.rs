@@ -3,6 +3,8 @@
 
 mod people;
 
+pub use people::check_group;
+
 use crate::clock::Clock;
 use crate::connect::Connections;
 use crate::error::Fault;

@@ -19,10 +19,11 @@ CREATE INDEX sessions_by_expiry ON sessions (expires_at);
 CREATE INDEX sessions_by_use ON sessions (last_seen_at);
 
 -- Authenticator apps (RFC 6238). One that is not confirmed does not count. `last_step` is the newest step whose code was
--- used: no code is taken twice.
+-- used: no code is taken twice. `browser` is the one that began: nobody else's set-up can be slipped under a person.
 CREATE TABLE authenticators (
     user_id      BLOB    NOT NULL PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
     sealed       BLOB    NOT NULL,
+    browser      BLOB    NOT NULL CHECK (length(browser) = 32),
     last_step    INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
     confirmed_at INTEGER

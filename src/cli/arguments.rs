@@ -1,6 +1,7 @@
 //! What can be typed.
 
-use crate::apikey::ApiScope;
+use crate::administration::records::{ApiScope, Moment};
+use crate::apikey::{self, UnknownApiScope};
 use crate::config;
 use crate::jose::SigningAlgorithm;
 use clap::{ArgAction, Parser, Subcommand};
@@ -20,8 +21,21 @@ pub(super) struct Arguments {
     /// Log more; twice for everything
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(super) verbose: u8,
+    #[command(flatten)]
+    pub(super) remote: Remote,
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+/// A running gateway, for the commands about what a gateway holds.
+#[derive(clap::Args)]
+pub(super) struct Remote {
+    /// Tell a running gateway through its API, instead of this machine's database; see `login`
+    #[arg(long, global = true, value_name = "URL")]
+    pub(super) server: Option<String>,
+    /// An API key with the scope admin for --server; otherwise PORTCULLIS_API_KEY or what `login` got
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) api_key_file: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -72,6 +86,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ClientCommand,
     },
+    /// What people granted to OAuth clients
+    Grant {
+        #[command(subcommand)]
+        command: GrantCommand,
+    },
     /// Keys of programs: for the admin API, introspection and the token broker
     Apikey {
         #[command(subcommand)]
@@ -81,6 +100,11 @@ pub(super) enum Command {
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
+    },
+    /// Who did what
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// The vault that seals stored secrets
     Vault {
@@ -94,6 +118,8 @@ pub(super) enum Command {
         /// As given to `login`
         url: String,
     },
+    /// Print the OpenAPI document of the admin API
+    Openapi,
     /// Print the completions for a shell
     Completions {
         /// Which
@@ -225,7 +251,7 @@ pub(super) enum UpstreamCommand {
         #[command(flatten)]
         whom: Whom,
     },
-    /// Take the permission from people and groups; what they have open there ends
+    /// Forbid an MCP server; with --user or --group, take the permission from them. What they have open there ends
     Deny {
         /// Its domain or URL
         domain: String,
@@ -240,7 +266,6 @@ pub(super) enum UpstreamCommand {
 }
 
 #[derive(clap::Args)]
-#[group(required = true, multiple = true)]
 pub(super) struct Whom {
     /// A person
     #[arg(long = "user", value_name = "NAME")]
@@ -279,13 +304,61 @@ pub(super) enum ClientCommand {
 }
 
 #[derive(Subcommand)]
+pub(super) enum GrantCommand {
+    /// List the grants in force, newest first
+    List {
+        /// Only those of this person
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+        /// Only those to the client with this id
+        #[arg(long, value_name = "ID")]
+        client: Option<String>,
+    },
+    /// End a grant with its tokens; what is open with them ends
+    Revoke {
+        /// As listed
+        id: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum AuditCommand {
+    /// List what happened, newest first
+    List {
+        /// Only what this actor did: a user name, a client id, apikey:NAME or system
+        #[arg(long)]
+        actor: Option<String>,
+        /// Only this action, such as grant.created
+        #[arg(long)]
+        action: Option<String>,
+        /// Only what happened at this time or later, such as 2026-01-31T12:00:00Z
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        since: Option<Moment>,
+        /// Only what happened before this time
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        until: Option<Moment>,
+        /// How many events at most
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
+    },
+}
+
+fn scope(text: &str) -> Result<ApiScope, UnknownApiScope> {
+    text.parse::<apikey::ApiScope>().map(ApiScope::from)
+}
+
+fn moment(text: &str) -> Result<Moment, &'static str> {
+    Moment::try_from(text.to_owned())
+}
+
+#[derive(Subcommand)]
 pub(super) enum ApiKeyCommand {
     /// Make a key and print it, once: nobody can show it again
     Create {
         /// 1 to 64 characters of A-Z a-z 0-9 . _ @ -
         name: String,
         /// admin, introspect or broker; can be given several times. Without any it is for the broker
-        #[arg(long = "scope")]
+        #[arg(long = "scope", value_parser = scope)]
         scopes: Vec<ApiScope>,
         /// A URL whose tokens the key may introspect, with everything below it; can be given several times
         #[arg(long = "resource", value_name = "URL")]

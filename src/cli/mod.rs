@@ -1,9 +1,11 @@
 //! The command line. Every command is a function of its arguments, the environment and three streams.
 
+mod api;
 mod api_keys;
 mod arguments;
 mod credentials;
 mod encode;
+mod gateway;
 mod keys;
 mod machines;
 mod output;
@@ -20,8 +22,9 @@ use crate::ids::Random;
 use crate::server::{self, Start};
 use crate::telemetry::Log;
 use crate::vault::Vault;
-use arguments::{Arguments, Command, VaultCommand};
+use arguments::{Arguments, Command, KeysCommand, VaultCommand};
 use clap::{CommandFactory, Parser};
+use gateway::Gateway;
 use output::Output;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -143,16 +146,28 @@ async fn dispatch(
         Command::Vault { command: VaultCommand::Keygen } => {
             Ok(output.line(format_args!("{}", Vault::generate_key(&Random::default()).expose()))?)
         }
-        Command::User { command } => people::user(command, &load(source)?, stdin, &mut output).await,
-        Command::Upstream { command } => state::upstream(command, &load(source)?, &mut output).await,
-        Command::Connection { command } => state::connection(command, &load(source)?, &mut output).await,
-        Command::Client { command } => state::client(command, &load(source)?, &mut output).await,
-        Command::Apikey { command } => api_keys::api_key(command, &load(source)?, &mut output).await,
+        Command::User { .. }
+        | Command::Upstream { .. }
+        | Command::Connection { .. }
+        | Command::Client { .. }
+        | Command::Grant { .. }
+        | Command::Apikey { .. }
+        | Command::Keys { .. }
+        | Command::Audit { .. } => {
+            let seals = matches!(arguments.command, Command::Keys { command: KeysCommand::Rotate { .. } });
+            let gateway = Gateway::open(&arguments.remote, source, seals).await?;
+            let done = administer(arguments.command, &gateway, stdin, &mut output).await;
+            gateway.settle().await;
+            done
+        }
+        Command::Openapi => {
+            let document = serde_json::to_string_pretty(&crate::api::document()).map_err(Fault::gateway)?;
+            Ok(output.line(format_args!("{document}"))?)
+        }
         Command::Token { url } => {
             let token = credentials::access_token(&source.environment, &url).await?;
             Ok(output.line(format_args!("{}", token.expose()))?)
         }
-        Command::Keys { command } => keys::keys(command, load(source)?, &mut output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut script);
@@ -163,6 +178,26 @@ async fn dispatch(
             clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
             Ok(output.bytes(&page)?)
         }
+    }
+}
+
+/// The commands that a gateway elsewhere can be told as well.
+async fn administer(
+    command: Command,
+    gateway: &Gateway,
+    stdin: &mut dyn Read,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    match command {
+        Command::User { command } => people::user(command, gateway, stdin, output).await,
+        Command::Upstream { command } => state::upstream(command, gateway, output).await,
+        Command::Connection { command } => state::connection(command, gateway, output).await,
+        Command::Client { command } => state::client(command, gateway, output).await,
+        Command::Grant { command } => state::grant(command, gateway, output).await,
+        Command::Apikey { command } => api_keys::api_key(command, gateway, output).await,
+        Command::Keys { command } => keys::keys(command, gateway, output).await,
+        Command::Audit { command } => state::audit(command, gateway, output).await,
+        _ => Ok(()),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Results: lines, or tables for people and JSON for programs.
 
-use crate::clock::Timestamp;
+use super::Failure;
+use crate::error::Fault;
+use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::io::{self, Write};
@@ -22,6 +24,20 @@ impl<'a> Output<'a> {
 
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.out.write_all(bytes)
+    }
+
+    /// Records, by these of their fields.
+    pub(super) fn records<const N: usize>(
+        &mut self,
+        fields: [&str; N],
+        records: &[impl Serialize],
+    ) -> Result<(), Failure> {
+        let mut rows = Vec::with_capacity(records.len());
+        for record in records {
+            let mut record = serde_json::to_value(record).map_err(Fault::gateway)?;
+            rows.push(fields.map(|field| record[field].take()));
+        }
+        Ok(self.listing(fields, rows)?)
     }
 
     /// A list of rows: columns as wide as their content, or a JSON list of objects with the columns' names as keys.
@@ -55,50 +71,22 @@ fn text(value: Value) -> String {
         Value::String(text) if text.is_empty() => "-".to_owned(),
         Value::String(text) if text.chars().any(char::is_control) => text.escape_debug().to_string(),
         Value::String(text) => text,
-        Value::Array(texts) if texts.is_empty() => "-".to_owned(),
-        Value::Array(texts) => texts.into_iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
+        Value::Array(items) => items.into_iter().map(text).collect::<Vec<_>>().join(", "),
         Value::Bool(flag) => if flag { "yes" } else { "no" }.to_owned(),
         other => other.to_string(),
     }
 }
 
-/// RFC 3339 in UTC, to the second.
-pub(super) fn date(at: Timestamp) -> String {
-    let (days, seconds) = (at.seconds().div_euclid(86_400), at.seconds().rem_euclid(86_400));
-    // Howard Hinnant's civil_from_days: years begin in March, so that the leap day is the last.
-    let days = days.saturating_add(719_468);
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// [`date`] for a column that may be empty.
-pub(super) fn maybe_date(at: Option<Timestamp>) -> Value {
-    at.map(date).into()
+/// `1 grant`, `2 grants`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn dates() {
-        for (seconds, text) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_767_225_599, "2025-12-31T23:59:59Z"),
-            (-1, "1969-12-31T23:59:59Z"),
-        ] {
-            assert_eq!(date(Timestamp(seconds)), text);
-        }
-    }
 
     #[test]
     fn listings_for_people_and_for_programs() {

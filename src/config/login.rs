@@ -77,11 +77,7 @@ pub struct OidcLogin {
 }
 
 /// `[login.github]`; `None` when it is not there, or is not complete.
-pub(super) fn github(
-    mut reader: Reader<'_>,
-    allow_private: bool,
-    directories: &Directories,
-) -> Option<GitHubLogin> {
+pub(super) fn github(mut reader: Reader<'_>, allow_private: bool, directories: &Directories) -> Option<GitHubLogin> {
     let place = reader.place.clone();
     let client_id = required(&mut reader, "client_id", printable);
     let secret = ("client_secret", "client_secret_file");
@@ -101,7 +97,11 @@ pub(super) fn github(
     no_wildcard(&reader, "allowed_orgs", orgs.as_ref(), "to let in everybody, write allowed_users = [\"*\"]");
     no_wildcard(&reader, "admin_users", admins.as_ref(), "it would make everybody an administrator: name people");
     if let Some(found) = orgs.as_ref().filter(|found| found.value.len() > MOST_ORGANISATIONS) {
-        reader.error(&found.place, "allowed_orgs", format!("must not name more than {MOST_ORGANISATIONS} organisations"));
+        reader.error(
+            &found.place,
+            "allowed_orgs",
+            format!("must not name more than {MOST_ORGANISATIONS} organisations"),
+        );
     }
     let url = reader.parsed("url", base).map_or_else(|| "https://github.com".to_owned(), |found| found.value);
     let api_url = reader.parsed("api_url", base).map_or_else(|| api_of(&url), |found| found.value);
@@ -155,7 +155,12 @@ fn one_oidc(mut reader: Reader<'_>, allow_private: bool, directories: &Directori
     let (allowed_groups, admin_groups) = (groups("allowed_groups"), groups("admin_groups"));
     let everybody = "to let in everybody, write allowed_domains = [\"*\"]";
     no_wildcard(&reader, "allowed_groups", allowed_groups.as_ref(), everybody);
-    no_wildcard(&reader, "admin_groups", admin_groups.as_ref(), "it would make everybody an administrator: name groups");
+    no_wildcard(
+        &reader,
+        "admin_groups",
+        admin_groups.as_ref(),
+        "it would make everybody an administrator: name groups",
+    );
     let groups_claim = reader.parsed("groups_claim", printable).map(|found| found.value);
     let id_jag = reader.flag("id_jag").unwrap_or(false);
     let allow_private = reader.flag("allow_private").unwrap_or(allow_private);
@@ -192,11 +197,7 @@ pub(super) fn must_have_a_way_in(reader: &Reader<'_>, password: &Found<bool>, pr
     }
 }
 
-fn required<T>(
-    reader: &mut Reader<'_>,
-    key: &'static str,
-    parse: impl FnOnce(&str) -> Result<T, String>,
-) -> Option<T> {
+fn required<T>(reader: &mut Reader<'_>, key: &'static str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
     if !reader.has(key) {
         let place = reader.place.clone();
         reader.error(&place, key, "is missing: docs/sign-in.md says where it comes from");
@@ -237,8 +238,8 @@ fn provider_name(text: &str) -> Result<String, String> {
 /// A login or an organisation of GitHub; both are the same in upper and lower case. Managed users have an underscore.
 fn login_name(text: &str) -> Result<String, String> {
     let text = text.strip_prefix('@').unwrap_or(text);
-    let good = (1..=100).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let good =
+        (1..=100).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     if good || text == EVERYBODY {
         return Ok(text.to_ascii_lowercase());
     }
@@ -321,5 +322,7 @@ pub(super) fn same_providers(one: &super::Login, other: &super::Login) -> bool {
         (Some(one), Some(other)) => one.is_same(other),
         (one, other) => one.is_none() && other.is_none(),
     };
-    github && one.oidc.len() == other.oidc.len() && one.oidc.iter().zip(&other.oidc).all(|(one, other)| one.is_same(other))
+    github
+        && one.oidc.len() == other.oidc.len()
+        && one.oidc.iter().zip(&other.oidc).all(|(one, other)| one.is_same(other))
 }

@@ -68,6 +68,7 @@ fn assert_same(a: &Config, b: &Config) {
     assert_eq!(a.vault.key_file, b.vault.key_file);
     assert_eq!((a.vault.key.is_some(), a.vault.previous.len()), (b.vault.key.is_some(), b.vault.previous.len()));
     assert_eq!((a.login.password, a.login.local.is_some()), (b.login.password, b.login.local.is_some()));
+    assert_eq!((a.login.sessions, a.login.second_factor), (b.login.sessions, b.login.second_factor));
     assert_eq!((a.login.github.is_some(), a.login.oidc.len()), (b.login.github.is_some(), b.login.oidc.len()));
     assert_eq!(a.tokens, b.tokens);
     assert_eq!(a.limits, b.limits);
@@ -158,6 +159,33 @@ fn a_proxy_header_needs_somebody_who_may_send_it() {
         &Trial::new("[server]\nproxy_protocol = true\n").errors(),
         &["portcullis.toml:2: server.proxy_protocol: needs the load balancer's address in server.trusted_proxies"],
     );
+}
+
+#[test]
+fn who_may_register_is_said_completely() {
+    let default = Trial::new("").load().registration;
+    assert!(matches!(default.mode, RegistrationMode::Open));
+    assert_eq!((default.unused_ttl, default.client_ttl), (Duration::from_secs(24 * 3600), None));
+    let text =
+        "[registration]\nmode = \"token\"\ninitial_access_token = \"hunter2 hunter2 hunter2\"\nclient_ttl = \"30d\"\n";
+    let with_token = Trial::new(text).load().registration;
+    assert!(matches!(&with_token.mode, RegistrationMode::Token(token) if token.matches("hunter2 hunter2 hunter2")));
+    assert_eq!(with_token.client_ttl, Some(Duration::from_secs(30 * 86_400)));
+    for (text, error) in [
+        ("mode = \"closed\"", "2: registration.mode: \"closed\" is not a mode"),
+        ("mode = \"token\"", "2: registration.mode: \"token\" needs initial_access_token"),
+        ("initial_access_token = \"hunter2 hunter2 hunter2\"", "2: registration.initial_access_token: is for mode"),
+        ("mode = \"off\"\ninitial_access_token_file = \"/dev/null\"", "3: registration.initial_access_token_file: "),
+        ("unused_ttl = \"0s\"", "2: registration.unused_ttl: must be longer than nothing"),
+        ("max_clients = 0", "2: registration.max_clients: must be a whole number from 1"),
+    ] {
+        let errors = Trial::new(&format!("[registration]\n{text}\n")).errors();
+        assert_errors(&errors, &[&format!("portcullis.toml:{error}")]);
+        assert!(!errors[0].contains("hunter2"));
+    }
+    let short = Trial::new("[registration]\nmode = \"token\"\ninitial_access_token = \"hunter2\"\n").errors();
+    assert_errors(&short, &["portcullis.toml:3: registration.initial_access_token: must have 16 characters"]);
+    assert!(!short[0].contains("hunter2"));
 }
 
 #[test]
@@ -258,6 +286,25 @@ fn broken_files_are_told_with_their_line() {
     assert_errors(&Trial::new("[server]\n[tls]\n[server]\n").errors(), &["portcullis.toml:3: this is not TOML: "]);
     let missing = Source { file: Some("/nowhere/p.toml".into()), environment: BTreeMap::new() };
     assert_errors(&load(&missing).err().unwrap().0, &["/nowhere/p.toml: cannot be read ("]);
+}
+
+#[test]
+fn sessions_have_lives_and_passwords_a_rule() {
+    let login = |text: &str| Trial::new(&format!("[login]\n{text}\n")).load().login;
+    let (usual, other) =
+        (login(""), login("second_factor = \"required\"\nsession_idle = \"1h\"\nsession_ttl = \"1d\""));
+    assert_eq!((usual.sessions, usual.second_factor), (SessionLives::default(), SecondFactor::Optional));
+    assert_eq!((usual.sessions.idle, usual.sessions.ttl), (7 * DAY, 30 * DAY));
+    assert_eq!((other.sessions.idle, other.sessions.ttl), (DAY / 24, DAY));
+    assert_eq!(other.second_factor, SecondFactor::Required);
+    assert_errors(
+        &Trial::new("[login]\nsecond_factor = \"always\"\nsession_idle = \"0s\"\nsession_ttl = \"long\"\n").errors(),
+        &[
+            "portcullis.toml:2: login.second_factor: \"always\" is not a policy: write \"optional\" or \"required\"",
+            "portcullis.toml:3: login.session_idle: must be longer than nothing",
+            "portcullis.toml:4: login.session_ttl: \"long\" is not a duration",
+        ],
+    );
 }
 
 #[test]

@@ -78,7 +78,9 @@ fn build(server: &AtServer, parameters: &[(&str, &str)]) -> Result<Request<Bytes
         .header(ACCEPT, "application/json")
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     match (auth_method.as_str(), secret) {
-        ("client_secret_basic", Some(secret)) => request = request.header(AUTHORIZATION, basic::credentials(id, secret)?),
+        ("client_secret_basic", Some(secret)) => {
+            request = request.header(AUTHORIZATION, basic::credentials(id, secret)?)
+        }
         ("client_secret_post", Some(secret)) => {
             form.append_pair("client_id", id).append_pair("client_secret", secret);
         }

@@ -1,5 +1,6 @@
 //! What stands in the way of a page, told to the person on another one; and where a person may be sent.
 
+use crate::administration::Refused;
 use crate::csrf::Forged;
 use crate::error::Fault;
 use crate::page::{self, MessagePage};
@@ -35,6 +36,15 @@ impl From<Fault> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Failure::Fault(error.into())
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NotFound(_) => Failure::NotFound,
+            refused => Failure::Fault(refused.into()),
+        }
     }
 }
 

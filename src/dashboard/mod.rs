@@ -16,6 +16,7 @@ mod signin;
 mod tests;
 mod upstreams;
 
+use crate::administration::Administration;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::SecondFactor;
@@ -45,6 +46,8 @@ const MAX_FORM: usize = 64 * 1024;
 pub struct Dashboard {
     /// Our names.
     pub site: Site,
+    /// What administrators do.
+    pub administration: Arc<Administration>,
     /// People.
     pub identity: Arc<Identity>,
     /// Where else they sign in.

@@ -7,6 +7,7 @@ use crate::error::Fault;
 use crate::ids::{Digest, UserId};
 use crate::session::Visitor;
 use crate::store::{Flow, User};
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub(super) struct Pending {
 #[derive(Serialize, Deserialize)]
 struct Written {
     user: String,
+    /// Digest of the stored hash: a password that was changed meanwhile proves nothing any more.
+    password: String,
     return_to: String,
     attempts: u32,
 }
@@ -65,19 +68,25 @@ impl Dashboard {
 
     async fn read_pending(&self, flow: Option<Flow>) -> Result<Option<Pending>, Fault> {
         let Some(Flow { data, expires_at, .. }) = flow else { return Ok(None) };
-        let Ok(Written { user, return_to, attempts }) = serde_json::from_str(&data) else { return Ok(None) };
+        let Ok(written) = serde_json::from_str(&data) else { return Ok(None) };
+        let Written { user, password, return_to, attempts } = written;
         let Ok(id) = user.parse::<UserId>() else { return Ok(None) };
-        let user = self.store.user(id).await?.filter(|user| !user.disabled);
+        let user = self.store.user(id).await?.filter(|user| !user.disabled && mark(user) == password);
         Ok(user.map(|user| Pending { user, return_to, attempts, expires_at }))
     }
 
     async fn keep_pending(&self, visitor: &Visitor, pending: &Pending) -> Result<(), Fault> {
         let Pending { user, return_to, attempts, expires_at } = pending;
-        let written = Written { user: user.id.to_string(), return_to: return_to.clone(), attempts: *attempts };
+        let (id, return_to) = (user.id.to_string(), return_to.clone());
+        let written = Written { user: id, password: mark(user), return_to, attempts: *attempts };
         let data = serde_json::to_string(&written).map_err(Fault::gateway)?;
         let flow = Flow { id: handle(visitor), session: visitor.browser, data, expires_at: *expires_at };
         Ok(self.store.insert_flow(&flow).await?)
     }
+}
+
+fn mark(user: &User) -> String {
+    HEXLOWER.encode(&Digest::of(user.password_hash.as_deref().unwrap_or_default()).0)
 }
 
 /// Found by the browser's cookie alone, and by nothing that other flows are found by.

@@ -50,7 +50,7 @@ pub(super) async fn check(
     let Some(pending) = dashboard.find_pending(&visitor).await? else { return Ok(see_other("/login")) };
     dashboard.limits.check_login(arrival.client, &pending.user.name)?;
     let Some(mut pending) = dashboard.take_pending(&visitor).await? else { return Ok(see_other("/login")) };
-    if let Some(response) = dashboard.prove(&arrival, &headers, &pending, &sent.totp_code).await? {
+    if let Some(response) = dashboard.prove(&arrival, &headers, (&visitor, &pending), &sent.totp_code).await? {
         return Ok(response);
     }
     dashboard.audit.record(&pending.user.name, "login.failed", "code", Some(arrival.client));
@@ -70,10 +70,12 @@ impl Dashboard {
     /// on and no session, not even an earlier one.
     pub(super) async fn ask_for_second_factor(
         &self,
+        arrival: &Arrival,
         headers: &HeaderMap,
         user: &User,
         return_to: &str,
     ) -> Result<Response, Failure> {
+        self.audit.record(&user.name, "login.password_accepted", &user.name, Some(arrival.client));
         let visitor = self.sessions.new_visitor();
         self.begin_pending(&visitor, user, return_to).await?;
         let mut response = see_other(ADDRESS);
@@ -87,7 +89,7 @@ impl Dashboard {
         &self,
         arrival: &Arrival,
         headers: &HeaderMap,
-        pending: &Pending,
+        (visitor, pending): (&Visitor, &Pending),
         code: &str,
     ) -> Result<Option<Response>, Failure> {
         let Pending { user, return_to, .. } = pending;
@@ -99,7 +101,7 @@ impl Dashboard {
             }
             return Ok(Some(self.begin_session(arrival, headers, user, means, return_to).await?));
         }
-        let Some(codes) = self.factors.confirm(user.id, code).await? else { return Ok(None) };
+        let Some(codes) = self.factors.confirm(user.id, visitor.browser, code).await? else { return Ok(None) };
         self.audit.record(&user.name, "totp.added", &user.name, Some(arrival.client));
         let begun = self.begin_session(arrival, headers, user, means, return_to).await?;
         let mut response = page::codes(&CodesPage { account: None, codes: &codes, go_on: return_to });
@@ -128,7 +130,7 @@ impl Dashboard {
                 return_to: &pending.return_to,
             }));
         }
-        let Some(enrolment) = self.factors.enrol(user).await? else { return Ok(see_other("/login")) };
+        let Some(enrolment) = self.factors.enrol(user, visitor.browser).await? else { return Ok(see_other("/login")) };
         Ok(page::enrol(&EnrolPage { status, error, account: None, csrf_token, action: ADDRESS, enrolment: &enrolment }))
     }
 }

@@ -188,7 +188,7 @@ impl Dashboard {
         return_to: &str,
     ) -> Result<Response, Failure> {
         if means == Means::Password && self.needs_second_factor(user).await? {
-            return self.ask_for_second_factor(headers, user, return_to).await;
+            return self.ask_for_second_factor(arrival, headers, user, return_to).await;
         }
         self.begin_session(arrival, headers, user, means, return_to).await
     }

@@ -3,22 +3,20 @@
 use super::Dashboard;
 use super::address::label_of;
 use super::failure::{Failure, see_other};
-use crate::hostname::{Authority, Label};
+use crate::administration::Actor;
+use crate::administration::records::{Decision, Standing, Upstream, UpstreamDecision};
+use crate::hostname::Authority;
 use crate::page::UpstreamRow;
 use crate::request::Arrival;
 use crate::session::SignedIn;
-use crate::store::{Decision, Role, Upstream as Decided};
-use crate::upstream::{Note, Standing, State as Circuit, Upstream};
+use crate::store::Role;
+use crate::upstream::{self, Note, State as Circuit};
 use axum::extract::State;
 use axum::response::Response;
 use axum::{Extension, Form};
 use http::HeaderMap;
 use serde::Deserialize;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-
-/// The most upstreams that are listed as awaiting approval; strangers can make up as many as they like.
-const MAX_AWAITING: usize = 50;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -49,10 +47,8 @@ pub(super) async fn remove(
 ) -> Result<Response, Failure> {
     let person = dashboard.sender(&headers, &sent.csrf_token).await?;
     must_administer(&person)?;
-    if !dashboard.revocations.undecide(&sent.authority).await? {
-        return Err(Failure::NotFound);
-    }
-    dashboard.audit.record(&person.user.name, "upstream.removed", &sent.authority, Some(arrival.client));
+    let actor = Actor::person(&person.user, arrival.client);
+    dashboard.administration.undecide(&actor, &sent.authority).await?;
     Ok(see_other("/"))
 }
 
@@ -68,68 +64,39 @@ impl Dashboard {
         if self.site.is_own(&authority) {
             return Err(Failure::NotFound);
         }
-        let earlier = self.store.upstream(authority.as_str()).await?;
-        let (alias, name) = earlier.map(|earlier| (earlier.alias, earlier.name)).unwrap_or_default();
-        let decided = Decided {
-            authority: authority.to_string(),
-            decision: Decision::Approved,
-            alias,
-            name,
-            decided_by: Some(person.user.id),
-            decided_at: self.clock.now(),
-        };
-        self.revocations.decide(&decided).await?;
-        self.audit.record(&person.user.name, "upstream.approved", authority.as_str(), Some(arrival.client));
+        let approved = UpstreamDecision { decision: Decision::Approved, alias: None, name: None };
+        let actor = Actor::person(&person.user, arrival.client);
+        self.administration.decide(&actor, authority.as_str(), &approved).await?;
         Ok(())
     }
 
-    /// All upstreams: those that wait for a decision first, then the configured, approved and denied ones.
+    /// All upstreams: those that wait for a decision first, then the configured ones, then those decided about.
     pub(super) async fn upstream_rows(&self) -> Result<Vec<UpstreamRow>, Failure> {
-        let decided = self.store.upstreams().await?;
-        let mut decisions: HashMap<String, Decision> =
-            decided.into_iter().map(|row| (row.authority, row.decision)).collect();
-        let mut rows = self.awaiting().await?;
-        for known in self.registry.all() {
-            let approved = decisions.remove(known.authority.as_str()).is_some();
-            let row = row_of(&known, if approved { "Approved" } else { "Configured" }, approved);
-            rows.push(UpstreamRow {
-                trouble: self.health.find(&known.authority).and_then(|note| trouble(&note)),
-                ..row
-            });
-        }
-        let mut denied: Vec<String> = decisions.into_keys().collect();
-        denied.sort();
-        rows.extend(denied.into_iter().map(|authority| UpstreamRow {
-            name: authority.clone(),
-            authority,
-            tone: "bad",
-            standing: "Denied",
-            trouble: None,
-            can_approve: true,
-            can_remove: true,
-        }));
-        Ok(rows)
-    }
-
-    /// Upstreams at whose hostnames clients have registered, and about which nobody has decided.
-    async fn awaiting(&self) -> Result<Vec<UpstreamRow>, Failure> {
-        let clients = self.store.clients().await?;
-        let labels = clients.iter().filter_map(|client| Label::parse(&client.realm).ok());
-        let waiting: BTreeMap<Authority, Arc<Upstream>> = labels
-            .filter_map(|label| self.registry.find(&Label { account: None, ..label }))
-            .filter(|upstream| upstream.standing == Standing::AwaitingApproval)
-            .map(|upstream| (upstream.authority.clone(), upstream))
-            .collect();
-        let rows = waiting.values().take(MAX_AWAITING).map(|upstream| UpstreamRow {
-            tone: "bad",
-            can_approve: true,
-            ..row_of(upstream, "Awaits your approval", false)
-        });
-        Ok(rows.collect())
+        let row = |known: Upstream| {
+            let authority = Authority::parse(&known.domain).ok();
+            let note = authority.and_then(|authority| self.health.find(&authority));
+            let (tone, standing) = match known.standing {
+                Standing::Awaiting => ("bad", "Awaits your approval"),
+                Standing::Configured => ("good", "Configured"),
+                Standing::Approved => ("good", "Approved"),
+                Standing::Denied => ("bad", "Denied"),
+            };
+            let is_usable = matches!(known.standing, Standing::Configured | Standing::Approved);
+            UpstreamRow {
+                name: known.name.unwrap_or_else(|| known.domain.clone()),
+                authority: known.domain,
+                tone,
+                standing,
+                trouble: note.filter(|_| is_usable).and_then(|note| trouble(&note)),
+                can_approve: !is_usable,
+                can_remove: matches!(known.standing, Standing::Approved | Standing::Denied),
+            }
+        };
+        Ok(self.administration.upstreams().await?.items.into_iter().map(row).collect())
     }
 
     /// The upstream of an authority, by the registry's rules.
-    pub(super) fn upstream(&self, authority: &Authority) -> Option<Arc<Upstream>> {
+    pub(super) fn upstream(&self, authority: &Authority) -> Option<Arc<upstream::Upstream>> {
         self.registry.find(&label_of(authority.clone(), None))
     }
 }
@@ -145,16 +112,4 @@ fn trouble(note: &Note) -> Option<String> {
         Circuit::Closed => format!("The last request failed: {why}"),
         Circuit::Open | Circuit::Probing => format!("Out of order: {why}"),
     })
-}
-
-fn row_of(upstream: &Upstream, standing: &'static str, can_remove: bool) -> UpstreamRow {
-    UpstreamRow {
-        name: upstream.name.clone(),
-        authority: upstream.authority.to_string(),
-        tone: "good",
-        standing,
-        trouble: None,
-        can_approve: false,
-        can_remove,
-    }
 }

@@ -6,6 +6,7 @@ pub mod authorization_server;
 pub mod browser;
 pub mod demo;
 pub mod mcp;
+pub mod prover;
 mod running;
 
 pub use running::{Running, Stop};

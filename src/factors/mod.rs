@@ -4,6 +4,8 @@ mod passkeys;
 mod qr;
 mod recovery;
 #[cfg(test)]
+pub(crate) mod soft;
+#[cfg(test)]
 mod tests;
 mod totp;
 mod webauthn;
@@ -11,6 +13,9 @@ mod webauthn;
 pub use passkeys::PasskeyError;
 pub use qr::QrImage;
 pub use webauthn::Refused;
+
+#[cfg(test)]
+pub(crate) use totp::code_at;
 
 use crate::clock::Clock;
 use crate::error::Fault;
@@ -87,22 +92,24 @@ impl Factors {
         })
     }
 
-    /// Begins to set an authenticator app up, or shows again what is under way; `None` when the person has one.
+    /// Begins to set an authenticator app up, or shows again what this browser has begun; `None` when the person has one.
     ///
     /// # Errors
     /// When the store or the vault fails.
-    pub async fn enrol(&self, user: &User) -> Result<Option<Enrolment>, Fault> {
+    pub async fn enrol(&self, user: &User, browser: Digest) -> Result<Option<Enrolment>, Fault> {
+        let now = self.clock.now();
         let secret = match self.store.authenticator(user.id).await? {
             Some(known) if known.confirmed_at.is_some() => return Ok(None),
-            Some(known) if self.clock.now().since(known.created_at) < ENROLMENT => self.open(&known)?,
+            Some(known) if known.browser == browser && now.since(known.created_at) < ENROLMENT => self.open(&known)?,
             _ => {
                 let secret = Zeroizing::new(self.random.bytes::<{ totp::SECRET_LEN }>().to_vec());
                 let row = user.id.to_string();
                 let new = Authenticator {
                     user: user.id,
                     sealed: self.vault.seal(&place(&row), &secret),
+                    browser,
                     last_step: -1,
-                    created_at: self.clock.now(),
+                    created_at: now,
                     confirmed_at: None,
                 };
                 if !self.store.put_authenticator(&new).await? {
@@ -116,18 +123,18 @@ impl Factors {
         Ok(Some(Enrolment { secret: Secret::new(totp::spelled(&secret)), image }))
     }
 
-    /// Lets an authenticator app count once it has shown its first code. The recovery codes, for this one time; `None` when
-    /// the code is wrong.
+    /// Lets an authenticator app that this browser sets up count once it has shown its first code. The recovery codes, for
+    /// this one time; `None` when the code is wrong.
     ///
     /// # Errors
     /// When the store or the vault fails.
-    pub async fn confirm(&self, user: UserId, code: &str) -> Result<Option<Vec<Secret>>, Fault> {
-        let waiting = self.store.authenticator(user).await?.filter(|known| known.confirmed_at.is_none());
-        let Some(waiting) = waiting else { return Ok(None) };
+    pub async fn confirm(&self, user: UserId, browser: Digest, code: &str) -> Result<Option<Vec<Secret>>, Fault> {
+        let is_waiting = |known: &Authenticator| known.confirmed_at.is_none() && known.browser == browser;
+        let Some(waiting) = self.store.authenticator(user).await?.filter(is_waiting) else { return Ok(None) };
         let now = self.clock.now();
         let Some(step) = totp::step_of(&self.open(&waiting)?, code, now) else { return Ok(None) };
         let (codes, digests) = self.fresh_codes();
-        let confirmed = self.store.confirm_authenticator(user, step, &digests, now).await?;
+        let confirmed = self.store.confirm_authenticator(&waiting, step, &digests, now).await?;
         Ok(confirmed.then_some(codes))
     }
 

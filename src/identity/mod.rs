@@ -65,10 +65,21 @@ impl Identity {
     /// # Errors
     /// When the name is not 1 to 64 characters of `A-Za-z0-9._@-`, is taken, or the password is shorter than 8 characters.
     pub async fn create(&self, name: &str, password: &Secret, role: Role) -> Result<User, Fault> {
+        self.add(name, Some(password), role).await
+    }
+
+    /// The same for somebody who may have no password: then the person signs in elsewhere, or gets one later.
+    ///
+    /// # Errors
+    /// As [`Identity::create`].
+    pub async fn add(&self, name: &str, password: Option<&Secret>, role: Role) -> Result<User, Fault> {
         check_name(name)?;
-        check_password(password)?;
+        password.map(check_password).transpose()?;
         self.must_be_free(name).await?;
-        let hash = self.passwords.hash(password).await?;
+        let hash = match password {
+            Some(password) => Some(self.passwords.hash(password).await?),
+            None => None,
+        };
         self.insert(name, hash, role).await
     }
 
@@ -138,7 +149,7 @@ impl Identity {
         if !self.store.delete_setting_if(SETUP_TOKEN, &Digest::of(token.expose()).0).await? {
             return Err(spent());
         }
-        self.insert(name, hash, Role::Administrator).await
+        self.insert(name, Some(hash), Role::Administrator).await
     }
 
     /// Brings the configured administrator in step with the configuration.
@@ -176,11 +187,11 @@ impl Identity {
         if self.store.user_by_name(name).await?.is_some() { Err(taken()) } else { Ok(()) }
     }
 
-    async fn insert(&self, name: &str, hash: String, role: Role) -> Result<User, Fault> {
+    async fn insert(&self, name: &str, password_hash: Option<String>, role: Role) -> Result<User, Fault> {
         let user = User {
             id: UserId::random(&self.random),
             name: name.to_owned(),
-            password_hash: Some(hash),
+            password_hash,
             email: None,
             role,
             disabled: false,

@@ -91,6 +91,7 @@ fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> A
         code_challenge_methods_supported: texts(&["S256"]),
         authorization_response_iss_parameter_supported: true,
         client_id_metadata_document_supported: true,
+        dpop_signing_alg_values_supported: texts(&jose::ALGORITHMS),
         subject_types_supported: texts(&["public"]),
         id_token_signing_alg_values_supported: issuer.tokens.algorithms(),
         issuer: origin,
@@ -121,6 +122,7 @@ fn protected_resource(issuer: &Issuer, realm: &Realm, path: &str, scopes: &Scope
         // Whether a client may stay signed in is between it and the authorization server, not the resource's business.
         scopes_supported: scopes.without(OFFLINE_ACCESS).iter().map(str::to_owned).collect(),
         bearer_methods_supported: vec!["header".to_owned()],
+        dpop_signing_alg_values_supported: jose::ALGORITHMS.map(str::to_owned).into(),
         resource_name: name,
     }
 }

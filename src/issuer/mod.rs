@@ -14,6 +14,7 @@ mod metadata;
 mod pages;
 mod parameters;
 mod pending;
+mod possession;
 mod register;
 mod reply;
 mod resource;

@@ -15,6 +15,7 @@ use crate::oauth::redirect::RedirectUri;
 use crate::oauth::scope::Scopes;
 use crate::session::SignedIn;
 use crate::store::Flow;
+use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -43,6 +44,9 @@ pub(super) struct PendingAuthorization {
     pub(super) redirect_host: String,
     pub(super) redirect_warning: Option<String>,
     pub(super) code_challenge: String,
+    /// The thumbprint of the only key that may exchange the code (RFC 9449 §10).
+    #[serde(default)]
+    pub(super) dpop_jkt: Option<String>,
     pub(super) scope: String,
     pub(super) resource: String,
     /// Whether the person has agreed that the client gets access.
@@ -125,6 +129,10 @@ impl PendingAuthorization {
         }
         let challenge = Challenge::parse(challenge)
             .ok_or_else(|| OauthError::new(Code::InvalidRequest, "code_challenge is not a SHA-256 in base64url"))?;
+        let dpop_jkt = parameters.get("dpop_jkt").map(str::to_owned);
+        if dpop_jkt.as_ref().is_some_and(|thumbprint| !is_sha256(thumbprint)) {
+            return Err(OauthError::new(Code::InvalidRequest, "dpop_jkt is not a SHA-256 in base64url"));
+        }
         let scope = Scopes::parse(parameters.get("scope").unwrap_or_default())
             .map_err(|_| OauthError::new(Code::InvalidScope, "scope has characters that no scope may have"))?;
         Ok(Self {
@@ -137,6 +145,7 @@ impl PendingAuthorization {
             redirect_host: redirect.host_for_display(),
             redirect_warning: redirect.needs_warning().map(str::to_owned),
             code_challenge: challenge.as_str().to_owned(),
+            dpop_jkt,
             scope: scope.to_string(),
             resource: resource::requested(parameters.get("resource"), &back.issuer, default_resource)?,
             consented: false,
@@ -205,4 +214,8 @@ impl PendingAuthorization {
     fn to_json(&self) -> Result<String, Fault> {
         serde_json::to_string(self).map_err(Fault::gateway)
     }
+}
+
+fn is_sha256(text: &str) -> bool {
+    BASE64URL_NOPAD.decode(text.as_bytes()).is_ok_and(|bytes| Digest::from_slice(&bytes).is_some())
 }

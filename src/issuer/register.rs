@@ -119,7 +119,7 @@ pub(super) fn unauthorized(description: &'static str, had_token: bool) -> Respon
     let named = had_token.then(|| error.error.as_str().into());
     let challenge = BearerChallenge { error: named, ..Default::default() };
     let challenge = HeaderValue::from_str(challenge.to_string().trim()).ok();
-    Refused { status: StatusCode::UNAUTHORIZED, error, challenge }.into_response()
+    Refused { status: StatusCode::UNAUTHORIZED, challenge, ..Refused::new(error) }.into_response()
 }
 
 fn check_initial_token(expected: &Secret, headers: &HeaderMap) -> Result<(), Response> {

@@ -3,6 +3,7 @@
 use crate::error::{Culprit, Fault};
 use crate::oauth::error::{Code, OauthError};
 use crate::store::StoreError;
+use crate::tokens::DPOP_NONCE;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -49,6 +50,8 @@ pub(super) struct Refused {
     pub(super) error: OauthError,
     /// `WWW-Authenticate`, where a scheme was tried.
     pub(super) challenge: Option<HeaderValue>,
+    /// `DPoP-Nonce` (RFC 9449 §8).
+    pub(super) dpop_nonce: Option<HeaderValue>,
 }
 
 impl Refused {
@@ -59,7 +62,7 @@ impl Refused {
             Code::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         };
-        Self { status, error, challenge: None }
+        Self { status, error, challenge: None, dpop_nonce: None }
     }
 
     pub(super) fn because(code: Code, description: &'static str) -> Self {
@@ -98,6 +101,9 @@ impl IntoResponse for Refused {
         if let Some(challenge) = self.challenge {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
+        if let Some(nonce) = self.dpop_nonce {
+            response.headers_mut().insert(DPOP_NONCE, nonce);
+        }
         response
     }
 }
@@ -123,7 +129,7 @@ pub(super) async fn any_origin(request: Request, next: Next) -> Response {
 const CORS: [(HeaderName, &str); 5] = [
     (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PUT, DELETE, OPTIONS"),
-    (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, mcp-protocol-version"),
-    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "www-authenticate"),
+    (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, dpop, mcp-protocol-version"),
+    (header::ACCESS_CONTROL_EXPOSE_HEADERS, "dpop-nonce, www-authenticate"),
     (header::ACCESS_CONTROL_MAX_AGE, "7200"),
 ];

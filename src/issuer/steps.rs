@@ -117,6 +117,13 @@ async fn next_step(issuer: &Issuer, visit: &Visit<'_>, permitted: bool) -> Resul
 async fn issue(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response, Fault> {
     let taken = PendingAuthorization::take(issuer, visit.flow, visit.signed_in, &visit.place.realm).await?;
     let Some(pending) = taken.filter(|pending| pending.consented) else { return Ok(pages::flow_is_gone()) };
+    // The registration may have been replaced or deleted since the person began.
+    let client = issuer.client(&visit.place.realm, &pending.client_id).await;
+    if !client.is_ok_and(|client| client.metadata.redirect_uri(&pending.back.redirect_uri).is_some()) {
+        return Ok(pages::bad_request(
+            "The application has changed its registration meanwhile: go back to it and begin again.",
+        ));
+    }
     let (now, secret) = (issuer.clock.now(), issuer.random.token());
     let grant = Grant {
         id: GrantId::random(&issuer.random),
@@ -136,7 +143,7 @@ async fn issue(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response, Fault> {
         code_challenge: pending.code_challenge,
         expires_at: PendingAuthorization::code_expiry(now),
         used_at: None,
-        dpop_jkt: None,
+        dpop_jkt: pending.dpop_jkt,
     };
     issuer.store.insert_grant(&grant, Some(&code)).await?;
     let subject = format!("{} at {}", grant.client_name, grant.resource);

@@ -1,5 +1,5 @@
 //! The token endpoint (RFC 6749 §3.2). What every grant type needs happens here, so that none can forget it: the form,
-//! client authentication, the grant's and the person's life, the token itself, headers.
+//! client authentication, the proof of a key, the grant's and the person's life, the token itself, headers.
 
 use super::Issuer;
 use super::clients::KnownClient;
@@ -32,6 +32,8 @@ pub(super) struct TokenRequest<'a> {
     pub(super) form: &'a Parameters,
     /// Where it came from.
     pub(super) address: IpAddr,
+    /// The thumbprint of the key that the request has proved to have (RFC 9449).
+    pub(super) key: Option<&'a str>,
 }
 
 /// What a grant type decides: under which grant, how much, and whether the client may come back.
@@ -80,7 +82,14 @@ pub(super) async fn token(
 ) -> Result<Response, Refused> {
     let form = form(&headers, body)?;
     let client = issuer.authenticate(&arrival.realm, &headers, &form).await?;
-    let request = TokenRequest { realm: &arrival.realm, client: &client, form: &form, address: arrival.client };
+    let key = issuer.possession(&arrival.realm, &headers, &client).await?;
+    let request = TokenRequest {
+        realm: &arrival.realm,
+        client: &client,
+        form: &form,
+        address: arrival.client,
+        key: key.as_deref(),
+    };
     let issue = match request.grant_type(&issuer)? {
         GrantType::AuthorizationCode => code::exchange(&issuer, &request).await?,
         GrantType::RefreshToken => refresh::exchange(&issuer, &request).await?,
@@ -212,11 +221,11 @@ impl Issuer {
             grant: grant.id,
             ttl,
             actor: exchanged.map(|_| grant.client_id.as_str()),
-            confirmation: None,
+            confirmation: request.key,
         })?;
         Ok(TokenResponse {
             access_token,
-            token_type: "Bearer",
+            token_type: if request.key.is_some() { "DPoP" } else { "Bearer" },
             expires_in: ttl.as_secs(),
             refresh_token: issue.refresh_token.as_deref(),
             issued_token_type: exchanged.map(|_| exchange::ACCESS_TOKEN),

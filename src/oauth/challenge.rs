@@ -1,5 +1,7 @@
-//! `WWW-Authenticate: Bearer …` (RFC 6750 §3, RFC 9728 §5.1): written for our callers, read from upstreams.
+//! `WWW-Authenticate: Bearer …` (RFC 6750 §3, RFC 9728 §5.1): written for our callers, read from upstreams. `DPoP …` (RFC 9449
+//! §7.1) is the same under another name.
 
+use crate::jose;
 use std::fmt;
 
 /// What a `Bearer` challenge says. [`fmt::Display`] gives the value of the header.
@@ -33,6 +35,34 @@ impl BearerChallenge {
         found
     }
 
+    /// The same for a client whose tokens are bound to its key: the value of the header.
+    pub fn for_dpop(&self) -> String {
+        let mut text = String::new();
+        // A text takes everything.
+        let _ = self.write(&mut text, "DPoP", &[("algs", &jose::ALGORITHMS.join(" "))]);
+        text
+    }
+
+    fn write(&self, to: &mut impl fmt::Write, scheme: &str, first: &[(&str, &str)]) -> fmt::Result {
+        to.write_str(scheme)?;
+        let parameters = [
+            ("resource_metadata", &self.resource_metadata),
+            ("scope", &self.scope),
+            ("error", &self.error),
+            ("error_description", &self.error_description),
+        ];
+        let present = parameters.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        for (position, (name, value)) in first.iter().copied().chain(present).enumerate() {
+            write!(to, "{} {name}=\"", if position == 0 { "" } else { "," })?;
+            // RFC 6750 §3 allows neither quotes and backslashes nor anything beyond printable ASCII in these values.
+            for c in value.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')) {
+                to.write_char(c)?;
+            }
+            to.write_str("\"")?;
+        }
+        Ok(())
+    }
+
     fn set(&mut self, name: &str, value: Value<'_>) {
         let slot = match name.to_ascii_lowercase().as_str() {
             "resource_metadata" => &mut self.resource_metadata,
@@ -49,23 +79,7 @@ impl BearerChallenge {
 
 impl fmt::Display for BearerChallenge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Bearer")?;
-        let parameters = [
-            ("resource_metadata", &self.resource_metadata),
-            ("scope", &self.scope),
-            ("error", &self.error),
-            ("error_description", &self.error_description),
-        ];
-        let present = parameters.into_iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
-        for (position, (name, value)) in present.enumerate() {
-            write!(f, "{} {name}=\"", if position == 0 { "" } else { "," })?;
-            // RFC 6750 §3 allows neither quotes and backslashes nor anything beyond printable ASCII in these values.
-            for c in value.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')) {
-                write!(f, "{c}")?;
-            }
-            f.write_str("\"")?;
-        }
-        Ok(())
+        self.write(f, "Bearer", &[])
     }
 }
 
@@ -158,6 +172,7 @@ mod tests {
         assert_eq!(BearerChallenge::default().to_string(), "Bearer");
         let hostile = BearerChallenge { error: Some("a\"b\\c\r\nd".into()), ..Default::default() };
         assert_eq!(hostile.to_string(), r#"Bearer error="abcd""#);
+        assert_eq!(hostile.for_dpop(), r#"DPoP algs="ES256 ES384 EdDSA RS256 PS256", error="abcd""#);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! OAuth error responses (RFC 6749 §4.1.2.1 and §5.2, RFC 7591 §3.2.2, RFC 8707 §2, RFC 6750 §3.1).
+//! OAuth error responses (RFC 6749 §4.1.2.1 and §5.2, RFC 7591 §3.2.2, RFC 8707 §2, RFC 6750 §3.1, RFC 9449 §12.2).
 
 use serde::Serialize;
 use std::borrow::Cow;
@@ -21,6 +21,8 @@ pub enum Code {
     UnsupportedGrantType,
     UnsupportedResponseType,
     UnsupportedTokenType,
+    InvalidDpopProof,
+    UseDpopNonce,
     AccessDenied,
     LoginRequired,
     InteractionRequired,
@@ -45,6 +47,8 @@ impl Code {
             Code::UnsupportedGrantType => "unsupported_grant_type",
             Code::UnsupportedResponseType => "unsupported_response_type",
             Code::UnsupportedTokenType => "unsupported_token_type",
+            Code::InvalidDpopProof => "invalid_dpop_proof",
+            Code::UseDpopNonce => "use_dpop_nonce",
             Code::AccessDenied => "access_denied",
             Code::LoginRequired => "login_required",
             Code::InteractionRequired => "interaction_required",

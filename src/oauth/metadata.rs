@@ -69,6 +69,9 @@ pub struct AuthorizationServer {
     pub authorization_response_iss_parameter_supported: bool,
     /// Whether `client_id` may be the URL of a client ID metadata document.
     pub client_id_metadata_document_supported: bool,
+    /// Algorithms of proofs of possession (RFC 9449 §5.1).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dpop_signing_alg_values_supported: Vec<String>,
     /// OpenID Connect clients want it; `public` is the only value we know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subject_types_supported: Vec<String>,
@@ -95,6 +98,9 @@ pub struct ProtectedResource {
     /// `header`: never the query string.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub bearer_methods_supported: Vec<String>,
+    /// Algorithms of proofs of possession (RFC 9728 §2).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dpop_signing_alg_values_supported: Vec<String>,
     /// A name for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_name: Option<String>,

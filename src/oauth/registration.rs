@@ -39,6 +39,8 @@ pub struct ClientMetadata {
     pub signing_alg: Option<String>,
     /// What it may ask the token endpoint for.
     pub grant_types: GrantTypes,
+    /// Whether it sends a proof of possession with every token request (RFC 9449 §5.2).
+    pub dpop_bound: bool,
     /// As it was written, when it parses.
     pub scope: Option<Scopes>,
     /// `web` or `native`.
@@ -110,6 +112,7 @@ impl ClientMetadata {
             keys: authentication.keys,
             signing_alg: authentication.signing_alg,
             grant_types,
+            dpop_bound: members::flag(members, "dpop_bound_access_tokens")?,
             scope: scope.transpose()?.filter(|scope| !scope.is_empty()),
             application_type: text(members, "application_type")?.filter(|kind| kind == "web" || kind == "native"),
             client_uri: members::uri(members, "client_uri"),
@@ -147,6 +150,9 @@ impl ClientMetadata {
         };
         if let Some(algorithm) = &self.signing_alg {
             members.insert("token_endpoint_auth_signing_alg".into(), json!(algorithm));
+        }
+        if self.dpop_bound {
+            members.insert("dpop_bound_access_tokens".into(), json!(true));
         }
         if let Some(scope) = &self.scope {
             members.insert("scope".into(), json!(scope.to_string()));

@@ -10,6 +10,9 @@ pub struct Scopes(BTreeSet<String>);
 /// The scope by which a client asks for a refresh token (OpenID Connect Core §11).
 pub const OFFLINE_ACCESS: &str = "offline_access";
 
+/// The scope of the admin API, at the root issuer.
+pub const ADMIN: &str = "admin";
+
 impl Scopes {
     /// Parses a `scope` value: tokens of printable ASCII without `"` and `\`, separated by spaces.
     ///

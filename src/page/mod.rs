@@ -10,7 +10,10 @@ mod steps;
 #[cfg(test)]
 mod tests;
 
-pub use account::{IdentitiesSection, IdentityRow, AccountPage, CodePage, CodesPage, EnrolPage, PasskeyRow, SessionRow, account, code, codes, enrol};
+pub use account::{
+    AccountPage, CodePage, CodesPage, EnrolPage, IdentitiesSection, IdentityRow, PasskeyRow, SessionRow, account, code,
+    codes, enrol,
+};
 pub use assets::asset;
 pub use people::{
     Account, Command, ConnectionRow, EncodedPage, GrantRow, HomePage, LandingPage, LoginPage, SetupPage, UpstreamRow,

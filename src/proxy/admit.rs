@@ -4,8 +4,9 @@ use super::reply::{Refusal, TokenError};
 use super::route::Target;
 use crate::connect::ConnectionKey;
 use crate::ratelimit::RateLimits;
-use crate::tokens::{AccessToken, AccessTokens};
+use crate::tokens::{AccessToken, AccessTokens, Purpose, Unproven};
 use http::{HeaderMap, header};
+use pingora::http::RequestHeader;
 use std::sync::Arc;
 
 /// Proof that a request carries a valid token for the hostname it was sent to, and is within its limits.
@@ -26,18 +27,19 @@ impl Permit {
     }
 }
 
-/// Admits a request (RFC 6750 §2.1: the header only; RFC 8707: the audience decides).
+/// Admits a request (RFC 6750 §2.1: the header only; RFC 8707: the audience decides; RFC 9449 §7: a bound token comes with a
+/// proof, and only such a token does).
 ///
 /// # Errors
 /// The challenge, or the limit, to answer with.
-pub(super) fn admit(
+pub(super) async fn admit(
     tokens: &AccessTokens,
     limits: &RateLimits,
     target: &Target,
-    headers: &HeaderMap,
+    request: &RequestHeader,
 ) -> Result<Permit, Refusal> {
-    let bearer = bearer(headers)?;
-    let token = tokens.verify(bearer).map_err(|_| Refusal::Unauthorized(TokenError::Invalid))?;
+    let (scheme, presented) = presented(&request.headers)?;
+    let token = tokens.verify(presented).map_err(|_| Refusal::Unauthorized(TokenError::Invalid))?;
     if &*token.issuer != target.origin.as_str() || !target.is_audience(&token.audience) {
         return Err(Refusal::Unauthorized(TokenError::Invalid));
     }
@@ -53,6 +55,12 @@ pub(super) fn admit(
         .and_then(|()| limits.check_user_upstream(token.user, &target.upstream.authority))
         .and_then(|()| limits.check_client(&token.client_id))
         .map_err(Refusal::Limited)?;
+    match (scheme, token.confirmation.as_deref()) {
+        (Scheme::Bearer, None) => {}
+        (Scheme::Bearer, Some(_)) => return Err(Refusal::Unauthorized(TokenError::Bound)),
+        (Scheme::Dpop, None) => return Err(Refusal::Unauthorized(TokenError::Invalid)),
+        (Scheme::Dpop, Some(key)) => Box::pin(prove(tokens, target, request, (presented, key))).await?,
+    }
     let key = ConnectionKey {
         user: token.user,
         authority: target.upstream.authority.clone(),
@@ -61,18 +69,60 @@ pub(super) fn admit(
     Ok(Permit { token, key })
 }
 
-/// The one bearer token of a request.
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+/// Whether the caller has the key that its token is bound to. Comes last: a proof is used up by looking at it.
+async fn prove(
+    tokens: &AccessTokens,
+    target: &Target,
+    request: &RequestHeader,
+    token: (&str, &str),
+) -> Result<(), Refusal> {
+    let url = format!("{}{}", target.origin, request.uri.path());
+    let purpose = Purpose { method: request.method.as_str(), url: &url, token: Some(token) };
+    let unproven = match tokens.proofs().check(&request.headers, &purpose).await {
+        Ok(Some(_)) => return Ok(()),
+        Ok(None) => tokens.proofs().missing(),
+        Err(unproven) => unproven,
+    };
+    Err(match unproven {
+        Unproven::Refused { code, why, nonce } => Refusal::Unproven { error: code.as_str(), why, nonce },
+        Unproven::Failed(fault) => {
+            tracing::error!(%fault, "a proof of possession could not be checked");
+            Refusal::Internal
+        }
+    })
+}
+
+/// How a token is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// RFC 6750 §2.1
+    Bearer,
+    /// RFC 9449 §7.1
+    Dpop,
+}
+
+impl Scheme {
+    /// The scheme of an `Authorization` field and what it carries.
+    pub(super) fn of(field: &str) -> Option<(Self, &str)> {
+        let (scheme, rest) = field.split_once(' ')?;
+        let scheme = match scheme {
+            _ if scheme.eq_ignore_ascii_case("bearer") => Self::Bearer,
+            _ if scheme.eq_ignore_ascii_case("dpop") => Self::Dpop,
+            _ => return None,
+        };
+        Some((scheme, rest.trim_start_matches(' ')))
+    }
+}
+
+/// The one token of a request.
+fn presented(headers: &HeaderMap) -> Result<(Scheme, &str), Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or(Refusal::Unauthorized(TokenError::Missing))?;
     if values.next().is_some() {
         return Err(Refusal::BadRequest("more than one Authorization header"));
     }
     let text = value.to_str().map_err(|_| Refusal::Unauthorized(TokenError::Invalid))?;
-    match text.split_at_checked(7) {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer ") => Ok(token.trim_start_matches(' ')),
-        _ => Err(Refusal::Unauthorized(TokenError::Missing)),
-    }
+    Scheme::of(text).ok_or(Refusal::Unauthorized(TokenError::Missing))
 }
 
 #[cfg(test)]
@@ -85,12 +135,13 @@ mod tests {
     }
 
     #[test]
-    fn only_one_bearer_token_in_the_header_counts() {
-        assert_eq!(bearer(&headers(&["Bearer abc"])).ok(), Some("abc"));
-        assert_eq!(bearer(&headers(&["bEARER  abc"])).ok(), Some("abc"));
-        assert!(matches!(bearer(&headers(&[])), Err(Refusal::Unauthorized(TokenError::Missing))));
-        assert!(matches!(bearer(&headers(&["Basic abc"])), Err(Refusal::Unauthorized(TokenError::Missing))));
-        assert!(matches!(bearer(&headers(&["Bearer"])), Err(Refusal::Unauthorized(TokenError::Missing))));
-        assert!(matches!(bearer(&headers(&["Bearer a", "Bearer b"])), Err(Refusal::BadRequest(_))));
+    fn only_one_token_in_the_header_counts() {
+        assert_eq!(presented(&headers(&["Bearer abc"])).ok(), Some((Scheme::Bearer, "abc")));
+        assert_eq!(presented(&headers(&["bEARER  abc"])).ok(), Some((Scheme::Bearer, "abc")));
+        assert_eq!(presented(&headers(&["DPoP abc"])).ok(), Some((Scheme::Dpop, "abc")));
+        assert!(matches!(presented(&headers(&[])), Err(Refusal::Unauthorized(TokenError::Missing))));
+        assert!(matches!(presented(&headers(&["Basic abc"])), Err(Refusal::Unauthorized(TokenError::Missing))));
+        assert!(matches!(presented(&headers(&["Bearer"])), Err(Refusal::Unauthorized(TokenError::Missing))));
+        assert!(matches!(presented(&headers(&["Bearer a", "Bearer b"])), Err(Refusal::BadRequest(_))));
     }
 }

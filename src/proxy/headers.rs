@@ -24,7 +24,7 @@ const HOP_BY_HOP: [&str; 9] = [
 /// What a caller may not tell an upstream: its own credentials for us, who and where it claims to be, and how its page
 /// relates to our hostname. A server that guards itself against foreign pages by these would judge a page that it never
 /// sees: we have judged it.
-const FROM_CALLER: [&str; 21] = [
+const FROM_CALLER: [&str; 22] = [
     "host",
     "authorization",
     "cf-connecting-ip",
@@ -32,6 +32,7 @@ const FROM_CALLER: [&str; 21] = [
     "content-length",
     "cookie",
     "cookie2",
+    "dpop",
     "expect",
     "forwarded",
     "origin",
@@ -52,7 +53,7 @@ const FROM_CALLER_BY_PREFIX: [&str; 5] =
 
 /// What an upstream may not tell a browser, or a proxy in front of us: state, routing and policy for a host that is ours,
 /// and how to be authorized at it.
-const FROM_UPSTREAM: [&str; 24] = [
+const FROM_UPSTREAM: [&str; 25] = [
     "accept-ch",
     "activate-storage-access",
     "alt-svc",
@@ -60,6 +61,7 @@ const FROM_UPSTREAM: [&str; 24] = [
     "clear-site-data",
     "content-security-policy",
     "content-security-policy-report-only",
+    "dpop-nonce",
     "nel",
     "public-key-pins",
     "public-key-pins-report-only",
@@ -215,7 +217,7 @@ pub(super) fn allow_origin(head: &mut ResponseHeader, origin: &HeaderValue) -> R
     head.insert_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())?;
     head.insert_header(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Location, Retry-After, RateLimit, RateLimit-Policy",
+        "WWW-Authenticate, DPoP-Nonce, Mcp-Session-Id, MCP-Protocol-Version, Location, Retry-After, RateLimit, RateLimit-Policy",
     )?;
     head.append_header(header::VARY, "Origin").map(drop).or_err(pingora::ErrorType::InternalError, "constant field")
 }
@@ -269,6 +271,7 @@ mod tests {
             ("x-forwarded-for", "1.2.3.4"),
             ("x_forwarded_user", "root"),
             ("x-user-id", "root"),
+            ("dpop", "theirs"),
             ("origin", "http://localhost:6274"),
             ("sec-fetch-site", "cross-site"),
             ("true-client-ip", "1.2.3.4"),
@@ -305,6 +308,7 @@ mod tests {
             ("access-control-allow-private-network", "true"),
             ("x-accel-redirect", "/etc/passwd"),
             ("x-accel-buffering", "yes"),
+            ("dpop-nonce", "theirs"),
             ("refresh", "0; url=https://evil.example/"),
             ("connection", "close, x-internal"),
             ("x-internal", "1"),

@@ -36,7 +36,8 @@ pub(super) async fn serve(
         Err(error) if is_late(&error) => Refusal::BodyTimeout,
         Err(error) => return Err(error),
     };
-    reply::refuse(session, &refusal, &Asked::by_oauth_client()).await?;
+    let asked = Asked::locally(session.req_header().uri.path());
+    reply::refuse(session, &refusal, &asked).await?;
     Ok(refusal.status())
 }
 

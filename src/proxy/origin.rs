@@ -70,7 +70,7 @@ pub(super) async fn preflight(session: &mut ServerSession, origin: &HeaderValue)
     let asked = session.get_header(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     head.insert_header(
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        asked.unwrap_or_else(|| HeaderValue::from_static("Authorization, Content-Type, MCP-Protocol-Version")),
+        asked.unwrap_or_else(|| HeaderValue::from_static("Authorization, Content-Type, DPoP, MCP-Protocol-Version")),
     )?;
     // Chromium asks this way whether a public page may call an address of a private network (Private Network Access).
     if session.get_header(ASKS_FOR_PRIVATE_NETWORK).is_some_and(|asked| asked == "true") {

@@ -1,15 +1,17 @@
 //! Our own answers on MCP hostnames (DESIGN 1.6): status, challenge, and a body that fits who asked.
 
+use super::admit::Scheme;
 use super::body::discard_small;
 use super::headers;
 use super::policy::Denied;
 use crate::oauth::challenge::BearerChallenge;
 use crate::paths;
 use crate::ratelimit::Limited;
+use crate::tokens::DPOP_NONCE;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use pingora::Result;
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::ServerSession;
 use std::time::Duration;
 
@@ -25,6 +27,15 @@ pub(super) enum Refusal {
     /// The token is good, and its person may not use this upstream. No challenge: another token would not help, and a client
     /// that is sent through the flow for it would do that again and again.
     NotPermitted,
+    /// The caller does not prove that it has the key that its token is bound to (RFC 9449 §7.1).
+    Unproven {
+        /// The registered code.
+        error: &'static str,
+        /// In words.
+        why: &'static str,
+        /// For the next try.
+        nonce: String,
+    },
     /// The page that sent the request may not call.
     ForeignOrigin,
     /// A browser wants the script of a service worker.
@@ -70,6 +81,8 @@ pub(super) enum TokenError {
     Missing,
     /// Wrong audience, expired, revoked, forged.
     Invalid,
+    /// It is bound to a key and came without a proof, as if it were not (RFC 9449 §7.2).
+    Bound,
     /// The token is good, but the person's authorization at the upstream is not: the flow must be run again.
     NotConnected,
 }
@@ -87,9 +100,10 @@ pub(super) struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// A request to one of our own OAuth endpoints.
-    pub(super) fn by_oauth_client() -> Self {
-        Self { origin: "", scope: None, allowed_origin: None, reader: Reader::OAuth }
+    /// A request for the control plane, at this path.
+    pub(super) fn locally(path: &str) -> Self {
+        let reader = if path.starts_with("/api/") { Reader::Api } else { Reader::OAuth };
+        Self { origin: "", scope: None, allowed_origin: None, reader }
     }
 }
 
@@ -100,6 +114,17 @@ pub(super) enum Reader {
     Mcp,
     /// An OAuth client (RFC 6749 §5.2).
     OAuth,
+    /// A program that calls the admin API (RFC 9457).
+    Api,
+}
+
+impl Reader {
+    fn media_type(self) -> &'static str {
+        match self {
+            Reader::Mcp | Reader::OAuth => "application/json",
+            Reader::Api => "application/problem+json",
+        }
+    }
 }
 
 impl Refusal {
@@ -107,7 +132,7 @@ impl Refusal {
         match self {
             Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
             Refusal::NotFound => StatusCode::NOT_FOUND,
-            Refusal::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Refusal::Unauthorized(_) | Refusal::Unproven { .. } => StatusCode::UNAUTHORIZED,
             Refusal::NotPermitted | Refusal::ForeignOrigin | Refusal::ServiceWorker => StatusCode::FORBIDDEN,
             Refusal::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -147,6 +172,10 @@ impl Refusal {
             Refusal::NotPermitted => {
                 "you may not use this server: ask an administrator of this gateway to permit it to you".to_owned()
             }
+            Refusal::Unauthorized(TokenError::Bound) => {
+                "the access token is bound to a key: send it with the scheme DPoP and a proof".to_owned()
+            }
+            Refusal::Unproven { why, .. } => (*why).to_owned(),
             Refusal::ForeignOrigin => {
                 "pages of this origin may not call: an administrator can add it to server.allowed_origins".to_owned()
             }
@@ -177,7 +206,7 @@ pub(super) async fn refuse(session: &mut ServerSession, refusal: &Refusal, asked
     }
     let body = Bytes::from(body(refusal, asked.reader).to_string());
     let mut head = ResponseHeader::build_no_case(refusal.status(), Some(12))?;
-    head.insert_header(header::CONTENT_TYPE, "application/json")?;
+    head.insert_header(header::CONTENT_TYPE, asked.reader.media_type())?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
     headers::isolate(&mut head)?;
@@ -185,9 +214,8 @@ pub(super) async fn refuse(session: &mut ServerSession, refusal: &Refusal, asked
         headers::allow_origin(&mut head, origin)?;
     }
     match refusal {
-        Refusal::Unauthorized(error) => {
-            let challenge = challenge(*error, asked, session.req_header().uri.path());
-            head.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+        Refusal::Unauthorized(_) | Refusal::Unproven { .. } => {
+            challenge(&mut head, refusal, asked, session.req_header())?
         }
         Refusal::Limited(limited) => {
             let mut fields = http::HeaderMap::new();
@@ -235,6 +263,15 @@ fn body(refusal: &Refusal, reader: Reader) -> serde_json::Value {
             };
             serde_json::json!({ "error": error, "error_description": refusal.message() })
         }
+        Reader::Api => {
+            let status = refusal.status();
+            serde_json::json!({
+                "type": "about:blank",
+                "title": status.canonical_reason().unwrap_or_default(),
+                "status": status.as_u16(),
+                "detail": refusal.message(),
+            })
+        }
     }
 }
 
@@ -246,17 +283,38 @@ pub(super) async fn write_whole(session: &mut ServerSession, head: ResponseHeade
     session.write_response_body(body, true).await
 }
 
-fn challenge(error: TokenError, asked: &Asked<'_>, path: &str) -> String {
-    let (error, error_description) = match error {
-        TokenError::Missing => (None, None),
-        TokenError::Invalid => (Some("invalid_token"), Some("The access token is invalid, expired or revoked")),
-        TokenError::NotConnected => (Some("invalid_token"), Some("The connection to the upstream has ended")),
+/// Whoever presents a token with a scheme is told in that scheme what is wrong. Only those hear of `DPoP` who use it: clients
+/// in the field read the field by hand and expect one `Bearer` challenge, and the metadata say what else there is.
+fn challenge(head: &mut ResponseHeader, refusal: &Refusal, asked: &Asked<'_>, request: &RequestHeader) -> Result<()> {
+    let (error, error_description) = match refusal {
+        Refusal::Unproven { error, why, .. } => (Some(*error), Some(*why)),
+        Refusal::Unauthorized(TokenError::Invalid) => {
+            (Some("invalid_token"), Some("The access token is invalid, expired or revoked"))
+        }
+        Refusal::Unauthorized(TokenError::Bound) => (Some("invalid_token"), Some("The access token is bound to a key")),
+        Refusal::Unauthorized(TokenError::NotConnected) => {
+            (Some("invalid_token"), Some("The connection to the upstream has ended"))
+        }
+        _ => (None, None),
     };
+    let pointer = paths::inserted(paths::PROTECTED_RESOURCE, request.uri.path());
     let challenge = BearerChallenge {
-        resource_metadata: Some(format!("{}{}", asked.origin, paths::inserted(paths::PROTECTED_RESOURCE, path))),
+        resource_metadata: Some(format!("{}{pointer}", asked.origin)),
         scope: asked.scope.clone(),
         error: error.map(str::to_owned),
         error_description: error_description.map(str::to_owned),
     };
-    challenge.to_string()
+    let authorization = request.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if authorization.and_then(Scheme::of).is_some_and(|(scheme, _)| scheme == Scheme::Dpop) {
+        head.insert_header(header::WWW_AUTHENTICATE, challenge.for_dpop())?;
+    } else {
+        head.insert_header(header::WWW_AUTHENTICATE, challenge.to_string())?;
+        if matches!(refusal, Refusal::Unauthorized(TokenError::Bound)) {
+            head.append_header(header::WWW_AUTHENTICATE, challenge.for_dpop())?;
+        }
+    }
+    match refusal {
+        Refusal::Unproven { nonce, .. } => head.insert_header(DPOP_NONCE, nonce),
+        _ => Ok(()),
+    }
 }

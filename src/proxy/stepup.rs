@@ -40,7 +40,8 @@ pub(super) async fn challenge(
             ours
         }
     };
-    HeaderValue::try_from(challenge.to_string()).ok()
+    let is_bound = permit.token().confirmation.is_some();
+    HeaderValue::try_from(if is_bound { challenge.for_dpop() } else { challenge.to_string() }).ok()
 }
 
 /// The challenge of a 403 for want of scope (RFC 6750 §3.1).

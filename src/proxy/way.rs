@@ -129,7 +129,8 @@ impl Way {
     async fn local(&self, session: &mut ServerSession, arrival: Arrival) -> Outcome {
         if let Err(limited) = self.limits.check_ip(arrival.client) {
             let refusal = Refusal::Limited(limited);
-            let refused = reply::refuse(session, &refusal, &Asked::by_oauth_client()).await;
+            let asked = Asked::locally(session.req_header().uri.path());
+            let refused = reply::refuse(session, &refusal, &asked).await;
             return refused.map(|()| refusal.status()).into();
         }
         let router = if arrival.realm == Realm::Root { &self.root } else { &self.mcp };
@@ -153,7 +154,7 @@ impl Way {
             return Box::pin(origin::preflight(session, origin)).await.into();
         }
         let admitted = match self.limits.check_ip(client) {
-            Ok(()) => admit::admit(&self.tokens, &self.limits, target, &session.req_header().headers),
+            Ok(()) => admit::admit(&self.tokens, &self.limits, target, session.req_header()).await,
             Err(limited) => Err(Refusal::Limited(limited)),
         };
         let permit = match admitted {

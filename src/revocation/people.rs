@@ -66,7 +66,7 @@ impl Revocations {
     /// Puts a person into a group, as an administrator; `false` when one did that before.
     ///
     /// # Errors
-    /// When the name is not 1 to 100 printable characters; when the store fails.
+    /// When the name is not 1 to 200 printable characters; when the store fails.
     pub async fn join(&self, user: &User, group: &str) -> Result<bool, Fault> {
         check_group(group)?;
         let changed = self.store.add_group(user.id, group).await?;
@@ -120,13 +120,16 @@ impl Revocations {
 }
 
 /// The longest name of a group, in characters.
-const MAX_GROUP: usize = 100;
+const MAX_GROUP: usize = 200;
 
 /// Names of groups are those of identity providers, and so are not restricted to much. They are compared to the letter.
-fn check_group(name: &str) -> Result<(), Fault> {
+///
+/// # Errors
+/// When the name is empty, too long, or cannot be shown.
+pub fn check_group(name: &str) -> Result<(), Fault> {
     let printable = !name.trim().is_empty() && !name.chars().any(char::is_control);
     if printable && name.chars().count() <= MAX_GROUP {
         return Ok(());
     }
-    Err(Fault::caller("the name of a group has 1 to 100 printable characters"))
+    Err(Fault::caller("the name of a group has 1 to 200 printable characters"))
 }

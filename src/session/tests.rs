@@ -130,6 +130,54 @@ async fn a_session_ends_after_a_month_in_any_case() {
 }
 
 #[tokio::test]
+async fn other_lives_hold_for_open_sessions_and_make_none_longer() {
+    let world = world(Scheme::Https).await;
+    let (first, second) = (world.sign_in().await, world.sign_in().await);
+    world.clock.advance(Duration::from_secs(7200));
+    assert!(world.find(&first).await.is_some());
+    world.sessions.live_for(SessionLives { idle: Duration::from_secs(3600), ttl: DAY });
+    assert!(world.find(&first).await.is_some() && world.find(&second).await.is_none(), "the second was idle");
+    assert_eq!(world.sessions.of(&world.ann).await.unwrap().len(), 1);
+    for _ in 0..44 {
+        world.clock.advance(Duration::from_secs(1800));
+        world.find(&first).await;
+    }
+    assert!(world.find(&first).await.is_none(), "the day is over");
+    world.sessions.live_for(SessionLives { idle: DAY * 100, ttl: DAY * 100 });
+    let third = world.sign_in().await;
+    world.sessions.live_for(SessionLives::default());
+    world.clock.advance(DAY * 8);
+    world.sessions.sweep().await.unwrap();
+    world.sessions.live_for(SessionLives { idle: DAY * 100, ttl: DAY * 100 });
+    assert!(world.find(&third).await.is_none(), "it was swept");
+}
+
+#[tokio::test]
+async fn a_session_knows_the_browser_and_gets_another_cookie() {
+    let world = world(Scheme::Https).await;
+    let mut headers = HeaderMap::new();
+    headers.insert("user-agent", HeaderValue::from_static("Firefox/145.0 (Linux)"));
+    let address = "::ffff:192.0.2.7".parse().ok();
+    let set = world.sessions.begin(&headers, &world.ann, Means::Provider("github"), address).await.unwrap();
+    let before = browser(&set);
+    let signed_in = world.find(&before).await.unwrap();
+    let listed = world.sessions.of(&world.ann).await.unwrap().remove(0);
+    assert_eq!((listed.id, listed.means.as_str()), (signed_in.id, "github"));
+    assert_eq!(
+        (listed.address.as_deref(), device(&listed.user_agent).as_str()),
+        (Some("192.0.2.7"), "Firefox on Linux")
+    );
+
+    world.clock.advance(DAY);
+    let set = world.sessions.rotate(&signed_in).await.unwrap();
+    assert!(set.to_str().unwrap().ends_with(&format!("Max-Age={}", 29 * DAY.as_secs())), "{set:?}");
+    assert!(world.find(&before).await.is_none());
+    let after = world.find(&browser(&set)).await.unwrap();
+    assert_eq!((after.id, after.since), (signed_in.id, signed_in.since));
+    assert!(!world.sessions.is_recent(&after));
+}
+
+#[tokio::test]
 async fn use_is_written_down_once_a_minute() {
     let world = world(Scheme::Https).await;
     let browser = world.sign_in().await;

@@ -130,6 +130,15 @@ impl Store {
         Ok(query_scalar("SELECT id FROM users WHERE disabled").fetch_all(self.sqlite.readers()).await?)
     }
 
+    /// Replaces a person's e-mail address.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn set_user_email(&self, id: UserId, email: Option<&str>) -> Result<(), StoreError> {
+        query("UPDATE users SET email = ? WHERE id = ?").bind(email).bind(id).execute(self.sqlite.writer()).await?;
+        Ok(())
+    }
+
     /// Removes a person with sessions and connections. Grants are revoked and stay until they are swept, so that their
     /// access tokens stay dead after a restart. What ended; `None` when there is no such person.
     ///

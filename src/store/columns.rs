@@ -123,7 +123,7 @@ record!(Connection, "connection":
     created_at, updated_at);
 record!(ApiKey, "API key":
     id, name, secret, scopes, resources, services, users, created_at, expires_at, last_used_at);
-record!(Authenticator, "authenticator": user("user_id"), sealed, last_step, created_at, confirmed_at);
+record!(Authenticator, "authenticator": user("user_id"), sealed, browser, last_step, created_at, confirmed_at);
 record!(Passkey, "passkey":
     id, credential_id, user("user_id"), name, public_key, sign_count, created_at, last_used_at);
 record!(PasskeyHolder, "passkey holder": handle, after_password);

@@ -13,6 +13,8 @@ pub struct Authenticator {
     pub user: UserId,
     /// The secret, sealed.
     pub sealed: Vec<u8>,
+    /// Digest of the cookie of the browser that began to set it up.
+    pub browser: Digest,
     /// The newest step whose code was used; negative before the first.
     pub last_step: i64,
     /// When it was made.
@@ -58,11 +60,12 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn put_authenticator(&self, new: &Authenticator) -> Result<bool, StoreError> {
         let upsert = query(
-            "INSERT INTO authenticators (user_id, sealed, last_step, created_at, confirmed_at) VALUES (?, ?, ?, ?, ?)
-             ON CONFLICT (user_id) DO UPDATE SET sealed = excluded.sealed, last_step = excluded.last_step,
+            "INSERT INTO authenticators (user_id, sealed, browser, last_step, created_at, confirmed_at)
+             VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT (user_id) DO UPDATE SET sealed = excluded.sealed, browser = excluded.browser, last_step = excluded.last_step,
                  created_at = excluded.created_at WHERE confirmed_at IS NULL",
         );
-        let upsert = upsert.bind(new.user).bind(&new.sealed).bind(new.last_step).bind(new.created_at);
+        let upsert = upsert.bind(new.user).bind(&new.sealed).bind(new.browser).bind(new.last_step).bind(new.created_at);
         let done = upsert.bind(new.confirmed_at).execute(self.sqlite.writer()).await?;
         Ok(done.rows_affected() > 0)
     }
@@ -76,23 +79,25 @@ impl Store {
         select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Authenticator>)
     }
 
-    /// Lets an authenticator count from now on, with these recovery codes in place of all earlier ones. `false` when there
-    /// is none that waits for it.
+    /// Lets an authenticator count from now on, with these recovery codes in place of all earlier ones. `false` when it
+    /// does not wait for that any more.
     ///
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn confirm_authenticator(
         &self,
-        user: UserId,
+        waiting: &Authenticator,
         step: i64,
         codes: &[Digest],
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let mut transaction = self.sqlite.transaction().await?;
+        let (user, sealed) = (waiting.user, &waiting.sealed);
         let update = query(
-            "UPDATE authenticators SET confirmed_at = ?, last_step = ? WHERE user_id = ? AND confirmed_at IS NULL",
+            "UPDATE authenticators SET confirmed_at = ?, last_step = ?
+             WHERE user_id = ? AND sealed = ? AND confirmed_at IS NULL",
         );
-        let update = update.bind(now).bind(step).bind(user);
+        let update = update.bind(now).bind(step).bind(user).bind(sealed);
         let confirmed = update.execute(&mut *transaction).await?.rows_affected() > 0;
         if confirmed {
             replace_codes(&mut transaction, user, codes).await?;

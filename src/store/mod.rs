@@ -18,6 +18,7 @@ mod grants;
 mod groups;
 mod housekeeping;
 mod identities;
+mod listings;
 mod proofs;
 mod records;
 mod sessions;
@@ -28,8 +29,9 @@ mod upstreams;
 pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
-pub use identities::Unlinked;
 pub use groups::BY_ADMINISTRATOR;
+pub use identities::Unlinked;
+pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
 
 /// What went wrong in the database.

@@ -1,5 +1,6 @@
 //! Access tokens of ours (decision 1): minted, verified, and cut off when their grant ends.
 
+mod dpop;
 mod keys;
 mod lives;
 mod mint;
@@ -7,6 +8,7 @@ mod mint;
 mod tests;
 mod verify;
 
+pub use dpop::{DPOP, DPOP_NONCE, Proofs, Purpose, Unproven};
 pub use keys::{JWKS_MAX_AGE, KeyState, PUBLISH_AHEAD, Rotation, SigningKeys, states};
 pub use lives::GrantLives;
 pub use mint::NewToken;
@@ -28,12 +30,19 @@ pub struct AccessTokens {
     pub(crate) clock: Clock,
     random: Random,
     verified: Cache<Digest, Arc<AccessToken>>,
+    proofs: Proofs,
 }
 
 impl AccessTokens {
     /// Nothing is remembered yet; call [`AccessTokens::recall_revocations`] before the first [`AccessTokens::verify`].
     pub fn new(keys: Arc<SigningKeys>, lives: Arc<GrantLives>, clock: Clock, random: Random) -> Self {
-        Self { keys, lives, verified: verify::cache(clock.clone()), clock, random }
+        let (verified, proofs) = (verify::cache(clock.clone()), keys.proofs());
+        Self { keys, lives, clock, random, verified, proofs }
+    }
+
+    /// What checks that whoever presents a bound token has its key (RFC 9449).
+    pub fn proofs(&self) -> &Proofs {
+        &self.proofs
     }
 
     /// The public keys as a JWK set (RFC 7517 §5).

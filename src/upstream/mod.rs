@@ -159,6 +159,23 @@ impl Registry {
         all
     }
 
+    /// Those of the configuration, in its order.
+    pub fn configured(&self) -> Vec<Arc<Upstream>> {
+        self.snapshot.load().rules.configured.iter().map(|configured| configured.upstream.clone()).collect()
+    }
+
+    /// What the configuration says about who may use an upstream of its; `None`: everybody.
+    pub fn permitted_by_configuration(&self, authority: &str) -> Option<Permitted> {
+        let snapshot = self.snapshot.load();
+        let mut configured = snapshot.rules.configured.iter();
+        configured.find(|one| one.upstream.authority.as_str() == authority)?.allowed.clone()
+    }
+
+    /// Whether an authority is this gateway itself.
+    pub fn is_own(&self, authority: &Authority) -> bool {
+        self.site.is_own(authority)
+    }
+
     /// Counts up whenever an answer of [`Registry::find`] may have changed, so that callers can cache.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)

@@ -3,10 +3,14 @@
 use super::Place;
 use crate::ids::{Digest, Random};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
 use zeroize::Zeroizing;
 
 /// Length of vault keys and of data keys, in bytes.
 pub(super) const KEY_LEN: usize = 32;
+
+/// Length of marks, in bytes.
+pub(super) const MARK_LEN: usize = 32;
 
 const FORMAT: u8 = 1;
 const KEY_ID_LEN: usize = 8;
@@ -17,6 +21,7 @@ const WRAPPED_LEN: usize = NONCE_LEN + KEY_LEN + TAG_LEN;
 pub(super) struct VaultKey {
     id: [u8; KEY_ID_LEN],
     cipher: LessSafeKey,
+    marker: hmac::Key,
 }
 
 impl VaultKey {
@@ -26,8 +31,26 @@ impl VaultKey {
         // The prefix keeps the id from being the hash of the key in any other use.
         let preimage = Zeroizing::new([b"portcullis vault key id\0", bytes].concat());
         let digest = Digest::of(preimage.as_slice());
-        Some(Self { id: *digest.0.first_chunk()?, cipher })
+        // A key of its own for the other algorithm, derived as HKDF-Expand does (RFC 5869 §2.3).
+        let marker = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), b"portcullis vault marks\x01");
+        let marker = hmac::Key::new(hmac::HMAC_SHA256, marker.as_ref());
+        Some(Self { id: *digest.0.first_chunk()?, cipher, marker })
     }
+
+    pub(super) fn mark(&self, purpose: &str, value: &[u8]) -> [u8; MARK_LEN] {
+        let mut mark = [0; MARK_LEN];
+        mark.copy_from_slice(hmac::sign(&self.marker, &marked(purpose, value)).as_ref());
+        mark
+    }
+
+    pub(super) fn has_marked(&self, purpose: &str, value: &[u8], mark: &[u8]) -> bool {
+        hmac::verify(&self.marker, &marked(purpose, value), mark).is_ok()
+    }
+}
+
+/// No two purposes share an encoding.
+fn marked(purpose: &str, value: &[u8]) -> Vec<u8> {
+    [&(purpose.len() as u64).to_be_bytes()[..], purpose.as_bytes(), value].concat()
 }
 
 /// Seals a value with a fresh data key, and the data key with the vault key.

@@ -20,7 +20,7 @@ use crate::ids::Random;
 use crate::secret::Secret;
 use crate::store::Store;
 use data_encoding::BASE64;
-use envelope::{Envelope, KEY_LEN, VaultKey};
+use envelope::{Envelope, KEY_LEN, MARK_LEN, VaultKey};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -115,6 +115,19 @@ impl Vault {
         let mut keys = std::iter::once(&self.0.current).chain(&self.0.previous);
         let key = keys.find(|key| envelope.is_sealed_with(key)).ok_or(VaultError::UnknownKey)?;
         envelope.open(key, place).ok_or(VaultError::Rejected)
+    }
+}
+
+impl Vault {
+    /// A mark on a value that is given out and comes back (HMAC-SHA-256 with a key derived from the current one): the value is
+    /// no secret, but must be ours. Any number may be made, unlike sealed values, whose nonces are random.
+    pub fn mark(&self, purpose: &str, value: &[u8]) -> [u8; MARK_LEN] {
+        self.0.current.mark(purpose, value)
+    }
+
+    /// Whether [`Vault::mark`] made this for the same purpose, here or in a process with the same key.
+    pub fn has_marked(&self, purpose: &str, value: &[u8], mark: &[u8]) -> bool {
+        std::iter::once(&self.0.current).chain(&self.0.previous).any(|key| key.has_marked(purpose, value, mark))
     }
 }
 

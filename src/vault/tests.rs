@@ -98,6 +98,19 @@ async fn a_database_opens_only_with_the_keys_that_it_was_sealed_with() {
     assert!(Vault::new(&new, &[]).unwrap().check(&store).await.is_err(), "the check itself does not rotate");
 }
 
+#[test]
+fn marks_are_for_one_purpose_and_one_keyring() {
+    let (old, new) = (Vault::generate_key(&Random::default()), Vault::generate_key(&Random::default()));
+    let before = Vault::new(&old, &[]).unwrap();
+    let mark = before.mark("nonce", b"value");
+    assert!(before.has_marked("nonce", b"value", &mark));
+    assert!(!before.has_marked("nonc", b"evalue", &mark) && !before.has_marked("other", b"value", &mark));
+    assert!(!before.has_marked("nonce", b"other", &mark) && !before.has_marked("nonce", b"value", &mark[..16]));
+    let after = Vault::new(&new, &[old]).unwrap();
+    assert!(after.has_marked("nonce", b"value", &mark), "during a rotation of the vault's key");
+    assert!(!Vault::new(&new, &[]).unwrap().has_marked("nonce", b"value", &mark));
+}
+
 proptest! {
     #[test]
     fn what_was_sealed_opens(

@@ -236,7 +236,7 @@ async fn a_disabled_person_is_out_everywhere_and_comes_back_to_the_old_connectio
     let mut bobs = Session::open(&gateway, &notes, BOB).await;
     let began = Instant::now();
     let said = command(&gateway, &["user", "disable", BOB]).await;
-    assert_eq!(said, "disabled bob: 1 grant ended, 1 connection kept\n");
+    assert_eq!(said, "disabled bob: sessions and grants ended, connections stay\n");
     bobs.has_ended(began, "invalid_token").await;
     assert_eq!(bobs.client.refresh(&bobs.tokens.refresh).await.0, StatusCode::BAD_REQUEST);
     let start = bobs.client.authorization_url(&[]);

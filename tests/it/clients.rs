@@ -154,7 +154,7 @@ fn assert_sides_apart(told: &Value, seen: &[String]) {
 }
 
 /// Runs a driver against an MCP URL, and returns the line of JSON that it prints.
-async fn drive(mut command: Command, driver: &str, url: &str) -> Value {
+pub async fn drive(mut command: Command, driver: &str, url: &str) -> Value {
     command.arg(url).env("GATEWAY_USER", USER).env("GATEWAY_PASSWORD", PASSWORD).stdin(Stdio::null());
     let mut child = command.spawn().unwrap();
     let (mut stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());

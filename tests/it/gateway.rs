@@ -4,7 +4,7 @@ use portcullis::app::{App, Reloaded};
 use portcullis::clock::Clock;
 use portcullis::config::{Config, Rate, Source, UpstreamAuth, UpstreamConfig, load};
 use portcullis::error::Fault;
-use portcullis::hostname::{Authority, Label, Realm};
+use portcullis::hostname::{Authority, Label, Realm, Scheme};
 use portcullis::http::Resolver;
 use portcullis::ids::{GrantId, Random, UserId};
 use portcullis::secret::Secret;
@@ -106,6 +106,23 @@ impl Gateway {
         self.run(port).await
     }
 
+    /// Another process on the same database, behind the same public address, with a clock of its own.
+    pub async fn beside(&self) -> Self {
+        let (edit, public) = (self.edit.clone(), (Scheme::Http, self.port()));
+        let other = Self {
+            running: None,
+            directory: self.directory.clone(),
+            edit: Arc::new(move |config| {
+                edit(config);
+                config.server.public = Some(public);
+            }),
+            names: self.names.clone(),
+            asked_port: 0,
+            clock: Clock::system(),
+        };
+        other.run(0).await
+    }
+
     /// Puts another configuration in force: that of the start, edited.
     pub async fn reload(&self, edit: impl FnOnce(&mut Config)) -> Result<Reloaded, Fault> {
         let mut config = self.config();
@@ -168,6 +185,11 @@ impl Gateway {
     /// The same for another person.
     pub async fn token_of(&self, name: &str, authority: &str) -> (String, GrantId) {
         token_of(self.app(), name, authority).await
+    }
+
+    /// A token that is bound to the key with this thumbprint (RFC 9449).
+    pub async fn bound_token_for(&self, authority: &str, thumbprint: &str) -> String {
+        mint(self.app(), USER, authority, Some(thumbprint)).await.0
     }
 
     pub async fn stop(mut self) {

@@ -135,7 +135,8 @@ fn routes(state: Shared) -> Router {
 
 async fn ask_person(State(state): State<Shared>, Query(query): Query<Fields>) -> Answer {
     let callback = check_request(&state, &query)?;
-    let fields: String = query.iter().map(|(name, value)| format!("<input type=hidden name=\"{name}\" value=\"{value}\">")).collect();
+    let fields: String =
+        query.iter().map(|(name, value)| format!("<input type=hidden name=\"{name}\" value=\"{value}\">")).collect();
     let page = format!(
         "<title>Authorize application</title><form method=post action=\"/login/oauth/authorize\">{fields}
          <button name=decision value=approve>Authorize</button><button name=decision value=deny>Cancel</button></form>
@@ -178,7 +179,10 @@ fn check_request(state: &Shared, query: &Fields) -> Result<String, Response> {
     let mut back = url::Url::parse(&registered).unwrap();
     back.query_pairs_mut()
         .append_pair("error", "redirect_uri_mismatch")
-        .append_pair("error_description", "The redirect_uri MUST match the registered callback URL for this application.")
+        .append_pair(
+            "error_description",
+            "The redirect_uri MUST match the registered callback URL for this application.",
+        )
         .append_pair("state", &query["state"]);
     Err(Redirect::to(back.as_str()).into_response())
 }
@@ -187,7 +191,8 @@ fn check_request(state: &Shared, query: &Fields) -> Result<String, Response> {
 async fn access_token(State(state): State<Shared>, headers: HeaderMap, Form(form): Form<Fields>) -> Response {
     assert_eq!(headers[header::ACCEPT], "application/json", "otherwise the answer is form-encoded");
     let error = |error: &str, description: &str| {
-        let uri = "https://docs.github.com/apps/managing-oauth-apps/troubleshooting-oauth-app-access-token-request-errors";
+        let uri =
+            "https://docs.github.com/apps/managing-oauth-apps/troubleshooting-oauth-app-access-token-request-errors";
         Json(json!({"error": error, "error_description": description, "error_uri": uri})).into_response()
     };
     let mut world = state.lock().unwrap();
@@ -223,9 +228,7 @@ async fn emails(State(state): State<Shared>, headers: HeaderMap) -> Answer {
     if !scope.split(',').any(|scope| scope == "user:email") {
         return Err(problem(StatusCode::NOT_FOUND, "Not Found"));
     }
-    let address = |(email, primary, verified): &(&str, bool, bool)| {
-        json!({"email": email, "primary": primary, "verified": verified, "visibility": "private"})
-    };
+    let address = |(email, primary, verified): &(&str, bool, bool)| json!({"email": email, "primary": primary, "verified": verified, "visibility": "private"});
     Ok(Json(person.emails.iter().map(address).collect::<Vec<_>>()).into_response())
 }
 

@@ -11,6 +11,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
     (
         "services",
         &[
+            "administration",
             "apikey",
             "audit",
             "connect",
@@ -27,16 +28,17 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "upstream",
         ],
     ),
-    ("doors", &["dashboard", "forward_auth", "issuer", "proxy"]),
+    ("doors", &["api", "dashboard", "forward_auth", "issuer", "proxy"]),
     ("assembly", &["admin", "app", "cli", "devkit", "server"]),
 ];
 
 /// Crates that only some modules may name.
-const GUARDED: [(&str, &[&str]); 4] = [
+const GUARDED: [(&str, &[&str]); 5] = [
     ("pingora", &["proxy", "server"]),
     ("sqlx", &["store"]),
     ("reqwest", &["http", "devkit"]),
     ("rustls", &["http", "tls"]),
+    ("utoipa", &["administration", "api"]),
 ];
 
 #[test]

@@ -5,6 +5,7 @@
 
 // Helpers.
 mod chaos_proxy;
+mod chromium;
 mod client;
 mod gateway;
 mod github;
@@ -20,6 +21,7 @@ mod visitors;
 
 mod access;
 mod announced;
+mod api;
 mod assertions;
 mod bad_input;
 mod bodies;
@@ -29,8 +31,10 @@ mod conformance;
 mod conformance_client;
 mod conformance_server;
 mod datapath;
+mod dpop;
 mod endings;
 mod enterprise;
+mod factors;
 mod fidelity;
 mod flows;
 mod forgery;
@@ -40,15 +44,18 @@ mod hostile;
 mod http2;
 mod introspection;
 mod isolation;
+mod keys;
 mod kosoku;
 mod layers;
 mod liars;
 mod lifecycle;
+mod passkeys;
 mod peers;
 mod policy;
 mod process;
 mod providers;
 mod python;
+mod registration;
 mod reload;
 mod revocation;
 mod routes;

@@ -170,7 +170,8 @@ async fn github_lets_in_who_is_listed_and_knows_them_by_number() {
 
 #[tokio::test]
 async fn github_organisations_are_asked_for_at_every_sign_in() {
-    let (github, gateway) = with_github(|settings| settings.allowed_orgs = vec!["acme".to_owned(), "other".to_owned()]).await;
+    let (github, gateway) =
+        with_github(|settings| settings.allowed_orgs = vec!["acme".to_owned(), "other".to_owned()]).await;
     github.person(1, "octocat");
     let standing = |membership: Option<Membership>| {
         github.change(|world| {
@@ -267,7 +268,8 @@ async fn a_real_openid_provider_with_every_method_and_algorithm() {
     let ada = user(&gateway, "ada").await;
     assert_eq!((ada.role, ada.email.as_deref()), (Role::Administrator, Some("ada@corp.com")));
     assert_eq!(gateway.app().store.groups_of(ada.id).await.unwrap(), ["gateway-admins", "staff"]);
-    company.account(json!({"sub": "ada", "preferred_username": "ada", "email": "ada@corp.com", "email_verified": true,
+    company
+        .account(json!({"sub": "ada", "preferred_username": "ada", "email": "ada@corp.com", "email_verified": true,
         "groups": ["staff"]}))
         .await;
     assert!(is_home(&by_company(&browser(), &gateway, "ada").await));

@@ -53,13 +53,19 @@ async fn through_the_gateway(driver: &str) -> Value {
 /// The line of JSON that a driver prints.
 async fn run(driver: &str, authority: &str) -> Value {
     let gateway = Gateway::with_upstreams(&[authority]).await;
+    run_at(driver, &gateway, &mcp_url(&gateway, authority), &[]).await
+}
+
+/// The same for a gateway that is there, with more in the environment.
+pub async fn run_at(driver: &str, gateway: &Gateway, url: &str, environment: &[(&str, String)]) -> Value {
     let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
     let python = clients.join(".venv/bin/python");
     assert!(python.exists(), "{} is missing: run `make deps`", python.display());
     let complaints = gateway.directory().join("stderr");
     let running = Command::new(python)
         .arg(clients.join(driver))
-        .arg(mcp_url(&gateway, authority))
+        .arg(url)
+        .envs(environment.iter().cloned())
         .env("GATEWAY_USER", USER)
         .env("GATEWAY_PASSWORD", PASSWORD)
         // Nothing is remembered from elsewhere, and nothing is left there.

@@ -80,7 +80,40 @@ pub const ROOT: &[(&str, &str, u16)] = &[
     ("GET", "/metrics", 404),
     ("GET", "/healthz", 404),
     ("GET", "/readyz", 404),
-    ("GET", "/api/v1/users", 404),
+    ("GET", "/.well-known/oauth-protected-resource/api/v1", 200),
+    ("GET", "/api/v1", 404),
+    ("GET", "/api/v1/nothing", 404),
+    ("GET", "/api/v1/openapi.json", 200),
+    ("POST", "/api/v1/openapi.json", 405),
+    ("GET", "/api/v1/users", 401),
+    ("POST", "/api/v1/users", 401),
+    ("DELETE", "/api/v1/users", 405),
+    ("GET", "/api/v1/users/x", 401),
+    ("PATCH", "/api/v1/users/x", 401),
+    ("DELETE", "/api/v1/users/x", 401),
+    ("PUT", "/api/v1/users/x/password", 401),
+    ("GET", "/api/v1/users/x/sessions", 401),
+    ("DELETE", "/api/v1/users/x/sessions", 401),
+    ("DELETE", "/api/v1/users/x/sessions/x", 401),
+    ("DELETE", "/api/v1/users/x/factors", 401),
+    ("GET", "/api/v1/clients", 401),
+    ("POST", "/api/v1/clients", 401),
+    ("GET", "/api/v1/clients/-/x", 401),
+    ("DELETE", "/api/v1/clients/-/x", 401),
+    ("GET", "/api/v1/grants", 401),
+    ("DELETE", "/api/v1/grants/x", 401),
+    ("GET", "/api/v1/upstreams", 401),
+    ("GET", "/api/v1/upstreams/mcp.example", 401),
+    ("PUT", "/api/v1/upstreams/mcp.example", 401),
+    ("DELETE", "/api/v1/upstreams/mcp.example", 401),
+    ("GET", "/api/v1/connections", 401),
+    ("DELETE", "/api/v1/connections/x", 401),
+    ("GET", "/api/v1/audit", 401),
+    ("GET", "/api/v1/api-keys", 401),
+    ("POST", "/api/v1/api-keys", 401),
+    ("DELETE", "/api/v1/api-keys/x", 401),
+    ("GET", "/api/v1/signing-keys", 401),
+    ("POST", "/api/v1/signing-keys", 401),
     ("GET", "/assets/..%2f..%2fCargo.toml", 404),
     ("GET", "//evil.example/", 404),
     ("TRACE", "/", 405),
@@ -213,6 +246,19 @@ fn no_route_is_missing_above() {
         }
     }
     assert!(named > 20, "routes are named in another way: {named}");
+}
+
+/// The operations of the admin API are those of its document, which is held to its router elsewhere.
+#[test]
+fn no_operation_is_missing_above() {
+    let document = serde_json::to_value(portcullis::api::document()).unwrap();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys().map(|method| method.to_uppercase()) {
+            let known =
+                ROOT.iter().any(|(called, target, status)| *called == method && *status == 401 && fits(path, target));
+            assert!(known, "{method} {path} is not in the table");
+        }
+    }
 }
 
 /// The modules that name routes of the two planes.

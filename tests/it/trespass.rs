@@ -20,8 +20,16 @@ use std::collections::{BTreeMap, BTreeSet};
 const BOB: &str = "bob";
 
 /// Where a member gets something by right: what is the member's own, and what is everybody's.
-const OPEN_TO_MEMBERS: [&str; 19] = [
+const OPEN_TO_MEMBERS: [&str; 29] = [
     "/",
+    "/account",
+    "/account/totp/begin",
+    "/account/totp/remove",
+    "/account/recovery-codes",
+    "/account/passkeys/challenge",
+    "/account/passkeys/after-password",
+    "/account/sign-out-everywhere",
+    "/login/totp",
     "/login",
     "/logout",
     "/verify",
@@ -37,6 +45,8 @@ const OPEN_TO_MEMBERS: [&str; 19] = [
     "/.well-known/openid-configuration",
     "/.well-known/oauth-protected-resource",
     "/.well-known/oauth-protected-resource/mcp",
+    "/.well-known/oauth-protected-resource/api/v1",
+    "/api/v1/openapi.json",
     "/token",
     "/register",
     "/register/x",

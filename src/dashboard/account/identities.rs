@@ -100,9 +100,7 @@ impl Dashboard {
         match error {
             SignInError::NoSuchProvider => Err(Failure::NotFound),
             SignInError::Declined => self.account_page(person, StatusCode::FORBIDDEN, Some(DECLINED)).await,
-            SignInError::Refused { public, .. } => {
-                self.account_page(person, StatusCode::FORBIDDEN, Some(public)).await
-            }
+            SignInError::Refused { public, .. } => self.account_page(person, StatusCode::FORBIDDEN, Some(public)).await,
             SignInError::Failed(fault) => Ok(crate::dashboard::providers::failed(fault, ACCOUNT)),
         }
     }

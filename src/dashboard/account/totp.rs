@@ -45,7 +45,7 @@ pub(in crate::dashboard) async fn confirm(
     let person = dashboard.recent_sender(&headers, &sent.csrf_token).await?;
     let name = &person.user.name;
     dashboard.limits.check_login(arrival.client, name)?;
-    match dashboard.factors.confirm(person.user.id, &sent.totp_code).await? {
+    match dashboard.factors.confirm(person.user.id, person.session, &sent.totp_code).await? {
         Some(codes) => {
             dashboard.audit.record(name, "totp.added", name, Some(arrival.client));
             Ok(show_codes(&person, &codes))
@@ -92,7 +92,9 @@ pub(in crate::dashboard) async fn renew_codes(
 
 impl Dashboard {
     async fn enrolment(&self, person: &SignedIn, status: StatusCode, error: Option<&str>) -> Result<Response, Failure> {
-        let Some(enrolment) = self.factors.enrol(&person.user).await? else { return Ok(see_other(ACCOUNT)) };
+        let Some(enrolment) = self.factors.enrol(&person.user, person.session).await? else {
+            return Ok(see_other(ACCOUNT));
+        };
         Ok(page::enrol(&EnrolPage {
             status,
             error,

@@ -141,6 +141,7 @@ async fn metadata(State(shared): State<Arc<Shared>>, Path(path): Path<String>) -
         scopes_supported: SCOPES.iter().map(|scope| (*scope).to_owned()).collect(),
         bearer_methods_supported: vec!["header".to_owned()],
         resource_name: Some("Demo Notes".to_owned()),
+        ..Default::default()
     })
     .into_response()
 }

@@ -130,13 +130,21 @@ impl GitHub {
         }
         let login = &user.login;
         let public = if let Some(name) = is(Membership::SingleSignOn) {
-            format!("The organisation {name} wants you to sign in to it at GitHub first. Do that, then sign in here again.")
+            format!(
+                "The organisation {name} wants you to sign in to it at GitHub first. Do that, then sign in here again."
+            )
         } else if let Some(name) = is(Membership::Pending) {
-            format!("You have not accepted the invitation of the organisation {name} at GitHub. Accept it, then sign in again.")
+            format!(
+                "You have not accepted the invitation of the organisation {name} at GitHub. Accept it, then sign in again."
+            )
         } else if let Some(name) = is(Membership::Hidden) {
-            format!("The organisation {name} does not let this gateway see its members: one of its owners has to approve it.")
+            format!(
+                "The organisation {name} does not let this gateway see its members: one of its owners has to approve it."
+            )
         } else {
-            format!("{login} may not use this gateway: ask an administrator to add you, or sign in with another account.")
+            format!(
+                "{login} may not use this gateway: ask an administrator to add you, or sign in with another account."
+            )
         };
         Err(SignInError::Refused { public, private: format!("GitHub login {login}, id {}", user.id) })
     }
@@ -200,7 +208,8 @@ fn membership(found: &OrganizationMembership, asked: &str) -> Membership {
 }
 
 fn parse<T: DeserializeOwned>(fetched: &Fetched) -> Result<T, Fault> {
-    serde_json::from_slice(&fetched.body).map_err(|error| trouble(LABEL, format_args!("not what was expected: {error}")))
+    serde_json::from_slice(&fetched.body)
+        .map_err(|error| trouble(LABEL, format_args!("not what was expected: {error}")))
 }
 
 fn unexpected(path: &str, fetched: &Fetched) -> Fault {

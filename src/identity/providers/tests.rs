@@ -398,7 +398,9 @@ async fn answers_are_not_mixed_up() {
         let answer = Answer { iss, error: Some("access_denied".to_owned()), ..liar.answer(&left) };
         let told = liar.providers.finish("company", liar.returning(), &answer).await.unwrap_err();
         // Not even its error is believed (security case B 60).
-        assert!(matches!(told.error, SignInError::Failed(fault) if fault.public.contains("does not come from Company")));
+        assert!(
+            matches!(told.error, SignInError::Failed(fault) if fault.public.contains("does not come from Company"))
+        );
     }
     assert!(liar.script.lock().asked.is_empty(), "no code was given to anybody");
     let quiet = Liar::start().await;

@@ -26,6 +26,7 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
     if request.form.get("redirect_uri").is_some_and(|uri| uri != code.redirect_uri) {
         return Err(Refused::because(Code::InvalidGrant, "redirect_uri differs from the authorization request"));
     }
+    request.check_binding(issuer, code.dpop_jkt.as_deref())?;
     if !Challenge::parse(&code.code_challenge).is_some_and(|challenge| challenge.is_answered_by(verifier)) {
         return Err(Refused::because(Code::InvalidGrant, "code_verifier does not answer the code_challenge"));
     }
@@ -33,7 +34,7 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
         return Err(replayed(issuer, &code).await);
     }
     let refresh_token = match request.client.metadata.allows(GrantType::RefreshToken) {
-        true => Some(refresh::first(issuer, code.grant).await?),
+        true => Some(refresh::first(issuer, request, code.grant).await?),
         false => None,
     };
     let scope = living.grant().scope.clone();

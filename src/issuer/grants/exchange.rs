@@ -56,8 +56,8 @@ fn check_types(form: &Parameters) -> Result<(), Refused> {
     }
 }
 
-/// The token that is offered. One that was exchanged already is refused: whoever acts for somebody does so directly. So is
-/// one that is bound to a key (RFC 9449): what came out of it would work without that key.
+/// The token that is offered. One that was exchanged already is refused: whoever acts for somebody does so directly. One that
+/// is bound to a key (RFC 9449) is good for requests with that key alone, and so is what comes out of it.
 fn subject(issuer: &Issuer, request: &TokenRequest<'_>) -> Result<Arc<AccessToken>, Refused> {
     let subject = issuer.tokens.verify(request.form.require("subject_token")?).map_err(|_| bad_subject())?;
     if *subject.issuer != issuer.site.issuer(request.realm) {
@@ -66,9 +66,7 @@ fn subject(issuer: &Issuer, request: &TokenRequest<'_>) -> Result<Arc<AccessToke
     if subject.actor.is_some() {
         return Err(Refused::because(Code::InvalidRequest, "subject_token has been exchanged before"));
     }
-    if subject.confirmation.is_some() {
-        return Err(Refused::because(Code::InvalidRequest, "subject_token is bound to a key and cannot be exchanged"));
-    }
+    request.check_binding(issuer, subject.confirmation.as_deref())?;
     Ok(subject)
 }
 

@@ -15,6 +15,7 @@ use crate::issuer::token::{Issue, TokenRequest};
 use crate::oauth::error::{Code, OauthError};
 use crate::oauth::scope::{OFFLINE_ACCESS, Scopes};
 use crate::store::{Grant, User};
+use serde_json::Value;
 use std::time::Duration;
 
 /// In the metadata (§7.2).
@@ -35,6 +36,11 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
     let assertion = issuer.providers.assertion(request.form.require("assertion")?).await.map_err(not_asserted)?;
     let us = issuer.site.issuer(request.realm);
     check(&assertion, &us, &request.client.id, issuer.clock.now()).map_err(wrong)?;
+    if let Some(confirmation) = &assertion.cnf {
+        let thumbprint = confirmation.get("jkt").and_then(Value::as_str);
+        let thumbprint = thumbprint.ok_or_else(|| wrong("its cnf is of a kind that is not supported"))?;
+        request.check_binding(issuer, Some(thumbprint))?;
+    }
     let resource = resource_of(issuer, request, &assertion, &us)?;
     let scope = scope_of(&assertion, request)?;
     let user = person(issuer, request.realm, &assertion).await?;
@@ -69,10 +75,6 @@ fn check(assertion: &IdentityAssertion, us: &str, client: &str, now: Timestamp) 
     // People are known here by issuer and subject alone, and such a subject is unique within its tenant only (§6).
     if assertion.tenant.is_some() {
         return Err("its issuer has tenants, which is not supported");
-    }
-    // It is not to be used without the key that it names, and no key proves itself here.
-    if assertion.cnf.is_some() {
-        return Err("it is bound to a key, which is not supported");
     }
     Ok(())
 }

@@ -12,9 +12,10 @@ use crate::vault::Place;
 use data_encoding::HEXLOWER;
 
 /// The first refresh token of a grant.
-pub(super) async fn first(issuer: &Issuer, grant: GrantId) -> Result<String, Refused> {
+pub(super) async fn first(issuer: &Issuer, request: &TokenRequest<'_>, grant: GrantId) -> Result<String, Refused> {
     let token = issuer.random.token().to_string();
-    issuer.store.insert_refresh_token(&row(issuer, &token, grant)).await?;
+    let row = RefreshToken { dpop_jkt: request.binds_refresh_token_to(), ..row(issuer, &token, grant) };
+    issuer.store.insert_refresh_token(&row).await?;
     Ok(token)
 }
 
@@ -26,6 +27,7 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
     if old.expires_at <= issuer.clock.now() {
         return Err(unknown());
     }
+    request.check_binding(issuer, old.dpop_jkt.as_deref())?;
     if issuer.lacks_connection(request, &living).await? {
         return Err(Refused::because(
             Code::InvalidGrant,
@@ -35,14 +37,21 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
     let scope = narrowed(request.form.get("scope"), &living.grant().scope)?;
     let refresh_token = match &old.successor {
         Some(successor) => again(issuer, &living, &old, successor).await?,
-        None => rotate(issuer, &living, &old).await?,
+        None => rotate(issuer, request, &living, &old).await?,
     };
     Ok(Issue { living, scope, refresh_token: Some(refresh_token), exchanged: None })
 }
 
-async fn rotate(issuer: &Issuer, living: &LivingGrant, old: &RefreshToken) -> Result<String, Refused> {
+async fn rotate(
+    issuer: &Issuer,
+    request: &TokenRequest<'_>,
+    living: &LivingGrant,
+    old: &RefreshToken,
+) -> Result<String, Refused> {
     let token = issuer.random.token().to_string();
-    let new = row(issuer, &token, old.grant);
+    // Once bound, always bound; a client that begins to send proofs is bound from then on.
+    let dpop_jkt = old.dpop_jkt.clone().or_else(|| request.binds_refresh_token_to());
+    let new = RefreshToken { dpop_jkt, ..row(issuer, &token, old.grant) };
     let sealed = sealed_at(living, old, |place| issuer.vault.seal(place, token.as_bytes()));
     let successor = Successor { token: new.token, sealed, rotated_at: new.issued_at };
     if issuer.store.rotate_refresh_token(&old.token, &successor, &new).await? {

@@ -2,6 +2,8 @@
 
 use super::introspection::inactive;
 use super::*;
+use crate::devkit::prover::Prover;
+use crate::error::Fault;
 use crate::ids::Digest;
 use crate::store::Client;
 use crate::tokens::NewToken;
@@ -42,6 +44,33 @@ impl World {
     async fn exchange_token(&self, service: &str, token: &str, changes: &[(&str, &str)]) -> Reply {
         let usual = [("grant_type", EXCHANGE), ("subject_token", token), ("subject_token_type", ACCESS_TOKEN)];
         self.post_with(&format!("{NOTES}/token"), &changed(&usual, changes), Some(service)).await
+    }
+
+    /// Another token under the grant of `like`, of this issuer, and bound to a key.
+    fn minted(&self, like: &str, issuer: &str, confirmation: Option<&str>) -> Result<String, Fault> {
+        let like = self.issuer.tokens.verify(like).unwrap();
+        self.issuer.tokens.mint(&NewToken {
+            issuer,
+            resource: "https://notes.gw.example/mcp",
+            user: &self.alice,
+            client_id: &like.client_id,
+            scope: "read",
+            grant: like.grant,
+            ttl: Duration::from_secs(100),
+            actor: None,
+            confirmation,
+        })
+    }
+
+    async fn exchange_token_with(&self, service: &str, token: &str, prover: &Prover) -> Reply {
+        let form = [("grant_type", EXCHANGE), ("subject_token", token), ("subject_token_type", ACCESS_TOKEN)];
+        let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let url = format!("{NOTES}/token");
+        let request = Request::post(&url)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(header::AUTHORIZATION, service)
+            .header("dpop", prover.proof("POST", &url, None, self.issuer.clock.now()));
+        self.send(request.body(Body::from(form)).unwrap()).await
     }
 
     async fn is_good(&self, token: &Value) -> bool {
@@ -136,25 +165,10 @@ async fn b46_only_clients_that_an_administrator_made_exchange_and_only_here() {
     let refused = world.register(NOTES, json!({"redirect_uris": [CALLBACK], "grant_types": [EXCHANGE]})).await;
     assert_eq!(refused.error(), "invalid_client_metadata");
 
-    // A token of another realm, and one that is bound to a key.
-    let grant = world.issuer.tokens.verify(token).unwrap().grant;
-    let minted = |issuer: &'static str, confirmation| {
-        world.issuer.tokens.mint(&NewToken {
-            issuer,
-            resource: "https://notes.gw.example/mcp",
-            user: &world.alice,
-            client_id: &public,
-            scope: "read",
-            grant,
-            ttl: Duration::from_secs(100),
-            actor: None,
-            confirmation,
-        })
-    };
-    for bad in [minted("https://files.gw.example", None).unwrap(), minted(NOTES, Some("thumbprint")).unwrap()] {
-        assert_eq!(world.exchange_token(&service, &bad, &[]).await.error(), "invalid_request");
-    }
-    let good = minted(NOTES, None).unwrap();
+    // A token of another realm.
+    let elsewhere = world.minted(token, "https://files.gw.example", None).unwrap();
+    assert_eq!(world.exchange_token(&service, &elsewhere, &[]).await.error(), "invalid_request");
+    let good = world.minted(token, NOTES, None).unwrap();
     assert_eq!(world.exchange_token(&service, &good, &[]).await.json()["expires_in"], json!(100));
 }
 
@@ -212,4 +226,25 @@ async fn a_person_who_is_disabled_cannot_be_acted_for() {
     world.issuer.store.set_user_disabled(world.alice.id, true).await.unwrap();
     let refused = world.exchange_token(&service, text(&original, "access_token"), &[]).await;
     assert_eq!(refused.error(), "invalid_request");
+}
+
+#[tokio::test]
+async fn b46_b47_a_binding_is_not_lost_by_an_exchange() {
+    let world = World::new().await;
+    let (key, other) = (Prover::new().unwrap(), Prover::new().unwrap());
+    let service = world.service("service", &[EXCHANGE]).await;
+    let client = world.client(NOTES).await;
+    let original = world.signed_in(&client, "read").await;
+    let plain = text(&original, "access_token");
+    let bound = world.minted(plain, NOTES, Some(&key.thumbprint())).unwrap();
+    assert_eq!(world.exchange_token(&service, &bound, &[]).await.error(), "invalid_dpop_proof");
+    assert_eq!(world.exchange_token_with(&service, &bound, &other).await.error(), "invalid_grant");
+    for (token, prover) in [(bound.as_str(), &key), (plain, &other)] {
+        let answer = world.exchange_token_with(&service, token, prover).await.json();
+        assert_eq!(text(&answer, "token_type"), "DPoP");
+        let verified = world.issuer.tokens.verify(text(&answer, "access_token")).unwrap();
+        assert_eq!(verified.confirmation.as_deref(), Some(prover.thumbprint().as_str()));
+        let told = world.introspect(text(&answer, "access_token"), &service).await;
+        assert_eq!((&told["token_type"], &told["cnf"]), (&json!("DPoP"), &json!({"jkt": prover.thumbprint()})));
+    }
 }

@@ -173,7 +173,7 @@ async fn an_assertion_for_somebody_or_something_else_is_worth_nothing() {
         json!({"jti": null}),
         json!({"jti": ""}),
         json!({"tenant": "acme"}),
-        json!({"cnf": {"jkt": "thumbprint"}}),
+        json!({"cnf": {"x5t#S256": "thumbprint"}}),
         json!({"resource": "https://files.gw.example/mcp"}),
         json!({"resource": ["https://notes.gw.example/mcp", "https://notes.gw.example/other"]}),
         json!({"resource": []}),
@@ -182,6 +182,8 @@ async fn an_assertion_for_somebody_or_something_else_is_worth_nothing() {
         let reply = enterprise.present(&enterprise.assertion(changes.clone()), &[]).await;
         assert_eq!((reply.status, reply.error().as_str()), (StatusCode::BAD_REQUEST, "invalid_grant"), "{changes}");
     }
+    let bound = enterprise.assertion(json!({"cnf": {"jkt": "thumbprint"}}));
+    assert_eq!(enterprise.present(&bound, &[]).await.error(), "invalid_dpop_proof");
     let good = || enterprise.assertion(json!({}));
     for (changes, error) in [
         ([("resource", "https://notes.gw.example/other")], "invalid_grant"),

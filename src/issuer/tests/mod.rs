@@ -8,13 +8,15 @@ mod exchange;
 mod identity_assertions;
 mod introspection;
 mod machines;
+mod possession;
 mod refresh_model;
 mod registration;
 mod token;
 
 use super::*;
 use crate::config::{
-    AuditedRequests, Limits, Login, OidcLogin, Rate, SecondFactor, SessionLives, Unknown, UpstreamAuth, UpstreamConfig, Upstreams,
+    AuditedRequests, Limits, Login, OidcLogin, Rate, SecondFactor, SessionLives, Unknown, UpstreamAuth, UpstreamConfig,
+    Upstreams,
 };
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Authority, Label, Realm, Scheme};

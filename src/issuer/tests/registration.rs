@@ -115,6 +115,21 @@ async fn b34_replacing_takes_effect_at_once_and_keeps_what_people_granted() {
 }
 
 #[tokio::test]
+async fn b1_a_person_who_is_signing_in_is_not_sent_to_an_address_that_was_taken_back() {
+    let world = World::new().await;
+    let client = world.registered(json!({})).await;
+    let page = world.browse(&authorize("notes", client.id(), &[])).await;
+    let other = json!({
+        "client_id": client.id(), "redirect_uris": ["https://app.example/other"], "token_endpoint_auth_method": "none",
+    });
+    assert_eq!(world.put(&client, other).await.status, StatusCode::OK);
+    let decided = world.decide("client", &page, "approve").await;
+    let end = world.browse(decided.location()).await;
+    assert_eq!((end.status, end.location()), (StatusCode::BAD_REQUEST, ""));
+    assert!(world.issuer.store.grants_of(world.alice.id).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn b33_replacing_is_checked_as_registering_is() {
     let world = World::new().await;
     let client = world.registered(json!({"token_endpoint_auth_method": "client_secret_post"})).await;

@@ -99,6 +99,14 @@ pub(super) fn text(members: &Map<String, Value>, name: &'static str) -> Result<O
     }
 }
 
+pub(super) fn flag(members: &Map<String, Value>, name: &'static str) -> Result<bool, OauthError> {
+    match members.get(name) {
+        None => Ok(false),
+        Some(Value::Bool(flag)) => Ok(*flag),
+        Some(_) => Err(invalid(format!("{name} must be true or false"))),
+    }
+}
+
 pub(super) fn texts(members: &Map<String, Value>, name: &'static str) -> Result<Option<Vec<String>>, OauthError> {
     let wrong = || invalid(format!("{name} must be a list of strings"));
     match members.get(name) {

@@ -42,6 +42,22 @@ async fn a_file_keeps_everything_and_is_private() {
     assert_eq!(store.latest_change().await.unwrap(), change);
 }
 
+#[tokio::test]
+async fn sessions_of_an_earlier_version_go_on() {
+    let options = sqlx::sqlite::SqliteConnectOptions::new();
+    let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    let first = include_str!("../../../migrations/sqlite/0001_initial.sql");
+    let ninth = include_str!("../../../migrations/sqlite/0009_factors.sql");
+    let rows = "INSERT INTO users VALUES (zeroblob(16), 'ada', NULL, NULL, 'member', 0, 1);
+                INSERT INTO sessions VALUES (zeroblob(32), zeroblob(16), 5, 6, 7);";
+    for sql in [first, rows, ninth] {
+        sqlx::raw_sql(sql).execute(&pool).await.unwrap();
+    }
+    let session: Session = sqlx::query_as("SELECT * FROM sessions").fetch_one(&pool).await.unwrap();
+    assert_eq!((session.token, session.created_at.0, session.expires_at.0), (Digest([0; 32]), 5, 7));
+    assert_eq!((session.means.as_str(), session.address), ("password", None));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_share_a_file() {
     let directory = tempfile::tempdir().unwrap();

@@ -10,6 +10,7 @@ mod tests;
 pub use line::{JWKS_MAX_AGE, KeyState, PUBLISH_AHEAD, states};
 pub use rotation::Rotation;
 
+use super::dpop::Proofs;
 use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::error::Fault;
@@ -110,6 +111,11 @@ impl SigningKeys {
         let rotation = Rotation { store, vault, random, now: self.clock.now(), config };
         rotation.remove_spent().await?;
         rotation.publish_if_due().await
+    }
+
+    /// The same database and vault for proofs of possession.
+    pub(super) fn proofs(&self) -> Proofs {
+        Proofs::new(self.store.clone(), self.vault.clone(), self.clock.clone())
     }
 
     /// The public keys as a JWK set: the one that signs first.

@@ -64,7 +64,9 @@ impl<'a> Claims<'a> {
         let label = &self.settings.label;
         if let Some(Allowed::These(domains)) = &self.settings.allowed_domains {
             let domain = email.and_then(email::domain_of).ok_or_else(|| {
-                format!("{label} does not vouch for your e-mail address, which decides whether you may use this gateway.")
+                format!(
+                    "{label} does not vouch for your e-mail address, which decides whether you may use this gateway."
+                )
             })?;
             if !domains.contains(&domain) {
                 return Err(format!("People with an address at {domain} may not use this gateway."));

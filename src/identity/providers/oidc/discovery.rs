@@ -78,7 +78,8 @@ async fn fetch(settings: &OidcLogin, tools: &Tools) -> Result<Described, Fault> 
         Fault::upstream(public, format_args!("{label}: {address}: {why}"))
     })?;
     check(document, settings).map_err(|why| {
-        let public = format!("{label} is not set up as it should be: an administrator finds out more in the gateway's log.");
+        let public =
+            format!("{label} is not set up as it should be: an administrator finds out more in the gateway's log.");
         Fault::upstream(public, format_args!("{label}: {address}: {why}"))
     })
 }

@@ -1,0 +1,189 @@
+//! Who may come in: an administrator with an access token or a session, or a program with an API key. Handlers get at what they work with through
+//! an [`Administrator`], and only this module makes one.
+
+use super::problem::Problem;
+use crate::administration::{Actor, Administration};
+use crate::apikey::{ApiKey, ApiKeyError, ApiScope};
+use crate::csrf;
+use crate::hostname::{Realm, Site};
+use crate::ids::UserId;
+use crate::oauth::challenge::BearerChallenge;
+use crate::oauth::scope::{ADMIN, Scopes};
+use crate::paths::{self, API};
+use crate::ratelimit::RateLimits;
+use crate::request::Arrival;
+use crate::session::Sessions;
+use crate::store::{Role, User};
+use crate::tokens::{AccessToken, AccessTokens};
+use axum::extract::FromRequestParts;
+use http::request::Parts as Head;
+use http::{HeaderMap, header};
+use std::sync::Arc;
+
+/// Where a page of ours puts the token of its session.
+const CSRF_TOKEN: &str = "x-csrf-token";
+
+/// What the API works with.
+pub struct Parts {
+    /// Our names.
+    pub site: Site,
+    /// What administrators do.
+    pub administration: Arc<Administration>,
+    /// Access tokens.
+    pub tokens: Arc<AccessTokens>,
+    /// Browsers.
+    pub sessions: Arc<Sessions>,
+    /// How often somebody may call.
+    pub limits: Arc<RateLimits>,
+}
+
+/// The state of the routes. Its fields are nobody's but this module's.
+pub struct Api(Parts);
+
+impl Api {
+    /// From its parts.
+    pub fn new(parts: Parts) -> Self {
+        Self(parts)
+    }
+}
+
+/// Proof that an administrator asks, and the way to what administrators do.
+pub(super) struct Administrator {
+    actor: Actor,
+    administration: Arc<Administration>,
+}
+
+impl Administrator {
+    /// For the audit log.
+    pub(super) fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// What can be done.
+    pub(super) fn may(&self) -> &Administration {
+        &self.administration
+    }
+}
+
+impl FromRequestParts<Arc<Api>> for Administrator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(head: &mut Head, api: &Arc<Api>) -> Result<Self, Problem> {
+        let arrival = head.extensions.get::<Arrival>().cloned();
+        let arrival = arrival.ok_or_else(|| crate::error::Fault::gateway("a request to the API has no address"))?;
+        let actor = api.0.identify(head, &arrival).await?;
+        Ok(Self { actor, administration: api.0.administration.clone() })
+    }
+}
+
+impl Parts {
+    /// Who asks. An `Authorization` header is never ignored in favour of a cookie.
+    async fn identify(&self, head: &Head, arrival: &Arrival) -> Result<Actor, Problem> {
+        match self.administration.api_keys.authenticate(&head.headers).await {
+            Ok(Some(key)) => return self.with_key(&key, arrival),
+            Ok(None) => {}
+            Err(ApiKeyError::Invalid) => {
+                return Err(
+                    self.invalid("the API key is wrong, revoked or expired: `portcullis apikey create` makes one")
+                );
+            }
+            Err(ApiKeyError::Failed(fault)) => return Err(fault.into()),
+        }
+        let user = match bearer(&head.headers) {
+            Ok(Some(token)) => self.with_token(token).await?,
+            Ok(None) => self.with_session(head).await?,
+            Err(Unreadable) => return Err(self.invalid("the Authorization header is not `Bearer` and one token")),
+        };
+        self.limits.check_user(user.id)?;
+        if user.role != Role::Administrator {
+            return Err(Problem::forbidden(format!(
+                "{} does not administer this gateway: ask an administrator for that role",
+                user.name
+            )));
+        }
+        Ok(Actor::person(&user, arrival.client))
+    }
+
+    fn with_key(&self, key: &ApiKey, arrival: &Arrival) -> Result<Actor, Problem> {
+        self.limits.check_client(&key.actor())?;
+        match key.allows(ApiScope::Admin) {
+            true => Ok(Actor::key(key, arrival.client)),
+            false => Err(self.insufficient("the API key lacks the scope admin: make one that has it")),
+        }
+    }
+
+    async fn with_token(&self, token: &str) -> Result<User, Problem> {
+        let wrong =
+            "the access token is invalid, expired or revoked, or was issued for another resource: get a new one";
+        let refused = || self.invalid(wrong);
+        let token = self.tokens.verify(token).map_err(|_| refused())?;
+        // A token that is bound to a key is worth nothing without the proof of that key.
+        if !self.is_for_us(&token) || token.confirmation.is_some() {
+            return Err(refused());
+        }
+        self.limits.check_client(&token.client_id)?;
+        if !Scopes::parse(&token.scope).is_ok_and(|scopes| scopes.contains(ADMIN)) {
+            return Err(self.insufficient("the access token lacks the scope admin: ask for it"));
+        }
+        self.person(token.user).await?.ok_or_else(refused)
+    }
+
+    async fn with_session(&self, head: &Head) -> Result<User, Problem> {
+        let Some(person) = self.sessions.find(&head.headers).await? else {
+            let how = "show who you are: send an access token or an API key as `Authorization: Bearer`, or sign in";
+            return Err(Problem::unauthorized(self.challenge(), how));
+        };
+        if !head.method.is_safe() {
+            let sent = head.headers.get(CSRF_TOKEN).and_then(|token| token.to_str().ok());
+            csrf::check(&self.site, &head.headers, &person.csrf_token, sent).map_err(|_| {
+                Problem::forbidden(
+                    "a change that is asked for with a session must come from a page of this gateway, with the session's \
+                     token in X-CSRF-Token: programs send an access token or an API key instead",
+                )
+            })?;
+        }
+        Ok(User::clone(&person.user))
+    }
+
+    /// Somebody who may still sign in.
+    async fn person(&self, id: UserId) -> Result<Option<User>, Problem> {
+        let user = self.administration.store.user(id).await.map_err(crate::error::Fault::from)?;
+        Ok(user.filter(|user| !user.disabled))
+    }
+
+    fn is_for_us(&self, token: &AccessToken) -> bool {
+        let root = self.site.root_origin();
+        *token.issuer == *self.site.issuer(&Realm::Root) && token.audience.strip_prefix(&root) == Some(API)
+    }
+
+    fn invalid(&self, detail: &'static str) -> Problem {
+        let challenge = BearerChallenge { error: Some("invalid_token".to_owned()), ..self.challenge() };
+        Problem::unauthorized(challenge, detail)
+    }
+
+    fn insufficient(&self, detail: &'static str) -> Problem {
+        let challenge = BearerChallenge { error: Some("insufficient_scope".to_owned()), ..self.challenge() };
+        Problem::insufficient_scope(challenge, detail)
+    }
+
+    fn challenge(&self) -> BearerChallenge {
+        let metadata = paths::inserted(paths::PROTECTED_RESOURCE, API);
+        BearerChallenge {
+            resource_metadata: Some(format!("{}{metadata}", self.site.root_origin())),
+            scope: Some(ADMIN.to_owned()),
+            ..BearerChallenge::default()
+        }
+    }
+}
+
+/// There is an `Authorization` header that we cannot read, or more than one.
+struct Unreadable;
+
+/// The token of a request (RFC 6750 §2.1), if it has one.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Unreadable> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(first) = all.next() else { return Ok(None) };
+    let (scheme, token) = first.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Unreadable)?;
+    let good = scheme.eq_ignore_ascii_case("bearer") && all.next().is_none();
+    if good { Ok(Some(token.trim_matches(' '))) } else { Err(Unreadable) }
+}

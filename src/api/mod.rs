@@ -1,0 +1,95 @@
+//! The door of programs: the admin API under `/api/v1` (docs/api.md).
+//!
+//! Routes and the OpenAPI document come out of the same handlers: `routes!` takes path and method from the attribute that
+//! describes the operation, parameters, bodies and answers from its signature. A handler reaches what it works with
+//! through an [`door::Administrator`] only.
+
+mod answer;
+mod api_keys;
+mod audit;
+mod clients;
+mod connections;
+mod document;
+mod door;
+mod extract;
+mod grants;
+mod keys;
+mod problem;
+mod sessions;
+mod upstreams;
+mod users;
+
+pub use door::{Api, Parts};
+
+use crate::paths::API;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::get;
+use http::{HeaderName, HeaderValue, header};
+use problem::Problem;
+use std::future::ready;
+use std::sync::Arc;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// The largest body, in bytes.
+const MAX_BODY: usize = 32 * 1024;
+
+/// Everything below `/api`. Every request carries an [`crate::request::Arrival`].
+pub fn routes(api: Arc<Api>) -> Router {
+    let (operations, document) = described().split_for_parts();
+    let text = document::text(&document::complete(document));
+    let read_document = get(move || ready(([(header::CONTENT_TYPE, "application/json")], text.clone())));
+    Router::new()
+        .route(document::PATH, read_document)
+        .merge(operations)
+        .route("/api/{*rest}", axum::routing::any(async || Problem::not_found("there is nothing at this path")))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(map_response(guarded))
+        .with_state(api)
+}
+
+/// The OpenAPI 3.1 document of the API.
+pub fn document() -> OpenApi {
+    document::complete(described().split_for_parts().1)
+}
+
+/// Every operation.
+fn described() -> OpenApiRouter<Arc<Api>> {
+    let operations = OpenApiRouter::new()
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::get, users::change, users::delete))
+        .routes(routes!(users::set_password))
+        .routes(routes!(sessions::list, sessions::sign_out))
+        .routes(routes!(sessions::end))
+        .routes(routes!(sessions::reset_factors))
+        .routes(routes!(clients::list, clients::create))
+        .routes(routes!(clients::get, clients::delete))
+        .routes(routes!(grants::list))
+        .routes(routes!(grants::revoke))
+        .routes(routes!(upstreams::list))
+        .routes(routes!(upstreams::get, upstreams::decide, upstreams::undecide))
+        .routes(routes!(connections::list))
+        .routes(routes!(connections::delete))
+        .routes(routes!(audit::list))
+        .routes(routes!(api_keys::list, api_keys::create))
+        .routes(routes!(api_keys::revoke))
+        .routes(routes!(keys::list, keys::rotate));
+    OpenApiRouter::with_openapi(document::preamble()).nest(API, operations)
+}
+
+/// Nothing here is kept by caches, guessed at by browsers, or read by pages of other origins.
+async fn guarded(mut response: Response) -> Response {
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
