@@ -14,8 +14,8 @@ use crate::config::{self, Config, Login, Tls};
 use crate::connect::{Connections, ConnectionsParts};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Fault;
-use crate::forward_auth::{self, ForwardAuth};
 use crate::factors::Factors;
+use crate::forward_auth::{self, ForwardAuth};
 use crate::hostname::{Authority, Scheme, Site};
 use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
@@ -71,7 +71,6 @@ pub struct App {
     /// What others sign with.
     remote_keys: Arc<RemoteKeys>,
     http: HttpClient,
-    remote_keys: Arc<RemoteKeys>,
     random: Random,
     /// The newest change of the database that memory knows.
     known_change: i64,
@@ -102,6 +101,7 @@ impl App {
         let key = config::vault_key(&config.vault, &random)?;
         let vault = Vault::new(&key, &config.vault.previous)?;
         vault.check(&store).await?;
+        store.keep_group_sources(&config.login.provider_names()).await?;
         let known_change = store.latest_change().await?;
         let lives = Arc::new(GrantLives::default());
         let (time, dice) = (clock.clone(), random.clone());
@@ -134,7 +134,6 @@ impl App {
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
-            remote_keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             factors: Arc::new(Factors::new(store.clone(), vault.clone(), clock.clone(), random.clone(), &site)),
             sessions: Arc::new(Sessions::new(
@@ -160,7 +159,6 @@ impl App {
             resolver,
             remote_keys: Arc::new(remote_keys),
             http,
-            remote_keys: Arc::new(remote_keys),
             random,
             health,
             known_change,
@@ -239,16 +237,6 @@ impl App {
         }
     }
 
-    fn forward_auth(&self) -> ForwardAuth {
-        ForwardAuth {
-            site: self.site.clone(),
-            tokens: self.tokens.clone(),
-            sessions: self.sessions.clone(),
-            store: self.store.clone(),
-            registry: self.registry.clone(),
-        }
-    }
-
     /// What administrators do, however they ask.
     fn administration(&self, config: &Config) -> Administration {
         let signing = Signing { vault: self.vault.clone(), config: config.tokens };
@@ -274,6 +262,16 @@ impl App {
             sessions: self.sessions.clone(),
             limits: self.limits(),
         })
+    }
+
+    fn forward_auth(&self) -> ForwardAuth {
+        ForwardAuth {
+            site: self.site.clone(),
+            tokens: self.tokens.clone(),
+            sessions: self.sessions.clone(),
+            store: self.store.clone(),
+            registry: self.registry.clone(),
+        }
     }
 
     fn providers(&self, login: &Login) -> Providers {
@@ -346,9 +344,7 @@ impl App {
 /// What has to be registered at each sign-in provider: its name, and the address to which it answers.
 pub(crate) fn redirect_uris(config: &Config) -> Vec<(String, String)> {
     let root = site_of(config, &config.server.listen).root_origin();
-    let github = config.login.github.iter().map(|_| config::GITHUB);
-    let names = github.chain(config.login.oidc.iter().map(|provider| provider.name.as_str()));
-    names.map(|name| (name.to_owned(), redirect_uri(&root, name))).collect()
+    config.login.provider_names().into_iter().map(|name| (name.to_owned(), redirect_uri(&root, name))).collect()
 }
 
 /// The names of the gateway (DESIGN 1.5). Behind a trusted proxy people come over https even though we do not speak it.

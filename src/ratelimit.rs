@@ -7,7 +7,7 @@ mod tests;
 
 use crate::config::{Limits, Rate};
 use crate::hostname::Authority;
-use crate::ids::UserId;
+use crate::ids::{Digest, UserId};
 use buckets::Buckets;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
@@ -153,6 +153,15 @@ impl<C: Clock + Clone> RateLimits<C> {
         let mut hasher = self.hasher.build_hasher();
         name.bytes().for_each(|byte| byte.to_ascii_lowercase().hash(&mut hasher));
         self.login_name.check(hasher.finish())
+    }
+
+    /// A user code of a device that somebody types: limited like sign-in, by address and by session.
+    ///
+    /// # Errors
+    /// [`Limited`].
+    pub fn check_user_code(&self, address: IpAddr, session: &Digest) -> Result<(), Limited> {
+        self.login.check(self.address(address))?;
+        self.login_name.check(self.hasher.hash_one(("user code", session)))
     }
 
     /// An attempt to sign in that names nobody: limited by address.

@@ -111,10 +111,23 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: VaultCommand,
     },
+    /// Sign this command line in at a gateway, or at an MCP server behind one
+    ///
+    /// Shows an address and a code for a browser anywhere, and keeps what is issued in credentials.json below
+    /// $XDG_CONFIG_HOME/portcullis (~/.config/portcullis).
+    Login {
+        /// A gateway (for `--server`), or the URL of an MCP server behind one (for `token`)
+        url: String,
+    },
     /// Print an access token for a server that `login` was run for, renewed when it is about to end
     ///
     /// For example: curl -H "Authorization: Bearer $(portcullis token URL)" URL
     Token {
+        /// As given to `login`
+        url: String,
+    },
+    /// Revoke what `login` got for a server, and forget it
+    Logout {
         /// As given to `login`
         url: String,
     },

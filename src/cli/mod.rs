@@ -4,9 +4,11 @@ mod api;
 mod api_keys;
 mod arguments;
 mod credentials;
+mod discovery;
 mod encode;
 mod gateway;
 mod keys;
+mod login;
 mod machines;
 mod output;
 mod people;
@@ -164,10 +166,9 @@ async fn dispatch(
             let document = serde_json::to_string_pretty(&crate::api::document()).map_err(Fault::gateway)?;
             Ok(output.line(format_args!("{document}"))?)
         }
-        Command::Token { url } => {
-            let token = credentials::access_token(&source.environment, &url).await?;
-            Ok(output.line(format_args!("{}", token.expose()))?)
-        }
+        Command::Login { url } => login::login(&source.environment, &url, &mut output).await,
+        Command::Token { url } => login::token(&source.environment, &url, &mut output).await,
+        Command::Logout { url } => login::logout(&source.environment, &url, &mut output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "portcullis", &mut script);

@@ -1,6 +1,7 @@
 //! `[login.github]` and `[[login.oidc]]`: who may sign in elsewhere, and who of them administers the gateway. Nobody is let
 //! in by a rule that is not written down: everybody is `"*"`.
 
+use super::Login;
 use super::reader::{Found, Reader};
 use super::secrets::{self, Directories};
 use super::upstream::{endpoint, printable, scopes};
@@ -286,6 +287,14 @@ fn api_of(url: &str) -> String {
     }
 }
 
+impl Login {
+    /// The names of all providers, in the order of their buttons.
+    pub fn provider_names(&self) -> Vec<&str> {
+        let github = self.github.iter().map(|_| GITHUB);
+        github.chain(self.oidc.iter().map(|provider| provider.name.as_str())).collect()
+    }
+}
+
 impl GitHubLogin {
     /// Whether everything is the same, the secret included.
     fn is_same(&self, other: &Self) -> bool {
@@ -317,7 +326,7 @@ impl OidcLogin {
 }
 
 /// Whether two lists of providers are the same, secrets included.
-pub(super) fn same_providers(one: &super::Login, other: &super::Login) -> bool {
+pub(super) fn same_providers(one: &Login, other: &Login) -> bool {
     let github = match (&one.github, &other.github) {
         (Some(one), Some(other)) => one.is_same(other),
         (one, other) => one.is_none() && other.is_none(),

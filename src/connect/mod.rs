@@ -183,7 +183,7 @@ pub struct ConnectError {
 }
 
 impl ConnectError {
-    fn at(step: &'static str, fault: impl Into<Fault>) -> Self {
+    pub(crate) fn at(step: &'static str, fault: impl Into<Fault>) -> Self {
         Self { fault: fault.into(), step, return_to: None, denied: false }
     }
 

@@ -47,6 +47,11 @@ impl Realm {
             Realm::Mcp(label) => label.to_string(),
         }
     }
+
+    /// The realm of a [`Realm::key`]; `None` for a text that is none.
+    pub fn from_key(key: &str) -> Option<Self> {
+        if key.is_empty() { Some(Realm::Root) } else { Label::parse(key).ok().map(Realm::Mcp) }
+    }
 }
 
 impl fmt::Display for Realm {

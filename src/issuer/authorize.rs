@@ -1,10 +1,11 @@
 //! The authorization endpoint (OAuth 2.1 §4.1): requests come in, decisions come in, `steps` says what comes next.
 
+use super::answer::ReturnAddress;
 use super::metadata::authorize_path;
 use super::parameters::Parameters;
-use super::pending::{PendingAuthorization, ReturnAddress};
+use super::pending::PendingAuthorization;
 use super::steps::{self, Place, Visit, cancellation};
-use super::{Issuer, clients::NoClient, pages, reply};
+use super::{Issuer, clients::NoClient, pages, remembered, reply};
 use crate::error::Fault;
 use crate::hostname::{Label, Realm};
 use crate::oauth::error::{Code, OauthError};
@@ -44,7 +45,9 @@ pub(super) async fn get(
     let return_to = format!("{}?{query}", authorize_path(&place.realm));
     let Some(flow) = parameters.get("flow").filter(|_| parameters.get("client_id").is_none()) else {
         let signed_in = issuer.sessions.find(&headers).await?;
-        return Ok(begin(&issuer, &place, &parameters, signed_in, (&return_to, arrival.client)).await?);
+        let opening =
+            Opening { parameters: &parameters, headers: &headers, return_to: &return_to, address: arrival.client };
+        return Ok(begin(&issuer, &place, &opening, signed_in).await?);
     };
     let Some(signed_in) = issuer.sessions.find(&headers).await? else { return Ok(steps::to_login(&return_to)) };
     let Some(pending) = PendingAuthorization::find(&issuer, flow, &signed_in, &place.realm).await? else {
@@ -79,7 +82,10 @@ pub(super) async fn post(
     };
     let visit = Visit { place: &place, pending: &pending, signed_in: &signed_in, flow, address: arrival.client };
     let is_allowed = match (query.get("decide"), form.get("decision")) {
-        (Some("client"), Some("approve")) => pending.clone().consent(&issuer, flow).await.map(|()| true)?,
+        (Some("client"), Some("approve")) => {
+            let remember = form.get("remember").is_some();
+            pending.clone().consent(&issuer, flow, remember).await.map(|()| true)?
+        }
         (Some("upstream"), Some("approve")) => steps::decide_upstream(&issuer, &visit, true).await?,
         (Some("upstream"), Some("deny")) if !steps::decide_upstream(&issuer, &visit, false).await? => false,
         (Some("client" | "upstream"), Some("deny")) => {
@@ -90,14 +96,23 @@ pub(super) async fn post(
     if is_allowed { Ok(reply::redirect(StatusCode::SEE_OTHER, &resume)) } else { Ok(pages::not_approved(&visit)) }
 }
 
+/// A new request, as it came.
+struct Opening<'a> {
+    parameters: &'a Parameters,
+    headers: &'a HeaderMap,
+    /// Where it can be made again.
+    return_to: &'a str,
+    address: IpAddr,
+}
+
 /// Client and redirect URI first: while they are in doubt, nothing is sent anywhere (RFC 6749 §4.1.2.1).
 async fn begin(
     issuer: &Issuer,
     place: &Place,
-    parameters: &Parameters,
+    opening: &Opening<'_>,
     signed_in: Option<SignedIn>,
-    (return_to, address): (&str, IpAddr),
 ) -> Result<Response, Fault> {
+    let Opening { parameters, headers, return_to, address } = *opening;
     let Some(client_id) = parameters.get("client_id") else {
         return Ok(pages::bad_request("The application did not say who it is (client_id is missing)."));
     };
@@ -116,20 +131,19 @@ async fn begin(
         Err(error) => return Ok(steps::answer(&back.with_error(&error))),
     };
     let silent = parameters.get("prompt") == Some("none");
-    match signed_in {
-        None if silent => Ok(refused(&back, Code::LoginRequired, "nobody is signed in")),
-        Some(_) if silent => Ok(refused(&back, Code::InteractionRequired, "the person must consent")),
-        None => Ok(steps::to_login(return_to)),
-        Some(signed_in) => {
-            let pending = stepped_up(issuer, place, pending, &signed_in).await?;
-            let flow = pending.keep(issuer, &signed_in).await?;
-            steps::go_on(issuer, &Visit { place, pending: &pending, signed_in: &signed_in, flow: &flow, address }).await
-        }
-    }
+    let Some(signed_in) = signed_in else {
+        let nobody = OauthError::new(Code::LoginRequired, "nobody is signed in");
+        return Ok(if silent { steps::answer(&back.with_error(&nobody)) } else { steps::to_login(return_to) });
+    };
+    let memorable = remembered::host(parameters, (&client, redirect), headers);
+    let pending = PendingAuthorization { memorable, ..stepped_up(issuer, place, pending, &signed_in).await? };
+    let flow = pending.keep(issuer, &signed_in).await?;
+    let visit = Visit { place, pending: &pending, signed_in: &signed_in, flow: &flow, address };
+    if silent { steps::go_on_silently(issuer, &visit).await } else { steps::go_on(issuer, &visit).await }
 }
 
 /// A client that an upstream's demand for more scope sent here is to get that scope, whether it names it or not.
-async fn stepped_up(
+pub(super) async fn stepped_up(
     issuer: &Issuer,
     place: &Place,
     pending: PendingAuthorization,
@@ -144,10 +158,20 @@ async fn stepped_up(
 
 /// Where a path leads: the root, or an upstream that may be used or approved.
 fn place(issuer: &Issuer, label: Option<Path<String>>) -> Option<Place> {
-    let Some(Path(label)) = label else { return Some(Place { realm: Realm::Root, upstream: None }) };
-    let label = Label::parse(&label).ok()?;
-    let upstream = issuer.registry.find(&label)?;
-    Some(Place { realm: Realm::Mcp(label), upstream: Some(upstream) })
+    let realm = match label {
+        None => Realm::Root,
+        Some(Path(label)) => Realm::Mcp(Label::parse(&label).ok()?),
+    };
+    place_of(issuer, realm)
+}
+
+/// The same from a realm.
+pub(super) fn place_of(issuer: &Issuer, realm: Realm) -> Option<Place> {
+    let upstream = match &realm {
+        Realm::Root => None,
+        Realm::Mcp(label) => Some(issuer.registry.find(label)?),
+    };
+    Some(Place { realm, upstream })
 }
 
 /// The resource of a client that names none (RFC 8707 §2 leaves it to us): the MCP endpoint, as far as we know it.
@@ -157,8 +181,4 @@ pub(super) fn default_resource(origin: &str, upstream: Option<&Upstream>) -> Str
         Some(upstream) => upstream.path.as_deref().filter(|path| path.starts_with('/')),
     };
     format!("{origin}{}", path.unwrap_or_default())
-}
-
-fn refused(back: &ReturnAddress, code: Code, description: &'static str) -> Response {
-    steps::answer(&back.with_error(&OauthError::new(code, description)))
 }

@@ -1,4 +1,5 @@
-//! Limits of the endpoints that cost most, by address: a token request hashes and signs, a registration writes a row.
+//! Limits of the endpoints that cost most, by address: a token request hashes and signs, a registration and a device's
+//! request write a row.
 
 use super::Issuer;
 use super::reply::Refused;
@@ -23,7 +24,7 @@ pub(super) async fn token(
     pass(&issuer, RateLimits::check_token_endpoint, arrival.client, request, next).await
 }
 
-/// Before `POST /register`.
+/// Before `POST /register` and `POST /device_authorization`.
 pub(super) async fn registration(
     State(issuer): State<Arc<Issuer>>,
     Extension(arrival): Extension<Arrival>,

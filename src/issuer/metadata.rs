@@ -10,7 +10,7 @@ use crate::jose;
 use crate::oauth::grant_type::GrantType;
 use crate::oauth::metadata::{AuthorizationServer, ProtectedResource};
 use crate::oauth::registration::AuthMethod;
-use crate::oauth::scope::{OFFLINE_ACCESS, Scopes};
+use crate::oauth::scope::{ADMIN, OFFLINE_ACCESS, Scopes};
 use crate::paths;
 use crate::request::Arrival;
 use axum::extract::State;
@@ -75,6 +75,7 @@ fn authorization_server(issuer: &Issuer, realm: &Realm, mut scopes: Scopes) -> A
         token_endpoint: Some(format!("{origin}/token")),
         registration_endpoint: is_open.then(|| format!("{origin}/register")),
         revocation_endpoint: Some(format!("{origin}/revoke")),
+        device_authorization_endpoint: Some(format!("{origin}/device_authorization")),
         introspection_endpoint: Some(format!("{origin}/introspect")),
         authorization_grant_profiles_supported: profiles,
         jwks_uri: Some(format!("{origin}/jwks")),
@@ -112,6 +113,10 @@ fn introspection_methods() -> Vec<String> {
 
 fn protected_resource(issuer: &Issuer, realm: &Realm, path: &str, scopes: &Scopes) -> ProtectedResource {
     let origin = issuer.site.issuer(realm);
+    // Whether a client may stay signed in is between it and the authorization server, not the resource's business.
+    let scopes = scopes.without(OFFLINE_ACCESS);
+    let is_elsewhere = *realm == Realm::Root && path != paths::API;
+    let scopes = if is_elsewhere { scopes.without(ADMIN) } else { scopes };
     let name = match realm {
         Realm::Root => None,
         Realm::Mcp(label) => issuer.registry.find(label).map(|upstream| upstream.name.clone()),
@@ -119,8 +124,7 @@ fn protected_resource(issuer: &Issuer, realm: &Realm, path: &str, scopes: &Scope
     ProtectedResource {
         resource: format!("{origin}{path}"),
         authorization_servers: vec![origin],
-        // Whether a client may stay signed in is between it and the authorization server, not the resource's business.
-        scopes_supported: scopes.without(OFFLINE_ACCESS).iter().map(str::to_owned).collect(),
+        scopes_supported: scopes.iter().map(str::to_owned).collect(),
         bearer_methods_supported: vec!["header".to_owned()],
         dpop_signing_alg_values_supported: jose::ALGORITHMS.map(str::to_owned).into(),
         resource_name: name,
@@ -138,7 +142,7 @@ pub(super) fn authorize_path(realm: &Realm) -> String {
 /// What the realm's upstream is known to want; `None` when there is no such upstream.
 async fn known_scopes(issuer: &Issuer, realm: &Realm) -> Option<Scopes> {
     match realm {
-        Realm::Root => Some(Scopes::default()),
+        Realm::Root => Some(Scopes::lenient([ADMIN])),
         Realm::Mcp(label) => upstream_scopes(issuer, label).await,
     }
 }

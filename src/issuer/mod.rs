@@ -1,9 +1,11 @@
 //! The door of OAuth: our authorization server for every realm (DESIGN 1.2, 1.3).
 
+mod answer;
 mod assertion;
 mod authentication;
 mod authorize;
 mod clients;
+mod device;
 mod documents;
 mod grants;
 mod introspect;
@@ -16,6 +18,7 @@ mod parameters;
 mod pending;
 mod possession;
 mod register;
+mod remembered;
 mod reply;
 mod resource;
 mod revoke;
@@ -47,7 +50,7 @@ use crate::vault::Vault;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use std::sync::Arc;
 
 /// Everything the authorization server works with.
@@ -113,10 +116,7 @@ impl Issuer {
 
 /// The routes of an MCP hostname. Every request carries an [`crate::request::Arrival`].
 pub fn mcp_routes(issuer: Arc<Issuer>) -> Router {
-    let open = endpoints(&issuer)
-        .route("/device_authorization", any(reply::not_found))
-        .fallback(metadata::well_known)
-        .layer(from_fn(reply::any_origin));
+    let open = endpoints(&issuer).fallback(metadata::well_known).layer(from_fn(reply::any_origin));
     open.route("/authorize", get(authorize::to_root))
         .route("/introspect", post(introspect::introspect))
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -127,7 +127,7 @@ pub fn mcp_routes(issuer: Arc<Issuer>) -> Router {
 pub fn root_routes(issuer: Arc<Issuer>) -> Router {
     let mut open = endpoints(&issuer);
     for kind in [paths::AUTHORIZATION_SERVER, paths::OPENID_CONFIGURATION, paths::PROTECTED_RESOURCE] {
-        for path in ["", "/mcp", "/mcp/sse"] {
+        for path in ["", "/mcp", "/mcp/sse", paths::API] {
             open = open.route(&format!("{kind}{path}"), get(metadata::well_known));
         }
     }
@@ -136,6 +136,7 @@ pub fn root_routes(issuer: Arc<Issuer>) -> Router {
         .route("/introspect", post(introspect::introspect))
         .route("/authorize", authorize.clone())
         .route("/authorize/{label}", authorize)
+        .route("/device", get(device::page).post(device::claim))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(issuer)
 }
@@ -146,6 +147,10 @@ fn endpoints(issuer: &Arc<Issuer>) -> Router<Arc<Issuer>> {
         .route("/token", post(token::token).layer(from_fn_with_state(issuer.clone(), limits::token)))
         .route("/register", post(register::register).layer(from_fn_with_state(issuer.clone(), limits::registration)))
         .route("/register/{client_id}", get(manage::read).put(manage::replace).delete(manage::delete))
+        .route(
+            "/device_authorization",
+            post(device::authorization).layer(from_fn_with_state(issuer.clone(), limits::registration)),
+        )
         .route("/revoke", post(revoke::revoke))
         .route("/jwks", get(jwks::get))
 }

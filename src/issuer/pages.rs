@@ -1,12 +1,15 @@
 //! What people see on the way: the pages of `page`, filled in, with a way on from every one.
 
+use super::answer::AnswerTo;
 use super::clients::NoClient;
 use super::metadata::authorize_path;
 use super::steps::Visit;
 use crate::connect::ConnectError;
 use crate::error::Fault;
 use crate::hostname::Realm;
-use crate::page::{self, ApprovalPage, ConsentPage, MessagePage};
+use crate::page::{self, ApprovalPage, ConsentPage, Destination, DevicePage, MessagePage};
+use crate::ratelimit::Limited;
+use crate::session::SignedIn;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 
@@ -24,12 +27,19 @@ pub(super) fn consent(visit: &Visit<'_>) -> Response {
         client_id: &pending.client_id,
         client_uri: pending.client_uri.as_deref(),
         verified_host: pending.verified_host.as_deref(),
-        redirect_host: &pending.redirect_host,
-        redirect_warning: pending.redirect_warning.as_deref(),
+        destination: match &pending.answer {
+            AnswerTo::Client(client) => Destination::Address { host: &client.host, warning: client.warning.as_deref() },
+            AnswerTo::Device(device) => Destination::Device { user_code: &device.user_code },
+        },
         resource: &pending.resource,
-        upstream_name: visit.place.upstream.as_ref().map_or("all servers that you have connected", |up| &up.name),
+        upstream_name: match &visit.place.upstream {
+            Some(upstream) => &upstream.name,
+            None if pending.wants_administration() => "the administration of this gateway",
+            None => "all servers that you have connected",
+        },
         account: account.map(crate::hostname::Account::as_str),
         scopes: pending.scope.split(' ').filter(|scope| !scope.is_empty()).collect(),
+        can_remember: pending.memorable.is_some() && !pending.wants_administration(),
         user: &visit.signed_in.user.name,
         action: &format!("{}?decide=client", authorize_path(&visit.place.realm)),
         flow: visit.flow,
@@ -44,7 +54,10 @@ pub(super) fn approval(visit: &Visit<'_>) -> Response {
         domain: &domain,
         label: &visit.pending.realm,
         client_name: &visit.pending.client_name,
-        redirect_host: &visit.pending.redirect_host,
+        redirect_host: match &visit.pending.answer {
+            AnswerTo::Client(client) => &client.host,
+            AnswerTo::Device(_) => "",
+        },
         user: &visit.signed_in.user.name,
         action: &format!("{}?decide=upstream", authorize_path(&visit.place.realm)),
         flow: visit.flow,
@@ -76,6 +89,70 @@ pub(super) fn not_permitted(visit: &Visit<'_>) -> Response {
         hint: Some("Ask an administrator of this gateway to permit it to you or to one of your groups, then check again."),
         actions: vec![("Check again", &again), ("Cancel", &cancel)],
     })
+}
+
+/// Tells a member that the admin API is not for members.
+pub(super) fn not_administrator(visit: &Visit<'_>) -> Response {
+    let (again, cancel) = (visit.resume(), format!("{}&cancel=administrator", visit.resume()));
+    page::message(&MessagePage {
+        status: StatusCode::FORBIDDEN,
+        title: "Only administrators can allow this",
+        text: "The application asks for the administration of this gateway, and your account has no part in it.",
+        hint: Some("Sign in as an administrator, or let the application ask for less."),
+        actions: vec![("Go back without access", &cancel), ("Check again", &again)],
+    })
+}
+
+/// The form for the code that a device shows.
+pub(super) fn device(signed_in: &SignedIn, user_code: &str, error: Option<&str>) -> Response {
+    let status = if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+    let (user, csrf_token) = (signed_in.user.name.as_str(), signed_in.csrf_token.as_str());
+    page::device(&DevicePage { status, error, user_code, user, csrf_token })
+}
+
+/// The device gets its tokens when it asks next.
+pub(super) fn device_let_in(client_name: &str) -> Response {
+    page::message(&MessagePage {
+        status: StatusCode::OK,
+        title: "Your device has access now",
+        text: &format!("{} goes on by itself in a few seconds. Go back to your device.", page::plain_name(client_name)),
+        hint: Some("You can take this back at any time on your dashboard."),
+        actions: vec![("Go to your dashboard", "/")],
+    })
+}
+
+/// The device learns when it asks next that it gets nothing.
+pub(super) fn device_kept_out(client_name: &str) -> Response {
+    page::message(&MessagePage {
+        status: StatusCode::OK,
+        title: "The device got no access",
+        text: &format!("{} is told so. You can close this page.", page::plain_name(client_name)),
+        hint: None,
+        actions: Vec::new(),
+    })
+}
+
+/// The code has expired meanwhile, or was decided about in another window.
+pub(super) fn device_is_gone() -> Response {
+    let text = "Its code has expired, or was decided about in another window.";
+    message(StatusCode::BAD_REQUEST, "This device does not wait any more", text, "Begin again on the device.")
+}
+
+/// Codes come too fast.
+pub(super) fn too_many_codes(limited: Limited) -> Response {
+    let mut response = wait("Wait a moment, then type the code again.");
+    limited.write(response.headers_mut());
+    response
+}
+
+/// Too many codes were wrong.
+pub(super) fn locked_out() -> Response {
+    wait("Wait a quarter of an hour, then begin again on the device.")
+}
+
+fn wait(hint: &str) -> Response {
+    let text = "So many codes were typed that somebody may be guessing.";
+    message(StatusCode::TOO_MANY_REQUESTS, "Too many codes", text, hint)
 }
 
 /// The upstream could not be connected: what failed, try again, or give up and tell the client.

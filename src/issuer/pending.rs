@@ -1,9 +1,10 @@
 //! An authorization request (OAuth 2.1 §4.1.1) that has passed every check, and what the person has said about it so far.
 
 use super::Issuer;
+use super::answer::{AnswerTo, ReturnAddress, ToClient, ToDevice};
 use super::clients::KnownClient;
 use super::parameters::Parameters;
-use super::resource;
+use super::resource::{self, Asked};
 use crate::clock::Timestamp;
 use crate::error::Fault;
 use crate::hostname::Realm;
@@ -13,24 +14,15 @@ use crate::oauth::grant_type::GrantType;
 use crate::oauth::pkce::Challenge;
 use crate::oauth::redirect::RedirectUri;
 use crate::oauth::scope::Scopes;
+use crate::oauth::user_code::UserCode;
 use crate::session::SignedIn;
-use crate::store::Flow;
+use crate::store::{DeviceCode, Flow};
 use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How long a person may take from the login to the last consent.
 const PATIENCE: Duration = Duration::from_secs(600);
-
-/// Where the answer goes: checked against the client, so that errors may be sent there.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct ReturnAddress {
-    /// Exactly as the request has it.
-    pub(super) redirect_uri: String,
-    pub(super) state: Option<String>,
-    /// `iss` (RFC 9207).
-    pub(super) issuer: String,
-}
 
 /// A checked request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,62 +32,15 @@ pub(super) struct PendingAuthorization {
     pub(super) client_name: String,
     pub(super) client_uri: Option<String>,
     pub(super) verified_host: Option<String>,
-    pub(super) back: ReturnAddress,
-    pub(super) redirect_host: String,
-    pub(super) redirect_warning: Option<String>,
-    pub(super) code_challenge: String,
-    /// The thumbprint of the only key that may exchange the code (RFC 9449 §10).
-    #[serde(default)]
-    pub(super) dpop_jkt: Option<String>,
+    pub(super) answer: AnswerTo,
     pub(super) scope: String,
     pub(super) resource: String,
     /// Whether the person has agreed that the client gets access.
     pub(super) consented: bool,
-}
-
-impl ReturnAddress {
-    /// The redirect URI of a request, if the client registered it. Without one the only registered one is meant.
-    ///
-    /// # Errors
-    /// In words for the person: nothing must be sent to such an address.
-    pub(super) fn check<'a>(
-        parameters: &Parameters,
-        client: &'a KnownClient,
-        issuer: String,
-    ) -> Result<(Self, &'a RedirectUri), &'static str> {
-        if parameters.is_repeated("client_id") || parameters.is_repeated("redirect_uri") {
-            return Err("The application sent client_id or redirect_uri twice.");
-        }
-        let (uri, registered) = match (parameters.get("redirect_uri"), client.metadata.redirect_uris.as_slice()) {
-            (Some(uri), _) => (uri, client.metadata.redirect_uri(uri)),
-            (None, [only]) => (only.as_str(), Some(only)),
-            (None, _) => return Err("The application did not say where to send the answer (redirect_uri is missing)."),
-        };
-        let registered =
-            registered.ok_or("The application asked for the answer at an address that it has not registered.")?;
-        // Which of two states is the right one cannot be known, so neither is repeated.
-        let state = parameters.get("state").filter(|_| !parameters.is_repeated("state")).map(str::to_owned);
-        Ok((Self { redirect_uri: uri.to_owned(), state, issuer }, registered))
-    }
-
-    /// The address with the answer in its query (RFC 6749 §4.1.2, §4.1.2.1; RFC 9207 §2).
-    pub(super) fn with(&self, answer: &[(&str, &str)]) -> String {
-        let mut query = url::form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(answer);
-        query.extend_pairs(self.state.as_deref().map(|state| ("state", state)));
-        query.append_pair("iss", &self.issuer);
-        let separator = match self.redirect_uri.as_str() {
-            uri if uri.ends_with(['?', '&']) => "",
-            uri if uri.contains('?') => "&",
-            _ => "?",
-        };
-        format!("{}{separator}{}", self.redirect_uri, query.finish())
-    }
-
-    /// The address with an error.
-    pub(super) fn with_error(&self, error: &OauthError) -> String {
-        self.with(&[("error", error.error.as_str()), ("error_description", &error.error_description)])
-    }
+    /// The host of the redirect URI, when this consent may be remembered or was (see `remembered`).
+    pub(super) memorable: Option<String>,
+    /// Whether the person wants it to be remembered.
+    pub(super) remember: bool,
 }
 
 impl PendingAuthorization {
@@ -133,23 +78,42 @@ impl PendingAuthorization {
         if dpop_jkt.as_ref().is_some_and(|thumbprint| !is_sha256(thumbprint)) {
             return Err(OauthError::new(Code::InvalidRequest, "dpop_jkt is not a SHA-256 in base64url"));
         }
-        let scope = Scopes::parse(parameters.get("scope").unwrap_or_default())
-            .map_err(|_| OauthError::new(Code::InvalidScope, "scope has characters that no scope may have"))?;
-        Ok(Self {
-            realm: realm.key(),
+        let asked = resource::asked(parameters, (realm, &back.issuer), default_resource)?;
+        let answer = AnswerTo::Client(ToClient {
+            back: back.clone(),
+            host: redirect.host_for_display(),
+            warning: redirect.needs_warning().map(str::to_owned),
+            code_challenge: challenge.as_str().to_owned(),
+            dpop_jkt,
+        });
+        Ok(Self::new(realm.key(), client, asked, answer))
+    }
+
+    /// A request that was checked when the device made it.
+    pub(super) fn of_device(code: DeviceCode, user_code: &UserCode, client: &KnownClient) -> Self {
+        let answer = AnswerTo::Device(ToDevice::new(&code.code, user_code));
+        Self::new(code.realm, client, Asked { scope: code.scope, resource: code.resource }, answer)
+    }
+
+    fn new(realm: String, client: &KnownClient, asked: Asked, answer: AnswerTo) -> Self {
+        Self {
+            realm,
             client_id: client.id.clone(),
             client_name: client.name().to_owned(),
             client_uri: client.metadata.client_uri.clone(),
             verified_host: client.verified_host.clone(),
-            back: back.clone(),
-            redirect_host: redirect.host_for_display(),
-            redirect_warning: redirect.needs_warning().map(str::to_owned),
-            code_challenge: challenge.as_str().to_owned(),
-            dpop_jkt,
-            scope: scope.to_string(),
-            resource: resource::requested(parameters.get("resource"), &back.issuer, default_resource)?,
+            answer,
+            scope: asked.scope,
+            resource: asked.resource,
             consented: false,
-        })
+            memorable: None,
+            remember: false,
+        }
+    }
+
+    /// Whether it asks for the admin API, which only administrators can give access to.
+    pub(super) fn wants_administration(&self) -> bool {
+        resource::is_administration(&self.realm, &self.scope)
     }
 
     /// The same request for these scopes as well.
@@ -193,9 +157,10 @@ impl PendingAuthorization {
         Self::of(flow, signed_in, realm)
     }
 
-    /// Writes down that the person has agreed.
-    pub(super) async fn consent(&mut self, issuer: &Issuer, handle: &str) -> Result<(), Fault> {
+    /// Writes down that the person has agreed, and whether to be asked again.
+    pub(super) async fn consent(&mut self, issuer: &Issuer, handle: &str, remember: bool) -> Result<(), Fault> {
         self.consented = true;
+        self.remember = remember && self.memorable.is_some();
         Ok(issuer.store.update_flow(&Digest::of(handle), &self.to_json()?).await?)
     }
 

@@ -1,7 +1,42 @@
 //! Resource indicators (RFC 8707): which resource a client may name at a realm, and when two spellings are one.
 
+use super::parameters::Parameters;
+use crate::hostname::Realm;
 use crate::oauth::error::{Code, OauthError};
+use crate::oauth::scope::{ADMIN, Scopes};
+use crate::paths;
 use url::Url;
+
+/// What a request asks for.
+pub(super) struct Asked {
+    /// Space-separated.
+    pub(super) scope: String,
+    /// One of ours.
+    pub(super) resource: String,
+}
+
+/// `scope` and `resource` of a request at a realm with its origin. The scope of the admin API means nothing elsewhere on
+/// the root domain, and is left out there (RFC 6749 §3.3): clients ask for whatever the metadata lists.
+///
+/// # Errors
+/// `invalid_scope`, `invalid_target`.
+pub(super) fn asked(
+    parameters: &Parameters,
+    (realm, issuer): (&Realm, &str),
+    default: String,
+) -> Result<Asked, OauthError> {
+    let scope = Scopes::parse(parameters.get("scope").unwrap_or_default())
+        .map_err(|_| OauthError::new(Code::InvalidScope, "scope has characters that no scope may have"))?;
+    let resource = requested(parameters.get("resource"), issuer, default)?;
+    let is_elsewhere = *realm == Realm::Root && resource != format!("{issuer}{}", paths::API);
+    let scope = if is_elsewhere { scope.without(ADMIN) } else { scope };
+    Ok(Asked { scope: scope.to_string(), resource })
+}
+
+/// Whether tokens of this scope, issued in the realm of this key, open the admin API.
+pub(super) fn is_administration(realm: &str, scope: &str) -> bool {
+    realm.is_empty() && scope.split(' ').any(|one| one == ADMIN)
+}
 
 /// The resource of a request at the realm whose origin is `issuer`: exactly as the client wrote it, or `default`.
 ///

@@ -1,9 +1,10 @@
 //! The steps of a sign-in. [`next_step`] looks at the facts and says what comes next; every step leads back to it, so
 //! that none can be skipped and there is no dead end.
 
+use super::answer::{AnswerTo, ToClient};
 use super::metadata::authorize_path;
 use super::pending::PendingAuthorization;
-use super::{Issuer, pages, reply, resource};
+use super::{Issuer, pages, remembered, reply, resource};
 use crate::connect::{Begin, ConnectError, Request};
 use crate::error::Fault;
 use crate::hostname::Realm;
@@ -11,7 +12,7 @@ use crate::ids::{Digest, GrantId};
 use crate::oauth::error::{Code, OauthError};
 use crate::oauth::scope::{OFFLINE_ACCESS, Scopes};
 use crate::session::SignedIn;
-use crate::store::{self, AuthorizationCode, Decision, Grant, Role};
+use crate::store::{self, AuthorizationCode, Decision, Grant, RememberedConsent, Role};
 use crate::upstream::{Standing, Upstream};
 use axum::response::Response;
 use http::StatusCode;
@@ -28,11 +29,13 @@ enum Step {
     Approve,
     /// Ask an administrator for the permission to use it.
     NotPermitted,
+    /// Only an administrator can let the client in.
+    NotAdministrator,
     /// Decide about the client.
     Consent,
     /// Give consent at the upstream, there.
     Connect(String),
-    /// Nothing: the client gets its code.
+    /// Nothing: the client gets its code, or the device its tokens.
     Issue,
 }
 
@@ -62,12 +65,12 @@ impl Visit<'_> {
 
 /// Takes the next step.
 pub(super) async fn go_on(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response, Fault> {
-    let permitted = issuer.permits(&visit.place.realm, visit.signed_in.user.id).await?;
-    match next_step(issuer, visit, permitted).await {
+    match next_step(issuer, visit).await {
         Ok(Step::Login) => Ok(to_login(&visit.resume())),
         Ok(Step::NotApproved) => Ok(pages::not_approved(visit)),
         Ok(Step::Approve) => Ok(pages::approval(visit)),
         Ok(Step::NotPermitted) => Ok(pages::not_permitted(visit)),
+        Ok(Step::NotAdministrator) => Ok(pages::not_administrator(visit)),
         Ok(Step::Consent) => Ok(pages::consent(visit)),
         Ok(Step::Connect(url)) => Ok(reply::redirect(StatusCode::SEE_OTHER, &url)),
         Ok(Step::Issue) => issue(issuer, visit).await,
@@ -79,9 +82,25 @@ pub(super) async fn go_on(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response
     }
 }
 
+/// The same for a client that wants no page to be shown (OpenID Connect Core §3.1.2.1, `prompt=none`).
+pub(super) async fn go_on_silently(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response, Fault> {
+    match next_step(issuer, visit).await {
+        Ok(Step::Issue) => issue(issuer, visit).await,
+        Ok(_) => {
+            let error = OauthError::new(Code::InteractionRequired, "the person has to be asked");
+            refuse(issuer, visit, error).await
+        }
+        Err(error) => {
+            tracing::warn!(step = error.step, error = %error.fault, "an upstream could not be connected");
+            refuse(issuer, visit, cancellation("failed")).await
+        }
+    }
+}
+
 /// What is missing, in the order in which it may be asked for: the upstream is not contacted before an administrator
-/// has approved it and permitted it to this person, and the person is not sent there before consenting to the client (confused deputy).
-async fn next_step(issuer: &Issuer, visit: &Visit<'_>, permitted: bool) -> Result<Step, ConnectError> {
+/// has approved it and permitted it to this person, and the person is not sent there before consenting to the client
+/// (confused deputy).
+async fn next_step(issuer: &Issuer, visit: &Visit<'_>) -> Result<Step, ConnectError> {
     let Visit { place, pending, signed_in, .. } = visit;
     if signed_in.user.disabled {
         return Ok(Step::Login);
@@ -90,10 +109,14 @@ async fn next_step(issuer: &Issuer, visit: &Visit<'_>, permitted: bool) -> Resul
         let may_approve = signed_in.user.role == Role::Administrator;
         return Ok(if may_approve { Step::Approve } else { Step::NotApproved });
     }
-    if !permitted {
+    let permitted = issuer.permits(&place.realm, signed_in.user.id).await;
+    if !permitted.map_err(|fault| ConnectError::at("store", fault))? {
         return Ok(Step::NotPermitted);
     }
-    if !pending.consented {
+    if pending.wants_administration() && signed_in.user.role != Role::Administrator {
+        return Ok(Step::NotAdministrator);
+    }
+    if agreement(issuer, pending, signed_in).await.map_err(|fault| ConnectError::at("store", fault))?.is_none() {
         return Ok(Step::Consent);
     }
     let Some(key) = issuer.connection_of(&place.realm, signed_in.user.id) else { return Ok(Step::Issue) };
@@ -113,49 +136,96 @@ async fn next_step(issuer: &Issuer, visit: &Visit<'_>, permitted: bool) -> Resul
     }
 }
 
-/// Grant and code in one, then back to the client.
+/// That the person has agreed that the client gets access.
+enum Agreement {
+    /// A moment ago.
+    Given,
+    /// Some time ago, and did not want to be asked again.
+    Remembered(RememberedConsent),
+}
+
+async fn agreement(
+    issuer: &Issuer,
+    pending: &PendingAuthorization,
+    signed_in: &SignedIn,
+) -> Result<Option<Agreement>, Fault> {
+    if pending.consented {
+        return Ok(Some(Agreement::Given));
+    }
+    Ok(remembered::find(issuer, pending, &signed_in.user).await?.map(Agreement::Remembered))
+}
+
+/// The grant, and what becomes of it: a code that goes back to the client, or a device that has been let in.
 async fn issue(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response, Fault> {
     let taken = PendingAuthorization::take(issuer, visit.flow, visit.signed_in, &visit.place.realm).await?;
-    let Some(pending) = taken.filter(|pending| pending.consented) else { return Ok(pages::flow_is_gone()) };
+    let Some(pending) = taken else { return Ok(pages::flow_is_gone()) };
+    let agreement = agreement(issuer, &pending, visit.signed_in).await?;
+    let Some(agreement) = agreement else { return Ok(pages::flow_is_gone()) };
     // The registration may have been replaced or deleted since the person began.
     let client = issuer.client(&visit.place.realm, &pending.client_id).await;
-    if !client.is_ok_and(|client| client.metadata.redirect_uri(&pending.back.redirect_uri).is_some()) {
+    if !client.is_ok_and(|client| pending.answer.fits(&client)) {
         return Ok(pages::bad_request(
             "The application has changed its registration meanwhile: go back to it and begin again.",
         ));
     }
-    let (now, secret) = (issuer.clock.now(), issuer.random.token());
+    let (now, user) = (issuer.clock.now(), &visit.signed_in.user);
     let grant = Grant {
         id: GrantId::random(&issuer.random),
-        user: visit.signed_in.user.id,
-        client_id: pending.client_id,
-        client_name: pending.client_name,
-        realm: pending.realm,
-        resource: pending.resource,
-        scope: pending.scope,
+        user: user.id,
+        client_id: pending.client_id.clone(),
+        client_name: pending.client_name.clone(),
+        realm: pending.realm.clone(),
+        resource: pending.resource.clone(),
+        scope: pending.scope.clone(),
         created_at: now,
         revoked_at: None,
     };
+    let answer = match &pending.answer {
+        AnswerTo::Client(client) => with_code(issuer, client, &grant).await?,
+        AnswerTo::Device(device) => match issuer.store.approve_device_code(&device.code()?, &grant, now).await? {
+            true => pages::device_let_in(&grant.client_name),
+            false => return Ok(pages::device_is_gone()),
+        },
+    };
+    match agreement {
+        Agreement::Given if pending.remember => remembered::keep(issuer, &pending, (user, visit.address)).await?,
+        Agreement::Given => {}
+        Agreement::Remembered(consent) => remembered::prolong(issuer, &consent).await?,
+    }
+    let subject = format!("{} at {}", grant.client_name, grant.resource);
+    issuer.audit.record(&user.name, "grant.created", &subject, Some(visit.address));
+    Ok(answer)
+}
+
+/// Keeps the grant with a code for it, which goes back to the client.
+async fn with_code(issuer: &Issuer, client: &ToClient, grant: &Grant) -> Result<Response, Fault> {
+    let secret = issuer.random.token();
     let code = AuthorizationCode {
         code: Digest::of(secret.as_bytes()),
         grant: grant.id,
-        redirect_uri: pending.back.redirect_uri.clone(),
-        code_challenge: pending.code_challenge,
-        expires_at: PendingAuthorization::code_expiry(now),
+        redirect_uri: client.back.redirect_uri.clone(),
+        code_challenge: client.code_challenge.clone(),
+        expires_at: PendingAuthorization::code_expiry(grant.created_at),
         used_at: None,
-        dpop_jkt: pending.dpop_jkt,
+        dpop_jkt: client.dpop_jkt.clone(),
     };
-    issuer.store.insert_grant(&grant, Some(&code)).await?;
-    let subject = format!("{} at {}", grant.client_name, grant.resource);
-    issuer.audit.record(&visit.signed_in.user.name, "grant.created", &subject, Some(visit.address));
-    Ok(answer(&pending.back.with(&[("code", secret.as_str())])))
+    issuer.store.insert_grant(grant, Some(&code)).await?;
+    Ok(answer(&client.back.with(&[("code", secret.as_str())])))
 }
 
-/// Gives up: the client learns why.
+/// Gives up: whoever waits learns why.
 pub(super) async fn refuse(issuer: &Issuer, visit: &Visit<'_>, error: OauthError) -> Result<Response, Fault> {
-    match PendingAuthorization::take(issuer, visit.flow, visit.signed_in, &visit.place.realm).await? {
-        Some(pending) => Ok(answer(&pending.back.with_error(&error))),
-        None => Ok(pages::flow_is_gone()),
+    let taken = PendingAuthorization::take(issuer, visit.flow, visit.signed_in, &visit.place.realm).await?;
+    let Some(pending) = taken else { return Ok(pages::flow_is_gone()) };
+    match &pending.answer {
+        AnswerTo::Client(client) => Ok(answer(&client.back.with_error(&error))),
+        AnswerTo::Device(device) => {
+            let user = &visit.signed_in.user;
+            issuer.store.deny_device_code(&device.code()?, user.id).await?;
+            let subject = format!("{} at {}", pending.client_name, pending.resource);
+            issuer.audit.record(&user.name, "device.denied", &subject, Some(visit.address));
+            Ok(pages::device_kept_out(&pending.client_name))
+        }
     }
 }
 
@@ -185,10 +255,11 @@ pub(super) async fn decide_upstream(issuer: &Issuer, visit: &Visit<'_>, approved
     Ok(true)
 }
 
-/// What the client is told when a person gives up: `denied` by the person, `forbidden` by an administrator, or `failed` at
-/// the upstream.
+/// What the client is told when a person gives up: `denied` by the person, `forbidden` by an administrator, `failed` at the
+/// upstream, or not allowed to let it in.
 pub(super) fn cancellation(reason: &str) -> OauthError {
     match reason {
+        "administrator" => OauthError::new(Code::AccessDenied, "only an administrator can grant the scope admin"),
         "failed" => OauthError::new(Code::ServerError, "the upstream server could not be connected"),
         "forbidden" => OauthError::new(Code::AccessDenied, "the person may not use this server"),
         _ => OauthError::new(Code::AccessDenied, "the person refused"),

@@ -3,7 +3,7 @@
 
 use super::Issuer;
 use super::clients::KnownClient;
-use super::grants::{client_credentials, code, exchange, jwt_bearer, refresh};
+use super::grants::{client_credentials, code, device, exchange, jwt_bearer, refresh};
 use super::parameters::Parameters;
 use super::reply::{self, Refused};
 use super::resource;
@@ -13,7 +13,7 @@ use crate::ids::GrantId;
 use crate::oauth::error::Code;
 use crate::oauth::grant_type::GrantType;
 use crate::request::Arrival;
-use crate::store::{Grant, User};
+use crate::store::{Grant, Role, User};
 use crate::tokens::NewToken;
 use axum::Extension;
 use axum::extract::State;
@@ -93,10 +93,10 @@ pub(super) async fn token(
     let issue = match request.grant_type(&issuer)? {
         GrantType::AuthorizationCode => code::exchange(&issuer, &request).await?,
         GrantType::RefreshToken => refresh::exchange(&issuer, &request).await?,
+        GrantType::DeviceCode => device::exchange(&issuer, &request).await?,
         GrantType::TokenExchange => exchange::exchange(&issuer, &request).await?,
         GrantType::ClientCredentials => client_credentials::exchange(&issuer, &request).await?,
         GrantType::JwtBearer => jwt_bearer::exchange(&issuer, &request).await?,
-        _ => return Err(unsupported()),
     };
     let answer = issuer.issue(&request, &issue)?;
     issuer.store.touch_client(&arrival.realm.key(), &client.id, issuer.clock.now()).await?;
@@ -153,11 +153,11 @@ impl Issuer {
         match grant_type {
             GrantType::AuthorizationCode
             | GrantType::RefreshToken
+            | GrantType::DeviceCode
             | GrantType::ClientCredentials
             | GrantType::TokenExchange => true,
             // A provider has to be trusted with it first.
             GrantType::JwtBearer => self.providers.make_assertions(),
-            GrantType::DeviceCode => false,
         }
     }
 
@@ -190,8 +190,10 @@ impl Issuer {
         let Some(grant) = self.store.grant(id).await?.filter(|grant| grant.revoked_at.is_none()) else {
             return Ok(None);
         };
-        let user = self.store.user(grant.user).await?.filter(|user| !user.disabled);
-        Ok(user.map(|user| (grant, user)))
+        // Administrators gave it; whoever is none any more does not go on administrating.
+        let needs_administrator = resource::is_administration(&grant.realm, &grant.scope);
+        let may = |user: &User| !user.disabled && (user.role == Role::Administrator || !needs_administrator);
+        Ok(self.store.user(grant.user).await?.filter(may).map(|user| (grant, user)))
     }
 
     /// Whether every request with a token of this grant would be sent back for the person's consent at the upstream. A

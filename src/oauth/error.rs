@@ -1,4 +1,5 @@
-//! OAuth error responses (RFC 6749 §4.1.2.1 and §5.2, RFC 7591 §3.2.2, RFC 8707 §2, RFC 6750 §3.1, RFC 9449 §12.2).
+//! OAuth error responses (RFC 6749 §4.1.2.1 and §5.2, RFC 7591 §3.2.2, RFC 8707 §2, RFC 8628 §3.5, RFC 6750 §3.1,
+//! RFC 9449 §12.2).
 
 use serde::Serialize;
 use std::borrow::Cow;
@@ -24,6 +25,9 @@ pub enum Code {
     InvalidDpopProof,
     UseDpopNonce,
     AccessDenied,
+    AuthorizationPending,
+    SlowDown,
+    ExpiredToken,
     LoginRequired,
     InteractionRequired,
     ServerError,
@@ -50,6 +54,9 @@ impl Code {
             Code::InvalidDpopProof => "invalid_dpop_proof",
             Code::UseDpopNonce => "use_dpop_nonce",
             Code::AccessDenied => "access_denied",
+            Code::AuthorizationPending => "authorization_pending",
+            Code::SlowDown => "slow_down",
+            Code::ExpiredToken => "expired_token",
             Code::LoginRequired => "login_required",
             Code::InteractionRequired => "interaction_required",
             Code::ServerError => "server_error",

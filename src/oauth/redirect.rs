@@ -1,7 +1,7 @@
 //! Redirect URIs: which may be registered and which match (OAuth 2.1 §2.3, RFC 8252 §7).
 
 use std::fmt;
-use url::Url;
+use url::{Host, Url};
 
 /// The longest redirect URI, in bytes.
 const MAX_LENGTH: usize = 2048;
@@ -126,6 +126,17 @@ impl RedirectUri {
                 }
             }
         }
+    }
+
+    /// Host and port of an https URI to another machine: what people know a web application by.
+    pub fn web_host(&self) -> Option<String> {
+        let url = Url::parse(&self.text).ok().filter(|_| self.kind == Kind::Https)?;
+        let is_here = match url.host()? {
+            Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
+            Host::Ipv4(v4) => v4.is_loopback(),
+            Host::Ipv6(v6) => v6.to_canonical().is_loopback(),
+        };
+        (!is_here).then(|| authority(&url))
     }
 
     /// What the person should know before sending a code there; nothing for https, where the host says who gets it.
@@ -298,6 +309,23 @@ mod tests {
         ] {
             let uri = RedirectUri::parse(uri).unwrap();
             assert_eq!((uri.host_for_display().as_str(), uri.needs_warning().is_some()), (host, warns));
+        }
+    }
+
+    #[test]
+    fn web_applications_live_on_other_machines() {
+        for (uri, host) in [
+            ("https://claude.ai/api/mcp/auth_callback", Some("claude.ai")),
+            ("https://a.example:8443/cb", Some("a.example:8443")),
+            ("https://localhost/cb", None),
+            ("https://x.localhost/cb", None),
+            ("https://127.0.0.9/cb", None),
+            ("https://[::1]/cb", None),
+            ("https://[::ffff:127.0.0.1]/cb", None),
+            ("http://127.0.0.1:33418/", None),
+            ("cursor://anysphere.cursor-mcp/oauth/callback", None),
+        ] {
+            assert_eq!(RedirectUri::parse(uri).unwrap().web_host().as_deref(), host, "{uri}");
         }
     }
 

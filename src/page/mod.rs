@@ -19,4 +19,6 @@ pub use people::{
     Account, Command, ConnectionRow, EncodedPage, GrantRow, HomePage, LandingPage, LoginPage, SetupPage, UpstreamRow,
     encoded, home, landing, login, setup,
 };
-pub use steps::{ApprovalPage, ConsentPage, MessagePage, approval, consent, message};
+pub use steps::{
+    ApprovalPage, ConsentPage, Destination, DevicePage, MessagePage, approval, consent, device, message, plain_name,
+};

@@ -16,10 +16,8 @@ pub struct ConsentPage<'a> {
     pub client_uri: Option<&'a str>,
     /// The host of its metadata document: who says that this is the client. `None`: nobody but itself.
     pub verified_host: Option<&'a str>,
-    /// The host of the redirect URI, or what stands in its place.
-    pub redirect_host: &'a str,
-    /// What is special about the redirect URI: an application on this computer, a scheme of its own.
-    pub redirect_warning: Option<&'a str>,
+    /// Where the answer goes.
+    pub destination: Destination<'a>,
     /// The resource (RFC 8707).
     pub resource: &'a str,
     /// The upstream, for people.
@@ -28,12 +26,44 @@ pub struct ConsentPage<'a> {
     pub account: Option<&'a str>,
     /// What is asked for; empty for everything.
     pub scopes: Vec<&'a str>,
+    /// Whether the person may choose not to be asked again.
+    pub can_remember: bool,
     /// Who is signed in.
     pub user: &'a str,
     /// Where the form goes.
     pub action: &'a str,
     /// The handle of the flow.
     pub flow: &'a str,
+    /// The session's token.
+    pub csrf_token: &'a str,
+}
+
+/// Where the answer to a client goes.
+pub enum Destination<'a> {
+    /// To its redirect URI.
+    Address {
+        /// Its host, or what stands in its place.
+        host: &'a str,
+        /// What is special about it: an application on this computer, a scheme of its own.
+        warning: Option<&'a str>,
+    },
+    /// To a device that shows this code.
+    Device {
+        /// `WDJB-MJHT`
+        user_code: &'a str,
+    },
+}
+
+/// The form for the code that a device shows.
+pub struct DevicePage<'a> {
+    /// Of the answer.
+    pub status: StatusCode,
+    /// Why the last code was not taken.
+    pub error: Option<&'a str>,
+    /// The code typed last, or the one of the link.
+    pub user_code: &'a str,
+    /// Who is signed in.
+    pub user: &'a str,
     /// The session's token.
     pub csrf_token: &'a str,
 }
@@ -80,6 +110,16 @@ pub fn consent(page: &ConsentPage<'_>) -> Response {
     self::page(StatusCode::OK, &Consent { frame: Frame::bare(), client_name, client_uri, page })
 }
 
+/// The page on which a person types the code of a device.
+pub fn device(page: &DevicePage<'_>) -> Response {
+    self::page(page.status, &Device { frame: Frame::bare(), page })
+}
+
+/// The name of a client as pages show it, for a sentence around it.
+pub fn plain_name(name: &str) -> String {
+    plain::name(name)
+}
+
 /// The page on which an administrator lets an upstream in.
 pub fn approval(page: &ApprovalPage<'_>) -> Response {
     let client_name = plain::name(page.client_name);
@@ -98,6 +138,13 @@ struct Consent<'a> {
     client_name: String,
     client_uri: Option<&'a str>,
     page: &'a ConsentPage<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "device.html")]
+struct Device<'a> {
+    frame: Frame<'static>,
+    page: &'a DevicePage<'a>,
 }
 
 #[derive(Template)]

@@ -84,6 +84,24 @@ impl Store {
         tell_if(changed, transaction).await
     }
 
+    /// Forgets what providers said that are not among `configured` any more: nobody can take it back there. Whether that
+    /// changed anything.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn keep_group_sources(&self, configured: &[&str]) -> Result<bool, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        let mut delete = QueryBuilder::new("DELETE FROM user_groups WHERE source NOT IN (");
+        let mut sources = delete.separated(", ");
+        sources.push_bind(BY_ADMINISTRATOR);
+        for source in configured {
+            sources.push_bind(*source);
+        }
+        delete.push(")");
+        let changed = delete.build().execute(&mut *transaction).await?.rows_affected() > 0;
+        tell_if(changed, transaction).await
+    }
+
     /// Puts a person into a group, by an administrator; `false` when an administrator did that before.
     ///
     /// # Errors

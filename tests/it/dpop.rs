@@ -162,7 +162,7 @@ async fn b47_jti_of_many_at_once_one_wins_at_whatever_process_and_none_after_a_r
         "POST /mcp HTTP/1.1\r\nHost: {host}\r\nAuthorization: {authorization}\r\nDPoP: {proof}\r\nContent-Length: 2\r\n\r\n{{}}"
     );
     let attempt = async |number: usize| {
-        let port = if number % 2 == 0 { world.gateway.port() } else { other.port() };
+        let port = if number.is_multiple_of(2) { world.gateway.port() } else { other.port() };
         Caller::connect(port).await.send(&request).await.status().await
     };
     let statuses = futures_util::future::join_all((0..20).map(attempt)).await;

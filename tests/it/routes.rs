@@ -67,6 +67,11 @@ pub const ROOT: &[(&str, &str, u16)] = &[
     ("GET", "/register/x", 401),
     ("DELETE", "/register/x", 401),
     ("PUT", "/register/x", 401),
+    ("POST", "/device_authorization", 401),
+    ("GET", "/device_authorization", 405),
+    ("GET", "/device", 303),
+    ("GET", "/device?user_code=WDJB-MJHT", 303),
+    ("POST", "/device", 303),
     ("POST", "/revoke", 401),
     ("POST", "/introspect", 401),
     ("GET", "/introspect", 405),
@@ -148,7 +153,8 @@ pub const MCP: &[(&str, &str, u16)] = &[
     ("GET", "/jwks", 200),
     ("POST", "/introspect", 401),
     ("GET", "/introspect", 405),
-    ("POST", "/device_authorization", 404),
+    ("POST", "/device_authorization", 401),
+    ("GET", "/device_authorization", 405),
     ("GET", "/.well-known/oauth-authorization-server", 200),
     ("GET", "/.well-known/oauth-authorization-server/mcp", 200),
     ("GET", "/.well-known/openid-configuration", 200),
@@ -172,7 +178,10 @@ async fn every_route_without_credentials() {
         let sent_to = page.headers.get(header::LOCATION).map(|value| value.to_str().unwrap());
         assert!(sent_to.is_none_or(|to| to.starts_with("/login") || to.starts_with(&gateway.root())), "{sent_to:?}");
         let has_challenge = page.headers.contains_key(header::WWW_AUTHENTICATE);
-        if origin == mcp && page.status == StatusCode::UNAUTHORIZED && !["/token", "/revoke"].contains(target) {
+        if origin == mcp
+            && page.status == StatusCode::UNAUTHORIZED
+            && !["/token", "/revoke", "/device_authorization"].contains(target)
+        {
             assert!(has_challenge, "{method} {target}: a 401 without a challenge");
         }
     }

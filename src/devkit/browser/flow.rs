@@ -60,6 +60,23 @@ impl Browser {
         self.walk(start, credentials, "deny", stop).await
     }
 
+    /// Lets a device in (RFC 8628): opens `start`, signs in, sends the code that the page has, allows, until there is
+    /// nothing more to press. The last page.
+    ///
+    /// # Errors
+    /// When the password is asked for twice, or after 20 pages.
+    pub async fn let_device_in(&self, start: &str, credentials: &Credentials) -> Result<Page, String> {
+        self.walk_to_end(start, credentials, "approve").await
+    }
+
+    /// The same, but keeps the device out.
+    ///
+    /// # Errors
+    /// As [`Browser::let_device_in`].
+    pub async fn keep_device_out(&self, start: &str, credentials: &Credentials) -> Result<Page, String> {
+        self.walk_to_end(start, credentials, "deny").await
+    }
+
     /// Fills in the login form of a page.
     ///
     /// # Errors
@@ -110,6 +127,27 @@ impl Browser {
                 self.decide(&page, decision, stop).await?
             } else {
                 return Err(stuck(&page, "there is nothing to press"));
+            };
+        }
+        Err(format!("after {MAX_STEPS} pages there is no end"))
+    }
+
+    async fn walk_to_end(&self, start: &str, who: &Credentials, decision: &str) -> Result<Page, String> {
+        let mut arrived = self.open(start, "").await?;
+        let mut signed_in = false;
+        for _ in 0..MAX_STEPS {
+            let Arrived::Page(page) = arrived else { return Err("nothing was to stop it".to_owned()) };
+            arrived = if page.form_with("password").is_some() {
+                if std::mem::replace(&mut signed_in, true) {
+                    return Err(stuck(&page, "the password is asked for again"));
+                }
+                self.fill_login(&page, who, "").await?
+            } else if let Some(form) = page.form_with("user_code") {
+                self.submit(&page, &form, &[], "").await?
+            } else if page.form_with("decision").is_some() {
+                self.decide(&page, decision, "").await?
+            } else {
+                return Ok(page);
             };
         }
         Err(format!("after {MAX_STEPS} pages there is no end"))

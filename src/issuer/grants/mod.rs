@@ -2,6 +2,7 @@
 
 pub(super) mod client_credentials;
 pub(super) mod code;
+pub(super) mod device;
 pub(super) mod exchange;
 pub(super) mod jwt_bearer;
 pub(super) mod refresh;

@@ -4,8 +4,9 @@ use super::*;
 use http::Method;
 
 fn grant_types() -> Value {
-    let exchange = "urn:ietf:params:oauth:grant-type:token-exchange";
-    json!(["authorization_code", "refresh_token", "client_credentials", exchange])
+    let extension = |name| format!("urn:ietf:params:oauth:grant-type:{name}");
+    let (device, exchange) = (extension("device_code"), extension("token-exchange"));
+    json!(["authorization_code", "refresh_token", device, "client_credentials", exchange])
 }
 
 #[tokio::test]
@@ -34,6 +35,7 @@ async fn b13_b14_b15_metadata_of_every_realm_in_every_form() {
         assert_eq!(document["token_endpoint"], json!(format!("{issuer}/token")));
         assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
         assert_eq!(document["grant_types_supported"], grant_types());
+        assert_eq!(document["device_authorization_endpoint"], json!(format!("{issuer}/device_authorization")));
         let methods = json!(["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]);
         assert_eq!(document["token_endpoint_auth_methods_supported"], methods);
         assert_eq!(document["authorization_response_iss_parameter_supported"], json!(true));
@@ -83,7 +85,7 @@ async fn b49_browsers_may_call_everything_but_the_authorization_endpoint() {
 #[tokio::test]
 async fn what_is_not_there_is_not_found() {
     let world = World::new().await;
-    for path in ["/device_authorization", "/.well-known/unknown"] {
+    for path in ["/.well-known/unknown", "/.well-known/other"] {
         let reply = world.get(&format!("{NOTES}{path}")).await;
         assert_eq!(reply.status, StatusCode::NOT_FOUND, "{path}");
         assert!(reply.json()["error"].is_string());

@@ -1,8 +1,10 @@
 //! The doors of the issuer, asked over their routers. Names carry the numbers of the security assertions they hold.
 
+mod administration;
 mod assertions;
 mod authorize;
 mod clients;
+mod device;
 mod discovery;
 mod exchange;
 mod identity_assertions;
@@ -11,6 +13,7 @@ mod machines;
 mod possession;
 mod refresh_model;
 mod registration;
+mod remembered;
 mod token;
 
 use super::*;
@@ -158,6 +161,14 @@ impl World {
             http,
         };
         Self { issuer: Arc::new(issuer), alice, cookie }
+    }
+
+    /// Another person at another browser, in the same gateway.
+    async fn joined_by(&self, name: &str, role: Role) -> World {
+        let alice = User { id: UserId::random(&self.issuer.random), name: name.into(), role, ..self.alice.clone() };
+        self.issuer.store.create_user(&alice).await.unwrap();
+        let cookie = cookie_of(&self.issuer.sessions, &alice).await;
+        World { issuer: self.issuer.clone(), alice, cookie }
     }
 
     /// Asks on the root domain, or with an address that begins with [`NOTES`] or another hostname, there.

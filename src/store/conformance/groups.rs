@@ -35,6 +35,10 @@ pub(super) async fn members_are_found_by_group_and_go_with_the_person(store: &St
     assert_eq!(store.members_of(&["ops", "none"]).await.unwrap(), [("ops".to_owned(), ada)]);
     assert_eq!(store.members_of(&["dev"]).await.unwrap().len(), 2);
     assert_eq!(store.members_of(&[]).await.unwrap(), []);
+    assert!(!store.keep_group_sources(&["other", "corp"]).await.unwrap());
+    assert!(store.keep_group_sources(&["other"]).await.unwrap());
+    assert_eq!(store.groups_of(ada).await.unwrap(), ["dev"], "what the administrator said stays");
+    assert!(!store.keep_group_sources(&[]).await.unwrap());
     store.delete_user(ada, NOW).await.unwrap();
     assert_eq!(store.groups().await.unwrap(), [("dev".to_owned(), 1)]);
 }

@@ -50,17 +50,19 @@ pub(super) async fn audit_is_newest_first(store: &Store) {
 }
 
 pub(super) async fn a_proof_is_used_once(store: &Store) {
-    let proof = Digest::of("proof");
+    let (proof, other) = (Digest::of("proof"), Digest::of("another"));
     let users = winners(|_| {
         let store = store.clone();
-        async move { store.claim_dpop_proof(&proof, later(10)).await.unwrap() }
+        async move { store.claim_dpop_proofs(&[(proof, later(10))]).await.unwrap() == [true] }
     });
     assert_eq!(users.await, 1);
-    assert!(store.claim_dpop_proof(&Digest::of("another"), later(10)).await.unwrap());
+    let batch = [(other, later(10)), (proof, later(10)), (other, later(10))];
+    assert_eq!(store.claim_dpop_proofs(&batch).await.unwrap(), [true, false, false]);
     store.sweep(later(9), Duration::ZERO, Duration::ZERO).await.unwrap();
-    assert!(!store.claim_dpop_proof(&proof, later(10)).await.unwrap());
+    assert_eq!(store.claim_dpop_proofs(&[(proof, later(10))]).await.unwrap(), [false]);
     store.sweep(later(10), Duration::ZERO, Duration::ZERO).await.unwrap();
-    assert!(store.claim_dpop_proof(&proof, later(20)).await.unwrap(), "nobody accepts so old a proof");
+    let again = store.claim_dpop_proofs(&[(proof, later(20))]).await.unwrap();
+    assert_eq!(again, [true], "nobody accepts so old a proof");
 }
 
 pub(super) async fn sweeping_takes_what_is_dead(store: &Store) {

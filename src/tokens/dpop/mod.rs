@@ -2,9 +2,10 @@
 //!
 //! A proof is good for one request. Which ones were used is in the database, so that none is good at a second process or after
 //! a restart either, and no request has to be repeated for it: the price is one small write, which only those pay who send
-//! proofs, after their limits were counted. A server's nonce is honoured and never asked for without a reason: every refusal
+//! proofs, after their limits were counted, and which many share that come at once (`claims`). A server's nonce is honoured and never asked for without a reason: every refusal
 //! carries one, and a proof with it is judged by when we gave the nonce out, so that a client with a wrong clock can go on.
 
+mod claims;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use crate::jose::{self, PublicKey};
 use crate::oauth::error::Code;
 use crate::store::Store;
 use crate::vault::Vault;
+use claims::Claims;
 use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
@@ -36,7 +38,7 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// Checks proofs.
 pub struct Proofs {
-    store: Store,
+    claims: Claims,
     vault: Vault,
     clock: Clock,
 }
@@ -68,7 +70,7 @@ pub enum Unproven {
 
 /// What a proof says (RFC 9449 §4.2).
 #[derive(Deserialize)]
-struct Claims {
+struct Statement {
     jti: String,
     htm: String,
     htu: String,
@@ -79,7 +81,7 @@ struct Claims {
 
 impl Proofs {
     pub(super) fn new(store: Store, vault: Vault, clock: Clock) -> Self {
-        Self { store, vault, clock }
+        Self { claims: Claims::new(store), vault, clock }
     }
 
     /// The thumbprint of the key that sent this request, once it has proved that (RFC 9449 §4.3); `None` when there is no
@@ -100,10 +102,10 @@ impl Proofs {
         // Identifiers of one key say nothing about those of another.
         let id = Digest::of(format!("{thumbprint}.{}", claims.jti));
         let expires_at = self.clock.now().after(REMEMBERED);
-        match self.store.claim_dpop_proof(&id, expires_at).await {
+        match self.claims.claim(id, expires_at).await {
             Ok(true) => Ok(Some(thumbprint)),
             Ok(false) => Err(self.invalid("the proof was used before: make a new one for every request")),
-            Err(error) => Err(Unproven::Failed(error.into())),
+            Err(fault) => Err(Unproven::Failed(fault)),
         }
     }
 
@@ -112,7 +114,7 @@ impl Proofs {
         self.invalid("a DPoP header is needed")
     }
 
-    fn is_fresh(&self, claims: &Claims) -> Result<(), Unproven> {
+    fn is_fresh(&self, claims: &Statement) -> Result<(), Unproven> {
         let now = self.clock.now();
         if let Some(nonce) = &claims.nonce {
             let given =
@@ -151,7 +153,7 @@ impl Proofs {
 const NONCE: &str = "dpop nonce";
 
 /// The thumbprint of the key that is in a proof, and what it says: the key has signed it.
-fn signed(proof: &str) -> Result<(String, Claims), &'static str> {
+fn signed(proof: &str) -> Result<(String, Statement), &'static str> {
     const NOT_A_PROOF: &str = "the DPoP header is not a JWT of the type dpop+jwt with its public key in jwk";
     let header = jose::header(proof).map_err(|_| NOT_A_PROOF)?;
     if !header.get("typ").and_then(Value::as_str).is_some_and(|typ| typ.eq_ignore_ascii_case("dpop+jwt")) {
@@ -169,7 +171,7 @@ fn signed(proof: &str) -> Result<(String, Claims), &'static str> {
     Ok((key.thumbprint().to_owned(), claims.claims))
 }
 
-fn fits(claims: &Claims, thumbprint: &str, purpose: &Purpose<'_>) -> Result<(), &'static str> {
+fn fits(claims: &Statement, thumbprint: &str, purpose: &Purpose<'_>) -> Result<(), &'static str> {
     if claims.jti.is_empty() {
         return Err("jti is empty");
     }

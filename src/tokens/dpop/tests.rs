@@ -9,6 +9,7 @@ const URL: &str = "https://notes.gw.example/mcp";
 const TOKEN: &str = "the.access.token";
 
 struct World {
+    store: Store,
     proofs: Proofs,
     prover: Prover,
 }
@@ -17,7 +18,8 @@ impl World {
     async fn new() -> Self {
         let store = Store::open("sqlite::memory:").await.unwrap();
         let vault = Vault::new(&Vault::generate_key(&Random::default()), &[]).unwrap();
-        Self { proofs: Proofs::new(store, vault, Clock::system()), prover: Prover::new().unwrap() }
+        let proofs = Proofs::new(store.clone(), vault, Clock::system());
+        Self { store, proofs, prover: Prover::new().unwrap() }
     }
 
     fn header(&self) -> Value {
@@ -113,7 +115,7 @@ async fn b47_jti() {
 async fn b47_a_proof_is_not_good_again_at_another_process_or_after_a_restart() {
     let world = World::new().await;
     let proof = world.prover.sign(&world.header(), &world.claims());
-    let other = Proofs::new(world.proofs.store.clone(), world.proofs.vault.clone(), world.proofs.clock.clone());
+    let other = Proofs::new(world.store.clone(), world.proofs.vault.clone(), world.proofs.clock.clone());
     assert!(world.present(&proof).await.is_ok());
     let other = World { proofs: other, ..world };
     assert!(other.present(&proof).await.is_err());
@@ -195,4 +197,15 @@ async fn a_nonce_of_ours_stands_for_a_clock_that_is_wrong() {
     assert_eq!(code, Code::UseDpopNonce);
     claims["nonce"] = json!(fresh);
     assert!(world.check(&world.header(), &claims).await.is_ok());
+}
+
+#[tokio::test]
+async fn b47_of_many_at_once_each_is_used_once() {
+    let world = World::new().await;
+    let proofs: Vec<_> = (0..50).map(|_| world.prover.sign(&world.header(), &world.claims())).collect();
+    let twice = proofs.iter().chain(&proofs).map(|proof| world.present(proof));
+    let results = futures_util::future::join_all(twice).await;
+    for (one, other) in results[..50].iter().zip(&results[50..]) {
+        assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+    }
 }
