@@ -68,6 +68,8 @@ pub struct App {
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
     http: HttpClient,
+    /// What others sign with.
+    remote_keys: Arc<RemoteKeys>,
     random: Random,
     /// The newest change of the database that memory knows.
     known_change: i64,
