@@ -29,10 +29,12 @@ test: deps ## Run all tests
 kosoku: deps ## The full WebSocket suite, with and without the gateway, or KOSOKU_CASES='9.* 13.*' of it (minutes)
 	cargo test --test it kosoku:: -- --ignored
 
-.PHONY: test-haproxy
-test-haproxy: deps-build ## The PROXY protocol as HAProxy sends it
+.PHONY: test-proxies
+test-proxies: deps-build ## HAProxy, nginx and Caddy as they really are, with the recipes of conf/recipes
 	@$(call need,haproxy,haproxy)
-	cargo test --test it announced::haproxy -- --ignored
+	@$(call need,nginx,nginx-light)
+	@$(call need,caddy,caddy)
+	cargo test --test it -- --ignored announced::haproxy forward_proxies::
 
 .PHONY: test-chromium
 test-chromium: deps-build ## Passkeys in a real browser

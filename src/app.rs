@@ -15,6 +15,7 @@ use crate::connect::{Connections, ConnectionsParts};
 use crate::dashboard::{self, Dashboard};
 use crate::error::Fault;
 use crate::factors::Factors;
+use crate::forward_auth::{self, ForwardAuth};
 use crate::hostname::{Authority, Scheme, Site};
 use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
@@ -67,7 +68,11 @@ pub struct App {
     limits: ArcSwap<RateLimits>,
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
+    /// What others sign with.
+    remote_keys: Arc<RemoteKeys>,
     http: HttpClient,
+    /// What others sign with.
+    remote_keys: Arc<RemoteKeys>,
     random: Random,
     /// The newest change of the database that memory knows.
     known_change: i64,
@@ -195,6 +200,7 @@ impl App {
         let providers = Arc::new(self.providers(&config.login));
         let issuer = Arc::new(self.issuer(&config, providers.clone()));
         let root = issuer::root_routes(issuer.clone())
+            .merge(forward_auth::routes(Arc::new(self.forward_auth())))
             .merge(api::routes(Arc::new(self.api(&config))))
             .merge(dashboard::routes(Arc::new(self.dashboard(&config, providers))));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
@@ -258,6 +264,16 @@ impl App {
             sessions: self.sessions.clone(),
             limits: self.limits(),
         })
+    }
+
+    fn forward_auth(&self) -> ForwardAuth {
+        ForwardAuth {
+            site: self.site.clone(),
+            tokens: self.tokens.clone(),
+            sessions: self.sessions.clone(),
+            store: self.store.clone(),
+            registry: self.registry.clone(),
+        }
     }
 
     fn providers(&self, login: &Login) -> Providers {

@@ -43,6 +43,7 @@ pub mod upstream;
 // L3: doors.
 pub mod api;
 pub mod dashboard;
+pub mod forward_auth;
 pub mod issuer;
 pub mod proxy;
 

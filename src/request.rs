@@ -11,3 +11,8 @@ pub struct Arrival {
     /// The client's address: the peer's, or the one that a trusted proxy reports.
     pub client: IpAddr,
 }
+
+/// The peer is a proxy that the configuration trusts: what it says about the request that it forwards, or asks about, may
+/// be believed. Whatever a stranger says under the same names must not.
+#[derive(Clone, Copy, Debug)]
+pub struct TrustedProxy;

@@ -1,6 +1,10 @@
 //! The one owner of ends. Whatever revokes something calls this: it is written into the database, where every other
 //! process learns of it from the journal of changes, and then memory follows: tokens, credentials and open streams end.
 
+mod people;
+
+pub use people::check_group;
+
 use crate::clock::Clock;
 use crate::connect::Connections;
 use crate::error::Fault;
@@ -94,18 +98,6 @@ impl Revocations {
         Ok(deleted)
     }
 
-    /// Removes a person with sessions, grants and connections. What ended; `None` when there is no such person.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn person(&self, id: UserId) -> Result<Option<Ended>, StoreError> {
-        let ended = self.store.delete_user(id, self.clock.now()).await?;
-        if let Some(ended) = &ended {
-            self.forget(ended);
-        }
-        Ok(ended)
-    }
-
     /// Signs all browsers of a person out and, where that is asked for, ends what the person granted to applications. How
     /// many grants that were.
     ///
@@ -151,7 +143,8 @@ impl Revocations {
             (Change::GrantRevoked(id), Some(memory)) => memory.lives.end(id),
             (Change::ConnectionChanged(id), Some(memory)) => memory.connections.catch_up(id).await?,
             (Change::UpstreamsChanged, Some(_)) => self.follow_upstreams().await?,
-            (Change::KeysChanged | Change::PeopleChanged, _) | (_, None) => {}
+            (Change::PeopleChanged, Some(_)) => self.follow_people().await?,
+            (Change::KeysChanged, _) | (_, None) => {}
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ mod log;
 mod machines;
 mod paging;
 mod people;
+mod permissions;
 pub mod records;
 mod sessions;
 mod signing_keys;
@@ -17,6 +18,7 @@ mod upstreams;
 pub use grants::GrantFilter;
 pub use log::AuditFilter;
 pub use paging::{Page, PageRequest};
+pub use permissions::Change;
 pub use signing_keys::Signing;
 
 use crate::apikey::{ApiKey, ApiKeys};
@@ -62,24 +64,22 @@ pub struct Actor {
     name: String,
     user: Option<UserId>,
     address: Option<IpAddr>,
-    /// Whoever may run commands on this machine can give any role to anybody.
-    is_local: bool,
 }
 
 impl Actor {
     /// Whoever may run commands on this machine.
     pub fn system() -> Self {
-        Self { name: "system".to_owned(), user: None, address: None, is_local: true }
+        Self { name: "system".to_owned(), user: None, address: None }
     }
 
     /// A person, from an address.
     pub fn person(user: &User, address: IpAddr) -> Self {
-        Self { name: user.name.clone(), user: Some(user.id), address: Some(address), is_local: false }
+        Self { name: user.name.clone(), user: Some(user.id), address: Some(address) }
     }
 
     /// A program with an API key, from an address.
     pub fn key(key: &ApiKey, address: IpAddr) -> Self {
-        Self { name: key.actor(), user: None, address: Some(address), is_local: false }
+        Self { name: key.actor(), user: None, address: Some(address) }
     }
 }
 
@@ -114,7 +114,7 @@ impl From<Fault> for Refused {
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Conflict(_) => Self::Conflict(error.to_string()),
+            StoreError::Conflict(_) | StoreError::LastAdministrator => Self::Conflict(error.to_string()),
             error => Self::Failed(error.into()),
         }
     }

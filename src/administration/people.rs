@@ -4,6 +4,7 @@ use super::paging::{Page, PageRequest, cursor};
 use super::records::{Ended, NewUser, Role, User, UserChange};
 use super::{Actor, Administration, Refused};
 use crate::ids::UserId;
+use crate::revocation;
 use crate::secret::Secret;
 use crate::store::{self, BY_ADMINISTRATOR};
 use std::collections::HashMap;
@@ -76,23 +77,22 @@ impl Administration {
             self.record(actor, "user.email_changed", &user.name);
         }
         if let Some(role) = change.role.map(store::Role::from).filter(|role| *role != user.role) {
-            self.store.set_user_role(user.id, role).await?;
+            self.revocations.set_role(user.id, role).await?;
             self.record(actor, "user.role_changed", &user.name);
         }
         if let Some(groups) = &change.groups {
-            groups.iter().try_for_each(|group| check_group(group))?;
-            if self.store.set_groups(user.id, BY_ADMINISTRATOR, groups).await? {
+            groups.iter().try_for_each(|group| revocation::check_group(group))?;
+            if self.revocations.set_groups(user.id, BY_ADMINISTRATOR, groups).await? {
                 self.record(actor, "user.groups_changed", &user.name);
             }
         }
         match change.disabled.filter(|disabled| *disabled != user.disabled) {
             Some(true) => {
-                self.store.set_user_disabled(user.id, true).await?;
-                self.store.delete_sessions_of(user.id).await?;
+                self.revocations.disable(user.id).await?;
                 self.record(actor, "user.disabled", &user.name);
             }
             Some(false) => {
-                self.store.set_user_disabled(user.id, false).await?;
+                self.revocations.enable(user.id).await?;
                 self.record(actor, "user.enabled", &user.name);
             }
             None => {}
@@ -117,9 +117,7 @@ impl Administration {
     /// [`Refused::NotFound`]; [`Refused::Conflict`] when nobody would administer the gateway afterwards.
     pub async fn delete_user(&self, actor: &Actor, id: &str) -> Result<Ended, Refused> {
         let user = self.person(id).await?;
-        if !actor.is_local {
-            self.must_not_be_the_last(&user).await?;
-        }
+        self.must_not_be_the_last(&user).await?;
         let ended = self.revocations.person(user.id).await?.ok_or_else(|| Refused::no("user", id))?;
         self.record(actor, "user.removed", &user.name);
         Ok(Ended { grants: ended.grants.len(), connections: ended.connections.len() })
@@ -148,14 +146,6 @@ impl Administration {
         Err(Refused::Conflict(format!("{} {why}", user.name)))
     }
 }
-
-fn check_group(name: &str) -> Result<(), Refused> {
-    let good = (1..=MAX_GROUP).contains(&name.chars().count()) && !name.chars().any(char::is_control);
-    if good { Ok(()) } else { Err(Refused::Invalid(format!("a group has 1 to {MAX_GROUP} printable characters"))) }
-}
-
-/// How long the name of a group may be, in characters.
-const MAX_GROUP: usize = 200;
 
 /// An e-mail address, none for an empty text. Whether it is the person's nobody knows.
 fn address(text: &str) -> Result<Option<String>, Refused> {

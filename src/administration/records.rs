@@ -281,8 +281,19 @@ pub struct Upstream {
     pub alias: Option<String>,
     /// The encoded label; null when the domain is too long for one.
     pub label: Option<String>,
+    /// Who may use it, if not everybody.
+    pub permission: Option<Permission>,
     /// When an administrator decided.
     pub decided_at: Option<Moment>,
+}
+
+/// Who may use an upstream; neither users nor groups: nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Permission {
+    /// These people, by name,
+    pub users: Vec<String>,
+    /// and the members of these groups.
+    pub groups: Vec<String>,
 }
 
 /// What an administrator decides about an upstream.

@@ -25,6 +25,7 @@ impl Administration {
         let is_configured =
             |row: &store::Upstream| configured.iter().any(|one| one.authority.as_str() == row.authority);
         all.extend(decided.into_iter().filter(|row| !is_configured(row)).map(Upstream::from));
+        self.add_permissions(&mut all).await?;
         Ok(Page::whole(all))
     }
 
@@ -70,7 +71,10 @@ impl Administration {
             Decision::Denied => "upstream.denied",
         };
         self.record(actor, action, authority.as_str());
-        Ok(row.into())
+        let mut decided = [row.into()];
+        self.add_permissions(&mut decided).await?;
+        let [decided] = decided;
+        Ok(decided)
     }
 
     /// Forgets a decision; what is open there ends unless unknown upstreams are allowed.
@@ -103,7 +107,7 @@ impl Administration {
     }
 
     /// Neither this gateway nor an upstream of the configuration.
-    fn must_be_foreign(&self, authority: &Authority) -> Result<(), Refused> {
+    pub(super) fn must_be_foreign(&self, authority: &Authority) -> Result<(), Refused> {
         if self.registry.is_own(authority) {
             let why = "is this gateway itself: name the MCP server behind it";
             return Err(Refused::Invalid(format!("{authority} {why}")));
@@ -131,7 +135,7 @@ impl Administration {
     }
 }
 
-fn parse(domain: &str) -> Result<Authority, Refused> {
+pub(super) fn parse(domain: &str) -> Result<Authority, Refused> {
     let address: Result<UpstreamAddress, InvalidAuthority> = domain.parse();
     address.map(|address| address.authority).map_err(|why| Refused::Invalid(format!("{domain:?}: {why}")))
 }
@@ -140,7 +144,7 @@ fn is_name(text: &str) -> bool {
     (1..=MAX_NAME).contains(&text.chars().count()) && !text.chars().any(char::is_control)
 }
 
-fn label_of(authority: &Authority) -> Option<String> {
+pub(super) fn label_of(authority: &Authority) -> Option<String> {
     Label::encode(authority).ok().map(|label| label.to_string())
 }
 
@@ -151,6 +155,7 @@ fn of_registry(upstream: &upstream::Upstream, standing: Standing) -> Upstream {
         name: Some(upstream.name.clone()).filter(|name| *name != upstream.authority.as_str()),
         alias: upstream.alias.clone(),
         label: label_of(&upstream.authority),
+        permission: None,
         decided_at: None,
     }
 }
@@ -166,6 +171,7 @@ impl From<store::Upstream> for Upstream {
             },
             name: row.name,
             alias: row.alias,
+            permission: None,
             decided_at: Some(Moment(row.decided_at)),
         }
     }

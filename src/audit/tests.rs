@@ -6,7 +6,7 @@ use crate::ids::{GrantId, Random, UserId};
 use crate::life::Life;
 use crate::mcp::Method;
 use crate::tokens::AccessToken;
-use crate::upstream::{Standing, Upstream};
+use crate::upstream::{Access, Standing, Upstream};
 use std::time::Duration;
 
 async fn audit(wanted: AuditedRequests) -> (Store, Audit) {
@@ -38,6 +38,7 @@ fn request(method: &str, name: Option<&str>, fate: Fate) -> UpstreamRequest {
         auth: Arc::new(UpstreamAuth::None),
         allow_private: false,
         standing: Standing::Allowed,
+        access: Access::Everybody,
         tools: None,
     };
     UpstreamRequest {

@@ -80,6 +80,10 @@ impl Api {
         self.ask(Method::PUT, &self.url(path)?, json(body)?).await
     }
 
+    pub(super) async fn patch<T: DeserializeOwned>(&self, path: &[&str], body: &impl Serialize) -> Result<T, Fault> {
+        self.ask(Method::PATCH, &self.url(path)?, json(body)?).await
+    }
+
     pub(super) async fn delete<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, Fault> {
         self.ask(Method::DELETE, &self.url(path)?, String::new()).await
     }

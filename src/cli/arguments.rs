@@ -66,7 +66,7 @@ pub(super) enum Command {
         /// A label, a hostname or a URL
         text: String,
     },
-    /// People who may sign in
+    /// People who may sign in, their roles and groups
     User {
         #[command(subcommand)]
         command: UserCommand,
@@ -173,6 +173,56 @@ pub(super) enum UserCommand {
         /// Who
         name: String,
     },
+    /// Let nobody sign in as this person; sessions and grants end, connections stay
+    Disable {
+        /// Who
+        name: String,
+    },
+    /// Let a person sign in again; clients ask for consent again
+    Enable {
+        /// Who
+        name: String,
+    },
+    /// Make a person an administrator or a member
+    Role {
+        /// Who
+        name: String,
+        /// What
+        role: RoleName,
+    },
+    /// Groups, for permissions
+    Group {
+        #[command(subcommand)]
+        command: GroupCommand,
+    },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(super) enum RoleName {
+    /// Approves MCP servers, manages people
+    Administrator,
+    /// Connects accounts, lets clients in
+    Member,
+}
+
+#[derive(Subcommand)]
+pub(super) enum GroupCommand {
+    /// Put a person into a group; it need not be there before
+    Add {
+        /// Who
+        name: String,
+        /// Into which, to the letter
+        group: String,
+    },
+    /// Take a person out of a group; what only its members may use ends
+    Remove {
+        /// Who
+        name: String,
+        /// Out of which
+        group: String,
+    },
+    /// List the groups that have members
+    List,
 }
 
 #[derive(clap::Args)]
@@ -202,16 +252,40 @@ pub(super) enum UpstreamCommand {
         /// Its domain or URL
         domain: String,
     },
-    /// Forbid an MCP server; what is open there ends
-    Deny {
-        /// Its domain or URL
-        domain: String,
-    },
     /// Forget a decision; what is open there ends unless unknown servers are allowed
     Remove {
         /// Its domain or URL
         domain: String,
     },
+    /// Permit an MCP server to people and groups; from the first time on, to nobody else
+    Allow {
+        /// Its domain or URL
+        domain: String,
+        #[command(flatten)]
+        whom: Whom,
+    },
+    /// Forbid an MCP server; with --user or --group, take the permission from them. What they have open there ends
+    Deny {
+        /// Its domain or URL
+        domain: String,
+        #[command(flatten)]
+        whom: Whom,
+    },
+    /// Permit an MCP server to everybody again
+    Reset {
+        /// Its domain or URL
+        domain: String,
+    },
+}
+
+#[derive(clap::Args)]
+pub(super) struct Whom {
+    /// A person
+    #[arg(long = "user", value_name = "NAME")]
+    pub(super) users: Vec<String>,
+    /// The members of a group
+    #[arg(long = "group", value_name = "GROUP")]
+    pub(super) groups: Vec<String>,
 }
 
 #[derive(Subcommand)]

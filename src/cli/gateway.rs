@@ -126,6 +126,13 @@ impl Gateway {
         }
     }
 
+    pub(super) async fn change_user(&self, user: &User, change: &UserChange) -> Result<User, Fault> {
+        match self {
+            Self::Here(here) => Ok(here.change_user(&Actor::system(), &user.id, change).await?),
+            Self::There(api) => api.patch(&["users", &user.id], change).await,
+        }
+    }
+
     pub(super) async fn delete_user(&self, user: &User) -> Result<Ended, Fault> {
         match self {
             Self::Here(here) => Ok(here.delete_user(&Actor::system(), &user.id).await?),

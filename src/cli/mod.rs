@@ -12,6 +12,7 @@ mod login;
 mod machines;
 mod output;
 mod people;
+mod permissions;
 mod remote;
 mod state;
 #[cfg(test)]

@@ -72,7 +72,7 @@ fn text(value: Value) -> String {
         Value::String(text) if text.chars().any(char::is_control) => text.escape_debug().to_string(),
         Value::String(text) => text,
         Value::Array(items) if items.is_empty() => "-".to_owned(),
-        Value::Array(items) => items.into_iter().map(text).collect::<Vec<_>>().join(" "),
+        Value::Array(items) => items.into_iter().map(text).collect::<Vec<_>>().join(", "),
         Value::Bool(flag) => if flag { "yes" } else { "no" }.to_owned(),
         other => other.to_string(),
     }

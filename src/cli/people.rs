@@ -1,16 +1,16 @@
 //! `user …`
 
-use super::Failure;
-use super::arguments::UserCommand;
+use super::arguments::{RoleName, UserCommand};
 use super::gateway::Gateway;
 use super::output::{Output, counted};
-use crate::administration::records::Role;
+use super::{Failure, permissions};
+use crate::administration::records::{Role, UserChange};
 use crate::error::Fault;
 use crate::secret::Secret;
 use std::io::Read;
 use zeroize::Zeroizing;
 
-/// `portcullis user add|list|passwd|reset-factors|remove`
+/// `portcullis user add|list|passwd|reset-factors|remove|disable|enable|role|group`
 pub(super) async fn user(
     command: UserCommand,
     gateway: &Gateway,
@@ -24,7 +24,7 @@ pub(super) async fn user(
             Ok(output.line(format_args!("added {}", user.name))?)
         }
         UserCommand::List => {
-            let columns = ["name", "role", "email", "disabled", "created_at", "id"];
+            let columns = ["name", "role", "groups", "email", "disabled", "created_at", "id"];
             output.records(columns, &gateway.users().await?)
         }
         UserCommand::Passwd { name, .. } => {
@@ -44,6 +44,26 @@ pub(super) async fn user(
             let (grants, connections) = (counted(ended.grants, "grant"), counted(ended.connections, "connection"));
             Ok(output.line(format_args!("removed {}: {grants} and {connections} ended", user.name))?)
         }
+        UserCommand::Disable { name } => {
+            let user = gateway.user(&name).await?;
+            gateway.change_user(&user, &UserChange { disabled: Some(true), ..UserChange::default() }).await?;
+            Ok(output.line(format_args!("disabled {}: sessions and grants ended, connections stay", user.name))?)
+        }
+        UserCommand::Enable { name } => {
+            let user = gateway.user(&name).await?;
+            gateway.change_user(&user, &UserChange { disabled: Some(false), ..UserChange::default() }).await?;
+            Ok(output.line(format_args!("{} may sign in again", user.name))?)
+        }
+        UserCommand::Role { name, role } => {
+            let user = gateway.user(&name).await?;
+            let (role, text) = match role {
+                RoleName::Administrator => (Role::Administrator, "an administrator"),
+                RoleName::Member => (Role::Member, "a member"),
+            };
+            gateway.change_user(&user, &UserChange { role: Some(role), ..UserChange::default() }).await?;
+            Ok(output.line(format_args!("{} is {text} now", user.name))?)
+        }
+        UserCommand::Group { command } => permissions::group(command, gateway, output).await,
     }
 }
 

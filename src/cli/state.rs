@@ -1,14 +1,13 @@
 //! `upstream …`, `connection …`, `client …`, `grant …`, `audit …`: what a gateway holds.
 
-use super::Failure;
 use super::arguments::{AuditCommand, ClientCommand, ConnectionCommand, GrantCommand, UpstreamCommand};
 use super::gateway::Gateway;
-use super::machines;
 use super::output::{Output, counted};
-use crate::administration::records::{Decision, UpstreamDecision};
-use crate::administration::{AuditFilter, GrantFilter};
+use super::{Failure, machines, permissions};
+use crate::administration::records::{Decision, Upstream, UpstreamDecision};
+use crate::administration::{AuditFilter, Change, GrantFilter};
 
-/// `portcullis upstream add|list|approve|deny|remove`
+/// `portcullis upstream add|list|approve|deny|remove|allow|reset`
 pub(super) async fn upstream(
     command: UpstreamCommand,
     gateway: &Gateway,
@@ -19,8 +18,10 @@ pub(super) async fn upstream(
     };
     match command {
         UpstreamCommand::List => {
-            let columns = ["domain", "standing", "name", "alias", "label", "decided_at"];
-            output.records(columns, &gateway.upstreams().await?)
+            let columns = ["domain", "standing", "name", "alias", "permitted", "label", "decided_at"];
+            let shown = |one: Upstream| permissions::Shown { permitted: permissions::words(&one), upstream: one };
+            let shown: Vec<_> = gateway.upstreams().await?.into_iter().map(shown).collect();
+            output.records(columns, &shown)
         }
         UpstreamCommand::Add { domain, alias, name } => {
             let decided = decide(&domain, Decision::Approved, alias, name).await?;
@@ -30,7 +31,14 @@ pub(super) async fn upstream(
             let decided = decide(&domain, Decision::Approved, None, None).await?;
             Ok(output.line(format_args!("approved {}", decided.domain))?)
         }
-        UpstreamCommand::Deny { domain } => {
+        UpstreamCommand::Allow { domain, whom } => {
+            permissions::change(gateway, &domain, Change::Allow(whom.into()), output).await
+        }
+        UpstreamCommand::Reset { domain } => permissions::change(gateway, &domain, Change::Everybody, output).await,
+        UpstreamCommand::Deny { domain, whom } if whom.names_somebody() => {
+            permissions::change(gateway, &domain, Change::Deny(whom.into()), output).await
+        }
+        UpstreamCommand::Deny { domain, .. } => {
             let decided = decide(&domain, Decision::Denied, None, None).await?;
             Ok(output.line(format_args!("denied {}", decided.domain))?)
         }

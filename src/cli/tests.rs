@@ -177,9 +177,74 @@ async fn people_are_added_listed_given_passwords_and_removed() {
     assert_eq!((&list[0]["name"], &list[0]["role"]), (&"alice".into(), &"administrator".into()));
     assert_eq!(machine.run_with(&["user", "passwd", "alice", "--password-stdin"], "open barley\n").await.status, 0);
     assert_eq!(machine.run_with(&["user", "passwd", "bob", "--password-stdin"], "open barley\n").await.status, 1);
-    assert_eq!(machine.good(&["user", "remove", "alice"]).await, "removed alice: 0 grants and 0 connections ended\n");
-    assert!(machine.run(&["user", "remove", "alice"]).await.stderr.contains("user list"));
-    assert_eq!(machine.json(&["user", "list"]).await, serde_json::json!([]));
+    machine.run_with(&["user", "add", "bob", "--password-stdin"], "open barley\n").await;
+    assert_eq!(machine.good(&["user", "remove", "bob"]).await, "removed bob: 0 grants and 0 connections ended\n");
+    assert!(machine.run(&["user", "remove", "bob"]).await.stderr.contains("user list"));
+    assert_eq!(machine.json(&["user", "list"]).await.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn people_have_roles_and_groups_and_are_disabled() {
+    let machine = Machine::new();
+    machine.run_with(&["user", "add", "alice", "--admin", "--password-stdin"], "open sesame\n").await;
+    machine.run_with(&["user", "add", "bob", "--password-stdin"], "open barley\n").await;
+    for attempt in [&["user", "disable", "alice"][..], &["user", "role", "alice", "member"], &["user", "remove", "alice"]]
+    {
+        let refused = machine.run(attempt).await;
+        assert_eq!(refused.status, 1, "{attempt:?}");
+        assert!(refused.stderr.contains("administrator"), "{}", refused.stderr);
+    }
+    assert_eq!(machine.good(&["user", "role", "bob", "administrator"]).await, "bob is an administrator now\n");
+    assert_eq!(machine.good(&["user", "role", "alice", "member"]).await, "alice is a member now\n");
+    assert_eq!(machine.good(&["user", "disable", "alice"]).await, "disabled alice: sessions and grants ended, connections stay\n");
+    assert_eq!(machine.good(&["user", "group", "add", "alice", "dev"]).await, "alice is in dev\n");
+    machine.good(&["user", "group", "add", "alice", "ops"]).await;
+    machine.good(&["user", "group", "add", "bob", "dev"]).await;
+    let list = machine.json(&["user", "list"]).await;
+    assert_eq!(list[0]["groups"], serde_json::json!(["dev", "ops"]));
+    assert_eq!((&list[0]["role"], &list[0]["disabled"]), (&"member".into(), &true.into()));
+    assert!(machine.good(&["user", "list"]).await.contains("alice  member         dev, ops  "));
+    assert_eq!(machine.good(&["user", "enable", "alice"]).await, "alice may sign in again\n");
+    assert_eq!(machine.good(&["user", "group", "remove", "alice", "dev"]).await, "took alice out of dev\n");
+    let groups = machine.json(&["user", "group", "list"]).await;
+    assert_eq!(groups[0], serde_json::json!({"group": "dev", "members": 1}));
+    for wrong in [
+        &["user", "group", "remove", "alice", "dev"][..],
+        &["user", "group", "add", "carol", "dev"],
+        &["user", "group", "add", "alice", " "],
+        &["user", "enable", "carol"],
+    ] {
+        let refused = machine.run(wrong).await;
+        assert_eq!((refused.status, refused.stdout.as_str()), (1, ""), "{wrong:?}");
+    }
+    assert_eq!(machine.run(&["user", "role", "alice", "king"]).await.status, 2);
+}
+
+#[tokio::test]
+async fn upstreams_are_permitted_to_people_and_groups() {
+    let machine = Machine::new();
+    machine.run_with(&["user", "add", "alice", "--admin", "--password-stdin"], "open sesame\n").await;
+    let first = ["upstream", "allow", "mcp.example.com", "--user", "ALICE", "--group", "dev"];
+    for _ in 0..2 {
+        assert_eq!(machine.good(&first).await, "mcp.example.com is for alice, group dev\n");
+    }
+    machine.good(&["upstream", "add", "mcp.example.com"]).await;
+    let list = machine.json(&["upstream", "list"]).await;
+    assert_eq!((&list[0]["standing"], &list[0]["permitted"]), (&"approved".into(), &"alice, group dev".into()));
+    let deny = ["upstream", "deny", "mcp.example.com", "--user", "alice", "--group", "dev"];
+    assert_eq!(machine.good(&deny).await, "mcp.example.com is for nobody\n");
+    assert_eq!(machine.good(&["upstream", "reset", "mcp.example.com"]).await, "mcp.example.com is for everybody\n");
+    assert!(machine.run(&deny).await.stderr.contains("everybody may use mcp.example.com"));
+    assert!(machine.run(&["upstream", "allow", "mcp.example.com"]).await.stderr.contains("--user NAME"));
+    assert!(machine.run(&["upstream", "allow", "mcp.example.com", "--user", "bob"]).await.stderr.contains("user list"));
+    let configured = machine.file(
+        "p.toml",
+        "[[upstream]]\ndomain = \"mcp.example.com\"\nallow_users = [\"bob\"]\nallow_groups = [\"ops\"]\n",
+    );
+    let refused = machine.run(&[&first[..], &["-c", &configured]].concat()).await;
+    assert!(refused.stderr.contains("in the configuration"), "{}", refused.stderr);
+    let list = machine.json(&["upstream", "list", "-c", &configured]).await;
+    assert_eq!(list[0]["permitted"], "bob, group ops");
 }
 
 #[tokio::test]

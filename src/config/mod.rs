@@ -293,6 +293,17 @@ pub struct UpstreamConfig {
     pub allow_private: Option<bool>,
     /// Which tools may be used; `None`: all.
     pub tools: Option<ToolPolicy>,
+    /// Who may use it; `None`: everybody who may sign in.
+    pub allowed: Option<Permitted>,
+}
+
+/// Who may use an upstream: both empty, nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permitted {
+    /// These people, by user name,
+    pub users: Vec<String>,
+    /// and the members of these groups.
+    pub groups: Vec<String>,
 }
 
 /// How an upstream is authorized.

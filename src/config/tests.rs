@@ -336,6 +336,23 @@ fn what_comes_later_is_not_called_unknown() {
 }
 
 #[test]
+fn who_may_use_an_upstream() {
+    let upstream = "[[upstream]]\ndomain = \"mcp.example\"\n";
+    let allowed = |text: &str| Trial::new(&format!("{upstream}{text}")).load().upstream.remove(0).allowed;
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    assert_eq!(allowed(""), None);
+    assert_eq!(allowed("allow_users = []\n"), Some(Permitted::default()), "nobody");
+    let users = Permitted { users: texts(&["alice"]), groups: Vec::new() };
+    assert_eq!(allowed("allow_users = [\"alice\"]\n"), Some(users));
+    let groups = Permitted { users: Vec::new(), groups: texts(&["dev", "R&D, Köln"]) };
+    assert_eq!(allowed("allow_groups = [\"dev\", \"R&D, Köln\"]\n"), Some(groups));
+    let wrong = Trial::new(&format!("{upstream}allow_users = \"alice\"\nallow_groups = [\" \"]\nallow_user = []\n"));
+    let errors = wrong.errors();
+    assert!(errors.iter().any(|error| error.starts_with("portcullis.toml:4: upstream[0].allow_groups")), "{errors:?}");
+    assert!(errors.iter().any(|error| error.contains("did you mean \"upstream[0].allow_users\"")), "{errors:?}");
+}
+
+#[test]
 fn tools_and_their_audit() {
     let upstream = "[[upstream]]\ndomain = \"a.example\"\n";
     let tools = |text: &str| Trial::new(&format!("{upstream}{text}")).load().upstream.remove(0).tools;

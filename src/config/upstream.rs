@@ -3,7 +3,7 @@
 use super::document::{Node, Place, Value};
 use super::reader::{Found, Reader};
 use super::secrets::{self, Directories};
-use super::{OAuthSettings, UpstreamAuth, UpstreamConfig};
+use super::{OAuthSettings, Permitted, UpstreamAuth, UpstreamConfig};
 use crate::hostname::{Authority, Label, Target};
 use crate::mcp::{Pattern, ToolPolicy};
 use crate::oauth::scope::Scopes;
@@ -87,8 +87,18 @@ pub(super) fn read(
     let credential = domain.as_ref().map(|found| found.value.to_string()).unwrap_or_default();
     let auth = auth(&mut reader, &credential, directories);
     let tools = tools(reader.table("tools"));
+    let allowed = allowed(&mut reader);
     reader.finish();
-    Some(UpstreamConfig { authority: domain?.value, name, alias, path, auth, allow_private: settings, tools })
+    Some(UpstreamConfig { authority: domain?.value, name, alias, path, auth, allow_private: settings, tools, allowed })
+}
+
+/// Either list alone restricts, an empty one too.
+fn allowed(reader: &mut Reader<'_>) -> Option<Permitted> {
+    let mut names = |key| reader.list(key, printable).map(|found| found.value);
+    match (names("allow_users"), names("allow_groups")) {
+        (None, None) => None,
+        (users, groups) => Some(Permitted { users: users.unwrap_or_default(), groups: groups.unwrap_or_default() }),
+    }
 }
 
 /// How we get in, and no key of another way.

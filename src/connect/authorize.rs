@@ -61,13 +61,14 @@ impl Connections {
         self.redirect(&upstream, &request, settings, (*server, client, scope)).await.map(Begin::Redirect)
     }
 
-    /// The upstream of a key, as long as it may be used.
+    /// The upstream of a key, as long as it may be used, and by this person.
     fn usable(&self, key: &ConnectionKey) -> Result<Arc<Upstream>, ConnectError> {
         let refused = |text: &'static str| ConnectError::at("upstream", Fault::caller(text));
         let upstream = self.registry.by_authority(&key.authority);
         let upstream = upstream.ok_or_else(|| refused("this gateway does not connect to that server"))?;
         match upstream.standing {
-            Standing::Allowed => Ok(upstream),
+            Standing::Allowed if upstream.access.admits(key.user) => Ok(upstream),
+            Standing::Allowed => Err(refused("you may not use this server: ask an administrator")),
             Standing::AwaitingApproval => Err(refused("an administrator must approve this server first")),
         }
     }

@@ -111,7 +111,7 @@ impl Connections {
             UpstreamAuth::Header { name, value } => Some((name.clone(), sensitive(value.expose())?)),
         };
         let authority = key.authority.clone();
-        let life = self.lives.of_configuration(&authority, || self.is_usable(&authority));
+        let life = self.lives.of_configuration((key.user, &authority), || self.registry.may_use(key.user, &authority));
         let credential = Credential { authority, connection: None, version: 0, header, life };
         Ok(Some(self.memory.put_shared(key, credential, generation)))
     }
@@ -136,7 +136,8 @@ impl Connections {
             _ => None,
         };
         let authority = key.authority.clone();
-        let life = self.lives.of_connection(row.id, row.version, &authority, || self.is_usable(&authority));
+        let usable = || self.registry.may_use(key.user, &authority);
+        let life = self.lives.of_connection((row.id, row.version), (key.user, &authority), usable);
         let credential = Credential { authority, connection: Some(row.id), version: row.version, header, life };
         Ok(self.memory.put(key, credential, row.expires_at, epoch))
     }

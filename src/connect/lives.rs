@@ -1,13 +1,12 @@
-//! The lives of credentials: they end with their connection, or when an administrator takes the upstream away. New tokens
-//! of the same connection continue its life.
+//! The lives of credentials: they end with their connection, or when an administrator takes the upstream away, be it from
+//! everybody or from one person. New tokens of the same connection continue its life.
 
 use super::Connections;
 use crate::error::Fault;
 use crate::hostname::Authority;
-use crate::ids::ConnectionId;
+use crate::ids::{ConnectionId, UserId};
 use crate::life::Life;
 use crate::store::ConnectionState;
-use crate::upstream::Standing;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -24,8 +23,8 @@ const MAX_REMEMBERED: u64 = 100_000;
 pub(super) enum Source {
     /// A person's connection.
     Connection(ConnectionId),
-    /// The configuration: everybody at this upstream shares it.
-    Configuration(Authority),
+    /// The configuration: everybody at this upstream shares it, and yet each may lose the permission to use it.
+    Configuration(Authority, UserId),
 }
 
 /// The lives of all credentials that somebody holds.
@@ -37,6 +36,7 @@ pub(super) struct CredentialLives {
 
 struct Entry {
     authority: Authority,
+    user: UserId,
     life: Weak<Life>,
 }
 
@@ -47,24 +47,32 @@ impl CredentialLives {
     }
 
     /// The life of a connection that was in force, at this `version`, when its row was read. It is over if the connection
-    /// ended meanwhile, or if the upstream is not `usable` any longer.
+    /// ended meanwhile, or if the upstream is not `usable` by this person any longer.
     pub(super) fn of_connection(
         &self,
-        id: ConnectionId,
-        version: i64,
-        authority: &Authority,
+        (id, version): (ConnectionId, i64),
+        (user, authority): (UserId, &Authority),
         usable: impl FnOnce() -> bool,
     ) -> Arc<Life> {
         let ended = || self.ended.get(&id).is_some_and(|last| version <= last);
-        self.of(Source::Connection(id), authority, || !ended() && usable())
+        self.of(Source::Connection(id), (user, authority), || !ended() && usable())
     }
 
-    /// The life of what the configuration gives; over if the upstream is not `usable` any longer.
-    pub(super) fn of_configuration(&self, authority: &Authority, usable: impl FnOnce() -> bool) -> Arc<Life> {
-        self.of(Source::Configuration(authority.clone()), authority, usable)
+    /// The life of what the configuration gives; over if the upstream is not `usable` by this person any longer.
+    pub(super) fn of_configuration(
+        &self,
+        (user, authority): (UserId, &Authority),
+        usable: impl FnOnce() -> bool,
+    ) -> Arc<Life> {
+        self.of(Source::Configuration(authority.clone(), user), (user, authority), usable)
     }
 
-    fn of(&self, source: Source, authority: &Authority, in_force: impl FnOnce() -> bool) -> Arc<Life> {
+    fn of(
+        &self,
+        source: Source,
+        (user, authority): (UserId, &Authority),
+        in_force: impl FnOnce() -> bool,
+    ) -> Arc<Life> {
         let mut alive = self.alive.lock();
         if let Some(life) = alive.get(&source).and_then(|entry| entry.life.upgrade()) {
             return life;
@@ -74,7 +82,7 @@ impl CredentialLives {
             return Life::over();
         }
         let life = Arc::new(Life::default());
-        alive.insert(source, Entry { authority: authority.clone(), life: Arc::downgrade(&life) });
+        alive.insert(source, Entry { authority: authority.clone(), user, life: Arc::downgrade(&life) });
         life
     }
 
@@ -87,10 +95,12 @@ impl CredentialLives {
         }
     }
 
-    /// Ends everything at upstreams that are not `usable` any longer.
-    pub(super) fn end_where_not(&self, usable: impl Fn(&Authority) -> bool) {
-        let gone: Vec<Entry> =
-            self.alive.lock().extract_if(|_, entry| !usable(&entry.authority)).map(|(_, entry)| entry).collect();
+    /// Ends everything of people at upstreams that are not `usable` by them any longer.
+    pub(super) fn end_where_not(&self, usable: impl Fn(UserId, &Authority) -> bool) {
+        let mut alive = self.alive.lock();
+        let gone = alive.extract_if(|_, entry| !usable(entry.user, &entry.authority));
+        let gone: Vec<Entry> = gone.map(|(_, entry)| entry).collect();
+        drop(alive);
         gone.iter().filter_map(|entry| entry.life.upgrade()).for_each(|life| life.finish());
     }
 
@@ -120,9 +130,10 @@ impl Connections {
         Ok(())
     }
 
-    /// Ends what is open at upstreams that may not be used any longer, after the registry was reloaded.
+    /// Ends what is open at upstreams that may not be used any longer, or not by that person, after the registry was
+    /// reloaded.
     pub fn leave_unusable_upstreams(&self) {
-        self.lives.end_where_not(|authority| self.is_usable(authority));
+        self.lives.end_where_not(|user, authority| self.registry.may_use(user, authority));
     }
 
     /// Drops what nobody holds any more.
@@ -135,10 +146,6 @@ impl Connections {
         self.lives.end(id, version);
         self.forget(id);
     }
-
-    pub(super) fn is_usable(&self, authority: &Authority) -> bool {
-        self.registry.by_authority(authority).is_some_and(|upstream| upstream.standing == Standing::Allowed)
-    }
 }
 
 #[cfg(test)]
@@ -146,6 +153,8 @@ mod tests {
     use super::*;
 
     const ID: ConnectionId = ConnectionId([1; 16]);
+    const ANN: UserId = UserId([1; 16]);
+    const BOB: UserId = UserId([2; 16]);
 
     fn authority(text: &str) -> Authority {
         Authority::parse(text).unwrap()
@@ -154,7 +163,7 @@ mod tests {
     #[test]
     fn new_tokens_continue_a_life_and_new_consent_begins_one() {
         let (lives, notes) = (CredentialLives::new(), authority("notes.example"));
-        let of = |version| lives.of_connection(ID, version, &notes, || true);
+        let of = |version| lives.of_connection((ID, version), (ANN, &notes), || true);
         let first = of(1);
         assert!(Arc::ptr_eq(&first, &of(2)));
         lives.end(ID, 2);
@@ -167,22 +176,30 @@ mod tests {
     fn an_upstream_that_is_taken_away_ends_everything_there_and_nothing_elsewhere() {
         let lives = CredentialLives::new();
         let (notes, mail) = (authority("notes.example"), authority("mail.example"));
-        let person = lives.of_connection(ID, 1, &notes, || true);
-        let shared = lives.of_configuration(&notes, || true);
-        let other = lives.of_configuration(&mail, || true);
-        lives.end_where_not(|authority| *authority == mail);
+        let person = lives.of_connection((ID, 1), (ANN, &notes), || true);
+        let shared = lives.of_configuration((ANN, &notes), || true);
+        let other = lives.of_configuration((ANN, &mail), || true);
+        lives.end_where_not(|_, authority| *authority == mail);
         assert!(person.has_ended() && shared.has_ended() && !other.has_ended());
-        assert!(lives.of_configuration(&notes, || false).has_ended(), "too late");
-        assert!(!lives.of_connection(ID, 1, &notes, || true).has_ended(), "let in again");
+        assert!(lives.of_configuration((ANN, &notes), || false).has_ended(), "too late");
+        assert!(!lives.of_connection((ID, 1), (ANN, &notes), || true).has_ended(), "let in again");
+    }
+
+    #[test]
+    fn what_is_taken_away_from_one_person_ends_for_nobody_else() {
+        let (lives, notes) = (CredentialLives::new(), authority("notes.example"));
+        let [ann, bob] = [ANN, BOB].map(|person| lives.of_configuration((person, &notes), || true));
+        lives.end_where_not(|person, _| person != BOB);
+        assert!(bob.has_ended() && !ann.has_ended());
     }
 
     #[test]
     fn sweeping_keeps_what_is_in_use() {
         let (lives, notes) = (CredentialLives::new(), authority("notes.example"));
-        let used = lives.of_configuration(&notes, || true);
-        drop(lives.of_connection(ID, 1, &notes, || true));
+        let used = lives.of_configuration((ANN, &notes), || true);
+        drop(lives.of_connection((ID, 1), (ANN, &notes), || true));
         lives.sweep();
         assert_eq!(lives.alive.lock().len(), 1);
-        assert!(Arc::ptr_eq(&used, &lives.of_configuration(&notes, || true)));
+        assert!(Arc::ptr_eq(&used, &lives.of_configuration((ANN, &notes), || true)));
     }
 }

@@ -53,6 +53,9 @@ pub(super) async fn start(
     if goal.upstream.standing == Standing::AwaitingApproval {
         return Ok(approval_page(&person, &goal, &query));
     }
+    if !dashboard.registry.permits(person.user.id, &goal.upstream.authority).await? {
+        return Ok(not_permitted(&person, &goal));
+    }
     dashboard.limits.check_user_upstream(person.user.id, &goal.upstream.authority)?;
     dashboard.connect(&person, goal, query.renew).await
 }
@@ -186,6 +189,12 @@ fn approval_page(person: &SignedIn, goal: &Goal, query: &StartQuery) -> Response
         flow: "",
         csrf_token: &person.csrf_token,
     })
+}
+
+fn not_permitted(person: &SignedIn, goal: &Goal) -> Response {
+    let text = format!("You are signed in as {}, and {} is not for everybody here.", person.user.name, goal.upstream.name);
+    let hint = Some("Ask an administrator to permit it to you or to one of your groups, then try again.");
+    message(StatusCode::FORBIDDEN, "You may not use this server", &text, hint)
 }
 
 /// A failed connection, with the way on: a client that waits for the outcome learns it.

@@ -3,6 +3,7 @@
 use super::account::ACCOUNT;
 use super::failure::{Failure, see_other};
 use super::{Dashboard, rows};
+use crate::hostname::Authority;
 use crate::ids::{ConnectionId, GrantId};
 use crate::page::{self, HomePage, LandingPage};
 use crate::request::Arrival;
@@ -13,7 +14,6 @@ use axum::response::Response;
 use axum::{Extension, Form};
 use http::HeaderMap;
 use serde::Deserialize;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The form behind a button of a row.
@@ -72,9 +72,7 @@ pub(super) async fn revoke(
 impl Dashboard {
     async fn home(&self, person: &SignedIn) -> Result<Response, Failure> {
         let now = self.clock.now();
-        let names: HashMap<String, String> =
-            self.registry.all().iter().map(|known| (known.authority.to_string(), known.name.clone())).collect();
-        let name_of = |authority: &str| names.get(authority).cloned().unwrap_or_else(|| authority.to_owned());
+        let upstream = |authority: &str| self.registry.by_authority(&Authority::parse(authority).ok()?);
         let connections = self.store.connections_of(person.user.id).await?;
         let upstreams = match person.user.role {
             Role::Administrator => Some(self.upstream_rows().await?),
@@ -85,8 +83,10 @@ impl Dashboard {
             connections: connections
                 .into_iter()
                 .map(|connection| {
-                    let name = name_of(&connection.authority);
-                    rows::connection(connection, name, now)
+                    let upstream = upstream(&connection.authority);
+                    let permitted = upstream.as_ref().is_none_or(|known| known.access.admits(person.user.id));
+                    let name = upstream.map_or_else(|| connection.authority.clone(), |known| known.name.clone());
+                    rows::connection(connection, name, permitted, now)
                 })
                 .collect(),
             upstreams,

@@ -9,8 +9,9 @@ use crate::store::{Connection, ConnectionState, Grant, Passkey, Session};
 use std::time::Duration;
 
 /// A connection as its person sees it; `name` is the upstream's.
-pub(super) fn connection(connection: Connection, name: String, now: Timestamp) -> ConnectionRow {
+pub(super) fn connection(connection: Connection, name: String, permitted: bool, now: Timestamp) -> ConnectionRow {
     let (tone, state) = match connection.state {
+        _ if !permitted => ("bad", "You may not use it any more"),
         ConnectionState::Active if connection.refreshing_since.is_some() => ("good", "Connected, being renewed"),
         ConnectionState::Active => ("good", "Connected"),
         ConnectionState::Open => ("quiet", "Needs no sign-in"),
@@ -25,7 +26,7 @@ pub(super) fn connection(connection: Connection, name: String, now: Timestamp) -
         scopes: words(&connection.scope),
         expiry: connection.expires_at.filter(|_| active).map(|at| expiry(at, now)),
         last_error: connection.last_error,
-        reconnect: start_address(&connection.authority, &connection.account, true),
+        reconnect: permitted.then(|| start_address(&connection.authority, &connection.account, true)),
         authority: connection.authority,
         account: connection.account,
     }

@@ -3,6 +3,7 @@
 
 use super::Issuer;
 use super::clients::KnownClient;
+use super::limits;
 use super::parameters::Parameters;
 use super::reply::{self, Refused};
 use super::token;
@@ -30,7 +31,16 @@ pub(super) async fn introspect(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refused> {
     let form = token::form(&headers, body)?;
-    let caller = issuer.caller(&arrival.realm, &headers, &form).await?;
+    let caller = match issuer.shown_key(&headers).await? {
+        Some(key) => Caller::Key(key),
+        None => {
+            // Resource servers ask often; clients may have us fetch what proves who they are.
+            if let Err(limited) = issuer.limits.check_token_endpoint(arrival.client) {
+                return Ok(limits::refusal(&limited));
+            }
+            Caller::Client(issuer.confidential_client(&arrival.realm, &headers, &form).await?)
+        }
+    };
     let token = form.require("token")?;
     let found = match token.contains('.') {
         true => issuer.access_token(&arrival.realm, &caller, token).await?,
@@ -84,20 +94,29 @@ struct Rest {
 }
 
 impl Issuer {
-    async fn caller(&self, realm: &Realm, headers: &HeaderMap, form: &Parameters) -> Result<Caller, Refused> {
+    async fn shown_key(&self, headers: &HeaderMap) -> Result<Option<ApiKey>, Refused> {
         match self.api_keys.authenticate(headers).await {
-            Ok(Some(key)) if key.allows(ApiScope::Introspect) => return Ok(Caller::Key(key)),
-            Ok(Some(_)) => return Err(refused_key("the API key has not the scope introspect")),
-            Err(ApiKeyError::Invalid) => return Err(refused_key("the API key is unknown, wrong or has expired")),
-            Err(ApiKeyError::Failed(fault)) => return Err(fault.into()),
-            Ok(None) => {}
+            Ok(Some(key)) if !key.allows(ApiScope::Introspect) => {
+                Err(refused_key("the API key has not the scope introspect"))
+            }
+            Ok(key) => Ok(key),
+            Err(ApiKeyError::Invalid) => Err(refused_key("the API key is unknown, wrong or has expired")),
+            Err(ApiKeyError::Failed(fault)) => Err(fault.into()),
         }
+    }
+
+    async fn confidential_client(
+        &self,
+        realm: &Realm,
+        headers: &HeaderMap,
+        form: &Parameters,
+    ) -> Result<KnownClient, Refused> {
         let client = self.authenticate(realm, headers, form).await.map_err(challenged)?;
         if !client.has_proved_itself {
             let description = "a public client cannot prove who it is, and so may not ask";
             return Err(challenged(Refused::because(Code::InvalidClient, description)));
         }
-        Ok(Caller::Client(client))
+        Ok(client)
     }
 
     async fn access_token(&self, realm: &Realm, caller: &Caller, text: &str) -> Result<Option<Active>, Refused> {

@@ -1,5 +1,5 @@
 //! Limits of the endpoints that cost most, by address: a token request hashes and signs, a registration and a device's
-//! request write a row.
+//! request write a row, and whoever authenticates as a client may have us fetch that client's documents.
 
 use super::Issuer;
 use super::reply::Refused;
@@ -14,7 +14,7 @@ use http::StatusCode;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Before `POST /token`.
+/// Before `POST /token` and `POST /revoke`.
 pub(super) async fn token(
     State(issuer): State<Arc<Issuer>>,
     Extension(arrival): Extension<Arrival>,
@@ -41,7 +41,14 @@ async fn pass(
     request: Request,
     next: Next,
 ) -> Response {
-    let Err(limited) = check(&issuer.limits, address) else { return next.run(request).await };
+    match check(&issuer.limits, address) {
+        Ok(()) => next.run(request).await,
+        Err(limited) => refusal(&limited),
+    }
+}
+
+/// Says when to try again.
+pub(super) fn refusal(limited: &Limited) -> Response {
     let refused = Refused::because(Code::TemporarilyUnavailable, "too many requests: see Retry-After");
     let mut response = Refused { status: StatusCode::TOO_MANY_REQUESTS, ..refused }.into_response();
     limited.write(response.headers_mut());

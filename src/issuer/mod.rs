@@ -32,6 +32,7 @@ use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{Registration, Tokens};
 use crate::connect::{ConnectionKey, Connections};
+use crate::error::Fault;
 use crate::hostname::{Realm, Site};
 use crate::http::HttpClient;
 use crate::identity::providers::Providers;
@@ -101,6 +102,16 @@ impl Issuer {
         let authority = self.registry.find(label)?.authority.clone();
         Some(ConnectionKey { user, authority, account: label.account.clone() })
     }
+
+    /// Whether a person may use what is behind a realm. The root itself is for everybody: what the person may not use is
+    /// not in it.
+    async fn permits(&self, realm: &Realm, user: UserId) -> Result<bool, Fault> {
+        let Realm::Mcp(label) = realm else { return Ok(true) };
+        match self.registry.find(label) {
+            Some(upstream) => self.registry.permits(user, &upstream.authority).await,
+            None => Ok(false),
+        }
+    }
 }
 
 /// The routes of an MCP hostname. Every request carries an [`crate::request::Arrival`].
@@ -140,6 +151,6 @@ fn endpoints(issuer: &Arc<Issuer>) -> Router<Arc<Issuer>> {
             "/device_authorization",
             post(device::authorization).layer(from_fn_with_state(issuer.clone(), limits::registration)),
         )
-        .route("/revoke", post(revoke::revoke))
+        .route("/revoke", post(revoke::revoke).layer(from_fn_with_state(issuer.clone(), limits::token)))
         .route("/jwks", get(jwks::get))
 }

@@ -78,6 +78,19 @@ pub(super) fn not_approved(visit: &Visit<'_>) -> Response {
     })
 }
 
+/// Tells somebody who may not use the upstream whom to ask; giving up tells the client.
+pub(super) fn not_permitted(visit: &Visit<'_>) -> Response {
+    let name = visit.place.upstream.as_ref().map_or("this server", |upstream| &upstream.name);
+    let (again, cancel) = (visit.resume(), format!("{}&cancel=forbidden", visit.resume()));
+    page::message(&MessagePage {
+        status: StatusCode::FORBIDDEN,
+        title: "You may not use this server",
+        text: &format!("You are signed in as {}, and {name} is not for everybody here.", visit.signed_in.user.name),
+        hint: Some("Ask an administrator of this gateway to permit it to you or to one of your groups, then check again."),
+        actions: vec![("Check again", &again), ("Cancel", &cancel)],
+    })
+}
+
 /// Tells a member that the admin API is not for members.
 pub(super) fn not_administrator(visit: &Visit<'_>) -> Response {
     let (again, cancel) = (visit.resume(), format!("{}&cancel=administrator", visit.resume()));

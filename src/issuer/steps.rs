@@ -27,6 +27,8 @@ enum Step {
     NotApproved,
     /// Decide about the upstream.
     Approve,
+    /// Ask an administrator for the permission to use it.
+    NotPermitted,
     /// Only an administrator can let the client in.
     NotAdministrator,
     /// Decide about the client.
@@ -67,6 +69,7 @@ pub(super) async fn go_on(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response
         Ok(Step::Login) => Ok(to_login(&visit.resume())),
         Ok(Step::NotApproved) => Ok(pages::not_approved(visit)),
         Ok(Step::Approve) => Ok(pages::approval(visit)),
+        Ok(Step::NotPermitted) => Ok(pages::not_permitted(visit)),
         Ok(Step::NotAdministrator) => Ok(pages::not_administrator(visit)),
         Ok(Step::Consent) => Ok(pages::consent(visit)),
         Ok(Step::Connect(url)) => Ok(reply::redirect(StatusCode::SEE_OTHER, &url)),
@@ -95,7 +98,8 @@ pub(super) async fn go_on_silently(issuer: &Issuer, visit: &Visit<'_>) -> Result
 }
 
 /// What is missing, in the order in which it may be asked for: the upstream is not contacted before an administrator
-/// has approved it, and the person is not sent there before consenting to the client (confused deputy).
+/// has approved it and permitted it to this person, and the person is not sent there before consenting to the client
+/// (confused deputy).
 async fn next_step(issuer: &Issuer, visit: &Visit<'_>) -> Result<Step, ConnectError> {
     let Visit { place, pending, signed_in, .. } = visit;
     if signed_in.user.disabled {
@@ -104,6 +108,10 @@ async fn next_step(issuer: &Issuer, visit: &Visit<'_>) -> Result<Step, ConnectEr
     if place.upstream.as_ref().is_some_and(|upstream| upstream.standing == Standing::AwaitingApproval) {
         let may_approve = signed_in.user.role == Role::Administrator;
         return Ok(if may_approve { Step::Approve } else { Step::NotApproved });
+    }
+    let permitted = issuer.permits(&place.realm, signed_in.user.id).await;
+    if !permitted.map_err(|fault| ConnectError::at("store", fault))? {
+        return Ok(Step::NotPermitted);
     }
     if pending.wants_administration() && signed_in.user.role != Role::Administrator {
         return Ok(Step::NotAdministrator);
@@ -247,12 +255,13 @@ pub(super) async fn decide_upstream(issuer: &Issuer, visit: &Visit<'_>, approved
     Ok(true)
 }
 
-/// What the client is told when a person gives up: `denied` by the person, `failed` at the upstream, or not allowed to
-/// let it in.
+/// What the client is told when a person gives up: `denied` by the person, `forbidden` by an administrator, `failed` at the
+/// upstream, or not allowed to let it in.
 pub(super) fn cancellation(reason: &str) -> OauthError {
     match reason {
         "administrator" => OauthError::new(Code::AccessDenied, "only an administrator can grant the scope admin"),
         "failed" => OauthError::new(Code::ServerError, "the upstream server could not be connected"),
+        "forbidden" => OauthError::new(Code::AccessDenied, "the person may not use this server"),
         _ => OauthError::new(Code::AccessDenied, "the person refused"),
     }
 }

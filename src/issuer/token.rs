@@ -97,7 +97,6 @@ pub(super) async fn token(
         GrantType::TokenExchange => exchange::exchange(&issuer, &request).await?,
         GrantType::ClientCredentials => client_credentials::exchange(&issuer, &request).await?,
         GrantType::JwtBearer => jwt_bearer::exchange(&issuer, &request).await?,
-        _ => return Err(unsupported()),
     };
     let answer = issuer.issue(&request, &issue)?;
     issuer.store.touch_client(&arrival.realm.key(), &client.id, issuer.clock.now()).await?;
@@ -163,7 +162,7 @@ impl Issuer {
     }
 
     /// The grant behind a code or a refresh token, if this client got it here, it is in force, and its person may still
-    /// sign in.
+    /// sign in and use the upstream. A permission that is taken away revokes nothing: once it is given again, so are tokens.
     ///
     /// # Errors
     /// `invalid_grant` for everything that is not so; `invalid_target` when the request names another resource.
@@ -172,6 +171,10 @@ impl Issuer {
         let (grant, user) = self.in_force(id).await?.ok_or_else(gone)?;
         if grant.client_id != request.client.id || grant.realm != request.realm.key() {
             return Err(gone());
+        }
+        if !self.permits(request.realm, user.id).await? {
+            let why = "the person may not use this server any longer: an administrator of the gateway can change that";
+            return Err(Refused::because(Code::InvalidGrant, why));
         }
         if request.form.get("resource").is_some_and(|named| !resource::same(named, &grant.resource)) {
             return Err(Refused::because(Code::InvalidTarget, "the authorization was given for another resource"));

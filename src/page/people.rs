@@ -83,8 +83,8 @@ pub struct ConnectionRow {
     pub expiry: Option<String>,
     /// What went wrong last.
     pub last_error: Option<String>,
-    /// `/oauth/start?…`
-    pub reconnect: String,
+    /// `/oauth/start?…`; none for what the person may not use.
+    pub reconnect: Option<String>,
 }
 
 /// A consent in words.

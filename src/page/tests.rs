@@ -90,7 +90,7 @@ fn every_page() -> Vec<Response> {
         scopes: vec![hostile()],
         expiry: Some(hostile()),
         last_error: Some(hostile()),
-        reconnect: hostile(),
+        reconnect: Some(hostile()),
     };
     let upstream = UpstreamRow {
         name: hostile(),

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 /// The address that limits and logs go by. From a trusted peer the last address in `X-Forwarded-For` that is not itself a
 /// trusted proxy counts; what stands before it, anybody could have written.
 pub(super) fn of_caller(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));
+    let is_trusted = |address: &IpAddr| is_trusted(address, trusted);
     let peer = peer.to_canonical();
     if !is_trusted(&peer) {
         return peer;
@@ -24,6 +24,12 @@ pub(super) fn of_caller(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) ->
         }
     }
     nearest
+}
+
+/// Whether an address is one of a proxy that the configuration trusts.
+pub(super) fn is_trusted(address: &IpAddr, trusted: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    trusted.iter().any(|network| network.contains(&address))
 }
 
 #[cfg(test)]

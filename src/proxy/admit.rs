@@ -47,6 +47,9 @@ pub(super) async fn admit(
         // Approval comes with the authorization flow; a token that is older than a withdrawn approval leads there again.
         return Err(Refusal::Unauthorized(TokenError::Invalid));
     }
+    if !target.upstream.access.admits(token.user) {
+        return Err(Refusal::NotPermitted);
+    }
     limits
         .check_user(token.user)
         .and_then(|()| limits.check_user_upstream(token.user, &target.upstream.authority))

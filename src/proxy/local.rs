@@ -5,7 +5,7 @@ use super::body::content_length;
 use super::patience::{Patience, is_late};
 use super::reply::{self, Asked, Refusal};
 use crate::config::ConnectionLimits;
-use crate::request::Arrival;
+use crate::request::{Arrival, TrustedProxy};
 use axum::Router;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -27,11 +27,11 @@ const MAX_BODY: usize = 64 * 1024;
 pub(super) async fn serve(
     session: &mut ServerSession,
     router: &Router,
-    arrival: Arrival,
+    facts: (Arrival, Option<TrustedProxy>),
     patience: &ConnectionLimits,
 ) -> Result<StatusCode> {
     let refusal = match read_body(session, patience).await {
-        Ok(Some(body)) => return answer(session, router, arrival, body).await,
+        Ok(Some(body)) => return answer(session, router, facts, body).await,
         Ok(None) => Refusal::BodyTooLarge(MAX_BODY as u64),
         Err(error) if is_late(&error) => Refusal::BodyTimeout,
         Err(error) => return Err(error),
@@ -41,9 +41,17 @@ pub(super) async fn serve(
     Ok(refusal.status())
 }
 
-async fn answer(session: &mut ServerSession, router: &Router, arrival: Arrival, body: Bytes) -> Result<StatusCode> {
+async fn answer(
+    session: &mut ServerSession,
+    router: &Router,
+    (arrival, proxy): (Arrival, Option<TrustedProxy>),
+    body: Bytes,
+) -> Result<StatusCode> {
     let mut request = to_http(session, body)?;
     request.extensions_mut().insert(arrival);
+    if let Some(proxy) = proxy {
+        request.extensions_mut().insert(proxy);
+    }
     let answer = router.clone().oneshot(request);
     tokio::pin!(answer);
     // The answer comes first: the idle probe reads from the socket when it is polled.

@@ -24,6 +24,9 @@ pub(super) enum Refusal {
     NotFound,
     /// The token is missing or not good here.
     Unauthorized(TokenError),
+    /// The token is good, and its person may not use this upstream. No challenge: another token would not help, and a client
+    /// that is sent through the flow for it would do that again and again.
+    NotPermitted,
     /// The caller does not prove that it has the key that its token is bound to (RFC 9449 §7.1).
     Unproven {
         /// The registered code.
@@ -130,7 +133,7 @@ impl Refusal {
             Refusal::BadRequest(_) => StatusCode::BAD_REQUEST,
             Refusal::NotFound => StatusCode::NOT_FOUND,
             Refusal::Unauthorized(_) | Refusal::Unproven { .. } => StatusCode::UNAUTHORIZED,
-            Refusal::ForeignOrigin | Refusal::ServiceWorker => StatusCode::FORBIDDEN,
+            Refusal::NotPermitted | Refusal::ForeignOrigin | Refusal::ServiceWorker => StatusCode::FORBIDDEN,
             Refusal::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Refusal::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -165,6 +168,9 @@ impl Refusal {
             }
             Refusal::Unauthorized(TokenError::NotConnected) => {
                 "the connection to the upstream has ended: authorize again".to_owned()
+            }
+            Refusal::NotPermitted => {
+                "you may not use this server: ask an administrator of this gateway to permit it to you".to_owned()
             }
             Refusal::Unauthorized(TokenError::Bound) => {
                 "the access token is bound to a key: send it with the scheme DPoP and a proof".to_owned()

@@ -2,6 +2,7 @@
 
 use super::reply::Refusal;
 use crate::hostname::{HostName, Label, Realm, Site};
+use crate::ids::UserId;
 use crate::paths;
 use crate::upstream::{Health, HealthTable, Registry, Standing, Upstream};
 use http::header;
@@ -83,6 +84,11 @@ impl Router {
                 Ok(self.within(target, head))
             }
         }
+    }
+
+    /// Whether a person who was admitted may still use the upstream.
+    pub(super) fn still_admits(&self, user: UserId, target: &Target) -> bool {
+        self.registry.find(&target.label).is_some_and(|upstream| upstream.access.admits(user))
     }
 
     fn within(&self, target: Arc<Target>, head: &RequestHeader) -> Route {

@@ -13,7 +13,7 @@ use crate::connect::Connections;
 use crate::hostname::{Realm, Site};
 use crate::http::Resolver;
 use crate::ratelimit::RateLimits;
-use crate::request::Arrival;
+use crate::request::{Arrival, TrustedProxy};
 use crate::telemetry::{Kind, Metrics};
 use crate::tokens::AccessTokens;
 use bytes::Bytes;
@@ -134,7 +134,8 @@ impl Way {
             return refused.map(|()| refusal.status()).into();
         }
         let router = if arrival.realm == Realm::Root { &self.root } else { &self.mcp };
-        local::serve(session, router, arrival, &self.patience).await.into()
+        let facts = (arrival, self.trusted_proxy(session));
+        local::serve(session, router, facts, &self.patience).await.into()
     }
 
     async fn upstream(&self, session: &mut ServerSession, target: &Target, client: IpAddr) -> Outcome {
@@ -179,9 +180,22 @@ impl Way {
         match outcome {
             Ok(status) => Outcome::Answered(Kind::Upstream, status),
             Err(forward::Failure::Refused(refusal)) => {
+                let refusal = self.in_the_end(refusal, target, &permit);
                 Box::pin(self.refuse(session, &refusal, Some(target), allowed_origin)).await
             }
             Err(forward::Failure::Aborted(error)) => Outcome::Aborted(error),
+        }
+    }
+
+    /// A request that waited while its person lost the permission must not be sent through the flow for it.
+    fn in_the_end(&self, refusal: Refusal, target: &Target, permit: &admit::Permit) -> Refusal {
+        match refusal {
+            Refusal::Unauthorized(TokenError::NotConnected)
+                if !self.router.still_admits(permit.token().user, target) =>
+            {
+                Refusal::NotPermitted
+            }
+            refusal => refusal,
         }
     }
 
@@ -225,10 +239,12 @@ impl Way {
         answer.await.map(|()| StatusCode::TEMPORARY_REDIRECT).into()
     }
 
+    fn trusted_proxy(&self, session: &ServerSession) -> Option<TrustedProxy> {
+        address::is_trusted(&peer_of(session), &self.trusted_proxies).then_some(TrustedProxy)
+    }
+
     fn client_address(&self, session: &ServerSession) -> IpAddr {
-        let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-        let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        address::of_caller(peer, &session.req_header().headers, &self.trusted_proxies)
+        address::of_caller(peer_of(session), &session.req_header().headers, &self.trusted_proxies)
     }
 
     /// Reads the head of the next request; false when there is none, or none that deserves an answer.
@@ -290,4 +306,9 @@ impl From<pingora::Result<StatusCode>> for Outcome {
     fn from(result: pingora::Result<StatusCode>) -> Self {
         result.map_or_else(Outcome::Aborted, |status| Outcome::Answered(Kind::Local, status))
     }
+}
+
+fn peer_of(session: &ServerSession) -> IpAddr {
+    let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
+    peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }

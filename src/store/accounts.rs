@@ -62,23 +62,72 @@ impl Store {
         Ok(())
     }
 
-    /// Refuses or allows sign-in. Grants are another matter: [`Store::revoke_grants_of_user`].
+    /// Lets nobody sign in as this person any more: sessions and grants end, connections stay. What ended, with the
+    /// connections that must be used no longer; `None` when there is no such person.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn set_user_disabled(&self, id: UserId, disabled: bool) -> Result<(), StoreError> {
-        let update = query("UPDATE users SET disabled = ? WHERE id = ?").bind(disabled).bind(id);
-        update.execute(self.sqlite.writer()).await?;
+    /// [`StoreError::LastAdministrator`], [`StoreError::Database`].
+    pub async fn disable_user(&self, id: UserId, now: Timestamp) -> Result<Option<Ended>, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        must_not_be_the_last_administrator(&mut transaction, id).await?;
+        let update = query("UPDATE users SET disabled = 1 WHERE id = ?").bind(id);
+        if update.execute(&mut *transaction).await?.rows_affected() == 0 {
+            return Ok(None);
+        }
+        query("DELETE FROM sessions WHERE user_id = ?").bind(id).execute(&mut *transaction).await?;
+        let grants = grants::revoke_all_of(&mut transaction, id, now).await?;
+        let connections = query_scalar("SELECT id FROM connections WHERE user_id = ?").bind(id);
+        let connections = connections.fetch_all(&mut *transaction).await?;
+        changes::record(&mut transaction, Change::PeopleChanged).await?;
+        transaction.commit().await?;
+        Ok(Some(Ended { grants, connections }))
+    }
+
+    /// The mark alone, without anything that follows from it: for tests of what must look at it.
+    #[cfg(test)]
+    pub(crate) async fn set_user_disabled(&self, id: UserId, disabled: bool) -> Result<(), StoreError> {
+        query("UPDATE users SET disabled = ? WHERE id = ?")
+            .bind(disabled)
+            .bind(id)
+            .execute(self.sqlite.writer())
+            .await?;
         Ok(())
     }
 
-    /// Changes what a person may do.
+    /// Lets a person sign in again; `false` when there is no such person.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn set_user_role(&self, id: UserId, role: Role) -> Result<(), StoreError> {
-        query("UPDATE users SET role = ? WHERE id = ?").bind(role).bind(id).execute(self.sqlite.writer()).await?;
-        Ok(())
+    pub async fn enable_user(&self, id: UserId) -> Result<bool, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        let update = query("UPDATE users SET disabled = 0 WHERE id = ?").bind(id);
+        let found = update.execute(&mut *transaction).await?.rows_affected() > 0;
+        changes::record(&mut transaction, Change::PeopleChanged).await?;
+        transaction.commit().await?;
+        Ok(found)
+    }
+
+    /// Gives a person a role; `false` when there is no such person.
+    ///
+    /// # Errors
+    /// [`StoreError::LastAdministrator`], [`StoreError::Database`].
+    pub async fn set_role(&self, id: UserId, role: Role) -> Result<bool, StoreError> {
+        let mut transaction = self.sqlite.transaction().await?;
+        if role != Role::Administrator {
+            must_not_be_the_last_administrator(&mut transaction, id).await?;
+        }
+        let update = query("UPDATE users SET role = ? WHERE id = ?").bind(role).bind(id);
+        let found = update.execute(&mut *transaction).await?.rows_affected() > 0;
+        transaction.commit().await?;
+        Ok(found)
+    }
+
+    /// Those who may not sign in.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn disabled_users(&self) -> Result<Vec<UserId>, StoreError> {
+        Ok(query_scalar("SELECT id FROM users WHERE disabled").fetch_all(self.sqlite.readers()).await?)
     }
 
     /// Replaces a person's e-mail address.
@@ -94,9 +143,10 @@ impl Store {
     /// access tokens stay dead after a restart. What ended; `None` when there is no such person.
     ///
     /// # Errors
-    /// [`StoreError::Database`].
+    /// [`StoreError::LastAdministrator`], [`StoreError::Database`].
     pub async fn delete_user(&self, id: UserId, now: Timestamp) -> Result<Option<Ended>, StoreError> {
         let mut transaction = self.sqlite.transaction().await?;
+        must_not_be_the_last_administrator(&mut transaction, id).await?;
         let grants = grants::revoke_all_of(&mut transaction, id, now).await?;
         let connections: Vec<ConnectionId> = query_scalar("DELETE FROM connections WHERE user_id = ? RETURNING id")
             .bind(id)
@@ -106,9 +156,23 @@ impl Store {
             changes::record(&mut transaction, Change::ConnectionChanged(*connection)).await?;
         }
         let deleted = query("DELETE FROM users WHERE id = ?").bind(id).execute(&mut *transaction).await?;
+        if deleted.rows_affected() > 0 {
+            changes::record(&mut transaction, Change::PeopleChanged).await?;
+        }
         transaction.commit().await?;
         Ok((deleted.rows_affected() > 0).then_some(Ended { grants, connections }))
     }
+}
+
+/// Without one nobody could approve, disable or let in anybody, and the next start would offer the gateway to whoever
+/// has its log.
+async fn must_not_be_the_last_administrator(
+    transaction: &mut Transaction<'static, Sqlite>,
+    id: UserId,
+) -> Result<(), StoreError> {
+    let select = query_scalar("SELECT id FROM users WHERE role = ? AND NOT disabled LIMIT 2").bind(Role::Administrator);
+    let administrators: Vec<UserId> = select.fetch_all(&mut **transaction).await?;
+    if administrators == [id] { Err(StoreError::LastAdministrator) } else { Ok(()) }
 }
 
 /// Adds a person as part of something larger.
@@ -127,5 +191,6 @@ pub(super) async fn insert_user(transaction: &mut Transaction<'static, Sqlite>, 
         .execute(&mut **transaction)
         .await
         .map_err(inserting("a user of that name"))?;
-    Ok(())
+    // Permissions may name somebody who comes later.
+    changes::record(transaction, Change::PeopleChanged).await
 }

@@ -129,6 +129,25 @@ record!(Passkey, "passkey":
 record!(PasskeyHolder, "passkey holder": handle, after_password);
 record!(AuditEvent, "audit event": at, actor, action, subject, address, upstream, client, status, duration_ms);
 
+impl FromRow<'_, SqliteRow> for UpstreamAccess {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let damaged = |index: &str| sqlx::Error::ColumnDecode { index: index.to_owned(), source: "no list".into() };
+        let list = |column: &str| -> sqlx::Result<Vec<String>> {
+            serde_json::from_str(row.try_get(column)?).map_err(|_| damaged(column))
+        };
+        let users = list("users")?.into_iter().map(|id| id.parse().map_err(|_| damaged("users")));
+        Ok(Self {
+            authority: row.try_get("authority")?,
+            users: users.collect::<sqlx::Result<_>>()?,
+            groups: list("groups")?,
+        })
+    }
+}
+
+impl Record for UpstreamAccess {
+    const WHAT: &'static str = "permission";
+}
+
 impl FromRow<'_, SqliteRow> for RefreshToken {
     fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
         let successor = match row.try_get("successor_token")? {

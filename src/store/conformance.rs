@@ -26,12 +26,15 @@ use std::time::Duration;
 async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     accounts::names_are_unique_without_case(&open().await).await;
     accounts::an_administrator_counts_while_enabled(&open().await).await;
+    accounts::the_last_administrator_stays(&open().await).await;
+    accounts::disabling_ends_what_a_person_has_open_and_keeps_connections(&open().await).await;
     accounts::sessions_end(&open().await).await;
     accounts::sessions_have_names_and_belong_to_people(&open().await).await;
     accounts::a_person_goes_with_everything(&open().await).await;
     api_keys::an_api_key_is_kept_touched_and_deleted(&open().await).await;
     groups::a_source_replaces_only_its_own(&open().await).await;
     groups::members_are_found_by_group_and_go_with_the_person(&open().await).await;
+    groups::permissions_are_replaced_and_taken_away(&open().await).await;
     authorization::clients_belong_to_a_realm(&open().await).await;
     clients::unused_clients_give_way_to_new_ones(&open().await).await;
     clients::a_flood_of_registrations_stays_within_its_room(&open().await).await;

@@ -40,17 +40,29 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn members_of(&self, groups: &[&str]) -> Result<Vec<(String, UserId)>, StoreError> {
-        let mut members = Vec::new();
-        for some in groups.chunks(BOUND) {
-            let mut select = QueryBuilder::new("SELECT DISTINCT name, user_id FROM user_groups WHERE name IN (");
-            let mut names = select.separated(", ");
+        self.named("SELECT DISTINCT name, user_id FROM user_groups WHERE name IN (", groups).await
+    }
+
+    /// People by name, ASCII case aside; those that there are, with their names as they are written here.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn users_named(&self, names: &[&str]) -> Result<Vec<(String, UserId)>, StoreError> {
+        self.named("SELECT name, id FROM users WHERE name IN (", names).await
+    }
+
+    async fn named(&self, select: &str, names: &[&str]) -> Result<Vec<(String, UserId)>, StoreError> {
+        let mut found = Vec::new();
+        for some in names.chunks(BOUND) {
+            let mut select = QueryBuilder::new(select);
+            let mut list = select.separated(", ");
             for name in some {
-                names.push_bind(*name);
+                list.push_bind(*name);
             }
             select.push(")");
-            members.extend(select.build_query_as::<(String, UserId)>().fetch_all(self.sqlite.readers()).await?);
+            found.extend(select.build_query_as::<(String, UserId)>().fetch_all(self.sqlite.readers()).await?);
         }
-        Ok(members)
+        Ok(found)
     }
 
     /// Replaces what one source says about a person; what others say stays. Whether that changed anything: only then is

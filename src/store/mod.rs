@@ -1,5 +1,6 @@
 //! The database. Only this module names sqlx; everything above speaks in records and in transitions that are atomic.
 
+mod access;
 mod accounts;
 mod api_keys;
 mod authorization;
@@ -39,6 +40,12 @@ pub enum StoreError {
     /// Something with that name or id is there already.
     #[error("{0} exists already")]
     Conflict(&'static str),
+    /// The gateway would be left without an administrator who may sign in.
+    #[error(
+        "this is the last administrator who may sign in: make somebody else one first (`portcullis user role NAME \
+         administrator`)"
+    )]
+    LastAdministrator,
     /// The database cannot be opened or written; the text names the file and what to do.
     #[error("{0}")]
     Unusable(String),
@@ -52,7 +59,10 @@ pub enum StoreError {
 
 impl From<StoreError> for crate::error::Fault {
     fn from(error: StoreError) -> Self {
-        crate::error::Fault::gateway(error)
+        match error {
+            StoreError::LastAdministrator => crate::error::Fault::caller(error.to_string()),
+            error => crate::error::Fault::gateway(error),
+        }
     }
 }
 

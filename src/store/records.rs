@@ -285,6 +285,17 @@ pub struct Upstream {
     pub decided_at: Timestamp,
 }
 
+/// Who may use an upstream that not everybody may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamAccess {
+    /// Canonical text of its authority.
+    pub authority: String,
+    /// These people,
+    pub users: Vec<UserId>,
+    /// and the members of these groups. Neither: nobody.
+    pub groups: Vec<String>,
+}
+
 /// What discovery found out about an upstream, JSON of `connect`'s own making.
 #[derive(Clone, Debug)]
 pub struct Discovery {
@@ -455,7 +466,7 @@ pub struct RenewedTokens {
 }
 
 /// What ended together with a person.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     /// Consents to clients.
     pub grants: Vec<GrantId>,

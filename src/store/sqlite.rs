@@ -15,7 +15,11 @@ const MIGRATIONS: [(i64, &str, SqlStr); 10] = [
     (2, "step_ups", SqlStr::from_static(include_str!("../../migrations/sqlite/0002_step_ups.sql"))),
     (3, "audit of requests", SqlStr::from_static(include_str!("../../migrations/sqlite/0003_audit_of_requests.sql"))),
     (4, "clients", SqlStr::from_static(include_str!("../../migrations/sqlite/0004_clients.sql"))),
-    (5, "api_keys", SqlStr::from_static(include_str!("../../migrations/sqlite/0005_api_keys.sql"))),
+    (
+        5,
+        "API keys and derived grants",
+        SqlStr::from_static(include_str!("../../migrations/sqlite/0005_api_keys_and_derived_grants.sql")),
+    ),
     (6, "devices", SqlStr::from_static(include_str!("../../migrations/sqlite/0006_devices.sql"))),
     (
         7,

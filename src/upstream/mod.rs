@@ -1,15 +1,19 @@
 //! The upstreams we know: those of the configuration and those that an administrator decided about.
 
+mod access;
 mod health;
 
+pub use access::Access;
 pub use health::{Failure, Health, HealthTable, Note, Stage, State, Turn, Unavailable};
 
-use crate::config::{OAuthSettings, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
+use crate::config::{OAuthSettings, Permitted, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
 use crate::error::Fault;
 use crate::hostname::{Authority, Label, Site, Target};
 use crate::http::permits;
+use crate::ids::UserId;
 use crate::mcp::ToolPolicy;
 use crate::store::{Decision, Store};
+use access::People;
 use arc_swap::ArcSwap;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -17,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An upstream as the rest of the program sees it.
+#[derive(Clone)]
 pub struct Upstream {
     /// Which.
     pub authority: Authority,
@@ -30,8 +35,10 @@ pub struct Upstream {
     pub auth: Arc<UpstreamAuth>,
     /// Whether private addresses are allowed for it.
     pub allow_private: bool,
-    /// Whether it may be used.
+    /// Whether it may be used at all.
     pub standing: Standing,
+    /// Who may use it.
+    pub access: Access,
     /// Which of its tools may be used; `None`: all.
     pub tools: Option<ToolPolicy>,
 }
@@ -59,13 +66,20 @@ pub struct Registry {
 struct Rules {
     unknown: Unknown,
     allow_private: bool,
-    configured: Vec<Arc<Upstream>>,
+    configured: Vec<Configured>,
     /// How upstreams that the configuration does not name are authorized.
     discovered_auth: Arc<UpstreamAuth>,
 }
 
+/// An upstream of the configuration, with everybody's access as long as it says nothing else.
+struct Configured {
+    upstream: Arc<Upstream>,
+    allowed: Option<Permitted>,
+}
+
 struct Snapshot {
     rules: Arc<Rules>,
+    people: Arc<People>,
     by_authority: HashMap<Authority, Arc<Upstream>>,
     by_alias: HashMap<String, Arc<Upstream>>,
     denied: HashSet<Authority>,
@@ -82,7 +96,9 @@ impl Registry {
         site: Site,
         store: Store,
     ) -> Result<Self, Fault> {
-        let snapshot = Snapshot::of(Arc::new(Rules::new(policy, configured)), store.upstreams().await?);
+        let rules = Arc::new(Rules::new(policy, configured));
+        let people = Arc::new(People::load(&store, &rules).await?);
+        let snapshot = Snapshot::of(rules, people, store.upstreams().await?);
         Ok(Self {
             site,
             store,
@@ -110,9 +126,30 @@ impl Registry {
         let found = match snapshot.by_authority.get(authority) {
             Some(known) => known.clone(),
             None if snapshot.denied.contains(authority) => return None,
-            None => Arc::new(snapshot.rules.unknown_upstream(authority)?),
+            None => Arc::new(snapshot.unknown_upstream(authority)?),
         };
         self.may_be_reached(authority, found.allow_private).then_some(found)
+    }
+
+    /// Whether a person may use an upstream now, as far as memory knows. Not so: unknown, not approved, not permitted to
+    /// this person, or a person who may not even sign in.
+    pub fn may_use(&self, user: UserId, authority: &Authority) -> bool {
+        let found = self.by_authority(authority);
+        found.is_some_and(|upstream| upstream.standing == Standing::Allowed && upstream.access.admits(user))
+            && !self.snapshot.load().people.is_disabled(user)
+    }
+
+    /// Whether a person is permitted to use an upstream, approved or not. Somebody who has just been given that, or let in
+    /// again, perhaps on another machine, is not turned away: before the answer is no, the database is asked.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn permits(&self, user: UserId, authority: &Authority) -> Result<bool, Fault> {
+        let admits = || {
+            self.by_authority(authority).is_some_and(|upstream| upstream.access.admits(user))
+                && !self.snapshot.load().people.is_disabled(user)
+        };
+        Ok(admits() || (self.reload_people().await? && admits()))
     }
 
     /// Everything configured or approved, sorted by name.
@@ -124,7 +161,14 @@ impl Registry {
 
     /// Those of the configuration, in its order.
     pub fn configured(&self) -> Vec<Arc<Upstream>> {
-        self.snapshot.load().rules.configured.clone()
+        self.snapshot.load().rules.configured.iter().map(|configured| configured.upstream.clone()).collect()
+    }
+
+    /// What the configuration says about who may use an upstream of its; `None`: everybody.
+    pub fn permitted_by_configuration(&self, authority: &str) -> Option<Permitted> {
+        let snapshot = self.snapshot.load();
+        let mut configured = snapshot.rules.configured.iter();
+        configured.find(|one| one.upstream.authority.as_str() == authority)?.allowed.clone()
     }
 
     /// Whether an authority is this gateway itself.
@@ -146,6 +190,20 @@ impl Registry {
         self.install(self.snapshot.load().rules.clone()).await
     }
 
+    /// Reads again who may use what, after [`crate::store::Change::PeopleChanged`]; whether that is different from before.
+    ///
+    /// # Errors
+    /// When the store fails: then the old permissions stay.
+    pub async fn reload_people(&self) -> Result<bool, Fault> {
+        let _one_at_a_time = self.reloading.lock().await;
+        let rules = self.snapshot.load().rules.clone();
+        if *self.snapshot.load().people == People::load(&self.store, &rules).await? {
+            return Ok(false);
+        }
+        self.install(rules).await?;
+        Ok(true)
+    }
+
     /// Takes over another configuration; whether it says anything else than before. When that fails, the old one stays.
     ///
     /// # Errors
@@ -161,8 +219,9 @@ impl Registry {
     }
 
     async fn install(&self, rules: Arc<Rules>) -> Result<(), Fault> {
+        let people = Arc::new(People::load(&self.store, &rules).await?);
         let decided = self.store.upstreams().await?;
-        self.snapshot.store(Arc::new(Snapshot::of(rules, decided)));
+        self.snapshot.store(Arc::new(Snapshot::of(rules, people, decided)));
         self.generation.fetch_add(1, Ordering::Release);
         Ok(())
     }
@@ -178,10 +237,11 @@ impl Registry {
 
 impl Snapshot {
     /// The configuration stands above decisions: what it names is allowed, and its aliases win.
-    fn of(rules: Arc<Rules>, decided: Vec<crate::store::Upstream>) -> Self {
+    fn of(rules: Arc<Rules>, people: Arc<People>, decided: Vec<crate::store::Upstream>) -> Self {
         let (mut by_authority, mut denied) = (HashMap::new(), HashSet::new());
-        for configured in &rules.configured {
-            by_authority.insert(configured.authority.clone(), configured.clone());
+        let configured: Vec<_> = rules.configured.iter().map(|configured| configured.resolved(&people)).collect();
+        for upstream in &configured {
+            by_authority.insert(upstream.authority.clone(), upstream.clone());
         }
         for row in decided {
             let Ok(authority) = Authority::parse(&row.authority) else {
@@ -196,15 +256,21 @@ impl Snapshot {
                     denied.insert(authority);
                 }
                 Decision::Approved => {
-                    let approved = Arc::new(rules.approved_upstream(&authority, row.name, row.alias));
-                    by_authority.insert(authority, approved);
+                    let access = people.access(&authority);
+                    let approved = rules.approved_upstream(&authority, row.name, row.alias);
+                    by_authority.insert(authority, Arc::new(Upstream { access, ..approved }));
                 }
             }
         }
         let aliased = |upstream: &Arc<Upstream>| upstream.alias.clone().map(|alias| (alias, upstream.clone()));
         let mut by_alias: HashMap<_, _> = by_authority.values().filter_map(aliased).collect();
-        by_alias.extend(rules.configured.iter().filter_map(aliased));
-        Self { rules, by_authority, by_alias, denied }
+        by_alias.extend(configured.iter().filter_map(aliased));
+        Self { rules, people, by_authority, by_alias, denied }
+    }
+
+    fn unknown_upstream(&self, authority: &Authority) -> Option<Upstream> {
+        let upstream = self.rules.unknown_upstream(authority)?;
+        Some(Upstream { access: self.people.access(authority), ..upstream })
     }
 }
 
@@ -213,13 +279,13 @@ impl Rules {
         Self {
             unknown: policy.unknown,
             allow_private: policy.allow_private,
-            configured: configured.into_iter().map(|one| Arc::new(from_config(one, policy.allow_private))).collect(),
+            configured: configured.into_iter().map(|one| Configured::new(one, policy.allow_private)).collect(),
             discovered_auth: Arc::new(UpstreamAuth::OAuth(Box::<OAuthSettings>::default())),
         }
     }
 
     fn is_same(&self, other: &Rules) -> bool {
-        let same = |(a, b): (&Arc<Upstream>, &Arc<Upstream>)| a.is_same(b);
+        let same = |(a, b): (&Configured, &Configured)| a.upstream.is_same(&b.upstream) && a.allowed == b.allowed;
         self.unknown == other.unknown
             && self.allow_private == other.allow_private
             && self.configured.len() == other.configured.len()
@@ -235,6 +301,7 @@ impl Rules {
             auth: self.discovered_auth.clone(),
             allow_private: self.allow_private,
             standing: Standing::Allowed,
+            access: Access::Everybody,
             tools: None,
         }
     }
@@ -251,7 +318,7 @@ impl Rules {
 
 impl Upstream {
     fn is_same(&self, other: &Upstream) -> bool {
-        let Upstream { authority, name, alias, path, auth, allow_private, standing, tools } = self;
+        let Upstream { authority, name, alias, path, auth, allow_private, standing, access, tools } = self;
         *authority == other.authority
             && *name == other.name
             && *alias == other.alias
@@ -260,20 +327,31 @@ impl Upstream {
             && *allow_private == other.allow_private
             && *tools == other.tools
             && *standing == other.standing
-            && *tools == other.tools
+            && *access == other.access
     }
 }
 
-fn from_config(config: UpstreamConfig, allow_private: bool) -> Upstream {
-    Upstream {
-        name: config.name.unwrap_or_else(|| config.authority.to_string()),
-        authority: config.authority,
-        alias: config.alias,
-        path: config.path,
-        auth: Arc::new(config.auth),
-        allow_private: config.allow_private.unwrap_or(allow_private),
-        standing: Standing::Allowed,
-        tools: config.tools,
+impl Configured {
+    fn new(config: UpstreamConfig, allow_private: bool) -> Self {
+        let upstream = Upstream {
+            name: config.name.unwrap_or_else(|| config.authority.to_string()),
+            authority: config.authority,
+            alias: config.alias,
+            path: config.path,
+            auth: Arc::new(config.auth),
+            allow_private: config.allow_private.unwrap_or(allow_private),
+            standing: Standing::Allowed,
+            access: Access::Everybody,
+            tools: config.tools,
+        };
+        Self { upstream: Arc::new(upstream), allowed: config.allowed }
+    }
+
+    fn resolved(&self, people: &People) -> Arc<Upstream> {
+        match people.allowed(self.allowed.as_ref()) {
+            Access::Everybody => self.upstream.clone(),
+            access => Arc::new(Upstream { access, ..Upstream::clone(&self.upstream) }),
+        }
     }
 }
 

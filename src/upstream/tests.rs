@@ -19,6 +19,7 @@ fn configured(authority: &str, alias: Option<&str>) -> UpstreamConfig {
         auth: UpstreamAuth::None,
         allow_private: None,
         tools: None,
+        allowed: None,
     }
 }
 
@@ -95,4 +96,54 @@ async fn decisions_arrive_with_a_reload_and_the_configuration_stands_above_them(
     assert_eq!(registry.find(&label("notes")).unwrap().authority.as_str(), "notes.example");
     let names: Vec<_> = registry.all().iter().map(|upstream| upstream.name.clone()).collect();
     assert_eq!(names, ["good.example", "notes.example", "thief.example"]);
+}
+
+#[tokio::test]
+async fn permissions_become_people_and_follow_them() {
+    let mut notes = configured("notes.example", None);
+    notes.allowed = Some(Permitted { users: vec!["ANN".to_owned()], groups: vec!["dev".to_owned()] });
+    let registry = registry(Unknown::Allow, false, vec![notes, configured("mail.example", None)]).await;
+    let authority = |text: &str| Authority::parse(text).unwrap();
+    let (notes, mail, other) = (authority("notes.example"), authority("mail.example"), authority("other.example"));
+    let (ann, bob) = (person(&registry, "ann", 1).await, person(&registry, "bob", 2).await);
+    let generation = registry.generation();
+    assert!(registry.may_use(bob, &mail) && registry.may_use(bob, &other));
+    assert!(!registry.may_use(ann, &notes), "the database has not been asked");
+    assert!(registry.permits(ann, &notes).await.unwrap());
+    assert!(registry.may_use(ann, &notes) && registry.generation() > generation);
+    assert!(!registry.permits(bob, &notes).await.unwrap());
+
+    let generation = registry.generation();
+    registry.store.add_group(bob, "elsewhere").await.unwrap();
+    assert!(!registry.reload_people().await.unwrap(), "a group that no permission names");
+    assert_eq!(registry.generation(), generation);
+    registry.store.add_group(bob, "dev").await.unwrap();
+    assert!(registry.reload_people().await.unwrap());
+    assert!(registry.may_use(bob, &notes));
+
+    let row = crate::store::UpstreamAccess { authority: other.to_string(), users: vec![ann], groups: Vec::new() };
+    registry.store.put_upstream_access(&row).await.unwrap();
+    // What the configuration names, the database says nothing about.
+    let row = crate::store::UpstreamAccess { authority: mail.to_string(), users: Vec::new(), groups: Vec::new() };
+    registry.store.put_upstream_access(&row).await.unwrap();
+    registry.reload().await.unwrap();
+    assert!(registry.may_use(ann, &other) && !registry.may_use(bob, &other) && registry.may_use(bob, &mail));
+
+    registry.store.disable_user(ann, Timestamp(0)).await.unwrap();
+    registry.reload_people().await.unwrap();
+    assert!(!registry.may_use(ann, &notes) && !registry.may_use(ann, &mail));
+}
+
+async fn person(registry: &Registry, name: &str, number: u8) -> UserId {
+    let user = crate::store::User {
+        id: UserId([number; 16]),
+        name: name.to_owned(),
+        password_hash: None,
+        email: None,
+        role: crate::store::Role::Member,
+        disabled: false,
+        created_at: Timestamp(0),
+    };
+    registry.store.create_user(&user).await.unwrap();
+    user.id
 }

@@ -127,9 +127,9 @@ async fn the_header_comes_before_tls() {
     assert_eq!(stranger.send(version_1("203.0.113.9")).await.rest().await, "");
 }
 
-/// A real sender; `make test-haproxy`.
+/// A real sender; `make test-proxies`.
 #[tokio::test]
-#[ignore = "needs haproxy: make test-haproxy"]
+#[ignore = "needs haproxy: make test-proxies"]
 async fn haproxy_announces_its_clients() {
     let gateway = Gateway::with(behind_a_balancer).await;
     for version in ["send-proxy", "send-proxy-v2", "send-proxy-v2 proxy-v2-options unique-id,authority"] {

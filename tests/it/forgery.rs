@@ -1,10 +1,11 @@
 //! Links and forms of other people: nobody is sent elsewhere, and nothing is done that our own page did not ask for.
 
 use crate::client::send;
-use crate::gateway::{PASSWORD, USER, label};
+use crate::gateway::{Gateway, PASSWORD, USER, label};
 use crate::visitors::{call, csrf_token, encoded, setup, signed_in};
 use http::{Method, StatusCode, header};
 use portcullis::devkit::browser::Browser;
+use std::collections::HashMap;
 
 #[tokio::test]
 async fn nobody_is_sent_elsewhere_after_signing_in() {
@@ -92,10 +93,8 @@ async fn forms_of_sibling_hosts_and_foreign_pages_do_nothing() {
 
 #[tokio::test]
 async fn claiming_needs_our_own_page_too() {
-    let (_notes, gateway) = setup().await;
+    let gateway = Gateway::unclaimed(HashMap::new(), |_| {}).await;
     let store = &gateway.app().store;
-    let alice = store.user_by_name(USER).await.unwrap().unwrap();
-    store.delete_user(alice.id, gateway.clock.now()).await.unwrap();
     let token = gateway.app().identity.setup_token().await.unwrap().unwrap();
     let browser = Browser::new().unwrap();
     let url = format!("{}/setup", gateway.root());

@@ -4,9 +4,9 @@ use portcullis::app::{App, Reloaded};
 use portcullis::clock::Clock;
 use portcullis::config::{Config, Rate, Source, UpstreamAuth, UpstreamConfig, load};
 use portcullis::error::Fault;
-use portcullis::hostname::{Authority, Label, Scheme};
+use portcullis::hostname::{Authority, Label, Realm, Scheme};
 use portcullis::http::Resolver;
-use portcullis::ids::{GrantId, Random};
+use portcullis::ids::{GrantId, Random, UserId};
 use portcullis::secret::Secret;
 use portcullis::server::{Bound, Running};
 use portcullis::store::{Grant, Role};
@@ -67,6 +67,16 @@ impl Gateway {
         names: HashMap<String, Vec<IpAddr>>,
         edit: impl Fn(&mut Config) + Send + Sync + 'static,
     ) -> Self {
+        let gateway = Self::unclaimed(names, edit).await;
+        gateway.app().identity.create(USER, &Secret::new(PASSWORD.to_owned()), Role::Administrator).await.unwrap();
+        gateway
+    }
+
+    /// The same, without the administrator.
+    pub async fn unclaimed(
+        names: HashMap<String, Vec<IpAddr>>,
+        edit: impl Fn(&mut Config) + Send + Sync + 'static,
+    ) -> Self {
         let gateway = Self {
             running: None,
             directory: Arc::new(TempDir::new().unwrap()),
@@ -75,9 +85,16 @@ impl Gateway {
             asked_port: 0,
             clock: Clock::system(),
         };
-        let gateway = gateway.run(0).await;
-        gateway.app().identity.create(USER, &Secret::new(PASSWORD.to_owned()), Role::Administrator).await.unwrap();
-        gateway
+        gateway.run(0).await
+    }
+
+    /// Adds somebody with everybody's password.
+    pub async fn add(&self, name: &str) -> UserId {
+        let password = Secret::new(PASSWORD.to_owned());
+        let id = self.app().identity.create(name, &password, Role::Member).await.unwrap().id;
+        // Sooner than the journal says it.
+        self.app().registry.reload_people().await.unwrap();
+        id
     }
 
     /// Stops, and starts again on the same files and the same port.
@@ -184,20 +201,21 @@ impl Gateway {
 
 /// The same from the parts of any gateway.
 pub async fn token_of(app: &App, name: &str, authority: &str) -> (String, GrantId) {
-    mint(app, name, authority, None).await
+    token_at(app, name, &Realm::Mcp(label(authority)), None).await
 }
 
-async fn mint(app: &App, name: &str, authority: &str, confirmation: Option<&str>) -> (String, GrantId) {
+/// A token of any realm, bound to a key (RFC 9449) or not.
+pub async fn token_at(app: &App, name: &str, realm: &Realm, key: Option<&str>) -> (String, GrantId) {
     let random = Random::default();
     let user = app.store.user_by_name(name).await.unwrap().unwrap();
-    let origin = app.site.origin_of(&label(authority));
+    let origin = app.site.issuer(realm);
     let (id, now) = (GrantId::random(&random), app.clock.now());
     let grant = Grant {
         id,
         user: user.id,
         client_id: "test".to_owned(),
         client_name: "Test".to_owned(),
-        realm: label(authority).to_string(),
+        realm: realm.key(),
         resource: format!("{origin}/mcp"),
         scope: String::new(),
         created_at: now,
@@ -213,7 +231,7 @@ async fn mint(app: &App, name: &str, authority: &str, confirmation: Option<&str>
         grant: id,
         ttl: Duration::from_secs(3600),
         actor: None,
-        confirmation,
+        confirmation: key,
     };
     (app.tokens.mint(&new).unwrap(), id)
 }
@@ -237,6 +255,7 @@ pub fn upstream(authority: &str, auth: UpstreamAuth) -> UpstreamConfig {
         auth,
         allow_private: Some(true),
         tools: None,
+        allowed: None,
     }
 }
 

@@ -28,7 +28,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "upstream",
         ],
     ),
-    ("doors", &["api", "dashboard", "issuer", "proxy"]),
+    ("doors", &["api", "dashboard", "forward_auth", "issuer", "proxy"]),
     ("assembly", &["admin", "app", "cli", "devkit", "server"]),
 ];
 

@@ -19,6 +19,7 @@ mod tls_peers;
 mod upstreams;
 mod visitors;
 
+mod access;
 mod announced;
 mod api;
 mod assertions;
@@ -38,6 +39,8 @@ mod factors;
 mod fidelity;
 mod flows;
 mod forgery;
+mod forward_auth;
+mod forward_proxies;
 mod hostile;
 mod http2;
 mod introspection;

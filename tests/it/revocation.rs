@@ -26,8 +26,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// How soon what is revoked must have ended, also when another process revoked it.
-const SOON: Duration = Duration::from_secs(1);
-const BOB: &str = "bob";
+pub const SOON: Duration = Duration::from_secs(1);
+pub const BOB: &str = "bob";
 
 /// A gateway that knows no upstream yet, and two people.
 async fn setup() -> (Notes, Gateway) {
@@ -38,16 +38,16 @@ async fn setup() -> (Notes, Gateway) {
 }
 
 /// A client that a person has let in, with everything open that can be open.
-struct Session {
-    client: Client,
-    tokens: Tokens,
+pub struct Session {
+    pub client: Client,
+    pub tokens: Tokens,
     host: String,
     events: Caller,
     socket: WebSocketStream<TcpStream>,
 }
 
 impl Session {
-    async fn open(gateway: &Gateway, notes: &Notes, person: &str) -> Self {
+    pub async fn open(gateway: &Gateway, notes: &Notes, person: &str) -> Self {
         let (authority, host) = (notes.authority(), gateway.host_of(&notes.authority()));
         let client = Client::ready(&mcp_url(gateway, &authority)).await;
         let who = Credentials { user: person.to_owned(), password: PASSWORD.to_owned() };
@@ -69,7 +69,7 @@ impl Session {
         session
     }
 
-    async fn goes_on(&mut self, notes: &Notes) {
+    pub async fn goes_on(&mut self, notes: &Notes) {
         self.socket.send(Message::text("still here")).await.unwrap();
         assert_eq!(self.frame().await, Message::text("still here"));
         notes.mcp.control.push(&json!({"jsonrpc": "2.0", "method": "notifications/still_here"}));
@@ -78,17 +78,22 @@ impl Session {
     }
 
     /// Both streams have ended in their own ways, and the client is sent through the flow again.
-    async fn has_ended(&mut self, since: Instant, why: &str) {
+    pub async fn has_ended(&mut self, since: Instant, why: &str) {
+        self.streams_end(since).await;
+        let (status, challenge) = self.request().await;
+        assert_eq!(status, 401);
+        assert!(challenge.contains("/.well-known/oauth-protected-resource/mcp\""), "{challenge}");
+        assert!(challenge.contains(why), "{challenge}");
+    }
+
+    /// Both streams have ended in their own ways.
+    pub async fn streams_end(&mut self, since: Instant) {
         self.events.until("\r\n0\r\n\r\n").await;
         match self.frame().await {
             Message::Close(Some(frame)) => assert_eq!(frame.code, CloseCode::Policy),
             other => panic!("{other:?}"),
         }
         assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
-        let (status, challenge) = self.request().await;
-        assert_eq!(status, 401);
-        assert!(challenge.contains("/.well-known/oauth-protected-resource/mcp\""), "{challenge}");
-        assert!(challenge.contains(why), "{challenge}");
     }
 
     async fn frame(&mut self) -> Message {

@@ -23,6 +23,10 @@ pub const ROOT: &[(&str, &str, u16)] = &[
     ("POST", "/account/passkeys/challenge", 303),
     ("POST", "/account/passkeys/remove", 303),
     ("POST", "/account/passkeys/after-password", 303),
+    ("GET", "/verify", 401),
+    ("POST", "/verify", 401),
+    ("DELETE", "/verify", 405),
+    ("GET", "/verify?rd=https://evil.example/", 400),
     ("GET", "/login", 200),
     ("POST", "/login/passkey", 403),
     ("POST", "/login/passkey/challenge", 403),
@@ -267,7 +271,7 @@ fn no_operation_is_missing_above() {
 }
 
 /// The modules that name routes of the two planes.
-const DOORS: [&str; 2] = ["dashboard", "issuer"];
+const DOORS: [&str; 3] = ["dashboard", "forward_auth", "issuer"];
 
 fn files_below(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());

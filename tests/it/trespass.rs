@@ -32,6 +32,7 @@ const OPEN_TO_MEMBERS: &[&str] = &[
     "/login/totp",
     "/login",
     "/logout",
+    "/verify",
     "/encode",
     "/health",
     "/jwks",

@@ -62,6 +62,7 @@ impl World {
             auth,
             allow_private: None,
             tools: None,
+            allowed: None,
         };
         let policy = Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 };
         let registry = Arc::new(Registry::new(&policy, vec![configured], site(), store.clone()).await.unwrap());

@@ -193,6 +193,7 @@ fn configured(shown: &Shown) -> Result<UpstreamConfig, Fault> {
         auth: if open { UpstreamAuth::None } else { UpstreamAuth::OAuth(Box::<OAuthSettings>::default()) },
         allow_private: Some(true),
         tools: None,
+        allowed: None,
     })
 }
 

@@ -76,6 +76,22 @@ async fn b43_clients_and_resource_servers_prove_who_they_are() {
 }
 
 #[tokio::test]
+async fn whoever_shows_no_key_is_limited_by_address() {
+    let mut world = World::new().await;
+    let key = world.key("https://notes.gw.example").await;
+    let once = Rate { count: 1, period: Duration::from_secs(3600), burst: 1 };
+    let few = Limits { token_endpoint: once, ..limits() };
+    Arc::get_mut(&mut world.issuer).unwrap().limits = Arc::new(RateLimits::new(&few));
+    assert_eq!(world.post(INTROSPECT, &[("token", "x")]).await.status, StatusCode::UNAUTHORIZED);
+    for path in ["introspect", "revoke"] {
+        let limited = world.post(&format!("{NOTES}/{path}"), &[("token", "x")]).await;
+        assert_eq!(limited.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+        assert!(limited.headers.contains_key(header::RETRY_AFTER), "{path}");
+    }
+    assert_eq!(world.introspect("unknown", &key).await, inactive());
+}
+
+#[tokio::test]
 async fn b43_a_client_learns_about_its_own_tokens_only() {
     let world = World::new().await;
     let ((client, basic), (_, other)) = (world.confidential().await, world.confidential().await);

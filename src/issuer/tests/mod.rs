@@ -300,6 +300,7 @@ fn upstream(name: &str) -> UpstreamConfig {
         auth: UpstreamAuth::None,
         allow_private: None,
         tools: None,
+        allowed: None,
     }
 }
 

@@ -26,9 +26,50 @@ pub(super) async fn an_administrator_counts_while_enabled(store: &Store) {
     let admin = User { role: Role::Administrator, ..user("admin") };
     store.create_user(&admin).await.unwrap();
     assert!(store.has_administrator().await.unwrap());
-    store.set_user_disabled(admin.id, true).await.unwrap();
-    assert!(!store.has_administrator().await.unwrap());
-    assert!(store.user(admin.id).await.unwrap().unwrap().disabled);
+    let other = User { role: Role::Administrator, ..user("other") };
+    store.create_user(&other).await.unwrap();
+    store.disable_user(other.id, NOW).await.unwrap().unwrap();
+    assert!(store.user(other.id).await.unwrap().unwrap().disabled);
+    assert_eq!(store.disabled_users().await.unwrap(), [other.id]);
+    store.enable_user(other.id).await.unwrap();
+    assert!(store.set_role(admin.id, Role::Member).await.unwrap());
+    assert!(store.has_administrator().await.unwrap());
+}
+
+pub(super) async fn the_last_administrator_stays(store: &Store) {
+    let (admin, other) = (
+        User { role: Role::Administrator, ..user("admin") },
+        User { role: Role::Administrator, disabled: true, ..user("away") },
+    );
+    for user in [&admin, &other] {
+        store.create_user(user).await.unwrap();
+    }
+    let last = |result: Result<(), StoreError>| matches!(result, Err(StoreError::LastAdministrator));
+    assert!(last(store.disable_user(admin.id, NOW).await.map(drop)), "a disabled one does not count");
+    assert!(last(store.set_role(admin.id, Role::Member).await.map(drop)));
+    assert!(last(store.delete_user(admin.id, NOW).await.map(drop)));
+    let unchanged = store.user(admin.id).await.unwrap().unwrap();
+    assert_eq!((unchanged.role, unchanged.disabled), (Role::Administrator, false));
+    assert!(store.set_role(admin.id, Role::Administrator).await.unwrap());
+    assert!(store.delete_user(other.id, NOW).await.unwrap().is_some());
+    assert!(!store.set_role(other.id, Role::Administrator).await.unwrap());
+    assert!(!store.enable_user(other.id).await.unwrap());
+    assert_eq!(store.disable_user(other.id, NOW).await.unwrap(), None);
+}
+
+pub(super) async fn disabling_ends_what_a_person_has_open_and_keeps_connections(store: &Store) {
+    let ada = known_user(store, "ada").await;
+    store.insert_session(&session(ada, "a")).await.unwrap();
+    let granted = known_grant(store, ada).await;
+    let connected = store.put_connection(&connection(ada, "mcp.example", "")).await.unwrap();
+    let before = store.latest_change().await.unwrap();
+    let ended = Ended { grants: vec![granted], connections: vec![connected] };
+    assert_eq!(store.disable_user(ada, later(1)).await.unwrap(), Some(ended));
+    assert_eq!(told(store, before).await, [Change::GrantRevoked(granted), Change::PeopleChanged]);
+    assert!(store.session(&Digest::of("a"), NOW).await.unwrap().is_none());
+    assert!(store.enable_user(ada).await.unwrap());
+    assert!(store.connection_by_id(connected).await.unwrap().is_some());
+    assert!(store.grant(granted).await.unwrap().unwrap().revoked_at.is_some(), "consent is asked for again");
 }
 
 pub(super) async fn sessions_end(store: &Store) {
@@ -94,6 +135,9 @@ pub(super) async fn a_person_goes_with_everything(store: &Store) {
     assert!(store.code(&Digest::of(granted.to_string())).await.unwrap().is_none());
     assert_eq!(store.grants_revoked_since(later(1)).await.unwrap(), [granted]);
     assert!(store.grant(other).await.unwrap().unwrap().revoked_at.is_none());
-    assert_eq!(told(store, before).await, [Change::GrantRevoked(granted), Change::ConnectionChanged(connected)]);
+    assert_eq!(
+        told(store, before).await,
+        [Change::GrantRevoked(granted), Change::ConnectionChanged(connected), Change::PeopleChanged]
+    );
     assert_eq!(store.upstream("mcp.example").await.unwrap().unwrap().decided_by, None);
 }

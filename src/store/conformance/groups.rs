@@ -43,6 +43,23 @@ pub(super) async fn members_are_found_by_group_and_go_with_the_person(store: &St
     assert_eq!(store.groups().await.unwrap(), [("dev".to_owned(), 1)]);
 }
 
+pub(super) async fn permissions_are_replaced_and_taken_away(store: &Store) {
+    let ada = known_user(store, "ada").await;
+    let before = store.latest_change().await.unwrap();
+    let first = UpstreamAccess { authority: "a.example".to_owned(), users: vec![ada], groups: groups(&["dev"]) };
+    let nobody = UpstreamAccess { authority: "a.example".to_owned(), users: Vec::new(), groups: Vec::new() };
+    for access in [&first, &nobody, &first] {
+        store.put_upstream_access(access).await.unwrap();
+        assert_eq!(store.upstream_access("a.example").await.unwrap().as_ref(), Some(access));
+    }
+    assert_eq!(store.restricted_upstreams().await.unwrap(), [first]);
+    assert!(store.delete_upstream_access("a.example").await.unwrap());
+    assert!(!store.delete_upstream_access("a.example").await.unwrap());
+    assert_eq!(store.upstream_access("a.example").await.unwrap(), None);
+    assert_eq!(told(store, before).await, [Change::UpstreamsChanged; 4]);
+    assert_eq!(store.users_named(&["ADA", "bob"]).await.unwrap(), [("ada".to_owned(), ada)]);
+}
+
 fn groups(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
