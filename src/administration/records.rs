@@ -196,9 +196,10 @@ pub enum MachineGrant {
 #[serde(deny_unknown_fields)]
 pub struct NewClient {
     /// For people.
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(min_length = 1, max_length = 200, example = "nightly build")]
     pub name: String,
     /// The name of the person for whom it acts.
+    #[schema(example = "alice")]
     pub user: String,
     /// The MCP server that it uses: a domain, URL, label or alias; without one it uses the root domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]

