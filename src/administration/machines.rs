@@ -26,7 +26,7 @@ impl Administration {
         let machine = NewMachineClient {
             name: new.name.clone(),
             owner: owner.id,
-            realm: self.realm(new.server.as_deref()).await?,
+            realm: self.realm(new.upstream.as_deref()).await?,
             scope: scopes(&new.scopes)?,
             grant_types: grant_types.into_iter().map(GrantType::from).collect(),
             proof: proof(new)?,

@@ -203,7 +203,7 @@ pub struct NewClient {
     pub user: String,
     /// The MCP server that it uses: a domain, URL, label or alias; without one it uses the root domain.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub server: Option<String>,
+    pub upstream: Option<String>,
     /// What it may ask for; without any, at an MCP server, what the person's connection allows.
     #[serde(default)]
     pub scopes: Vec<String>,

@@ -1,7 +1,7 @@
 //! The admin API: what it answers, to whom, and that its document says so.
 
 use crate::client::send;
-use crate::gateway::{Gateway, USER, without_rates};
+use crate::gateway::{Gateway, PASSWORD, USER, without_rates};
 use crate::visitors::signed_in;
 use http::{Method, StatusCode, header};
 use portcullis::apikey::{ApiScope, NewApiKey};
@@ -11,7 +11,7 @@ use portcullis::devkit::browser::{Browser, Page};
 use portcullis::hostname::Realm;
 use portcullis::ids::{GrantId, Random};
 use portcullis::secret::Secret;
-use portcullis::store::Grant;
+use portcullis::store::{Grant, Role};
 use portcullis::tokens::NewToken;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -292,7 +292,8 @@ async fn only_administrators_come_in() {
     let admin = world.token(USER, "/api/v1", "admin").await;
     let app = world.gateway.app();
     let alice = app.store.user_by_name(USER).await.unwrap().unwrap();
-    app.store.disable_user(alice.id, app.clock.now()).await.unwrap();
+    app.identity.create("carol", &Secret::new(PASSWORD.to_owned()), Role::Administrator).await.unwrap();
+    app.revocations.disable(alice.id).await.unwrap();
     let late = world.send(Method::GET, "/users", &[("authorization", &format!("Bearer {admin}"))], None).await;
     assert_problem(&late, 401);
 }

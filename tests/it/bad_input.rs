@@ -232,9 +232,9 @@ async fn b3_b16_b17_what_the_token_endpoint_does_not_take() {
     let id = client.client_id.as_str();
     for (grant, error) in [
         ("password", "unsupported_grant_type"),
-        ("client_credentials", "unsupported_grant_type"),
+        ("client_credentials", "unauthorized_client"),
         ("implicit", "unsupported_grant_type"),
-        ("urn:ietf:params:oauth:grant-type:jwt-bearer", "unsupported_grant_type"),
+        ("urn:ietf:params:oauth:grant-type:jwt-bearer", "unauthorized_client"),
         ("", "invalid_request"),
     ] {
         let form = [("grant_type", grant.to_owned()), ("client_id", id.to_owned()), ("username", "alice".to_owned())];

@@ -79,8 +79,9 @@ async fn who_ticks_the_box_is_not_asked_until_the_grant_is_taken_back() {
     let arrived = browser.fill_login(&login, &alice(), WEB).await.unwrap();
     assert!(matches!(arrived, Arrived::Stopped(_)), "a registered client is remembered after signing in again");
 
-    // On the dashboard, any of the grants.
-    let Arrived::Page(home) = browser.open(&gateway.root(), "").await.unwrap() else { panic!() };
+    // On the page of the account, any of the grants.
+    let account = format!("{}/account", gateway.root());
+    let Arrived::Page(home) = browser.open(&account, "").await.unwrap() else { panic!() };
     let form = home.forms().into_iter().find(|form| form.action == "/grants/revoke").unwrap();
     browser.submit(&home, &form, &[], "").await.unwrap();
     page(open(browser, &client, &[]).await);
