@@ -71,8 +71,6 @@ pub struct App {
     /// What others sign with.
     remote_keys: Arc<RemoteKeys>,
     http: HttpClient,
-    /// What others sign with.
-    remote_keys: Arc<RemoteKeys>,
     random: Random,
     /// The newest change of the database that memory knows.
     known_change: i64,
