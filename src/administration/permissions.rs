@@ -104,8 +104,7 @@ impl Administration {
     async fn people(&self, names: &[String]) -> Result<Vec<UserId>, Refused> {
         let mut people = Vec::with_capacity(names.len());
         for name in names {
-            let missing =
-                || Refused::NotFound(format!("there is no user {name}: `portcullis user list` shows all"));
+            let missing = || Refused::NotFound(format!("there is no user {name}: `portcullis user list` shows all"));
             people.push(self.store.user_by_name(name).await?.ok_or_else(missing)?.id);
         }
         Ok(people)

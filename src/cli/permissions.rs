@@ -11,11 +11,7 @@ use crate::error::Fault;
 use serde::Serialize;
 
 /// `portcullis user group add|remove|list`
-pub(super) async fn group(
-    command: GroupCommand,
-    gateway: &Gateway,
-    output: &mut Output<'_>,
-) -> Result<(), Failure> {
+pub(super) async fn group(command: GroupCommand, gateway: &Gateway, output: &mut Output<'_>) -> Result<(), Failure> {
     let here = here(gateway)?;
     match command {
         GroupCommand::Add { name, group } => {

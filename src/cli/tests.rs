@@ -188,7 +188,8 @@ async fn people_have_roles_and_groups_and_are_disabled() {
     let machine = Machine::new();
     machine.run_with(&["user", "add", "alice", "--admin", "--password-stdin"], "open sesame\n").await;
     machine.run_with(&["user", "add", "bob", "--password-stdin"], "open barley\n").await;
-    for attempt in [&["user", "disable", "alice"][..], &["user", "role", "alice", "member"], &["user", "remove", "alice"]]
+    for attempt in
+        [&["user", "disable", "alice"][..], &["user", "role", "alice", "member"], &["user", "remove", "alice"]]
     {
         let refused = machine.run(attempt).await;
         assert_eq!(refused.status, 1, "{attempt:?}");
@@ -196,7 +197,10 @@ async fn people_have_roles_and_groups_and_are_disabled() {
     }
     assert_eq!(machine.good(&["user", "role", "bob", "administrator"]).await, "bob is an administrator now\n");
     assert_eq!(machine.good(&["user", "role", "alice", "member"]).await, "alice is a member now\n");
-    assert_eq!(machine.good(&["user", "disable", "alice"]).await, "disabled alice: sessions and grants ended, connections stay\n");
+    assert_eq!(
+        machine.good(&["user", "disable", "alice"]).await,
+        "disabled alice: sessions and grants ended, connections stay\n"
+    );
     assert_eq!(machine.good(&["user", "group", "add", "alice", "dev"]).await, "alice is in dev\n");
     machine.good(&["user", "group", "add", "alice", "ops"]).await;
     machine.good(&["user", "group", "add", "bob", "dev"]).await;

@@ -192,7 +192,8 @@ fn approval_page(person: &SignedIn, goal: &Goal, query: &StartQuery) -> Response
 }
 
 fn not_permitted(person: &SignedIn, goal: &Goal) -> Response {
-    let text = format!("You are signed in as {}, and {} is not for everybody here.", person.user.name, goal.upstream.name);
+    let text =
+        format!("You are signed in as {}, and {} is not for everybody here.", person.user.name, goal.upstream.name);
     let hint = Some("Ask an administrator to permit it to you or to one of your groups, then try again.");
     message(StatusCode::FORBIDDEN, "You may not use this server", &text, hint)
 }

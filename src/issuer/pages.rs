@@ -86,7 +86,9 @@ pub(super) fn not_permitted(visit: &Visit<'_>) -> Response {
         status: StatusCode::FORBIDDEN,
         title: "You may not use this server",
         text: &format!("You are signed in as {}, and {name} is not for everybody here.", visit.signed_in.user.name),
-        hint: Some("Ask an administrator of this gateway to permit it to you or to one of your groups, then check again."),
+        hint: Some(
+            "Ask an administrator of this gateway to permit it to you or to one of your groups, then check again.",
+        ),
         actions: vec![("Check again", &again), ("Cancel", &cancel)],
     })
 }

@@ -292,7 +292,7 @@ async fn only_administrators_come_in() {
     let admin = world.token(USER, "/api/v1", "admin").await;
     let app = world.gateway.app();
     let alice = app.store.user_by_name(USER).await.unwrap().unwrap();
-    app.store.set_user_disabled(alice.id, true).await.unwrap();
+    app.store.disable_user(alice.id, app.clock.now()).await.unwrap();
     let late = world.send(Method::GET, "/users", &[("authorization", &format!("Bearer {admin}"))], None).await;
     assert_problem(&late, 401);
 }
