@@ -1,11 +1,9 @@
 use super::*;
 
-fn keys() -> impl Future<Output = (ApiKeys, Clock)> {
-    async {
-        let clock = Clock::system();
-        let store = Store::open("sqlite::memory:").await.unwrap();
-        (ApiKeys::new(store, clock.clone(), Random::default()), clock)
-    }
+async fn keys() -> (ApiKeys, Clock) {
+    let clock = Clock::system();
+    let store = Store::open("sqlite::memory:").await.unwrap();
+    (ApiKeys::new(store, clock.clone(), Random::default()), clock)
 }
 
 fn new(name: &str) -> NewApiKey {

@@ -9,10 +9,11 @@ use super::reply::{self, Refused};
 use super::token;
 use crate::apikey::{ApiKey, ApiKeyError, ApiScope};
 use crate::hostname::Realm;
-use crate::ids::Digest;
+use crate::ids::{Digest, GrantId};
 use crate::jose;
 use crate::oauth::error::Code;
 use crate::request::Arrival;
+use crate::store::{Grant, User};
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -129,7 +130,7 @@ impl Issuer {
         if !may_know || *token.issuer != issuer {
             return Ok(None);
         }
-        let Some((_, user)) = self.in_force(token.grant).await? else { return Ok(None) };
+        let Some((_, user)) = self.usable(realm, token.grant).await? else { return Ok(None) };
         // The text is the one that was verified just now.
         let Ok(rest) = jose::unverified_claims::<Rest>(text) else { return Ok(None) };
         Ok(Some(Active {
@@ -156,7 +157,7 @@ impl Issuer {
         let row = self.store.refresh_token(&Digest::of(text)).await?;
         let row = row.filter(|row| row.successor.is_none() && row.expires_at > self.clock.now());
         let Some(row) = row else { return Ok(None) };
-        let Some((grant, user)) = self.in_force(row.grant).await? else { return Ok(None) };
+        let Some((grant, user)) = self.usable(realm, row.grant).await? else { return Ok(None) };
         if grant.client_id != client.id || grant.realm != realm.key() {
             return Ok(None);
         }
@@ -175,6 +176,14 @@ impl Issuer {
             act: None,
             cnf: None,
         }))
+    }
+
+    /// A grant in force, of a person who may use what is behind the realm.
+    async fn usable(&self, realm: &Realm, grant: GrantId) -> Result<Option<(Grant, User)>, Refused> {
+        match self.in_force(grant).await? {
+            Some((grant, user)) if self.permits(realm, user.id).await? => Ok(Some((grant, user))),
+            _ => Ok(None),
+        }
     }
 }
 

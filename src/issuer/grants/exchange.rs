@@ -29,6 +29,9 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
     check_types(request.form)?;
     let subject = subject(issuer, request)?;
     let (parent, user) = issuer.in_force(subject.grant).await?.ok_or_else(bad_subject)?;
+    if !issuer.permits(request.realm, user.id).await? {
+        return Err(bad_subject());
+    }
     let resource = target(&subject, request.form)?;
     let most = within_its_own(request, &Scopes::lenient(subject.scope.split(' ')));
     let scope = narrowed(request.form.get("scope"), &most.to_string())?;
