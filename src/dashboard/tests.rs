@@ -110,15 +110,9 @@ impl House {
             identity,
             sessions,
             connections,
-<<<<<<< HEAD
-            audit: Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::None),
-            revocations: Arc::new(Revocations::new(store.clone(), clock.clone(), memory)),
-            limits: Arc::new(RateLimits::new(&limits(attempts))),
-=======
             audit,
             revocations,
-            limits: Arc::new(RateLimits::new(&limits())),
->>>>>>> api
+            limits: Arc::new(RateLimits::new(&limits(attempts))),
             factors: Arc::new(factors),
             second_factor,
             health: HealthTable::new(clock.clone(), random.clone(), 1024),

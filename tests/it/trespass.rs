@@ -20,11 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const BOB: &str = "bob";
 
 /// Where a member gets something by right: what is the member's own, and what is everybody's.
-<<<<<<< HEAD
-const OPEN_TO_MEMBERS: [&str; 26] = [
-=======
-const OPEN_TO_MEMBERS: [&str; 20] = [
->>>>>>> api
+const OPEN_TO_MEMBERS: &[&str] = &[
     "/",
     "/account",
     "/account/totp/begin",
