@@ -309,7 +309,7 @@ pub(super) enum ApiKeyCommand {
 }
 
 #[derive(clap::Args)]
-#[command(group(clap::ArgGroup::new("place").required(true).args(["server", "root"])))]
+#[command(group(clap::ArgGroup::new("place").required(true).args(["upstream", "root"])))]
 #[command(group(clap::ArgGroup::new("proof").args(["jwks", "secret"])))]
 pub(super) struct NewClient {
     /// For people
@@ -319,7 +319,7 @@ pub(super) struct NewClient {
     pub(super) user: String,
     /// The MCP server that it uses: a domain, URL, or alias
     #[arg(long, value_name = "DOMAIN")]
-    pub(super) server: Option<String>,
+    pub(super) upstream: Option<String>,
     /// It uses the root domain: the admin API, the unified endpoint
     #[arg(long)]
     root: bool,

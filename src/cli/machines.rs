@@ -16,7 +16,7 @@ pub(super) async fn add(new: NewClient, gateway: &Gateway, output: &mut Output<'
         Some(file) => (Some(key_set(&file)?), None),
     };
     let grant_types = new.grants.into_iter().map(Into::into).collect();
-    let (name, user, server, scopes) = (new.name, new.user, new.server, new.scopes);
+    let (name, user, server, scopes) = (new.name, new.user, new.upstream, new.scopes);
     let new = records::NewClient { name, user, server, scopes, grant_types, jwks, jwks_uri };
     let made = gateway.create_client(&new).await?;
     if output.json {

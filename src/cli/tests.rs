@@ -286,9 +286,9 @@ async fn machine_clients_are_made_listed_and_revoked() {
     machine.run_with(&["user", "add", "alice", "--password-stdin"], "open sesame\n").await;
     machine.good(&["upstream", "add", "mcp.example.com", "--alias", "notes"]).await;
     let add = ["client", "add", "Nightly", "--user", "alice"];
-    let made = machine.json(&[&add[..], &["--server", "mcp.example.com", "--scope", "read"]].concat()).await;
+    let made = machine.json(&[&add[..], &["--upstream", "mcp.example.com", "--scope", "read"]].concat()).await;
     assert_eq!(made["secret"].as_str().unwrap().len(), 43);
-    assert_eq!(machine.json(&[&add[..], &["--server", "notes"]].concat()).await["realm"], "notes");
+    assert_eq!(machine.json(&[&add[..], &["--upstream", "notes"]].concat()).await["realm"], "notes");
     let told = machine.good(&[&add[..], &["--root", "--grant", "token_exchange"]].concat()).await;
     assert!(told.contains("client id") && told.contains("client secret"), "{told}");
     let keys = machine.file(
@@ -302,11 +302,11 @@ async fn machine_clients_are_made_listed_and_revoked() {
     for (arguments, status, why) in [
         (&["--root", "--jwks", bad.as_str()][..], 1, "jwks"),
         (&["--root", "--jwks", "/no/such/file"], 1, "/no/such/file"),
-        (&["--server", "other"], 1, "upstream list"),
-        (&["--server", "a_b.example"], 1, "a_b.example"),
+        (&["--upstream", "other"], 1, "upstream list"),
+        (&["--upstream", "a_b.example"], 1, "a_b.example"),
         (&["--root", "--scope", "a\"b"], 1, "scope"),
-        (&[], 2, "--server"),
-        (&["--root", "--server", "mcp.example.com"], 2, "--server"),
+        (&[], 2, "--upstream"),
+        (&["--root", "--upstream", "mcp.example.com"], 2, "--upstream"),
         (&["--root", "--jwks", keys.as_str(), "--secret"], 2, "--jwks"),
         (&["--root", "--grant", "password"], 2, "client_credentials"),
     ] {

@@ -66,7 +66,7 @@ async fn machine_clients_of_the_official_sdks_act_for_their_owner_until_they_are
     person.connect().await;
     let (pem, jwks) = key(&gateway);
     let authority = notes.authority();
-    let add = ["client", "add", "Nightly", "--user", USER, "--server", authority.as_str()];
+    let add = ["client", "add", "Nightly", "--user", USER, "--upstream", authority.as_str()];
     let with_secret = cli(&gateway, &add).await;
     let with_key = cli(&gateway, &[&add[..], &["--jwks", &jwks]].concat()).await;
     assert_eq!(with_key["secret"], Value::Null);
