@@ -375,7 +375,7 @@ async fn machine_clients_are_made_listed_and_revoked() {
         (&["--upstream", "a_b.example"], 1, "a_b.example"),
         (&["--root", "--scope", "a\"b"], 1, "scope"),
         (&[], 2, "--upstream"),
-        (&["--root", "--upstream", "mcp.example.com"], 2, "--server"),
+        (&["--root", "--upstream", "mcp.example.com"], 2, "--upstream"),
         (&["--root", "--jwks", keys.as_str(), "--secret"], 2, "--jwks"),
         (&["--root", "--grant", "password"], 2, "client_credentials"),
     ] {
