@@ -189,7 +189,7 @@ impl Gateway {
 
     /// A token that is bound to the key with this thumbprint (RFC 9449).
     pub async fn bound_token_for(&self, authority: &str, thumbprint: &str) -> String {
-        mint(self.app(), USER, authority, Some(thumbprint)).await.0
+        token_at(self.app(), USER, &Realm::Mcp(label(authority)), Some(thumbprint)).await.0
     }
 
     pub async fn stop(mut self) {
