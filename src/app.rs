@@ -68,8 +68,6 @@ pub struct App {
     limits: ArcSwap<RateLimits>,
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
-    /// What others sign with.
-    remote_keys: Arc<RemoteKeys>,
     http: HttpClient,
     /// What others sign with.
     remote_keys: Arc<RemoteKeys>,
