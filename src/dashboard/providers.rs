@@ -8,6 +8,7 @@ use crate::identity::providers::{Answer, Arrived, NotArrived, Profile, Purpose, 
 use crate::page::{self, MessagePage};
 use crate::request::Arrival;
 use crate::session::Means;
+use crate::store::Role;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
@@ -101,7 +102,9 @@ impl Dashboard {
         if admitted.is_new {
             self.audit.record(&user.name, "user.created", &format!("{} at {provider}", profile.name), client);
         }
-        if admitted.is_raised {
+        self.revocations.set_groups(user.id, provider, &profile.groups).await?;
+        if admitted.to_be_raised {
+            self.revocations.set_role(user.id, Role::Administrator).await?;
             self.audit.record(&user.name, "user.role_changed", &format!("administrator, by {provider}"), client);
         }
         self.admit(arrival, headers, user, Means::Provider(provider), return_to).await

@@ -17,8 +17,8 @@ pub struct Admitted {
     pub user: User,
     /// Whether the account is new.
     pub is_new: bool,
-    /// Whether a rule has just made the person an administrator.
-    pub is_raised: bool,
+    /// Whether a rule makes an administrator of somebody who is none yet.
+    pub to_be_raised: bool,
 }
 
 /// What becomes of linking an identity.
@@ -34,8 +34,8 @@ pub enum Linking {
 
 impl Identity {
     /// The person behind a profile; one who is not known yet gets an account without a password. What the provider says now
-    /// about e-mail, groups and administration is taken over: groups are replaced, and an administrator is made but never
-    /// unmade. `None` when the person is disabled.
+    /// about e-mail is taken over; groups and the role are for [`crate::revocation::Revocations`] to set, since something may
+    /// end with them. `None` when the person is disabled.
     ///
     /// # Errors
     /// When the store fails.
@@ -47,14 +47,8 @@ impl Identity {
         };
         let Some(user) = self.store.user(id).await?.filter(|user| !user.disabled) else { return Ok(None) };
         self.store.use_identity(&self.identity_of(profile, id)).await?;
-        self.store.set_groups(id, &profile.provider, &profile.groups).await?;
-        let is_raised = profile.administrator && user.role != Role::Administrator;
-        if is_raised {
-            self.store.make_administrator(id).await?;
-        }
-        // Read again: it is what the session begins with.
-        let user = self.store.user(id).await?;
-        Ok(user.map(|user| Admitted { user, is_new, is_raised }))
+        let to_be_raised = profile.administrator && user.role != Role::Administrator;
+        Ok(Some(Admitted { user, is_new, to_be_raised }))
     }
 
     /// Links an identity to a person who is signed in.
@@ -63,10 +57,7 @@ impl Identity {
     /// When the store fails.
     pub async fn link(&self, user: UserId, profile: &Profile) -> Result<Linking, Fault> {
         match self.store.link_identity(&self.identity_of(profile, user)).await {
-            Ok(()) => {
-                self.store.set_groups(user, &profile.provider, &profile.groups).await?;
-                Ok(Linking::Linked)
-            }
+            Ok(()) => Ok(Linking::Linked),
             Err(StoreError::Conflict(_)) => {
                 let owner = self.store.identity(&profile.issuer, &profile.subject).await?.map(|identity| identity.user);
                 Ok(if owner == Some(user) { Linking::AlreadyYours } else { Linking::Taken })
@@ -75,8 +66,8 @@ impl Identity {
         }
     }
 
-    /// Forgets an identity of a person, and what its provider said about groups, unless there would be no way to sign in
-    /// any more: another identity of a provider in `usable`, or a password where `passwords` are accepted.
+    /// Forgets an identity of a person, unless there would be no way to sign in any more: another identity of a provider in
+    /// `usable`, or a password where `passwords` are accepted.
     ///
     /// # Errors
     /// When the store fails.
@@ -87,16 +78,11 @@ impl Identity {
         usable: &[&str],
         passwords: bool,
     ) -> Result<Unlinked, Fault> {
-        let provider = self.store.identity(issuer, subject).await?.map(|identity| identity.provider);
         let outcome = self.store.unlink_identity(user, (issuer, subject), |user, remaining| {
             let by_password = passwords && user.password_hash.is_some();
             by_password || remaining.iter().any(|identity| usable.contains(&identity.provider.as_str()))
         });
-        let outcome = outcome.await?;
-        if let (Unlinked::Done, Some(provider)) = (outcome, provider) {
-            self.store.set_groups(user, &provider, &[]).await?;
-        }
-        Ok(outcome)
+        Ok(outcome.await?)
     }
 
     /// A new person. Two first sign-ins at once make one.

@@ -84,16 +84,6 @@ impl Store {
         Ok(true)
     }
 
-    /// Makes a person an administrator.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn make_administrator(&self, user: UserId) -> Result<(), StoreError> {
-        let update = query("UPDATE users SET role = ? WHERE id = ?").bind(Role::Administrator).bind(user);
-        update.execute(self.sqlite.writer()).await?;
-        Ok(())
-    }
-
     /// Forgets an identity of a person, unless `suffices` says that what remains is not enough to sign in with. The e-mail
     /// address that came from it goes too.
     ///

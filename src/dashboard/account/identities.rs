@@ -61,8 +61,12 @@ pub(in crate::dashboard) async fn unlink(
     let person = dashboard.recent_sender(&headers, &sent.csrf_token).await?;
     let usable: Vec<&str> = dashboard.providers.names().map(|(name, _)| name).collect();
     let key = (sent.issuer.as_str(), sent.subject.as_str());
+    let provider = dashboard.store.identity(key.0, key.1).await?.map(|identity| identity.provider);
     match dashboard.identity.unlink(person.user.id, key, &usable, dashboard.passwords).await? {
         Unlinked::Done => {
+            if let Some(provider) = &provider {
+                dashboard.revocations.set_groups(person.user.id, provider, &[]).await?;
+            }
             let subject = format!("{} at {}", sent.subject, sent.issuer);
             dashboard.audit.record(&person.user.name, "identity.unlinked", &subject, Some(arrival.client));
             Ok(see_other(ACCOUNT))
@@ -82,6 +86,7 @@ impl Dashboard {
     ) -> Result<Response, Failure> {
         match self.identity.link(person.user.id, profile).await? {
             Linking::Linked => {
+                self.revocations.set_groups(person.user.id, &profile.provider, &profile.groups).await?;
                 let subject = format!("{} ({}) at {}", profile.subject, profile.name, profile.issuer);
                 self.audit.record(&person.user.name, "identity.linked", &subject, Some(arrival.client));
                 Ok(see_other(ACCOUNT))
