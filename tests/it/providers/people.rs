@@ -84,7 +84,7 @@ async fn somebody_who_is_disabled_stays_out() {
     let visitor = browser();
     assert!(is_home(&by_company(&visitor, &gateway, "ada").await));
     let ada = user(&gateway, "ada").await;
-    gateway.app().store.set_user_disabled(ada.id, true).await.unwrap();
+    gateway.app().revocations.disable(ada.id).await.unwrap();
     let refused = by_company(&visitor, &gateway, "ada").await;
     assert!(refused.status == StatusCode::FORBIDDEN && refused.text().contains("is disabled"), "{}", refused.text());
 }
