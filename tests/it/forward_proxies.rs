@@ -212,7 +212,7 @@ async fn nginx(gateway: &Gateway, backend: &str) -> Proxy {
         .map(|name| format!("{name}_temp_path {at}/{name};\n"))
         .concat();
     let main = format!(
-        "daemon off;\nerror_log {at}/error.log;\npid {at}/nginx.pid;\nworker_processes 1;\nevents {{}}\n\
+        "daemon off;\nmaster_process off;\nerror_log {at}/error.log;\npid {at}/nginx.pid;\nevents {{}}\n\
          http {{\naccess_log off;\n{paths}{site}\n}}\n"
     );
     let file = directory.path().join("nginx.conf");
