@@ -93,6 +93,7 @@ fn config(directory: &Path, authority: &Authority) -> Config {
         },
         allow_private: Some(true),
         tools: None,
+        allowed: None,
     });
     config
 }

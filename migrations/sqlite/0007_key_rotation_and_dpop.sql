@@ -8,10 +8,3 @@ ALTER TABLE signing_keys DROP COLUMN retired_at;
 -- The thumbprint of the key that a code or a refresh token is bound to, where there is one (RFC 9449 §5, §10).
 ALTER TABLE codes ADD COLUMN dpop_jkt TEXT;
 ALTER TABLE refresh_tokens ADD COLUMN dpop_jkt TEXT;
-
--- Proofs that were used, by the digest of their key and identifier.
-CREATE TABLE dpop_proofs (
-    proof      BLOB    NOT NULL PRIMARY KEY CHECK (length(proof) = 32),
-    expires_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX dpop_proofs_by_expiry ON dpop_proofs (expires_at);

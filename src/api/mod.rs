@@ -60,26 +60,38 @@ pub fn document() -> OpenApi {
 
 /// Every operation.
 fn described() -> OpenApiRouter<Arc<Api>> {
-    let operations = OpenApiRouter::new()
+    let operations = of_people().merge(of_programs()).merge(of_the_gateway());
+    OpenApiRouter::with_openapi(document::preamble()).nest(API, operations)
+}
+
+fn of_people() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::get, users::change, users::delete))
         .routes(routes!(users::set_password))
         .routes(routes!(sessions::list, sessions::sign_out))
         .routes(routes!(sessions::end))
         .routes(routes!(sessions::reset_factors))
+        .routes(routes!(connections::list))
+        .routes(routes!(connections::delete))
+}
+
+fn of_programs() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
         .routes(routes!(clients::list, clients::create))
         .routes(routes!(clients::get, clients::delete))
         .routes(routes!(grants::list))
         .routes(routes!(grants::revoke))
-        .routes(routes!(upstreams::list))
-        .routes(routes!(upstreams::get, upstreams::decide, upstreams::undecide))
-        .routes(routes!(connections::list))
-        .routes(routes!(connections::delete))
-        .routes(routes!(audit::list))
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::revoke))
-        .routes(routes!(keys::list, keys::rotate));
-    OpenApiRouter::with_openapi(document::preamble()).nest(API, operations)
+}
+
+fn of_the_gateway() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(upstreams::list))
+        .routes(routes!(upstreams::get, upstreams::decide, upstreams::undecide))
+        .routes(routes!(audit::list))
+        .routes(routes!(keys::list, keys::rotate))
 }
 
 /// Nothing here is kept by caches, guessed at by browsers, or read by pages of other origins.

@@ -24,7 +24,7 @@ pub(super) struct Problem {
     challenge: Option<String>,
     /// `DPoP-Nonce`.
     nonce: Option<String>,
-    limited: Option<Limited>,
+    limited: Option<Box<Limited>>,
 }
 
 /// A problem (RFC 9457).
@@ -83,7 +83,7 @@ impl Problem {
 impl From<Limited> for Problem {
     fn from(limited: Limited) -> Self {
         let detail = "too many requests: come again when Retry-After says";
-        Self { limited: Some(limited), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
+        Self { limited: Some(Box::new(limited)), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) async fn register(
 ) -> Result<Response, Response> {
     match &issuer.registration.mode {
         RegistrationMode::Open => {}
-        RegistrationMode::Token(expected) => check_initial_token(expected, &headers)?,
+        RegistrationMode::Token(expected) => check_initial_token(expected, &headers).map_err(|refused| *refused)?,
         RegistrationMode::Off => return Ok(reply::not_found().await),
     }
     let metadata = metadata(&issuer, body).map_err(IntoResponse::into_response)?;
@@ -122,11 +122,11 @@ pub(super) fn unauthorized(description: &'static str, had_token: bool) -> Respon
     Refused { status: StatusCode::UNAUTHORIZED, challenge, ..Refused::new(error) }.into_response()
 }
 
-fn check_initial_token(expected: &Secret, headers: &HeaderMap) -> Result<(), Response> {
+fn check_initial_token(expected: &Secret, headers: &HeaderMap) -> Result<(), Box<Response>> {
     match bearer(headers) {
         Some(token) if Digest::of(expected.expose()).matches(&Digest::of(token)) => Ok(()),
-        Some(_) => Err(unauthorized("the initial access token is wrong", true)),
-        None => Err(unauthorized("registration needs an initial access token: ask the administrator", false)),
+        Some(_) => Err(unauthorized("the initial access token is wrong", true).into()),
+        None => Err(unauthorized("registration needs an initial access token: ask the administrator", false).into()),
     }
 }
 

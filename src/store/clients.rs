@@ -3,7 +3,6 @@
 use super::columns::reading;
 use super::*;
 use crate::clock::Timestamp;
-use crate::ids::*;
 use sqlx::{Sqlite, Transaction, query, query_as, query_scalar};
 
 /// How many clients that never got a token there may be.
@@ -81,16 +80,6 @@ impl Store {
     pub async fn expired_clients(&self, now: Timestamp) -> Result<Vec<(String, String)>, StoreError> {
         let select = query_as("SELECT realm, id FROM clients WHERE expires_at <= ?").bind(now);
         Ok(select.fetch_all(self.sqlite.readers()).await?)
-    }
-
-    /// Uses something that works once: exactly one caller ever gets `true`, until it expires.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn use_once(&self, digest: &Digest, expires_at: Timestamp) -> Result<bool, StoreError> {
-        let insert = query("INSERT INTO used_once (digest, expires_at) VALUES (?, ?) ON CONFLICT (digest) DO NOTHING");
-        let done = insert.bind(*digest).bind(expires_at).execute(self.sqlite.writer()).await?;
-        Ok(done.rows_affected() > 0)
     }
 
     /// A client of a realm.

@@ -39,7 +39,6 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     clients::unused_clients_give_way_to_new_ones(&open().await).await;
     clients::a_flood_of_registrations_stays_within_its_room(&open().await).await;
     clients::a_client_is_replaced_and_expires(&open().await).await;
-    clients::what_works_once_works_once(&open().await).await;
     clients::who_asks_again_stands_under_the_same_grant(&open().await).await;
     authorization::documents_are_replaced(&open().await).await;
     authorization::a_flow_is_taken_once(&open().await).await;
@@ -72,7 +71,7 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     identities::the_last_way_in_stays(&open().await).await;
     housekeeping::settings_are_compared_and_deleted(&open().await).await;
     housekeeping::audit_is_newest_first(&open().await).await;
-    housekeeping::a_proof_is_used_once(&open().await).await;
+    housekeeping::what_works_once_works_once(&open().await).await;
     housekeeping::sweeping_takes_what_is_dead(&open().await).await;
 }
 

@@ -133,7 +133,6 @@ impl Store {
             ("DELETE FROM device_codes WHERE expires_at <= ?", now.before(DAY).0),
             ("DELETE FROM device_guesses WHERE since <= ?", now.before(DAY).0),
             ("DELETE FROM remembered_consents WHERE expires_at <= ?", now.0),
-            ("DELETE FROM dpop_proofs WHERE expires_at <= ?", now.0),
             ("DELETE FROM grants WHERE revoked_at < ?", now.before(keep_revoked).0),
             (UNUSED, now.before(unused_clients).0),
             ("DELETE FROM used_once WHERE expires_at <= ?", now.0),

@@ -19,12 +19,12 @@ mod groups;
 mod housekeeping;
 mod identities;
 mod listings;
-mod proofs;
 mod records;
 mod sessions;
 mod signing_keys;
 mod sqlite;
 mod upstreams;
+mod used_once;
 
 pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;

@@ -53,19 +53,6 @@ pub(super) async fn a_client_is_replaced_and_expires(store: &Store) {
     assert!(!store.update_client(&Client { realm: "other".to_owned(), ..new }).await.unwrap());
 }
 
-pub(super) async fn what_works_once_works_once(store: &Store) {
-    let digest = Digest::of("assertion");
-    let users = winners(|_| {
-        let store = store.clone();
-        async move { store.use_once(&digest, later(10)).await.unwrap() }
-    });
-    assert_eq!(users.await, 1);
-    store.sweep(later(9), Duration::ZERO, Duration::ZERO).await.unwrap();
-    assert!(!store.use_once(&digest, later(10)).await.unwrap());
-    store.sweep(later(10), Duration::ZERO, Duration::ZERO).await.unwrap();
-    assert!(store.use_once(&digest, later(20)).await.unwrap());
-}
-
 pub(super) async fn who_asks_again_stands_under_the_same_grant(store: &Store) {
     let ada = known_user(store, "ada").await;
     let of = |resource: &str| Grant {

@@ -49,20 +49,19 @@ pub(super) async fn audit_is_newest_first(store: &Store) {
     assert_eq!(store.audit(1000).await.unwrap().len(), 100);
 }
 
-pub(super) async fn a_proof_is_used_once(store: &Store) {
+pub(super) async fn what_works_once_works_once(store: &Store) {
     let (proof, other) = (Digest::of("proof"), Digest::of("another"));
     let users = winners(|_| {
         let store = store.clone();
-        async move { store.claim_dpop_proofs(&[(proof, later(10))]).await.unwrap() == [true] }
+        async move { store.use_once(&proof, later(10)).await.unwrap() }
     });
     assert_eq!(users.await, 1);
     let batch = [(other, later(10)), (proof, later(10)), (other, later(10))];
-    assert_eq!(store.claim_dpop_proofs(&batch).await.unwrap(), [true, false, false]);
+    assert_eq!(store.use_each_once(&batch).await.unwrap(), [true, false, false]);
     store.sweep(later(9), Duration::ZERO, Duration::ZERO).await.unwrap();
-    assert_eq!(store.claim_dpop_proofs(&[(proof, later(10))]).await.unwrap(), [false]);
+    assert!(!store.use_once(&proof, later(10)).await.unwrap());
     store.sweep(later(10), Duration::ZERO, Duration::ZERO).await.unwrap();
-    let again = store.claim_dpop_proofs(&[(proof, later(20))]).await.unwrap();
-    assert_eq!(again, [true], "nobody accepts so old a proof");
+    assert!(store.use_once(&proof, later(20)).await.unwrap(), "nobody accepts so old a proof");
 }
 
 pub(super) async fn sweeping_takes_what_is_dead(store: &Store) {

@@ -52,7 +52,7 @@ impl Queue {
             return;
         }
         let proofs: Vec<_> = batch.iter().map(|claim| (claim.proof, claim.expires_at)).collect();
-        let written = self.store.claim_dpop_proofs(&proofs).await;
+        let written = self.store.use_each_once(&proofs).await;
         for (position, claim) in batch.into_iter().enumerate() {
             let answer = match &written {
                 Ok(first) => Ok(first.get(position).copied().unwrap_or(false)),

@@ -100,7 +100,7 @@ impl Proofs {
         fits(&claims, &thumbprint, purpose).map_err(|why| self.invalid(why))?;
         self.is_fresh(&claims)?;
         // Identifiers of one key say nothing about those of another.
-        let id = Digest::of(format!("{thumbprint}.{}", claims.jti));
+        let id = Digest::of(format!("dpop {thumbprint}.{}", claims.jti));
         let expires_at = self.clock.now().after(REMEMBERED);
         match self.claims.claim(id, expires_at).await {
             Ok(true) => Ok(Some(thumbprint)),
