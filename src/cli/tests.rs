@@ -371,7 +371,7 @@ async fn machine_clients_are_made_listed_and_revoked() {
     for (arguments, status, why) in [
         (&["--root", "--jwks", bad.as_str()][..], 1, "jwks"),
         (&["--root", "--jwks", "/no/such/file"], 1, "/no/such/file"),
-        (&["--upstream", "other"], 1, "upstream list"),
+        (&["--upstream", "other"], 1, "list of upstreams"),
         (&["--upstream", "a_b.example"], 1, "a_b.example"),
         (&["--root", "--scope", "a\"b"], 1, "scope"),
         (&[], 2, "--upstream"),
@@ -384,7 +384,7 @@ async fn machine_clients_are_made_listed_and_revoked() {
         assert!(ended.stderr.contains(why), "{arguments:?}: {}", ended.stderr);
     }
     let nobody = machine.run(&["client", "add", "Nightly", "--user", "bob", "--root"]).await;
-    assert!(nobody.status == 1 && nobody.stderr.contains("user list"), "{}", nobody.stderr);
+    assert!(nobody.status == 1 && nobody.stderr.contains("no user bob"), "{}", nobody.stderr);
     let list = machine.json(&["client", "list"]).await;
     assert_eq!(
         (list.as_array().unwrap().len(), &list[0]["owner"], &list[0]["name"]),

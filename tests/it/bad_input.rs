@@ -234,7 +234,7 @@ async fn b3_b16_b17_what_the_token_endpoint_does_not_take() {
         ("password", "unsupported_grant_type"),
         ("client_credentials", "unauthorized_client"),
         ("implicit", "unsupported_grant_type"),
-        ("urn:ietf:params:oauth:grant-type:jwt-bearer", "unauthorized_client"),
+        ("urn:ietf:params:oauth:grant-type:jwt-bearer", "unsupported_grant_type"),
         ("", "invalid_request"),
     ] {
         let form = [("grant_type", grant.to_owned()), ("client_id", id.to_owned()), ("username", "alice".to_owned())];

@@ -3,7 +3,7 @@
 
 use crate::client::{Client, mcp_url, send};
 use crate::clients::{drive, node};
-use crate::gateway::{Gateway, USER};
+use crate::gateway::{Gateway, PASSWORD, USER};
 use crate::python;
 use crate::upstreams::Notes;
 use data_encoding::BASE64URL_NOPAD;
@@ -12,6 +12,7 @@ use portcullis::cli::{Process, run};
 use portcullis::config::RegistrationMode;
 use portcullis::devkit::browser::Page;
 use portcullis::secret::Secret;
+use portcullis::store::Role;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -91,6 +92,9 @@ async fn machine_clients_of_the_official_sdks_act_for_their_owner_until_they_are
     cli(&gateway, &["client", "revoke", &first]).await;
     is_refused_soon(&person, &tokens[0]).await;
     assert_eq!(person.call(&tokens[1], "whoami").await.0, StatusCode::OK);
+    // She is not the last administrator any more, so she may go.
+    let password = Secret::new(PASSWORD.to_owned());
+    gateway.app().identity.create("carol", &password, Role::Administrator).await.unwrap();
     cli(&gateway, &["user", "remove", USER]).await;
     is_refused_soon(&person, &tokens[1]).await;
 }

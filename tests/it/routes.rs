@@ -275,7 +275,7 @@ const DOORS: [&str; 3] = ["dashboard", "forward_auth", "issuer"];
 
 fn files_below(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let entries = entries.filter(|path| !path.file_stem().is_some_and(|name| name == "tests"));
+    let entries = entries.filter(|path| path.file_stem().is_none_or(|name| name != "tests"));
     let nested = entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] });
     nested.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }

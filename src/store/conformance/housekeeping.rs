@@ -98,5 +98,5 @@ pub(super) async fn sweeping_takes_what_is_dead(store: &Store) {
     assert!(store.grant(revoked).await.unwrap().is_none());
     assert!(store.grant(living).await.unwrap().is_some());
     assert!(store.client("realm", "used").await.unwrap().is_some());
-    assert_eq!(told(store, 0).await, [Change::GrantRevoked(revoked)]);
+    assert_eq!(told(store, 0).await, [Change::PeopleChanged, Change::GrantRevoked(revoked)]);
 }
