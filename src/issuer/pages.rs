@@ -118,8 +118,8 @@ pub(super) fn device_let_in(client_name: &str) -> Response {
         status: StatusCode::OK,
         title: "Your device has access now",
         text: &format!("{} goes on by itself in a few seconds. Go back to your device.", page::plain_name(client_name)),
-        hint: Some("You can take this back at any time on your dashboard."),
-        actions: vec![("Go to your dashboard", "/")],
+        hint: Some("You can take this back at any time on the page of your account."),
+        actions: vec![("Go to your account", "/account")],
     })
 }
 

@@ -1,8 +1,9 @@
 //! `client_credentials` (RFC 6749 §4.4): a machine client acts for its owner, within what an administrator gave it.
 
 use super::refresh::narrowed;
+use super::standing::{self, Standing};
 use crate::hostname::Realm;
-use crate::ids::{GrantId, UserId};
+use crate::ids::UserId;
 use crate::issuer::Issuer;
 use crate::issuer::authorize::default_resource;
 use crate::issuer::reply::Refused;
@@ -10,19 +11,20 @@ use crate::issuer::resource;
 use crate::issuer::token::{Issue, TokenRequest};
 use crate::oauth::error::Code;
 use crate::oauth::scope::Scopes;
-use crate::store::Grant;
-
-/// How many resources one client may have grants for at a time.
-const MOST_GRANTS: u32 = 64;
+use crate::store::User;
 
 /// Issues a token for the owner of the client; never a refresh token (§4.4.3).
 pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<'_>) -> Result<Issue, Refused> {
     let client = request.client;
-    let owner = client.owner.filter(|_| client.has_proved_itself).ok_or_else(|| {
+    let id = client.owner.filter(|_| client.has_proved_itself).ok_or_else(|| {
         Refused::because(Code::UnauthorizedClient, "client_credentials is for clients that an administrator made")
     })?;
     let scope = scope(request)?;
-    let grant = standing_grant(issuer, request, owner, requested_resource(issuer, request)?).await?;
+    let resource = requested_resource(issuer, request)?;
+    let person = owner(issuer, request, id).await?;
+    let given = client.metadata.scope.as_ref().map(Scopes::to_string).unwrap_or_default();
+    let standing = Standing { person: &person, resource, scope: given, asserted_by: None };
+    let grant = standing::grant(issuer, request, standing).await?;
     let living = issuer.living_grant(request, grant).await?;
     Ok(Issue { living, scope, refresh_token: None, exchanged: None })
 }
@@ -54,39 +56,15 @@ fn requested_resource(issuer: &Issuer, request: &TokenRequest<'_>) -> Result<Str
     Ok(resource::requested(request.form.get("resource"), &origin, default)?)
 }
 
-/// The grant that all tokens of the client for this resource belong to, so that they end together.
-async fn standing_grant(
-    issuer: &Issuer,
-    request: &TokenRequest<'_>,
-    owner: UserId,
-    resource: String,
-) -> Result<GrantId, Refused> {
+/// The person for whom the client acts, if that can work: nobody will be asked to sign in or to connect the server.
+async fn owner(issuer: &Issuer, request: &TokenRequest<'_>, id: UserId) -> Result<User, Refused> {
     let refused = |why| Refused::because(Code::InvalidGrant, why);
-    let person = issuer.store.user(owner).await?.filter(|user| !user.disabled);
+    let person = issuer.store.user(id).await?.filter(|user| !user.disabled);
     let person = person.ok_or_else(|| refused("the person for whom the client acts may not sign in any more"))?;
-    if let Some(key) = issuer.connection_of(request.realm, owner)
-        && issuer.connections.needs_consent(&key).await?
-    {
-        return Err(refused("the person for whom the client acts must connect the server first, at the dashboard"));
+    match issuer.connection_of(request.realm, id) {
+        Some(key) if issuer.connections.needs_consent(&key).await? => {
+            Err(refused("the person for whom the client acts must connect the server first, at the dashboard"))
+        }
+        _ => Ok(person),
     }
-    let new = Grant {
-        id: GrantId::random(&issuer.random),
-        user: owner,
-        client_id: request.client.id.clone(),
-        client_name: request.client.name().to_owned(),
-        realm: request.realm.key(),
-        resource,
-        scope: request.client.metadata.scope.as_ref().map(Scopes::to_string).unwrap_or_default(),
-        created_at: issuer.clock.now(),
-        revoked_at: None,
-    };
-    let standing = issuer.store.standing_grant(&new, MOST_GRANTS).await?;
-    let standing = standing.ok_or_else(|| {
-        Refused::because(Code::InvalidTarget, "the client has tokens for too many resources: revoke some")
-    })?;
-    if standing == new.id {
-        let subject = format!("{} at {} for {}", new.client_name, new.resource, person.name);
-        issuer.audit.record(&new.client_id, "grant.created", &subject, None);
-    }
-    Ok(standing)
 }

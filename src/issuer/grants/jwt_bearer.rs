@@ -2,11 +2,12 @@
 //! Authorization of MCP): an identity provider that people sign in with here says that a client of ours may act for one of
 //! them. It takes the place of the person's consent, and of nothing else: permissions and connections are asked for as ever.
 
+use super::standing::{self, Standing};
 use super::within_its_own;
 use crate::clock::Timestamp;
 use crate::hostname::Realm;
 use crate::identity::providers::{IdentityAssertion, NotAsserted};
-use crate::ids::{Digest, GrantId};
+use crate::ids::Digest;
 use crate::issuer::Issuer;
 use crate::issuer::authorize::default_resource;
 use crate::issuer::reply::Refused;
@@ -14,7 +15,7 @@ use crate::issuer::resource;
 use crate::issuer::token::{Issue, TokenRequest};
 use crate::oauth::error::{Code, OauthError};
 use crate::oauth::scope::{OFFLINE_ACCESS, Scopes};
-use crate::store::{Grant, User};
+use crate::store::User;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -25,8 +26,6 @@ pub(in crate::issuer) const ID_JAG_PROFILE: &str = "urn:ietf:params:oauth:grant-
 const LONGEST_LIFE: Duration = Duration::from_secs(3600);
 /// How far the provider's clock may be off.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
-/// How many people's resources one client may have grants for, of each person.
-const MOST_GRANTS: u32 = 64;
 
 /// Exchanges an identity assertion. There is no refresh token: the client asks the provider again, which may say no by then.
 pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<'_>) -> Result<Issue, Refused> {
@@ -45,7 +44,8 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
     let scope = scope_of(&assertion, request)?;
     let user = person(issuer, request.realm, &assertion).await?;
     spend(issuer, &assertion).await?;
-    let grant = standing_grant(issuer, request, &user, (resource, &scope), &assertion.iss).await?;
+    let standing = Standing { person: &user, resource, scope: scope.clone(), asserted_by: Some(&assertion.iss) };
+    let grant = standing::grant(issuer, request, standing).await?;
     let living = issuer.living_grant(request, grant).await?;
     Ok(Issue { living, scope, refresh_token: None, exchanged: None })
 }
@@ -136,36 +136,6 @@ async fn spend(issuer: &Issuer, assertion: &IdentityAssertion) -> Result<(), Ref
         true => Ok(()),
         false => Err(wrong("it was used before")),
     }
-}
-
-/// The grant of this person, client and resource: one however often the provider says so.
-async fn standing_grant(
-    issuer: &Issuer,
-    request: &TokenRequest<'_>,
-    user: &User,
-    (resource, scope): (String, &str),
-    provider: &str,
-) -> Result<GrantId, Refused> {
-    let new = Grant {
-        id: GrantId::random(&issuer.random),
-        user: user.id,
-        client_id: request.client.id.clone(),
-        client_name: request.client.name().to_owned(),
-        realm: request.realm.key(),
-        resource,
-        scope: scope.to_owned(),
-        created_at: issuer.clock.now(),
-        revoked_at: None,
-    };
-    let standing = issuer.store.standing_grant(&new, MOST_GRANTS).await?;
-    let standing = standing.ok_or_else(|| {
-        Refused::because(Code::InvalidTarget, "the client has tokens for too many resources: revoke some")
-    })?;
-    if standing == new.id {
-        let subject = format!("{} at {} for {}, asserted by {provider}", new.client_name, new.resource, user.name);
-        issuer.audit.record(&new.client_id, "grant.created", &subject, Some(request.address));
-    }
-    Ok(standing)
 }
 
 fn not_asserted(why: NotAsserted) -> Refused {

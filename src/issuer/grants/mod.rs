@@ -6,6 +6,7 @@ pub(super) mod device;
 pub(super) mod exchange;
 pub(super) mod jwt_bearer;
 pub(super) mod refresh;
+mod standing;
 
 use super::token::TokenRequest;
 use crate::hostname::Realm;

@@ -25,13 +25,13 @@ use crate::connect::ConnectionsParts;
 use crate::hostname::{Authority, Label, Realm, Scheme};
 use crate::http::Resolver;
 use crate::identity::providers::Tools;
-use crate::ids::UserId;
+use crate::ids::{GrantId, UserId};
 use crate::jose::SigningAlgorithm;
 use crate::oauth::pkce::Challenge;
 use crate::request::Arrival;
 use crate::revocation::Memory;
 use crate::session::Means;
-use crate::store::{Role, User};
+use crate::store::{Grant, Role, User};
 use crate::tokens::{GrantLives, SigningKeys};
 use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode, header};
@@ -248,6 +248,21 @@ impl World {
         let mut headers = HeaderMap::new();
         headers.insert(header::COOKIE, self.cookie.parse().unwrap());
         self.issuer.sessions.find(&headers).await.unwrap().unwrap().csrf_token
+    }
+
+    /// A grant of Alice's to a client of `notes`, not kept yet.
+    fn grant(&self, client: &str) -> Grant {
+        Grant {
+            id: GrantId::random(&self.issuer.random),
+            user: self.alice.id,
+            client_id: client.to_owned(),
+            client_name: String::new(),
+            realm: "notes".to_owned(),
+            resource: format!("{NOTES}/mcp"),
+            scope: String::new(),
+            created_at: self.issuer.clock.now(),
+            revoked_at: None,
+        }
     }
 
     /// From the authorization request to the code.

@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::clock::Timestamp;
-use crate::ids::{Digest, GrantId};
-use crate::store::{Grant, RefreshToken};
+use crate::ids::Digest;
+use crate::store::RefreshToken;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -159,17 +159,7 @@ fn b28_b29_b30_a_thousand_random_orders() {
 async fn begin(world: &World, client: &str) -> Family {
     let issuer = &world.issuer;
     let (now, token) = (issuer.clock.now(), issuer.random.token().to_string());
-    let grant = Grant {
-        id: GrantId::random(&issuer.random),
-        user: world.alice.id,
-        client_id: client.to_owned(),
-        client_name: String::new(),
-        realm: "notes".to_owned(),
-        resource: format!("{NOTES}/mcp"),
-        scope: String::new(),
-        created_at: now,
-        revoked_at: None,
-    };
+    let grant = world.grant(client);
     issuer.store.insert_grant(&grant, None).await.unwrap();
     let row = RefreshToken {
         token: Digest::of(&token),

@@ -86,17 +86,7 @@ async fn b6_a_verifier_without_a_challenge_is_worth_nothing() {
     let world = World::new().await;
     let client = world.client(NOTES).await;
     let (issuer, now) = (&world.issuer, world.issuer.clock.now());
-    let grant = crate::store::Grant {
-        id: crate::ids::GrantId::random(&issuer.random),
-        user: world.alice.id,
-        client_id: client.clone(),
-        client_name: String::new(),
-        realm: "notes".to_owned(),
-        resource: format!("{NOTES}/mcp"),
-        scope: String::new(),
-        created_at: now,
-        revoked_at: None,
-    };
+    let grant = world.grant(&client);
     let code = crate::store::AuthorizationCode {
         code: crate::ids::Digest::of("code"),
         grant: grant.id,
