@@ -2,7 +2,6 @@
 //! life, used once.
 
 use super::Issuer;
-use super::authentication::refused;
 use super::clients::KnownClient;
 use super::reply::Refused;
 use super::resource;
@@ -11,8 +10,8 @@ use crate::hostname::Realm;
 use crate::ids::Digest;
 use crate::jose::{self, KeySet, Signed, Untrusted};
 use crate::jwks::NotVerified;
-use crate::oauth::error::Code;
-use crate::oauth::registration::{AuthMethod, ClientKeys};
+use crate::oauth::error::{Code, OauthError};
+use crate::oauth::registration::ClientKeys;
 use serde::Deserialize;
 use std::time::Duration;
 
@@ -142,5 +141,5 @@ fn check_claims(claims: &Claims, client: &str, issuer: &str, now: Timestamp) -> 
 }
 
 fn wrong(why: &str) -> Refused {
-    refused(AuthMethod::PrivateKeyJwt, format!("the client assertion is refused: {why}"))
+    OauthError::new(Code::InvalidClient, format!("the client assertion is refused: {why}")).into()
 }

@@ -128,7 +128,7 @@ fn form_decoded(text: &str) -> String {
     url::form_urlencoded::parse(piece.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
 }
 
-pub(super) fn refused(tried: AuthMethod, description: impl Into<Cow<'static, str>>) -> Refused {
+fn refused(tried: AuthMethod, description: impl Into<Cow<'static, str>>) -> Refused {
     let challenge = (tried == AuthMethod::ClientSecretBasic)
         .then(|| HeaderValue::from_static("Basic realm=\"token endpoint\", charset=\"UTF-8\""));
     Refused { challenge, ..OauthError::new(Code::InvalidClient, description).into() }

@@ -5,13 +5,12 @@ use super::metadata::authorize_path;
 use super::parameters::Parameters;
 use super::pending::PendingAuthorization;
 use super::steps::{self, Place, Visit, cancellation};
-use super::{Issuer, clients::NoClient, pages, remembered, reply};
+use super::{Issuer, clients::NoClient, pages, remembered, reply, resource};
 use crate::error::Fault;
 use crate::hostname::{Label, Realm};
 use crate::oauth::error::{Code, OauthError};
 use crate::request::Arrival;
 use crate::session::SignedIn;
-use crate::upstream::Upstream;
 use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
@@ -125,7 +124,7 @@ async fn begin(
         Ok(checked) => checked,
         Err(why) => return Ok(pages::bad_request(why)),
     };
-    let default = default_resource(&back.issuer, place.upstream.as_deref());
+    let default = resource::default(&back.issuer, place.upstream.as_deref());
     let pending = match PendingAuthorization::check(parameters, &client, (&back, redirect), &place.realm, default) {
         Ok(pending) => pending,
         Err(error) => return Ok(steps::answer(&back.with_error(&error))),
@@ -172,13 +171,4 @@ pub(super) fn place_of(issuer: &Issuer, realm: Realm) -> Option<Place> {
         Realm::Mcp(label) => Some(issuer.registry.find(label)?),
     };
     Some(Place { realm, upstream })
-}
-
-/// The resource of a client that names none (RFC 8707 §2 leaves it to us): the MCP endpoint, as far as we know it.
-pub(super) fn default_resource(origin: &str, upstream: Option<&Upstream>) -> String {
-    let path = match upstream {
-        None => Some("/mcp"),
-        Some(upstream) => upstream.path.as_deref().filter(|path| path.starts_with('/')),
-    };
-    format!("{origin}{}", path.unwrap_or_default())
 }

@@ -1,7 +1,7 @@
 //! Devices without a browser (RFC 8628): the endpoint that gives them codes, and the page on which a person types one. From
 //! there on it is the same flow as for any other client.
 
-use super::authorize::{default_resource, place_of, stepped_up};
+use super::authorize::{place_of, stepped_up};
 use super::clients::KnownClient;
 use super::metadata::authorize_path;
 use super::parameters::Parameters;
@@ -56,7 +56,7 @@ pub(super) async fn authorization(
     let origin = issuer.site.issuer(realm);
     let place = place_of(&issuer, realm.clone())
         .ok_or_else(|| Refused::because(Code::InvalidTarget, "there is no such server here"))?;
-    let default = default_resource(&origin, place.upstream.as_deref());
+    let default = resource::default(&origin, place.upstream.as_deref());
     let asked = resource::asked(&form, (realm, &origin), default)?;
     let (device_code, user_code) = codes(&issuer, realm, &client, asked).await?;
     let verification_uri = format!("{}/device", issuer.site.root_origin());

@@ -5,6 +5,7 @@ use crate::hostname::Realm;
 use crate::oauth::error::{Code, OauthError};
 use crate::oauth::scope::{ADMIN, Scopes};
 use crate::paths;
+use crate::upstream::Upstream;
 use url::Url;
 
 /// What a request asks for.
@@ -31,6 +32,15 @@ pub(super) fn asked(
     let is_elsewhere = *realm == Realm::Root && resource != format!("{issuer}{}", paths::API);
     let scope = if is_elsewhere { scope.without(ADMIN) } else { scope };
     Ok(Asked { scope: scope.to_string(), resource })
+}
+
+/// The resource of a client that names none (RFC 8707 §2 leaves it to us): the MCP endpoint, as far as we know it.
+pub(super) fn default(origin: &str, upstream: Option<&Upstream>) -> String {
+    let path = match upstream {
+        None => Some("/mcp"),
+        Some(upstream) => upstream.path.as_deref().filter(|path| path.starts_with('/')),
+    };
+    format!("{origin}{}", path.unwrap_or_default())
 }
 
 /// Whether tokens of this scope, issued in the realm of this key, open the admin API.

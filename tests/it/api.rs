@@ -8,6 +8,7 @@ use portcullis::apikey::{ApiScope, NewApiKey};
 use portcullis::cli::Process;
 use portcullis::clock::Timestamp;
 use portcullis::devkit::browser::{Browser, Page};
+use portcullis::devkit::prover::Prover;
 use portcullis::hostname::Realm;
 use portcullis::ids::{GrantId, Random};
 use portcullis::secret::Secret;
@@ -67,6 +68,11 @@ impl World {
 
     /// A token of somebody, with this audience below the root's origin.
     async fn token(&self, name: &str, path: &str, scope: &str) -> String {
+        self.bound_token(name, path, scope, None).await
+    }
+
+    /// The same, bound to the key with this thumbprint (RFC 9449).
+    async fn bound_token(&self, name: &str, path: &str, scope: &str, key: Option<&str>) -> String {
         let app = self.gateway.app();
         let user = app.store.user_by_name(name).await.unwrap().unwrap();
         let issuer = app.site.issuer(&Realm::Root);
@@ -81,7 +87,7 @@ impl World {
             grant: grant.id,
             ttl: Duration::from_secs(3600),
             actor: None,
-            confirmation: None,
+            confirmation: key,
         };
         app.tokens.mint(&new).unwrap()
     }
@@ -296,6 +302,29 @@ async fn only_administrators_come_in() {
     app.revocations.disable(alice.id).await.unwrap();
     let late = world.send(Method::GET, "/users", &[("authorization", &format!("Bearer {admin}"))], None).await;
     assert_problem(&late, 401);
+}
+
+#[tokio::test]
+async fn b48_a_token_that_is_bound_to_a_key_needs_a_proof_for_every_request() {
+    let world = World::new().await;
+    let prover = Prover::new().unwrap();
+    let token = world.bound_token(USER, "/api/v1", "admin", Some(&prover.thumbprint())).await;
+    let url = format!("{}/api/v1/users", world.gateway.root());
+    let now = world.gateway.clock.now();
+    let proof = prover.proof("GET", &url, Some(&token), now);
+    let elsewhere = prover.proof("GET", &format!("{url}/x"), Some(&token), now);
+    let dpop = format!("DPoP {token}");
+    let ask = async |authorization: &str, proof: &str| {
+        let fields = [("authorization", authorization), ("dpop", proof)];
+        world.send(Method::GET, "/users", if proof.is_empty() { &fields[..1] } else { &fields }, None).await
+    };
+    assert_problem(&ask(&format!("Bearer {token}"), "").await, 401);
+    assert_problem(&ask(&dpop, "").await, 401);
+    let refused = ask(&dpop, &elsewhere).await;
+    assert_problem(&refused, 401);
+    assert!(refused.headers.contains_key("dpop-nonce"), "{:?}", refused.headers);
+    assert_eq!(ask(&dpop, &proof).await.status, StatusCode::OK);
+    assert_problem(&ask(&dpop, &proof).await, 401);
 }
 
 #[tokio::test]

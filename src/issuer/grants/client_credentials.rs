@@ -5,7 +5,6 @@ use super::standing::{self, Standing};
 use crate::hostname::Realm;
 use crate::ids::UserId;
 use crate::issuer::Issuer;
-use crate::issuer::authorize::default_resource;
 use crate::issuer::reply::Refused;
 use crate::issuer::resource;
 use crate::issuer::token::{Issue, TokenRequest};
@@ -52,7 +51,7 @@ fn requested_resource(issuer: &Issuer, request: &TokenRequest<'_>) -> Result<Str
             Some(issuer.registry.find(label).ok_or_else(gone)?)
         }
     };
-    let default = default_resource(&origin, upstream.as_deref());
+    let default = resource::default(&origin, upstream.as_deref());
     Ok(resource::requested(request.form.get("resource"), &origin, default)?)
 }
 

@@ -9,7 +9,6 @@ use crate::hostname::Realm;
 use crate::identity::providers::{IdentityAssertion, NotAsserted};
 use crate::ids::Digest;
 use crate::issuer::Issuer;
-use crate::issuer::authorize::default_resource;
 use crate::issuer::reply::Refused;
 use crate::issuer::resource;
 use crate::issuer::token::{Issue, TokenRequest};
@@ -93,7 +92,7 @@ fn resource_of(
             Realm::Root => None,
             Realm::Mcp(label) => Some(issuer.registry.find(label).ok_or_else(|| wrong("its server is not known"))?),
         };
-        return Ok(resource::requested(named, us, default_resource(us, upstream.as_deref()))?);
+        return Ok(resource::requested(named, us, resource::default(us, upstream.as_deref()))?);
     };
     let ours = |text: &&String| resource::requested(Some(text.as_str()), us, String::new()).is_ok();
     let mut fitting = asserted.as_slice().iter().filter(ours);
