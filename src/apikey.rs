@@ -8,6 +8,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::Fault;
 use crate::ids::{ApiKeyId, Digest, Random, UserId};
 use crate::oauth::resource;
+use crate::oauth::scheme::Scheme;
 use crate::secret::Secret;
 use crate::store::{self, Store, StoreError};
 use http::{HeaderMap, header};
@@ -218,8 +219,8 @@ impl Shown {
             text.and_then(|text| Self::parse(text.trim())).ok_or(ApiKeyError::Invalid)
         });
         let bearer = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
-            let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-            if scheme.eq_ignore_ascii_case("bearer") { Self::parse(token.trim()).map(Ok) } else { None }
+            let (scheme, token) = Scheme::of(value.to_str().ok()?)?;
+            if scheme == Scheme::Bearer { Self::parse(token.trim()).map(Ok) } else { None }
         });
         let mut found = None;
         for shown in own.chain(bearer) {

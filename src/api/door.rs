@@ -8,6 +8,7 @@ use crate::csrf;
 use crate::hostname::{Realm, Site};
 use crate::ids::UserId;
 use crate::oauth::challenge::BearerChallenge;
+use crate::oauth::scheme::Scheme;
 use crate::oauth::scope::{ADMIN, Scopes};
 use crate::paths::{self, API};
 use crate::ratelimit::RateLimits;
@@ -218,8 +219,9 @@ struct Presented<'a> {
 fn presented(headers: &HeaderMap) -> Result<Option<Presented<'_>>, Unreadable> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let Some(first) = all.next() else { return Ok(None) };
-    let (scheme, token) = first.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Unreadable)?;
-    let with_proof = scheme.eq_ignore_ascii_case("dpop");
-    let good = (with_proof || scheme.eq_ignore_ascii_case("bearer")) && all.next().is_none();
-    if good { Ok(Some(Presented { token: token.trim_matches(' '), with_proof })) } else { Err(Unreadable) }
+    let (scheme, token) = first.to_str().ok().and_then(Scheme::of).ok_or(Unreadable)?;
+    if all.next().is_some() {
+        return Err(Unreadable);
+    }
+    Ok(Some(Presented { token: token.trim_end_matches(' '), with_proof: scheme == Scheme::Dpop }))
 }

@@ -10,6 +10,7 @@ use crate::ids::Digest;
 use crate::oauth::challenge::BearerChallenge;
 use crate::oauth::error::{Code, OauthError};
 use crate::oauth::registration::{ClientKeys, ClientMetadata};
+use crate::oauth::scheme::Scheme;
 use crate::request::Arrival;
 use crate::secret::Secret;
 use crate::store::{Client, Registered, RoomForClients};
@@ -109,8 +110,8 @@ pub(super) fn information(
 
 /// The token of a request, if it has one in the form of RFC 6750 §2.1.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    let (scheme, token) = Scheme::of(headers.get(header::AUTHORIZATION)?.to_str().ok()?)?;
+    (scheme == Scheme::Bearer).then(|| token.trim())
 }
 
 /// 401 with a challenge: bare when there was no token (RFC 6750 §3.1).

@@ -9,5 +9,6 @@ pub mod pkce;
 pub mod redirect;
 pub mod registration;
 pub mod resource;
+pub mod scheme;
 pub mod scope;
 pub mod user_code;

@@ -3,6 +3,7 @@
 use super::reply::{Refusal, TokenError};
 use super::route::Target;
 use crate::connect::ConnectionKey;
+use crate::oauth::scheme::Scheme;
 use crate::ratelimit::RateLimits;
 use crate::tokens::{AccessToken, AccessTokens, Purpose, Unproven};
 use http::{HeaderMap, header};
@@ -90,28 +91,6 @@ async fn prove(
             Refusal::Internal
         }
     })
-}
-
-/// How a token is presented.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Scheme {
-    /// RFC 6750 §2.1
-    Bearer,
-    /// RFC 9449 §7.1
-    Dpop,
-}
-
-impl Scheme {
-    /// The scheme of an `Authorization` field and what it carries.
-    pub(super) fn of(field: &str) -> Option<(Self, &str)> {
-        let (scheme, rest) = field.split_once(' ')?;
-        let scheme = match scheme {
-            _ if scheme.eq_ignore_ascii_case("bearer") => Self::Bearer,
-            _ if scheme.eq_ignore_ascii_case("dpop") => Self::Dpop,
-            _ => return None,
-        };
-        Some((scheme, rest.trim_start_matches(' ')))
-    }
 }
 
 /// The one token of a request.

@@ -1,10 +1,10 @@
 //! Our own answers on MCP hostnames (DESIGN 1.6): status, challenge, and a body that fits who asked.
 
-use super::admit::Scheme;
 use super::body::discard_small;
 use super::headers;
 use super::policy::Denied;
 use crate::oauth::challenge::BearerChallenge;
+use crate::oauth::scheme::Scheme;
 use crate::paths;
 use crate::ratelimit::Limited;
 use crate::tokens::DPOP_NONCE;

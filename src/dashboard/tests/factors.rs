@@ -20,6 +20,21 @@ impl House {
         code_at(secret, self.dashboard.clock.now())
     }
 
+    /// Alice has set an app up; its secret.
+    async fn enrolled(&self) -> String {
+        let mut browser = self.browser();
+        browser.sign_in("alice", PASSWORD, "/").await.location();
+        browser.enrol().await.0
+    }
+
+    /// Another browser of hers, which has shown her password and is asked for a code.
+    async fn after_password(&self) -> (Browser<'_>, Answer) {
+        let mut browser = self.browser();
+        browser.sign_in("alice", PASSWORD, "/").await.location();
+        let asked = browser.get("/login/totp").await;
+        (browser, asked)
+    }
+
     async fn sessions(&self) -> usize {
         self.dashboard.sessions.of(&self.user("alice").await).await.unwrap().len()
     }
@@ -151,12 +166,8 @@ async fn a_code_is_asked_for_five_times_and_for_ten_minutes() {
 #[tokio::test]
 async fn a_person_who_is_disabled_meanwhile_does_not_get_in() {
     let house = house_with(SecondFactor::Optional).await;
-    let mut browser = house.browser();
-    browser.sign_in("alice", PASSWORD, "/").await.location();
-    let (secret, _) = browser.enrol().await;
-    let mut browser = house.browser();
-    browser.sign_in("alice", PASSWORD, "/").await.location();
-    let asked = browser.get("/login/totp").await;
+    let secret = house.enrolled().await;
+    let (mut browser, asked) = house.after_password().await;
     house.dashboard.store.set_user_disabled(house.user("alice").await.id, true).await.unwrap();
     let answer = browser.submit(&asked, "/login/totp", &[("totp_code", &house.code(&secret))]).await;
     assert_eq!(answer.location(), "/login");
@@ -165,12 +176,8 @@ async fn a_person_who_is_disabled_meanwhile_does_not_get_in() {
 #[tokio::test]
 async fn a_password_that_was_changed_meanwhile_proves_nothing() {
     let house = house_with(SecondFactor::Optional).await;
-    let mut browser = house.browser();
-    browser.sign_in("alice", PASSWORD, "/").await.location();
-    let (secret, _) = browser.enrol().await;
-    let mut browser = house.browser();
-    browser.sign_in("alice", PASSWORD, "/").await.location();
-    let asked = browser.get("/login/totp").await;
+    let secret = house.enrolled().await;
+    let (mut browser, asked) = house.after_password().await;
     house.dashboard.identity.set_password("alice", &Secret::new("another one".to_owned())).await.unwrap();
     let answer = browser.submit(&asked, "/login/totp", &[("totp_code", &house.code(&secret))]).await;
     assert_eq!(answer.location(), "/login");
