@@ -124,6 +124,7 @@ impl App {
             clock: clock.clone(),
             random: random.clone(),
             metrics: metrics.clone(),
+            spool: config.spool.clone(),
         });
         let connections = Arc::new(connections);
         let memory =

@@ -1,8 +1,10 @@
 //! Our client toward the upstreams' authorization servers: discovery, registration, authorization, refresh, and the
 //! credentials that come of it.
 
+mod answers;
 mod authorize;
 mod callback;
+mod checkpoints;
 mod discovery;
 mod flights;
 mod inject;
@@ -13,10 +15,11 @@ mod providers;
 mod refresh;
 mod register;
 mod sealed;
+mod spool;
 mod stepup;
 mod token_endpoint;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::error::Fault;
 use crate::hostname::{Account, Authority, Site};
 use crate::http::HttpClient;
@@ -27,14 +30,18 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::upstream::Registry;
 use crate::vault::Vault;
+use answers::Answers;
 use discovery::KnownScopes;
 use flights::Refreshes;
 use lives::CredentialLives;
 use memory::Memory;
 use moka::sync::Cache;
+use spool::Spool;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 pub use stepup::StepUp;
+use tokio::sync::OnceCell;
 
 /// Whose authorization, where, and which account.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +60,7 @@ pub struct Credential {
     connection: Option<ConnectionId>,
     version: i64,
     header: Option<(http::HeaderName, http::HeaderValue)>,
+    expires_at: Option<Timestamp>,
     life: Arc<Life>,
 }
 
@@ -70,6 +78,17 @@ impl Credential {
     /// The header to set (marked sensitive); none for an upstream that is used without authorization.
     pub fn header(&self) -> Option<&(http::HeaderName, http::HeaderValue)> {
         self.header.as_ref()
+    }
+
+    /// The access token itself, where it is one of a connection.
+    pub fn access_token(&self) -> Option<&str> {
+        let (_, value) = self.header.as_ref().filter(|_| self.connection.is_some())?;
+        value.to_str().ok()?.strip_prefix("Bearer ")
+    }
+
+    /// When the access token expires, if its server said so.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
     }
 
     /// Ends when the connection ends, or when the upstream may not be used any longer; not with an ordinary refresh.
@@ -112,6 +131,13 @@ pub struct Connections {
     /// One registration at a time per issuer.
     registering: Cache<String, Arc<tokio::sync::Mutex<()>>>,
     refreshes: Refreshes,
+    /// What servers gave and the database does not have yet.
+    answers: Answers,
+    spool: Arc<Spool>,
+    /// Whether the spool has been read: no server is asked before.
+    adopted: OnceCell<()>,
+    #[cfg(test)]
+    hook: parking_lot::Mutex<Option<checkpoints::Hook>>,
 }
 
 /// What [`Connections`] works with.
@@ -132,6 +158,8 @@ pub struct ConnectionsParts {
     pub random: Random,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where answers wait that the database does not take; `None` for a database that keeps nothing either.
+    pub spool: Option<PathBuf>,
 }
 
 /// How [`Connections::begin`] goes on.
@@ -195,6 +223,7 @@ impl ConnectError {
 impl Connections {
     /// Nothing is contacted yet.
     pub fn new(parts: ConnectionsParts) -> Self {
+        let spool = Arc::new(Spool::new(parts.spool, &parts.random));
         Self {
             store: parts.store,
             vault: parts.vault,
@@ -209,6 +238,11 @@ impl Connections {
             scopes: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build(),
             registering: Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(60)).build(),
             refreshes: Refreshes::new(),
+            answers: Answers::default(),
+            spool,
+            adopted: OnceCell::new(),
+            #[cfg(test)]
+            hook: parking_lot::Mutex::default(),
         }
     }
 

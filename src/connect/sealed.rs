@@ -3,7 +3,7 @@
 use super::{ConnectionKey, Connections};
 use crate::error::Fault;
 use crate::hostname::{Account, Authority};
-use crate::ids::Digest;
+use crate::ids::{Digest, UserId};
 use crate::store::Connection;
 use crate::vault::Place;
 use data_encoding::{BASE64, HEXLOWER};
@@ -43,6 +43,9 @@ pub(super) struct Tokens {
     pub(super) asked: String,
     /// When these tokens replaced ones that the upstream had rejected, in seconds since the Unix epoch.
     pub(super) replaced_rejected_at: Option<i64>,
+    /// The refresh token that was exchanged for the present one, until that has been used successfully itself.
+    #[serde(default)]
+    pub(super) previous_refresh_token: Option<String>,
 }
 
 /// A flow between `begin` and `finish`.
@@ -64,15 +67,22 @@ pub(super) struct Pending {
 impl Pending {
     /// Whose connection it is going to be.
     pub(super) fn key(&self) -> Option<ConnectionKey> {
-        Some(ConnectionKey {
-            user: self.user.parse().ok()?,
-            authority: Authority::parse(&self.authority).ok()?,
-            account: if self.account.is_empty() { None } else { Some(Account::parse(&self.account).ok()?) },
-        })
+        key_of(self.user.parse().ok()?, &self.authority, &self.account)
     }
 }
 
+/// A key as the store has it; `None` for what we never wrote.
+pub(super) fn key_of(user: UserId, target: &str, account: &str) -> Option<ConnectionKey> {
+    let account = (!account.is_empty()).then(|| Account::parse(account)).transpose().ok()?;
+    Some(ConnectionKey { user, authority: Authority::parse(target).ok()?, account })
+}
+
 impl ConnectionKey {
+    /// The upstream as the store has it.
+    pub(super) fn target_text(&self) -> &str {
+        self.authority.as_str()
+    }
+
     /// The account as the store has it: empty for the plain one.
     pub(super) fn account_text(&self) -> &str {
         self.account.as_ref().map_or("", Account::as_str)

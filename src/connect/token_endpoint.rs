@@ -3,7 +3,7 @@
 use super::providers::Provider;
 use super::sealed::{AtServer, OurClient};
 use crate::error::{Culprit, Fault};
-use crate::http::{Fetched, HttpClient};
+use crate::http::{FetchError, Fetched, HttpClient};
 use crate::oauth::basic;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
@@ -41,6 +41,8 @@ pub(super) enum TokenError {
         retry_after: Option<Duration>,
         /// What happened.
         fault: Fault,
+        /// Whether the server surely did not act on the request.
+        certain: bool,
     },
 }
 
@@ -51,9 +53,12 @@ pub(super) async fn request(
     parameters: &[(&str, &str)],
     allow_private: bool,
 ) -> Result<Granted, TokenError> {
-    let trouble = |fault: Fault| TokenError::Trouble { retry_after: None, fault };
-    let request = build(server, parameters).map_err(|error| trouble(Fault::gateway(error)))?;
-    let fetched = http.send(request, allow_private).await.map_err(|error| trouble(error.into()))?;
+    let trouble = |fault: Fault, certain| TokenError::Trouble { retry_after: None, fault, certain };
+    let request = build(server, parameters).map_err(|error| trouble(Fault::gateway(error), true))?;
+    let fetched = http.send(request, allow_private).await.map_err(|error| {
+        let never_left = matches!(error, FetchError::Url(_) | FetchError::Address { .. });
+        trouble(error.into(), never_left)
+    })?;
     interpret(&fetched, provider_of(server))
 }
 
@@ -153,6 +158,7 @@ fn nonsense(fetched: &Fetched, what: String) -> TokenError {
     TokenError::Trouble {
         retry_after,
         fault: Fault { culprit: Culprit::Upstream, public: text.clone().into(), private: text },
+        certain: fetched.status == StatusCode::TOO_MANY_REQUESTS,
     }
 }
 

@@ -20,6 +20,7 @@ mod housekeeping;
 mod identities;
 mod listings;
 mod records;
+mod refreshes;
 mod sessions;
 mod signing_keys;
 mod sqlite;
@@ -27,12 +28,12 @@ mod upstreams;
 mod used_once;
 
 pub use clients::{Registered, RoomForClients};
-pub use connections::REFRESH_LEASE;
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
 pub use groups::BY_ADMINISTRATOR;
 pub use identities::Unlinked;
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
+pub use refreshes::{Attempt, Begun, Failure, Intent, Lease, REFRESH_LEASE, Renewed, Swapped};
 
 /// What went wrong in the database.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +77,8 @@ impl From<sqlx::Error> for StoreError {
 #[derive(Clone)]
 pub struct Store {
     sqlite: sqlite::Pools,
+    /// What leases go by.
+    clock: crate::clock::Clock,
 }
 
 impl Store {
@@ -84,7 +87,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unusable`] naming the file and what to do about it.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        Ok(Self { sqlite: sqlite::Pools::open(url).await? })
+        Ok(Self { sqlite: sqlite::Pools::open(url).await?, clock: crate::clock::Clock::system() })
     }
 
     /// Waits for what is under way and closes the database; it cannot be used afterwards.

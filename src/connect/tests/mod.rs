@@ -141,6 +141,7 @@ fn connections_at(
         clock: clock.clone(),
         random: Random::default(),
         metrics: Arc::default(),
+            spool: None,
     }))
 }
 
