@@ -26,6 +26,7 @@ use crate::jwks::RemoteKeys;
 use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::RateLimits;
 use crate::revocation::{self, Revocations};
+use crate::services::{Pats, Services};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -59,6 +60,7 @@ pub struct App {
     pub factors: Arc<Factors>,
     pub connections: Arc<Connections>,
     pub revocations: Arc<Revocations>,
+    pub services: Arc<Services>,
     pub metrics: Arc<Metrics>,
     pub audit: Audit,
     pub resolver: Resolver,
@@ -125,10 +127,13 @@ impl App {
             random: random.clone(),
             metrics: metrics.clone(),
         });
+        connections.services().reconfigure(std::mem::take(&mut config.service));
         let connections = Arc::new(connections);
         let memory =
             revocation::Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
-        let revocations = Revocations::new(store.clone(), clock.clone(), memory);
+        let revocations = Arc::new(Revocations::new(store.clone(), clock.clone(), memory));
+        let pats = Pats::new(store.clone(), vault.clone(), clock.clone());
+        let services = Services::new(connections.clone(), revocations.clone(), store.clone(), pats);
         let local = config.login.local.as_ref();
         Ok(Self {
             tokens: Arc::new(tokens),
@@ -144,7 +149,8 @@ impl App {
                 config.login.sessions,
             )),
             connections,
-            revocations: Arc::new(revocations),
+            revocations,
+            services: Arc::new(services),
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
             audit: Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests),
             metrics,

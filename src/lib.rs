@@ -36,6 +36,7 @@ pub mod machine;
 pub mod page;
 pub mod ratelimit;
 pub mod revocation;
+pub mod services;
 pub mod session;
 pub mod tokens;
 pub mod upstream;
