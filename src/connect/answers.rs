@@ -3,7 +3,7 @@
 
 use super::checkpoints::Step;
 use super::flights::Outcome;
-use super::sealed::{Tokens, key_of};
+use super::sealed::Tokens;
 use super::{ConnectionKey, Connections, NoCredential};
 use crate::clock::Timestamp;
 use crate::error::Fault;
@@ -129,7 +129,7 @@ impl Answer {
             version: self.version,
             fence: self.fence,
             user: self.key.user.to_string(),
-            target: self.key.target_text().to_owned(),
+            target: self.key.target.to_string(),
             account: self.key.account_text().to_owned(),
             tokens: self.tokens.clone(),
             scope: self.scope.clone(),
@@ -143,7 +143,7 @@ impl Answer {
         let document: Document = serde_json::from_slice(json).ok()?;
         Some(Self {
             connection: document.connection.parse().ok()?,
-            key: key_of(document.user.parse().ok()?, &document.target, &document.account)?,
+            key: ConnectionKey::parse(document.user.parse().ok()?, &document.target, &document.account)?,
             version: document.version,
             fence: document.fence,
             tokens: document.tokens,

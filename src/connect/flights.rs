@@ -34,7 +34,6 @@ pub(super) struct Refreshes {
 #[derive(Clone)]
 struct Trouble {
     failures: u32,
-    since: Timestamp,
     until: Timestamp,
     fault: Fault,
 }
@@ -76,7 +75,7 @@ impl Refreshes {
         let failures = self.troubles.get(&id).map_or(1, |trouble| trouble.failures.saturating_add(1));
         let pause = asked.unwrap_or(Duration::from_secs(1 << failures.min(4)));
         let retry_after = pause.clamp(Duration::from_secs(1), LONGEST_WAIT);
-        let trouble = Trouble { failures, since: now, until: now.after(retry_after), fault: fault.clone() };
+        let trouble = Trouble { failures, until: now.after(retry_after), fault: fault.clone() };
         self.troubles.insert(id, trouble);
         NoCredential::Trouble { retry_after, fault }
     }

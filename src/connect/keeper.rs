@@ -1,7 +1,6 @@
 //! Refreshing ahead of time, so that no request has to wait for it, and taking up what a crash left behind.
 
-use super::Connections;
-use super::sealed::key_of;
+use super::{ConnectionKey, Connections};
 use crate::ids::ConnectionId;
 use crate::store::Connection;
 use futures_util::StreamExt;
@@ -67,7 +66,7 @@ impl Connections {
     }
 
     async fn refresh_unasked(self: &Arc<Self>, row: &Connection) -> bool {
-        let Some(key) = key_of(row.user, &row.authority, &row.account) else {
+        let Some(key) = ConnectionKey::parse(row.user, &row.authority, &row.account) else {
             tracing::error!(connection = %row.id, "the database holds a damaged connection: it is not refreshed");
             let _ = self.store.postpone_refresh(row.id, row.version, None).await;
             return false;

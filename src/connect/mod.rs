@@ -11,17 +11,20 @@ mod inject;
 mod keeper;
 mod lives;
 mod memory;
+mod party;
 mod providers;
 mod refresh;
 mod register;
 mod sealed;
 mod spool;
 mod stepup;
+mod table;
+mod target;
 mod token_endpoint;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::Fault;
-use crate::hostname::{Account, Authority, Site};
+use crate::hostname::{Authority, Site};
 use crate::http::HttpClient;
 use crate::ids::{ConnectionId, Random, UserId};
 use crate::life::Life;
@@ -41,22 +44,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 pub use stepup::StepUp;
+pub use table::ServiceTable;
+pub use target::{ConnectionKey, Target};
 use tokio::sync::OnceCell;
-
-/// Whose authorization, where, and which account.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionKey {
-    /// The person.
-    pub user: UserId,
-    /// The upstream.
-    pub authority: Authority,
-    /// The account, when the hostname names one.
-    pub account: Option<Account>,
-}
 
 /// What is injected into a request to an upstream. It can only be made here, so that nothing is forwarded without one.
 pub struct Credential {
-    authority: Authority,
+    target: Target,
     connection: Option<ConnectionId>,
     version: i64,
     header: Option<(http::HeaderName, http::HeaderValue)>,
@@ -65,9 +59,9 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// The upstream that it is for.
-    pub fn authority(&self) -> &Authority {
-        &self.authority
+    /// What it is for.
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     /// The connection behind it; none where everybody shares a configured header or nothing is needed.
@@ -120,6 +114,7 @@ pub struct Connections {
     vault: Vault,
     http: HttpClient,
     registry: Arc<Registry>,
+    services: ServiceTable,
     site: Site,
     clock: Clock,
     random: Random,
@@ -229,6 +224,7 @@ impl Connections {
             vault: parts.vault,
             http: parts.http,
             registry: parts.registry,
+            services: ServiceTable::default(),
             site: parts.site,
             clock: parts.clock,
             random: parts.random,
@@ -243,6 +239,19 @@ impl Connections {
             adopted: OnceCell::new(),
             #[cfg(test)]
             hook: parking_lot::Mutex::default(),
+        }
+    }
+
+    /// The services that there are, besides upstreams.
+    pub fn services(&self) -> &ServiceTable {
+        &self.services
+    }
+
+    /// Whether a person may use an upstream or service now, as far as memory knows.
+    fn may_use(&self, user: UserId, target: &Target) -> bool {
+        match target {
+            Target::Upstream(authority) => self.registry.may_use(user, authority),
+            Target::Service(name) => self.services.find(name).is_some(),
         }
     }
 

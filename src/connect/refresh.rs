@@ -15,17 +15,16 @@
 use super::answers::{Answer, Storing};
 use super::checkpoints::Step;
 use super::flights::Outcome;
+use super::party::Party;
 use super::sealed::{AtServer, Tokens};
 use super::token_endpoint::{self, Granted, LONGEST_WAIT, TokenError};
 use super::{ConnectionKey, Connections, NoCredential};
 use crate::clock::Timestamp;
-use crate::config::UpstreamAuth;
 use crate::error::{Culprit, Fault};
 use crate::ids::{ConnectionId, Digest};
 use crate::oauth::scope::Scopes;
 use crate::store::{Begun, Connection, ConnectionState, Failure, Intent, Lease};
 use crate::telemetry;
-use crate::upstream::Upstream;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
@@ -147,8 +146,8 @@ impl Connections {
 
     /// The call and what follows from its answer. `None`: the row changed meanwhile, look again.
     async fn exchange(self: &Arc<Self>, attempt: Attempt<'_>) -> Option<Outcome> {
-        let Some(upstream) = self.registry.by_authority(&attempt.key.authority) else {
-            let fault = Fault::gateway(format!("{} is not an upstream any longer", attempt.key.authority));
+        let Some(party) = self.party(&attempt.key.target) else {
+            let fault = Fault::gateway(format!("{} is not configured any longer", attempt.key.target));
             return Some(self.keep_in_trouble(&attempt, None, fault, true).await);
         };
         // Paused for so long that somebody else may be about to take over: nothing was sent yet.
@@ -156,9 +155,9 @@ impl Connections {
             let released = self.store.release_refresh(attempt.row.id, attempt.lease.fence).await;
             return released.err().map(|error| Err(Fault::from(error).into()));
         }
-        let server = with_current_secret(attempt.server, &upstream);
+        let server = party.with_current_secret(attempt.server);
         let parameters = [("grant_type", "refresh_token"), ("refresh_token", attempt.presented)];
-        let answered = token_endpoint::request(&self.http, &server, &parameters, upstream.allow_private).await;
+        let answered = token_endpoint::request(&self.http, &server, &party, &parameters).await;
         self.checkpoint(Step::Answered).await;
         match answered {
             Ok(granted) => self.keep_granted(&attempt, &granted).await,
@@ -167,7 +166,7 @@ impl Connections {
             }
             Err(TokenError::Refused { code, description }) => {
                 tracing::info!(connection = %attempt.row.id, code, description, "the upstream refused to refresh");
-                self.refused(attempt, &server, &upstream, &code).await
+                self.refused(attempt, &server, &party, &code).await
             }
         }
     }
@@ -177,20 +176,20 @@ impl Connections {
         self: &Arc<Self>,
         attempt: Attempt<'_>,
         server: &AtServer,
-        upstream: &Upstream,
+        party: &Party,
         code: &str,
     ) -> Option<Outcome> {
-        if token_endpoint::provider_of(server).is_the_end(code) {
+        if party.quirks_at(server).is_the_end(code) {
             return self.refused_for_good(attempt).await;
         }
         // A client that the administrator registered can be put right by the administrator.
-        if matches!(code, "invalid_client" | "unauthorized_client") && !is_configured(server, upstream) {
+        if matches!(code, "invalid_client" | "unauthorized_client") && !party.configured(server) {
             if let Err(fault) = self.drop_client(&server.issuer, &server.client.id).await {
                 tracing::error!(%fault, "a registration that is not known any longer cannot be dropped");
             }
             return self.end_if_unchanged(&attempt, "the upstream does not know this gateway any longer").await;
         }
-        let public = format!("{} refused to renew the authorization ({code})", upstream.name);
+        let public = format!("{} refused to renew the authorization ({code})", party.name);
         Some(self.keep_in_trouble(&attempt, None, Fault::upstream(public.clone(), public), true).await)
     }
 
@@ -310,20 +309,4 @@ impl Connections {
     fn was_rejected_just_now(&self, tokens: &Tokens) -> bool {
         tokens.replaced_rejected_at.is_some_and(|at| self.clock.now().since(Timestamp(at)) < REJECTED_AGAIN)
     }
-}
-
-fn is_configured(server: &AtServer, upstream: &Upstream) -> bool {
-    matches!(&*upstream.auth, UpstreamAuth::OAuth(settings) if settings.client_id.as_deref() == Some(&server.client.id))
-}
-
-/// The recorded client, with the secret that the administrator has configured for it since.
-fn with_current_secret(server: &AtServer, upstream: &Upstream) -> AtServer {
-    let mut server = server.clone();
-    if let UpstreamAuth::OAuth(settings) = &*upstream.auth
-        && is_configured(&server, upstream)
-        && let Some(secret) = &settings.client_secret
-    {
-        server.client.secret = Some(secret.expose().to_owned());
-    }
-    server
 }

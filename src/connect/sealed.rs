@@ -2,8 +2,7 @@
 
 use super::{ConnectionKey, Connections};
 use crate::error::Fault;
-use crate::hostname::{Account, Authority};
-use crate::ids::{Digest, UserId};
+use crate::ids::Digest;
 use crate::store::Connection;
 use crate::vault::Place;
 use data_encoding::{BASE64, HEXLOWER};
@@ -67,33 +66,15 @@ pub(super) struct Pending {
 impl Pending {
     /// Whose connection it is going to be.
     pub(super) fn key(&self) -> Option<ConnectionKey> {
-        key_of(self.user.parse().ok()?, &self.authority, &self.account)
-    }
-}
-
-/// A key as the store has it; `None` for what we never wrote.
-pub(super) fn key_of(user: UserId, target: &str, account: &str) -> Option<ConnectionKey> {
-    let account = (!account.is_empty()).then(|| Account::parse(account)).transpose().ok()?;
-    Some(ConnectionKey { user, authority: Authority::parse(target).ok()?, account })
-}
-
-impl ConnectionKey {
-    /// The upstream as the store has it.
-    pub(super) fn target_text(&self) -> &str {
-        self.authority.as_str()
-    }
-
-    /// The account as the store has it: empty for the plain one.
-    pub(super) fn account_text(&self) -> &str {
-        self.account.as_ref().map_or("", Account::as_str)
+        ConnectionKey::parse(self.user.parse().ok()?, &self.authority, &self.account)
     }
 }
 
 impl Connections {
     pub(super) fn seal_tokens(&self, key: &ConnectionKey, tokens: &Tokens) -> Result<Vec<u8>, Fault> {
         let user = key.user.to_string();
-        let row = row_of(&user, key.authority.as_str(), key.account_text());
-        let place = connection_place(&row, &user, key.authority.as_str());
+        let row = row_of(&user, key.target.as_str(), key.account_text());
+        let place = connection_place(&row, &user, key.target.as_str());
         Ok(self.vault.seal(&place, &to_json(tokens)?))
     }
 

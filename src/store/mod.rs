@@ -14,6 +14,7 @@ mod consents;
 mod derived_grants;
 mod devices;
 mod factors;
+mod following;
 mod grants;
 mod groups;
 mod housekeeping;
@@ -21,6 +22,7 @@ mod identities;
 mod listings;
 mod records;
 mod refreshes;
+mod services;
 mod sessions;
 mod signing_keys;
 mod sqlite;
@@ -28,12 +30,14 @@ mod upstreams;
 mod used_once;
 
 pub use clients::{Registered, RoomForClients};
+pub use following::{JournalPosition, News};
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
 pub use groups::BY_ADMINISTRATOR;
 pub use identities::Unlinked;
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
 pub use refreshes::{Attempt, Begun, Failure, Intent, Lease, REFRESH_LEASE, Renewed, Swapped};
+pub use services::{Parting, ServicePat};
 
 /// What went wrong in the database.
 #[derive(Debug, thiserror::Error)]
