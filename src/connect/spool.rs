@@ -184,6 +184,11 @@ impl Spool {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
     fn tell_once(&self, path: &Path, why: &str) {
         let mut told = self.told.lock();
         if told.len() < MOST && told.insert(path.to_owned()) {

@@ -1,11 +1,17 @@
 //! The whole way, against a stranger who may misbehave.
 
+mod crashing;
+mod database_trouble;
 mod discovering;
 mod flow;
+mod node;
+mod refresh_model;
 mod refreshing;
 mod registering;
 mod stepping_up;
+mod rotator;
 mod stranger;
+mod two_nodes;
 
 use super::*;
 use crate::config::{OAuthSettings, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
@@ -148,7 +154,7 @@ fn connections_at(
         clock: clock.clone(),
         random: Random::default(),
         metrics: Arc::default(),
-            spool: None,
+        spool: None,
     }))
 }
 
