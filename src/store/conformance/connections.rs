@@ -31,7 +31,7 @@ pub(super) async fn renewed_consent_keeps_the_id(store: &Store) {
 pub(super) async fn a_refresh_is_begun_once(store: &Store) {
     let ada = known_user(store, "ada").await;
     let id = store.put_connection(&connection(ada, "mcp.example", "")).await.unwrap();
-    let begin = |at| {
+    let begin = |at: Timestamp| {
         winners(move |number| {
             let store = store.clone();
             async move {
