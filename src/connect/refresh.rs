@@ -206,17 +206,20 @@ impl Connections {
 
     /// The server says that the token is worth nothing. One that never worked gives way to the one before it, once.
     async fn refused_for_good(self: &Arc<Self>, attempt: Attempt<'_>) -> Option<Outcome> {
+        // An earlier call may have been its first success; then the one before it is long gone.
+        if attempt.lease.earlier.is_some() {
+            return self.end_if_unchanged(&attempt, LOST).await;
+        }
         let previous = attempt.tokens.previous_refresh_token.as_deref();
         let Some(previous) = previous.filter(|previous| *previous != attempt.presented) else {
-            let why = if attempt.lease.earlier.is_some() { LOST } else { ENDED };
-            return self.end_if_unchanged(&attempt, why).await;
+            return self.end_if_unchanged(&attempt, ENDED).await;
         };
         tracing::warn!(connection = %attempt.row.id, "the newest refresh token was refused: trying the one before it");
         let leased_at = Moment(Instant::now(), self.clock.now());
         match self.lease(attempt.row, previous).await {
             Ok(Some(lease)) => {
                 // What became of the first attempt is known.
-                let lease = Lease { earlier: attempt.lease.earlier, ..lease };
+                let lease = Lease { earlier: None, ..lease };
                 Box::pin(self.exchange(Attempt { presented: previous, lease, leased_at, ..attempt })).await
             }
             Ok(None) => None,

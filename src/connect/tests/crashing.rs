@@ -130,7 +130,7 @@ impl Place {
 
     /// One process asks for the credential, so much later that the last one has expired.
     async fn process(&self, cycle: usize, step: Option<Step>) -> End {
-        let later = (cycle + 1) * 10_000 + usize::from(step.is_none()) * 5000;
+        let later = (cycle + 1) * 20_000 + usize::from(step.is_none()) * 10_000;
         let step = step.map(|step| format!("{step:?}"));
         let orders = serde_json::json!({ "do": "refresh", "step": step, "later": later });
         let output = run(&self.installation, &self.directory.path().join("spool"), orders).await;

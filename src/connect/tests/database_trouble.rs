@@ -106,8 +106,8 @@ async fn what_the_database_did_not_take_is_in_the_spool_for_the_next_process() {
     let lock = place.refreshed_while_locked().await;
     let patience = tokio::time::timeout(Duration::from_secs(60), place.node.connections.settle());
     patience.await.expect("what is on the disk is not waited for");
-    let next = place.installation.open(Some(&place.spool)).await;
     drop(lock);
+    let next = place.installation.open(Some(&place.spool)).await;
     assert_eq!(bearer(&next.credential().await.unwrap()), "Bearer at-1");
     next.connections.settle().await;
     assert_eq!(next.stored().await.0, "rt-1");
