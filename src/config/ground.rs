@@ -1,10 +1,10 @@
-//! `[server]`, `[tls]`, `[store]` and `[vault]`, whose defaults depend on each other: on one's own machine
+//! `[server]`, `[tls]` and `[vault]`, whose defaults depend on each other: on one's own machine
 //! (`domain = "localhost"`) everything has a default; anywhere else TLS must be decided about.
 
 use super::document::{Node, Place, Value};
 use super::reader::{Found, Reader};
 use super::secrets::{self, Directories};
-use super::{Server, Tls, VaultKeys, units, vault_key};
+use super::{Server, Tls, VaultKeys, database, units, vault_key};
 use crate::hostname::{Authority, Scheme};
 use crate::secret::Secret;
 use ipnet::IpNet;
@@ -127,25 +127,9 @@ pub(super) fn tls(mut reader: Reader<'_>, domain: &Found<String>, directories: &
     tls
 }
 
-/// `[store] url`
-pub(super) fn store_url(mut reader: Reader<'_>, domain: &str, environment: &BTreeMap<String, String>) -> String {
-    let url = reader.parsed("url", |text| match text.split_once(':') {
-        Some(("sqlite", rest))
-            if rest == ":memory:" || rest.strip_prefix("//").is_some_and(|path| !path.is_empty()) =>
-        {
-            Ok(text.to_owned())
-        }
-        Some(("postgres" | "postgresql", _)) => {
-            Err("PostgreSQL is not supported by this version yet: write \"sqlite:///path/to/portcullis.db\"".to_owned())
-        }
-        // Not quoted: another database's URL may hold a password.
-        _ => Err("must be a URL like \"sqlite:///var/lib/portcullis/portcullis.db\"".to_owned()),
-    });
-    reader.finish();
-    url.map_or_else(
-        || format!("sqlite://{}", state_directory(domain, environment).join("portcullis.db").display()),
-        |found| found.value,
-    )
+/// Where the database is when nothing is said.
+pub(super) fn default_store_url(domain: &str, environment: &BTreeMap<String, String>) -> String {
+    format!("sqlite://{}", state_directory(domain, environment).join("portcullis.db").display())
 }
 
 /// `[vault]`. The key file is neither read nor made here.
@@ -164,6 +148,9 @@ pub(super) fn vault(mut reader: Reader<'_>, store_url: &str, directories: &Direc
             }
         }
     });
+    if given.is_none() && file.is_none() {
+        database::needs_given_key(&reader, store_url);
+    }
     let key = given.and_then(|found| normalized(&reader, "key", &found));
     let previous = previous_keys(&mut reader, directories);
     reader.finish();

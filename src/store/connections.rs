@@ -1,11 +1,10 @@
 //! People's authorizations at upstreams, and the durable steps of a refresh (decision 3).
 
 use super::columns::reading;
+use super::database::{Query, query, query_as, query_scalar};
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::*;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{Sqlite, query, query_as, query_scalar};
 use std::time::Duration;
 
 /// How long a refresh that was begun keeps others from beginning one. Longer than a token endpoint may take to answer:
@@ -20,13 +19,13 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn put_connection(&self, connection: &Connection) -> Result<ConnectionId, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction().await?;
         let upsert = query_scalar(
             "INSERT INTO connections (id, user_id, authority, account, state, sealed, scope, expires_at, version,
                  refreshing_since, last_error, created_at, updated_at)
              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (user_id, authority, account) DO UPDATE SET state = excluded.state, sealed = excluded.sealed,
-                 scope = excluded.scope, expires_at = excluded.expires_at, version = version + 1,
+                 scope = excluded.scope, expires_at = excluded.expires_at, version = connections.version + 1,
                  refreshing_since = excluded.refreshing_since, last_error = excluded.last_error,
                  updated_at = excluded.updated_at
              RETURNING id",
@@ -45,9 +44,9 @@ impl Store {
             .bind(&connection.last_error)
             .bind(connection.created_at)
             .bind(connection.updated_at)
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut transaction)
             .await?;
-        changes::record(&mut transaction, Change::ConnectionChanged(id)).await?;
+        transaction.record(Change::ConnectionChanged(id));
         transaction.commit().await?;
         Ok(id)
     }
@@ -64,7 +63,7 @@ impl Store {
     ) -> Result<Option<Connection>, StoreError> {
         let select = query_as("SELECT * FROM connections WHERE user_id = ? AND authority = ? AND account = ?");
         let select = select.bind(user).bind(authority).bind(account);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Connection>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// A connection by id.
@@ -73,7 +72,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn connection_by_id(&self, id: ConnectionId) -> Result<Option<Connection>, StoreError> {
         let select = query_as("SELECT * FROM connections WHERE id = ?").bind(id);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Connection>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// A person's connections, by authority and account.
@@ -82,7 +81,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn connections_of(&self, user: UserId) -> Result<Vec<Connection>, StoreError> {
         let select = query_as("SELECT * FROM connections WHERE user_id = ? ORDER BY authority, account").bind(user);
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<Connection>)
+        select.fetch_all(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// Everybody's connections, by authority and account.
@@ -91,7 +90,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn connections(&self) -> Result<Vec<Connection>, StoreError> {
         let select = query_as("SELECT * FROM connections ORDER BY authority, account, user_id");
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<Connection>)
+        select.fetch_all(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// Active connections whose access token expires before that moment, the most urgent first.
@@ -101,7 +100,7 @@ impl Store {
     pub async fn connections_expiring_before(&self, before: Timestamp) -> Result<Vec<Connection>, StoreError> {
         let select =
             query_as("SELECT * FROM connections WHERE state = 'active' AND expires_at < ? ORDER BY expires_at");
-        select.bind(before).fetch_all(self.sqlite.readers()).await.map_err(reading::<Connection>)
+        select.bind(before).fetch_all(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// Durably intends a refresh of exactly these tokens. `false` when the version has moved on, or when somebody else is
@@ -115,7 +114,7 @@ impl Store {
              WHERE id = ? AND version = ? AND (refreshing_since IS NULL OR refreshing_since <= ?)",
         );
         let update = update.bind(now).bind(id).bind(version).bind(now.before(REFRESH_LEASE));
-        Ok(update.execute(self.sqlite.writer()).await?.rows_affected() > 0)
+        Ok(update.execute(self.database.writer()).await?.rows_affected() > 0)
     }
 
     /// Keeps renewed tokens under the next version, and the refresh and its error are over. `false` when the version has
@@ -181,7 +180,7 @@ impl Store {
             "INSERT INTO step_ups (connection_id, document) SELECT id, ? FROM connections WHERE id = ?
              ON CONFLICT (connection_id) DO UPDATE SET document = excluded.document",
         );
-        upsert.bind(document).bind(connection).execute(self.sqlite.writer()).await?;
+        upsert.bind(document).bind(connection).execute(self.database.writer()).await?;
         Ok(())
     }
 
@@ -191,19 +190,15 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn step_ups(&self, connection: ConnectionId) -> Result<Option<String>, StoreError> {
         let select = query_scalar("SELECT document FROM step_ups WHERE connection_id = ?").bind(connection);
-        Ok(select.fetch_optional(self.sqlite.readers()).await?)
+        Ok(select.fetch_optional(self.database.readers()).await?)
     }
 
     /// Runs a statement about one connection; if it hit, everybody learns of it.
-    async fn change_connection(
-        &self,
-        id: ConnectionId,
-        statement: sqlx::query::Query<'_, Sqlite, SqliteArguments>,
-    ) -> Result<bool, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
-        let changed = statement.execute(&mut *transaction).await?.rows_affected() > 0;
+    async fn change_connection(&self, id: ConnectionId, statement: Query<'_>) -> Result<bool, StoreError> {
+        let mut transaction = self.database.transaction().await?;
+        let changed = statement.execute(&mut transaction).await?.rows_affected() > 0;
         if changed {
-            changes::record(&mut transaction, Change::ConnectionChanged(id)).await?;
+            transaction.record(Change::ConnectionChanged(id));
         }
         transaction.commit().await?;
         Ok(changed)
