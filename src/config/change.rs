@@ -15,6 +15,7 @@ impl Config {
             keep("server.public_url", &mut new.public, &old.public),
             self.store.keep_url(&running.store),
             keep("store.connections", &mut self.store.connections, &running.store.connections),
+            keep("store.spool", &mut self.spool, &running.spool),
             keep("telemetry.log_format", &mut self.telemetry.json, &running.telemetry.json),
         ];
         fixed.push(keep("audit.requests", &mut self.audit.requests, &running.audit.requests));

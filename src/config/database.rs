@@ -1,10 +1,12 @@
 //! `[store]`: which database, and how many connections to it.
 
 use super::document::Place;
+use super::ground;
 use super::reader::{Found, Reader};
 use super::secrets::{self, Directories};
 use crate::secret::Secret;
 use crate::store::CONNECTIONS;
+use std::path::{Path, PathBuf};
 
 /// Which database.
 #[derive(Clone)]
@@ -22,8 +24,8 @@ impl Database {
     }
 }
 
-/// `[store]`, with the database that there is where none is named.
-pub(super) fn read(mut reader: Reader<'_>, directories: &Directories, default: impl FnOnce() -> String) -> Database {
+/// `[store]`, and its `spool`; what is not named is below `state`.
+pub(super) fn read(mut reader: Reader<'_>, directories: &Directories, state: &Path) -> (Database, Option<PathBuf>) {
     let url = secrets::take(&mut reader, ("url", "url_file"), "store.url", directories);
     if let Some(Found { value, place }) = &url
         && !is_url(value.expose())
@@ -34,8 +36,29 @@ pub(super) fn read(mut reader: Reader<'_>, directories: &Directories, default: i
         reader.error(place, "url", why.to_owned());
     }
     let connections = reader.number("connections", 2, 1000).unwrap_or(CONNECTIONS);
+    // Not resolved like a file: what is written there must not count as a change of the configuration.
+    let spool = reader.parsed("spool", |text| match Path::new(text) {
+        path if path.is_absolute() => Ok(path.to_owned()),
+        _ => Err("must be the absolute path of a directory, like \"/var/lib/portcullis/spool\"".to_owned()),
+    });
     reader.finish();
-    Database { url: url.map_or_else(|| Secret::new(default()), |found| found.value), connections }
+    let default = || Secret::new(format!("sqlite://{}", state.join("portcullis.db").display()));
+    let url = url.map_or_else(default, |found| found.value);
+    let spool = spool.map(|found| found.value).or_else(|| default_spool(url.expose(), state));
+    (Database { url, connections }, spool)
+}
+
+/// Beside the file of SQLite and named after it, since others may be there.
+fn default_spool(url: &str, state: &Path) -> Option<PathBuf> {
+    match ground::database_file(url) {
+        Some(file) => {
+            let mut name = file.as_os_str().to_owned();
+            name.push("-spool");
+            Some(PathBuf::from(name))
+        }
+        None if url.starts_with("sqlite:") => None,
+        None => Some(state.join("spool")),
+    }
 }
 
 /// Several gateways seal what they store with one key; each would make its own where none is given.

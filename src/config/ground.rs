@@ -127,11 +127,6 @@ pub(super) fn tls(mut reader: Reader<'_>, domain: &Found<String>, directories: &
     tls
 }
 
-/// Where the database is when nothing is said.
-pub(super) fn default_store_url(domain: &str, environment: &BTreeMap<String, String>) -> String {
-    format!("sqlite://{}", state_directory(domain, environment).join("portcullis.db").display())
-}
-
 /// `[vault]`. The key file is neither read nor made here.
 pub(super) fn vault(mut reader: Reader<'_>, store_url: &str, directories: &Directories) -> VaultKeys {
     let text = secrets::take_text(&mut reader, "key");
@@ -183,14 +178,14 @@ fn normalized(reader: &Reader<'_>, key: &str, found: &Found<Secret>) -> Option<S
 }
 
 /// Where data lives when nothing is said (XDG Base Directory Specification: relative paths there count as unset).
-fn state_directory(domain: &str, environment: &BTreeMap<String, String>) -> PathBuf {
+pub(super) fn state_directory(domain: &str, environment: &BTreeMap<String, String>) -> PathBuf {
     let absolute = |name: &str| environment.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let own = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
     own.filter(|_| domain == LOCALHOST).unwrap_or_else(|| PathBuf::from("/var/lib")).join("portcullis")
 }
 
 /// The file of a `sqlite://` URL; none for a database in memory.
-fn database_file(url: &str) -> Option<&Path> {
+pub(super) fn database_file(url: &str) -> Option<&Path> {
     let path = url.strip_prefix("sqlite://")?.split('?').next()?;
     (!path.is_empty() && path != ":memory:").then(|| Path::new(path))
 }

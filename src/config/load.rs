@@ -2,7 +2,7 @@
 
 use super::reader::{Errors, Reader};
 use super::secrets::Directories;
-use super::{Config, database, document, ground, registration, sections, upstream, worker};
+use super::{Config, database, document, ground, registration, sections, service, upstream, worker};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -57,19 +57,20 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
     let mut server = root.table("server");
     let domain = ground::domain(&mut server);
     let tls = ground::tls(root.table("tls"), &domain, directories);
-    let default_store = || ground::default_store_url(&domain.value, &source.environment);
-    let store = database::read(root.table("store"), directories, default_store);
+    let state = ground::state_directory(&domain.value, &source.environment);
+    let (store, spool) = database::read(root.table("store"), directories, &state);
     let vault = ground::vault(root.table("vault"), store.url.expose(), directories);
     let upstreams = sections::upstreams(root.table("upstreams"), directories);
     let upstream = upstream::all(root.tables("upstream"), worker.servers, |reader| {
         upstream::read(reader, &domain.value, upstreams.allow_private, directories)
     });
-    root.unsupported("service");
+    let service = service::all(root.tables("service"), upstreams.allow_private, directories);
     let login = sections::login(root.table("login"), worker.local, upstreams.allow_private, directories);
     Config {
         server: ground::server(server, domain.value, &tls),
         tls,
         store,
+        spool,
         vault,
         login,
         tokens: sections::tokens(root.table("tokens")),
@@ -78,6 +79,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         streams: sections::streams(root.table("streams")),
         upstreams,
         upstream,
+        service,
         audit: sections::audit(root.table("audit")),
         telemetry: sections::telemetry(root.table("telemetry")),
         files: Vec::new(),

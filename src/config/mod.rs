@@ -11,6 +11,7 @@ mod reader;
 mod registration;
 mod secrets;
 mod sections;
+mod service;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -22,6 +23,7 @@ pub use database::Database;
 pub use load::{ConfigErrors, Source, load};
 pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
 pub use registration::{Registration, RegistrationMode};
+pub use service::{Service, ServiceClient, ServiceName};
 pub(crate) use units::positive_duration;
 pub use vault_key::vault_key;
 
@@ -41,6 +43,8 @@ pub struct Config {
     pub tls: Tls,
     /// `[store]`
     pub store: Database,
+    /// `[store] spool`, where answers of token endpoints wait for the database; none for a database in memory.
+    pub spool: Option<PathBuf>,
     /// `[vault]`
     pub vault: VaultKeys,
     /// `[login]`
@@ -57,6 +61,8 @@ pub struct Config {
     pub upstreams: Upstreams,
     /// `[[upstream]]`, and `MCP_SERVERS`
     pub upstream: Vec<UpstreamConfig>,
+    /// `[[service]]`
+    pub service: Vec<Service>,
     /// `[audit]`
     pub audit: Audit,
     /// `[telemetry]`

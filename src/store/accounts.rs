@@ -153,6 +153,10 @@ impl Store {
         must_not_be_the_last_administrator(&mut transaction, id).await?;
         transaction.lock(Lock::Revocations).await?;
         let grants = grants::revoke_all_of(&mut transaction, id, now).await?;
+        // Locked: no refresh puts newer tokens between the two statements.
+        let select = query_scalar("SELECT id FROM connections WHERE user_id = ? ORDER BY id").bind(id).locked();
+        let _: Vec<ConnectionId> = select.fetch_all(&mut transaction).await?;
+        query(services::PART_FROM_ALL).bind(id).execute(&mut transaction).await?;
         let connections: Vec<ConnectionId> = query_scalar("DELETE FROM connections WHERE user_id = ? RETURNING id")
             .bind(id)
             .fetch_all(&mut transaction)

@@ -15,12 +15,15 @@ mod database;
 mod derived_grants;
 mod devices;
 mod factors;
+mod following;
 mod grants;
 mod groups;
 mod housekeeping;
 mod identities;
 mod listings;
 mod records;
+mod refreshes;
+mod services;
 mod sessions;
 mod signing_keys;
 #[cfg(test)]
@@ -29,13 +32,15 @@ mod upstreams;
 mod used_once;
 
 pub use clients::{Registered, RoomForClients};
-pub use connections::REFRESH_LEASE;
 pub use database::{Heard, Listener};
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
+pub use following::{JournalPosition, News};
 pub use groups::BY_ADMINISTRATOR;
 pub use identities::Unlinked;
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
+pub use refreshes::{Attempt, Begun, Failure, Intent, Lease, REFRESH_LEASE, Renewed, Swapped};
+pub use services::{Parting, ServicePat};
 
 use database::Database;
 
@@ -89,6 +94,8 @@ pub const CONNECTIONS: u32 = 16;
 #[derive(Clone)]
 pub struct Store {
     database: Database,
+    /// What leases go by, unless the database has a clock of its own.
+    clock: crate::clock::Clock,
 }
 
 impl Store {
@@ -106,7 +113,7 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_with(url: &str, connections: u32) -> Result<Self, StoreError> {
-        Ok(Self { database: Database::open(url, connections).await? })
+        Ok(Self { database: Database::open(url, connections).await?, clock: crate::clock::Clock::system() })
     }
 
     /// Hears of changes as they are committed, by whatever process. `None` for SQLite, which has nothing of the kind: there

@@ -19,6 +19,8 @@ pub(in crate::store) enum Lock<'a> {
     Groups,
     /// What one person signs in with.
     Person(UserId),
+    /// Authorizations that are given back.
+    Partings,
     /// Grants that end: one ending may take many with it, and two that cross would wait for each other.
     Revocations,
     /// Numbers in the journal become visible in their order: the next one is given out when the last one is committed.
@@ -46,6 +48,7 @@ impl Lock<'_> {
             Self::Person(id) => (6, number(&id.0)),
             Self::Revocations => (7, 0),
             Self::Journal => (8, 0),
+            Self::Partings => (9, 0),
         };
         (OURS + kind, which)
     }

@@ -27,6 +27,7 @@ pub(super) use transaction::Transaction;
 pub(super) use value::{Bind, Cell, Column, FromRow, Kind, Row, Value};
 
 use super::StoreError;
+use crate::clock::Timestamp;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use statement::Done;
 
@@ -65,6 +66,17 @@ impl Database {
         match self {
             Self::Sqlite(_) => Ok(None),
             Self::Postgres(server) => server.listen().await.map(Some),
+        }
+    }
+
+    /// The time by the clock of a server; `None` where there is none.
+    pub(super) async fn now(&self) -> Result<Option<Timestamp>, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(_) => {
+                let select = query_scalar("SELECT floor(extract(epoch FROM clock_timestamp()))::BIGINT");
+                Ok(Some(select.fetch_one(self.readers()).await?))
+            }
         }
     }
 

@@ -134,6 +134,12 @@ impl<'q, T: for<'r> Column<'r>> QueryScalar<'q, T> {
         self
     }
 
+    /// As [`QueryAs::locked`].
+    pub(in crate::store) fn locked(mut self) -> Self {
+        self.query.rows = Rows::Locked;
+        self
+    }
+
     /// Lets nobody change the rows until the transaction ends, although others may ask for the same. (In SQLite nobody
     /// else can change anything.)
     pub(in crate::store) fn held(mut self) -> Self {

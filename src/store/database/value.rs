@@ -228,6 +228,17 @@ impl<'r, T: Column<'r>> Column<'r> for Option<T> {
     }
 }
 
+impl<A, B, C> FromRow for (A, B, C)
+where
+    A: for<'r> Column<'r>,
+    B: for<'r> Column<'r>,
+    C: for<'r> Column<'r>,
+{
+    fn from_row(row: &Row) -> sqlx::Result<Self> {
+        Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+    }
+}
+
 impl<A, B> FromRow for (A, B)
 where
     A: for<'r> Column<'r>,
