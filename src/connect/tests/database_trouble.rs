@@ -5,6 +5,7 @@ use super::node::{Installation, Node};
 use super::rotator::{Replay, Rotator};
 use super::*;
 use crate::connect::checkpoints::Step;
+use crate::store::testing::postgres::Cluster;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -114,6 +115,42 @@ async fn what_the_database_did_not_take_is_in_the_spool_for_the_next_process() {
     assert_eq!(place.rotator.calls(), 1);
 }
 
+/// PostgreSQL is killed while the server is answering, is gone for a while, and comes back.
+#[tokio::test]
+async fn a_killed_postgresql_loses_nothing() {
+    let cluster = Cluster::start(true);
+    let rotator = Rotator::start(Replay::Fatal).await;
+    let installation = Installation::new(cluster.empty().await, &rotator.authority);
+    let spool = tempfile::tempdir().unwrap();
+    let node = installation.open(Some(spool.path())).await;
+    node.connect(0).await;
+    let cluster = Arc::new(cluster);
+    let killed = cluster.clone();
+    node.at_each_step(Box::new(move |step| {
+        if step == Step::Answered {
+            killed.kill();
+        }
+        Box::pin(std::future::ready(()))
+    }));
+    assert_eq!(bearer(&node.credential().await.unwrap()), "Bearer at-1");
+    let waiting = || fs::read_dir(spool.path()).unwrap().flatten().filter(is_answer).count();
+    assert_eq!(waiting(), 1);
+    node.clock.advance(Duration::from_secs(7200));
+    assert!(node.credential().await.is_err());
+    assert_eq!(rotator.calls(), 1, "no call without a durable intent");
+
+    *node.connections.hook.lock() = None;
+    cluster.start_again().await;
+    node.connections.answers.settled(Duration::from_secs(60)).await;
+    assert_eq!((node.stored().await.0.as_str(), node.row().await.version, waiting()), ("rt-1", 2, 0));
+    assert_eq!(bearer(&node.credential().await.unwrap()), "Bearer at-2");
+    assert_eq!((rotator.calls(), rotator.refusals()), (2, 0));
+}
+
+fn is_answer(file: &fs::DirEntry) -> bool {
+    file.file_name().to_string_lossy().ends_with(".answer")
+}
+
 /// The disk of the database is full, then the one of the spool, too, in a process of its own (`RLIMIT_FSIZE`).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_loses_nothing() {
@@ -137,7 +174,7 @@ pub(super) async fn fill_the_disk(node: Node) {
     let directory = node.connections.spool.directory().unwrap().to_owned();
     let waiting = || {
         let files = fs::read_dir(&directory).into_iter().flatten().flatten();
-        files.filter(|file| file.file_name().to_string_lossy().ends_with(".answer")).count()
+        files.filter(is_answer).count()
     };
     node.connections.adopt().await;
     limit(Some(0));

@@ -3,7 +3,7 @@
 use crate::store::StoreError;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{SqlSafeStr, SqlStr, Sqlite, Transaction};
+use sqlx::{Connection as _, SqlSafeStr, SqlStr, Sqlite, Transaction};
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -148,6 +148,14 @@ async fn pool(connections: u32, options: SqliteConnectOptions) -> sqlx::Result<S
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        // A full disk makes SQLite end a transaction by itself. What takes it back then fails, and on this connection no other
+        // could ever begin. The ping comes behind whatever is still to be taken back.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
         .connect_with(options)
         .await
 }
