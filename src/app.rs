@@ -26,7 +26,7 @@ use crate::jwks::RemoteKeys;
 use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::RateLimits;
 use crate::revocation::{self, Revocations};
-use crate::services::{Pats, Services};
+use crate::services::{Pats, Services, ServicesParts};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -133,7 +133,13 @@ impl App {
             revocation::Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
         let revocations = Arc::new(Revocations::new(store.clone(), clock.clone(), memory));
         let pats = Pats::new(store.clone(), vault.clone(), clock.clone());
-        let services = Services::new(connections.clone(), revocations.clone(), store.clone(), pats);
+        let services = Services::new(ServicesParts {
+            connections: connections.clone(),
+            revocations: revocations.clone(),
+            store: store.clone(),
+            pats,
+            site: site.clone(),
+        });
         let local = config.login.local.as_ref();
         Ok(Self {
             tokens: Arc::new(tokens),
