@@ -28,13 +28,13 @@ use crate::ratelimit::RateLimits;
 use crate::revocation::{self, Revocations};
 use crate::services::{Pats, Services, ServicesParts};
 use crate::session::Sessions;
-use crate::store::Store;
+use crate::store::{JournalPosition, Store};
 use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
 use crate::upstream::{HealthTable, Registry};
 use crate::vault::Vault;
 use arc_swap::ArcSwap;
-use follow::Follower;
+use follow::{Bounds, Follower};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,8 +74,8 @@ pub struct App {
     remote_keys: Arc<RemoteKeys>,
     http: HttpClient,
     random: Random,
-    /// The newest change of the database that memory knows.
-    known_change: i64,
+    /// How far memory knows the changes of the database.
+    position: JournalPosition,
 }
 
 impl App {
@@ -104,7 +104,7 @@ impl App {
         let vault = Vault::new(&key, &config.vault.previous)?;
         vault.check(&store).await?;
         store.keep_group_sources(&config.login.provider_names()).await?;
-        let known_change = store.latest_change().await?;
+        let position = store.journal_position().await?;
         let lives = Arc::new(GrantLives::default());
         let (time, dice) = (clock.clone(), random.clone());
         let keys = SigningKeys::load(store.clone(), vault.clone(), time, dice, &config.tokens).await?;
@@ -173,7 +173,7 @@ impl App {
             http,
             random,
             health,
-            known_change,
+            position,
         })
     }
 
@@ -220,7 +220,7 @@ impl App {
     pub fn background(self: Arc<Self>, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
         vec![
             tokio::spawn(self.connections.clone().keep_fresh(stopping.clone())),
-            tokio::spawn(Follower::after(self.known_change).run(self.clone())),
+            tokio::spawn(Follower::after(self.position.clone(), Bounds::FILE).run(self.clone())),
             tokio::spawn(self.sweep()),
         ]
     }
