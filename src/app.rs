@@ -126,6 +126,7 @@ impl App {
             clock: clock.clone(),
             random: random.clone(),
             metrics: metrics.clone(),
+            spool: config.spool.clone(),
         });
         connections.services().reconfigure(std::mem::take(&mut config.service));
         let connections = Arc::new(connections);

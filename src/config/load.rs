@@ -57,7 +57,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
     let mut server = root.table("server");
     let domain = ground::domain(&mut server);
     let tls = ground::tls(root.table("tls"), &domain, directories);
-    let store_url = ground::store_url(root.table("store"), &domain.value, &source.environment);
+    let (store_url, spool) = ground::store(root.table("store"), &domain.value, &source.environment);
     let vault = ground::vault(root.table("vault"), &store_url, directories);
     let upstreams = sections::upstreams(root.table("upstreams"), directories);
     let upstream = upstream::all(root.tables("upstream"), worker.servers, |reader| {
@@ -69,6 +69,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         server: ground::server(server, domain.value, &tls),
         tls,
         store_url,
+        spool,
         vault,
         login,
         tokens: sections::tokens(root.table("tokens")),

@@ -41,6 +41,8 @@ pub struct Config {
     pub tls: Tls,
     /// `[store] url`, such as `sqlite:///var/lib/portcullis/portcullis.db`.
     pub store_url: String,
+    /// `[store] spool`, where answers of token endpoints wait for the database; none for a database in memory.
+    pub spool: Option<PathBuf>,
     /// `[vault]`
     pub vault: VaultKeys,
     /// `[login]`

@@ -214,6 +214,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
         },
         tls: Tls::Off,
         store_url: "sqlite::memory:".to_owned(),
+        spool: None,
         vault: VaultKeys { key: Some(Vault::generate_key(random)), key_file: None, previous: Vec::new() },
         login: Login {
             password: true,
