@@ -99,7 +99,7 @@ impl App {
         resolver: Resolver,
     ) -> Result<Self, Fault> {
         let site = site_of(&config, addresses);
-        let store = Store::open(&config.store_url).await?;
+        let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
         let key = config::vault_key(&config.vault, &random)?;
         let vault = Vault::new(&key, &config.vault.previous)?;
         vault.check(&store).await?;

@@ -47,7 +47,7 @@ impl Gateway {
         }
         let mut config = load(source)?;
         let (clock, random) = (Clock::system(), Random::default());
-        let store = Store::open(&config.store_url).await?;
+        let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
         let signing = match seals {
             true => {
                 let vault = Vault::new(&config::vault_key(&config.vault, &random)?, &config.vault.previous)?;
