@@ -26,7 +26,7 @@ use crate::jwks::RemoteKeys;
 use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::{RateLimits, SETTLE_EVERY};
 use crate::revocation::{self, Revocations};
-use crate::services::{Pats, Services};
+use crate::services::{Pats, Services, ServicesParts};
 use crate::session::Sessions;
 use crate::store::{JournalPosition, Listener, Store};
 use crate::telemetry::Metrics;
@@ -138,7 +138,13 @@ impl App {
             revocation::Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
         let revocations = Arc::new(Revocations::new(store.clone(), clock.clone(), memory));
         let pats = Pats::new(store.clone(), vault.clone(), clock.clone());
-        let services = Services::new(connections.clone(), revocations.clone(), store.clone(), pats);
+        let services = Services::new(ServicesParts {
+            connections: connections.clone(),
+            revocations: revocations.clone(),
+            store: store.clone(),
+            pats,
+            site: site.clone(),
+        });
         let limits = match config.limits.shared {
             true => RateLimits::shared(&config.limits, &vault.mark("rate limits", b"")),
             false => RateLimits::new(&config.limits),
@@ -228,6 +234,7 @@ impl App {
             tokio::spawn(self.connections.clone().keep_fresh(stopping.clone())),
             tokio::spawn(Follower::after(self.position.clone(), bounds).run(self.clone(), listener)),
             tokio::spawn(self.clone().share_limits()),
+            tokio::spawn(self.connections.clone().part(self.audit.clone(), stopping.clone())),
             tokio::spawn(self.sweep()),
         ]
     }
