@@ -265,7 +265,9 @@ impl Connections {
         };
         for (name, content) in waiting {
             let opened = self.vault.open(&place(&name), &content).map_err(|error| error.to_string());
-            match opened.and_then(|json| Answer::from_json(&json).ok_or_else(|| "it holds something unknown".to_owned())) {
+            match opened
+                .and_then(|json| Answer::from_json(&json).ok_or_else(|| "it holds something unknown".to_owned()))
+            {
                 Ok(answer) => {
                     tracing::info!(connection = %answer.connection, "an answer waits in the spool: it is stored now");
                     self.take_over(answer);

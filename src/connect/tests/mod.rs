@@ -5,12 +5,13 @@ mod database_trouble;
 mod discovering;
 mod flow;
 mod node;
+mod parting;
 mod refresh_model;
 mod refreshing;
 mod registering;
-mod stepping_up;
 mod rotator;
-mod stranger;
+mod stepping_up;
+pub(crate) mod stranger;
 mod two_nodes;
 
 use super::*;

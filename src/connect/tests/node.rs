@@ -84,6 +84,7 @@ impl Node {
             refresh_token: Some(format!("rt-{number}")),
             server: Some(AtServer {
                 issuer: "http://issuer.example".to_owned(),
+                revocation_endpoint: None,
                 token_endpoint: self.token_endpoint.clone(),
                 client: OurClient { id: "us".to_owned(), secret: None, auth_method: "none".to_owned() },
                 redirect_uri: String::new(),
