@@ -84,6 +84,10 @@ h2-attacks: deps-build ## Every HTTP/2 attack for a minute, and the memory that 
 chaos: deps-build ## The chaos proxy with many seeds
 	PORTCULLIS_CHAOS_SEEDS=$${SEEDS:-100} cargo test --test it chaos:: -- --nocapture
 
+.PHONY: crash
+crash: deps-build ## Kill a process at every step of a refresh, CYCLES times with either kind of server (minutes)
+	PORTCULLIS_CRASH_CYCLES=$${CYCLES:-1000} cargo test --lib connect::tests::crashing -- --nocapture
+
 .PHONY: deps
 deps: deps-build deps-clients deps-postgres ## Install what the tests need
 

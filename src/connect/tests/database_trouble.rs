@@ -176,7 +176,7 @@ pub(super) async fn fill_the_disk(node: Node) {
         let files = fs::read_dir(&directory).into_iter().flatten().flatten();
         files.filter(is_answer).count()
     };
-    node.connections.adopt().await;
+    node.connections.adopt().await.unwrap();
     limit(Some(0));
     let failed = matches!(node.credential().await, Err(NoCredential::Failed(_)));
     limit(None);
@@ -212,28 +212,31 @@ async fn what_is_not_ours_is_set_aside() {
     let place = Place::new().await;
     let lock = place.refreshed_while_locked().await;
     let genuine = place.files().remove(0);
-    let renamed = place.spool.join(format!("{}-1-9.answer", place.node.row().await.id));
+    let installation = genuine.file_name().unwrap().to_str().unwrap().split('-').next().unwrap().to_owned();
+    let beside = |name: &str| place.spool.join(format!("{installation}-{name}.answer"));
+    let renamed = beside(&format!("{}-1-9", place.node.row().await.id));
     fs::copy(&genuine, &renamed).unwrap();
-    let cut = place.spool.join("cut.answer");
+    let cut = beside("cut");
     fs::write(&cut, &fs::read(&genuine).unwrap()[..50]).unwrap();
-    let young = place.spool.join("young.answer");
+    let (young, foreign) = (beside("young"), place.spool.join("0011223344556677-cut.answer"));
     fs::write(&young, "").unwrap();
-    fs::create_dir(place.spool.join("directory.answer")).unwrap();
+    fs::copy(&cut, &foreign).unwrap();
+    fs::create_dir(beside("directory")).unwrap();
     fs::write(place.spool.join("README"), "").unwrap();
     let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1);
-    for path in [&renamed, &cut] {
+    for path in [&renamed, &cut, &foreign] {
         fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
     }
     drop(lock);
 
     let next = place.installation.open(Some(&place.spool)).await;
-    next.connections.adopt().await;
+    next.connections.adopt().await.unwrap();
     next.connections.settle().await;
     place.node.connections.settle().await;
     assert_eq!(place.node.stored().await.0, "rt-1");
-    let aside = |name: &str| place.spool.join("set-aside").join(name).exists();
-    assert!(aside("cut.answer") && aside(renamed.file_name().unwrap().to_str().unwrap()));
-    assert!(young.exists() && !genuine.exists() && place.spool.join("README").exists());
+    let aside = |path: &PathBuf| place.spool.join("set-aside").join(path.file_name().unwrap()).exists();
+    assert!(aside(&cut) && aside(&renamed) && !genuine.exists());
+    assert!(young.exists() && foreign.exists() && place.spool.join("README").exists(), "what is not ours stays");
 }
 
 /// A disk that takes nothing, and a database that does: the answer goes there.
