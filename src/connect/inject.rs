@@ -38,13 +38,13 @@ impl Connections {
         let row = match self.row(key).await {
             Ok(row) => row.ok_or(NoCredential::NeedsConsent)?,
             // The database is out of reach, and the newest tokens are on their way there.
-            Err(fault) => match self.answers.of_key(key) {
-                Some(answer) => return self.serve(&answer, epoch),
-                None => return Err(fault.into()),
-            },
+            Err(fault) => {
+                let served = self.answers.of_key(key).and_then(|answer| self.serve(&answer, epoch));
+                return served.unwrap_or_else(|| Err(fault.into()));
+            }
         };
-        if let Some(answer) = self.answers.of(row.id, row.version) {
-            return self.serve(&answer, epoch);
+        if let Some(served) = self.answers.of(row.id, row.version).and_then(|answer| self.serve(&answer, epoch)) {
+            return served;
         }
         match row.state {
             ConnectionState::NeedsConsent => Err(NoCredential::NeedsConsent),

@@ -88,6 +88,15 @@ impl Database {
         }
     }
 
+    /// For reading the journal of changes, which must not wait until others have had their turn: it says whether memory may be
+    /// trusted.
+    pub(super) fn aside(&self) -> On<'_> {
+        match self {
+            Self::Sqlite(pools) => On::SqlitePool(pools.readers()),
+            Self::Postgres(server) => On::PostgresPool(server.aside()),
+        }
+    }
+
     /// For a single statement, which is a transaction by itself.
     pub(super) fn writer(&self) -> On<'_> {
         match self {

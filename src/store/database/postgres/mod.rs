@@ -23,10 +23,15 @@ use std::time::{Duration, Instant};
 
 /// Applied in order; what was released never changes. A version is a migration of SQLite's with the same number; the
 /// first one here is everything up to there.
-const MIGRATIONS: [(i64, &str, SqlStr); 3] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 4] = [
     (10, "initial", SqlStr::from_static(include_str!("../../../../migrations/postgres/0010_initial.sql"))),
     (11, "refresh", SqlStr::from_static(include_str!("../../../../migrations/postgres/0011_refresh.sql"))),
     (12, "services", SqlStr::from_static(include_str!("../../../../migrations/postgres/0012_services.sql"))),
+    (
+        15,
+        "limits of all nodes",
+        SqlStr::from_static(include_str!("../../../../migrations/postgres/0015_limits_of_all_nodes.sql")),
+    ),
 ];
 
 /// The oldest version that this is tried with.
@@ -53,6 +58,8 @@ pub(in crate::store) struct Server {
     pool: PgPool,
     options: PgConnectOptions,
     lost: Lost,
+    /// One connection of its own.
+    aside: Option<Box<Server>>,
 }
 
 /// When a connection was last found to be broken: others may be, too, that were last used before.
@@ -62,6 +69,11 @@ impl Server {
     pub(super) async fn open(url: &str, connections: u32) -> Result<Self, StoreError> {
         let options = options(url)?;
         prepare(&options).await.map_err(|problem| problem.describe(&Target::of(&options)))?;
+        let aside = Some(Box::new(Self::pooled(options.clone(), 1)));
+        Ok(Self { aside, ..Self::pooled(options, connections) })
+    }
+
+    fn pooled(options: PgConnectOptions, connections: u32) -> Self {
         let lost = Lost::default();
         let last_lost = lost.clone();
         let pool = PgPoolOptions::new()
@@ -80,10 +92,16 @@ impl Server {
             })
             .after_connect(|connection, _| Box::pin(async move { connection.execute(SETTINGS).await.map(drop) }))
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, options, lost })
+        Self { pool, options, lost, aside: None }
+    }
+
+    /// A connection that nobody else waits for.
+    pub(super) fn aside(&self) -> &Self {
+        self.aside.as_deref().unwrap_or(self)
     }
 
     pub(super) async fn close(&self) {
+        self.aside().pool.close().await;
         self.pool.close().await;
     }
 
