@@ -118,6 +118,22 @@ impl Store {
         Ok(Self { database: Database::open(url, connections).await?, clock: crate::clock::Clock::system() })
     }
 
+    /// [`Store::open`] for a database that must be there.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_existing(url: &str) -> Result<Self, StoreError> {
+        Ok(Self { database: Database::open_existing(url, CONNECTIONS).await? })
+    }
+
+    /// Whether some process, a gateway above all, has the database open that a URL names.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn is_in_use(url: &str) -> Result<bool, StoreError> {
+        Database::is_in_use(url).await
+    }
+
     /// Hears of changes as they are committed, by whatever process. `None` for SQLite, which has nothing of the kind: there
     /// one asks [`Store::changes_after`] now and then.
     ///
