@@ -23,6 +23,7 @@ mod records;
 mod sessions;
 mod signing_keys;
 mod sqlite;
+pub mod transfer;
 mod upstreams;
 mod used_once;
 

@@ -1,0 +1,121 @@
+//! Out of a database that is in use: all rows as they are at one moment.
+
+use super::catalog::{self, Kind, Layout};
+use super::{ROWS, Row, Table, Value, quoted, quoted_list};
+use crate::store::{Store, StoreError};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, Transaction, query_scalar};
+
+/// All rows of a database at the moment when this began; nobody who writes waits for it.
+pub struct Export {
+    transaction: Transaction<'static, Sqlite>,
+    layouts: Vec<Layout>,
+    tables: Vec<Table>,
+    schema: i64,
+    at: usize,
+    /// The key of the last row that was read of this table.
+    after: Option<Row>,
+}
+
+impl Store {
+    /// Begins to read everything.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn export(&self) -> Result<Export, StoreError> {
+        let mut transaction = self.sqlite.readers().begin().await?;
+        // The first statement of the transaction fixes the moment.
+        let schema = schema_version(&mut transaction).await?;
+        let layouts = catalog::read(&mut transaction).await?;
+        let mut tables = Vec::with_capacity(layouts.len());
+        for layout in &layouts {
+            let rows = count(&mut transaction, &layout.name).await?;
+            tables.push(Table { name: layout.name.clone(), columns: layout.column_names(), rows });
+        }
+        Ok(Export { transaction, layouts, tables, schema, at: 0, after: None })
+    }
+}
+
+impl Export {
+    /// The number of the newest migration of the database.
+    pub fn schema(&self) -> i64 {
+        self.schema
+    }
+
+    /// The tables in the order in which their rows come.
+    pub fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    /// The next rows, all of one table; `None` after the last.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn next(&mut self) -> Result<Option<(&Table, Vec<Row>)>, StoreError> {
+        while let Some(layout) = self.layouts.get(self.at) {
+            let rows = page(&mut self.transaction, layout, self.after.as_deref()).await?;
+            let Some(last) = rows.last() else {
+                (self.at, self.after) = (self.at + 1, None);
+                continue;
+            };
+            self.after = Some(key_of(layout, last));
+            return Ok(self.tables.get(self.at).map(|table| (table, rows)));
+        }
+        Ok(None)
+    }
+}
+
+/// The number of the newest migration.
+pub(super) async fn schema_version(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    Ok(query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(connection).await?)
+}
+
+pub(super) async fn count(connection: &mut SqliteConnection, table: &str) -> Result<u64, StoreError> {
+    let mut select = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM ");
+    let rows: i64 = select.push(quoted(table)).build_query_scalar().fetch_one(connection).await?;
+    Ok(rows.unsigned_abs())
+}
+
+/// The rows that come after a key, in the order of keys.
+pub(super) async fn page(
+    connection: &mut SqliteConnection,
+    layout: &Layout,
+    after: Option<&[Value]>,
+) -> Result<Vec<Row>, StoreError> {
+    let key = quoted_list(&layout.key);
+    let columns = quoted_list(&layout.column_names());
+    let mut select = QueryBuilder::<Sqlite>::new(format!("SELECT {columns} FROM {}", quoted(&layout.name)));
+    if let Some(after) = after {
+        select.push(format!(" WHERE ({key}) > ("));
+        let mut values = select.separated(", ");
+        for value in after {
+            match value {
+                Value::Null => values.push("NULL"),
+                Value::Integer(number) => values.push_bind(*number),
+                Value::Text(text) => values.push_bind(text.clone()),
+                Value::Bytes(bytes) => values.push_bind(bytes.clone()),
+            };
+        }
+        select.push(")");
+    }
+    select.push(format!(" ORDER BY {key} LIMIT {ROWS}"));
+    let rows = select.build().fetch_all(connection).await?;
+    rows.iter().map(|row| read(layout, row)).collect()
+}
+
+pub(super) fn key_of(layout: &Layout, row: &[Value]) -> Row {
+    let position = |name: &String| layout.columns.iter().position(|column| column.name == *name);
+    layout.key.iter().filter_map(position).filter_map(|at| row.get(at).cloned()).collect()
+}
+
+fn read(layout: &Layout, row: &SqliteRow) -> Result<Row, StoreError> {
+    let value = |(at, kind): (usize, Kind)| -> sqlx::Result<Value> {
+        Ok(match kind {
+            Kind::Integer => row.try_get::<Option<i64>, _>(at)?.map_or(Value::Null, Value::Integer),
+            Kind::Text => row.try_get::<Option<String>, _>(at)?.map_or(Value::Null, Value::Text),
+            Kind::Bytes => row.try_get::<Option<Vec<u8>>, _>(at)?.map_or(Value::Null, Value::Bytes),
+        })
+    };
+    let kinds = layout.columns.iter().map(|column| column.kind).enumerate();
+    kinds.map(value).collect::<sqlx::Result<_>>().map_err(|_| StoreError::Damaged("row"))
+}
