@@ -20,6 +20,7 @@ mod housekeeping;
 mod identities;
 mod listings;
 mod records;
+mod sealed;
 mod sessions;
 mod signing_keys;
 mod sqlite;
@@ -34,6 +35,8 @@ pub use groups::BY_ADMINISTRATOR;
 pub use identities::Unlinked;
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
+pub use sealed::{SealedColumn, SealedValue};
+pub use transfer::Value;
 
 /// What went wrong in the database.
 #[derive(Debug, thiserror::Error)]

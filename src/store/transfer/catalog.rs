@@ -9,29 +9,9 @@ use sqlx::{SqliteConnection, query_as, query_scalar};
 pub(super) struct Layout {
     pub(super) name: String,
     /// Sorted by name.
-    pub(super) columns: Vec<Column>,
+    pub(super) columns: Vec<String>,
     /// The names of the primary key's columns, in its order.
     pub(super) key: Vec<String>,
-}
-
-/// A column and how its values travel.
-#[derive(Clone)]
-pub(super) struct Column {
-    pub(super) name: String,
-    pub(super) kind: Kind,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Integer,
-    Text,
-    Bytes,
-}
-
-impl Layout {
-    pub(super) fn column_names(&self) -> Vec<String> {
-        self.columns.iter().map(|column| column.name.clone()).collect()
-    }
 }
 
 /// All tables, those that others refer to first.
@@ -49,19 +29,12 @@ pub(super) async fn read(connection: &mut SqliteConnection) -> Result<Vec<Layout
 }
 
 async fn layout(connection: &mut SqliteConnection, name: String) -> Result<Layout, StoreError> {
-    let select = query_as("SELECT name, type, pk FROM pragma_table_info(?) ORDER BY name").bind(&name);
-    let found: Vec<(String, String, i64)> = select.fetch_all(connection).await?;
-    let mut key: Vec<_> = found.iter().filter(|(_, _, place)| *place > 0).collect();
-    key.sort_by_key(|(_, _, place)| *place);
-    let key = key.into_iter().map(|(name, ..)| name.clone()).collect();
-    let column = |(name, kind, _): (String, String, i64)| match kind.as_str() {
-        "INTEGER" => Ok(Column { name, kind: Kind::Integer }),
-        "TEXT" => Ok(Column { name, kind: Kind::Text }),
-        "BLOB" => Ok(Column { name, kind: Kind::Bytes }),
-        _ => Err(StoreError::Damaged("catalog")),
-    };
-    let columns = found.into_iter().map(column).collect::<Result<_, _>>()?;
-    Ok(Layout { name, columns, key })
+    let select = query_as("SELECT name, pk FROM pragma_table_info(?) ORDER BY name").bind(&name);
+    let columns: Vec<(String, i64)> = select.fetch_all(connection).await?;
+    let mut key: Vec<_> = columns.iter().filter(|(_, place)| *place > 0).collect();
+    key.sort_by_key(|(_, place)| *place);
+    let key = key.into_iter().map(|(name, _)| name.clone()).collect();
+    Ok(Layout { name, columns: columns.into_iter().map(|(name, _)| name).collect(), key })
 }
 
 fn in_order(mut waiting: Vec<(Layout, Vec<String>)>) -> Result<Vec<Layout>, StoreError> {

@@ -1,10 +1,9 @@
 //! Out of a database that is in use: all rows as they are at one moment.
 
-use super::catalog::{self, Kind, Layout};
-use super::{ROWS, Row, Table, Value, quoted, quoted_list};
+use super::catalog::{self, Layout};
+use super::{ROWS, Row, Table, Value, push_row, quoted, quoted_list, read_row};
 use crate::store::{Store, StoreError};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqliteConnection, Transaction, query_scalar};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection, Transaction, query_scalar};
 
 /// All rows of a database at the moment when this began; nobody who writes waits for it.
 pub struct Export {
@@ -30,7 +29,7 @@ impl Store {
         let mut tables = Vec::with_capacity(layouts.len());
         for layout in &layouts {
             let rows = count(&mut transaction, &layout.name).await?;
-            tables.push(Table { name: layout.name.clone(), columns: layout.column_names(), rows });
+            tables.push(Table { name: layout.name.clone(), columns: layout.columns.clone(), rows });
         }
         Ok(Export { transaction, layouts, tables, schema, at: 0, after: None })
     }
@@ -83,39 +82,18 @@ pub(super) async fn page(
     after: Option<&[Value]>,
 ) -> Result<Vec<Row>, StoreError> {
     let key = quoted_list(&layout.key);
-    let columns = quoted_list(&layout.column_names());
+    let columns = quoted_list(&layout.columns);
     let mut select = QueryBuilder::<Sqlite>::new(format!("SELECT {columns} FROM {}", quoted(&layout.name)));
     if let Some(after) = after {
-        select.push(format!(" WHERE ({key}) > ("));
-        let mut values = select.separated(", ");
-        for value in after {
-            match value {
-                Value::Null => values.push("NULL"),
-                Value::Integer(number) => values.push_bind(*number),
-                Value::Text(text) => values.push_bind(text.clone()),
-                Value::Bytes(bytes) => values.push_bind(bytes.clone()),
-            };
-        }
-        select.push(")");
+        select.push(format!(" WHERE ({key}) > "));
+        push_row(&mut select, after);
     }
     select.push(format!(" ORDER BY {key} LIMIT {ROWS}"));
     let rows = select.build().fetch_all(connection).await?;
-    rows.iter().map(|row| read(layout, row)).collect()
+    rows.iter().map(read_row).collect()
 }
 
 pub(super) fn key_of(layout: &Layout, row: &[Value]) -> Row {
-    let position = |name: &String| layout.columns.iter().position(|column| column.name == *name);
+    let position = |name: &String| layout.columns.iter().position(|column| column == name);
     layout.key.iter().filter_map(position).filter_map(|at| row.get(at).cloned()).collect()
-}
-
-fn read(layout: &Layout, row: &SqliteRow) -> Result<Row, StoreError> {
-    let value = |(at, kind): (usize, Kind)| -> sqlx::Result<Value> {
-        Ok(match kind {
-            Kind::Integer => row.try_get::<Option<i64>, _>(at)?.map_or(Value::Null, Value::Integer),
-            Kind::Text => row.try_get::<Option<String>, _>(at)?.map_or(Value::Null, Value::Text),
-            Kind::Bytes => row.try_get::<Option<Vec<u8>>, _>(at)?.map_or(Value::Null, Value::Bytes),
-        })
-    };
-    let kinds = layout.columns.iter().map(|column| column.kind).enumerate();
-    kinds.map(value).collect::<sqlx::Result<_>>().map_err(|_| StoreError::Damaged("row"))
 }

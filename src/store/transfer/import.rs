@@ -67,7 +67,7 @@ impl Import {
     pub async fn insert(&mut self, table: &str, columns: &[String], rows: &[Row]) -> Result<(), StoreError> {
         let layout = self.layouts.iter().find(|layout| layout.name == table);
         let layout = layout.ok_or(StoreError::Damaged("list of tables"))?;
-        let known = |name: &String| layout.columns.iter().any(|column| column.name == *name);
+        let known = |name| layout.columns.contains(name);
         let fits = !columns.is_empty() && columns.iter().all(known) && rows.iter().all(|row| row.len() == columns.len());
         if !fits {
             return Err(StoreError::Damaged("list of columns"));

@@ -6,10 +6,12 @@
 mod catalog;
 mod export;
 mod import;
+mod sql;
 mod value;
 
 pub use export::Export;
 pub use import::Import;
+pub(super) use sql::{push_row, push_value, read_row, read_value};
 pub use value::{Row, Summary, Table, Tally, Value};
 
 /// How many rows are read at a time.
