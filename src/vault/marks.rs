@@ -40,6 +40,14 @@ impl Vault {
         Ok(())
     }
 
+    /// Whether a gateway has ever sealed here with the current key.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn is_in_use(&self, store: &Store) -> Result<bool, Fault> {
+        Ok(store.setting(&mark_name(self.current_key())).await?.is_some())
+    }
+
     /// How many values there are of each key in each table; reads all of them.
     ///
     /// # Errors

@@ -15,13 +15,17 @@
 mod envelope;
 mod key_id;
 mod marks;
+mod pkcs11;
 mod places;
 mod rewrap;
+mod sources;
 #[cfg(test)]
 mod tests;
+mod wrapped;
 
 pub use key_id::{KeyId, NotAKeyId};
 pub use marks::Usage;
+pub use pkcs11::Pkcs11;
 pub use rewrap::{Damaged, Progress, Rewrapped};
 
 use crate::error::Fault;

@@ -60,7 +60,16 @@ impl Vault {
     pub async fn rewrap_all(
         &self,
         store: &Store,
-        told: &mut (dyn FnMut(Progress) + Send),
+        told: &mut dyn FnMut(Progress),
+    ) -> Result<Rewrapped, Fault> {
+        self.rewrap_by(BATCH, store, told).await
+    }
+
+    pub(super) async fn rewrap_by(
+        &self,
+        batch: u32,
+        store: &Store,
+        told: &mut dyn FnMut(Progress),
     ) -> Result<Rewrapped, Fault> {
         let of = self.outstanding(store).await?;
         let mut outcome = Rewrapped::default();
@@ -68,7 +77,7 @@ impl Vault {
             let before = outcome.done;
             (outcome.damaged, outcome.damaged_in_all) = (Vec::new(), 0);
             for place in &places::ALL {
-                let walk = Walk { vault: self, store, place };
+                let walk = Walk { vault: self, store, place, batch };
                 walk.run(&mut outcome, &mut |done| told(Progress { table: place.column.table, done, of })).await?;
             }
             if outcome.done == before {
@@ -103,14 +112,15 @@ struct Walk<'a> {
     vault: &'a Vault,
     store: &'a Store,
     place: &'a SealedPlace,
+    batch: u32,
 }
 
 impl Walk<'_> {
-    async fn run(&self, outcome: &mut Rewrapped, told: &mut (dyn FnMut(u64) + Send)) -> Result<(), Fault> {
+    async fn run(&self, outcome: &mut Rewrapped, told: &mut dyn FnMut(u64)) -> Result<(), Fault> {
         let (head, column) = (self.vault.head(), &self.place.column);
         let mut after = None;
         loop {
-            let values = self.store.sealed_otherwise(column, &head, after.as_deref(), BATCH).await?;
+            let values = self.store.sealed_otherwise(column, &head, after.as_deref(), self.batch).await?;
             let Some(last) = values.last() else { return Ok(()) };
             after = Some(last.key.clone());
             let began = Instant::now();
