@@ -111,6 +111,25 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: VaultCommand,
     },
+    /// Write everything that the database holds into a sealed file, while gateways run
+    Backup {
+        /// A new file; with --check, one that there is
+        file: PathBuf,
+        /// Read a backup from its beginning to its end instead, and change nothing
+        #[arg(long)]
+        check: bool,
+    },
+    /// Put a backup into the database, all of it or nothing; stop all gateways first
+    Restore {
+        /// What `backup` wrote
+        file: PathBuf,
+        /// Give up everything that the database holds
+        #[arg(long)]
+        force: bool,
+        /// End all sessions, grants and tokens of the backup: what was revoked since then would live again
+        #[arg(long)]
+        sign_everybody_out: bool,
+    },
     /// Sign this command line in at a gateway, or at an MCP server behind one
     ///
     /// Shows an address and a code for a browser anywhere, and keeps what is issued in credentials.json below

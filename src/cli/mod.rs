@@ -3,6 +3,7 @@
 mod api;
 mod api_keys;
 mod arguments;
+mod backup;
 mod credentials;
 mod discovery;
 mod encode;
@@ -20,6 +21,7 @@ mod state;
 mod tests;
 mod vault;
 
+use crate::backup::Choices;
 use crate::config::{self, Config, ConfigErrors, Source};
 use crate::error::Fault;
 use crate::server::{self, Start};
@@ -146,6 +148,12 @@ async fn dispatch(
         Command::Encode { domain, root } => encode::encode(&domain, root.as_deref(), &mut output),
         Command::Decode { text } => encode::decode(&text, &mut output),
         Command::Vault { command } => vault::vault(command, source, &mut output).await,
+        Command::Backup { file, check: false } => backup::backup(&file, source, &mut output).await,
+        Command::Backup { file, check: true } => backup::check(&file, source, &mut output),
+        Command::Restore { file, force, sign_everybody_out } => {
+            let choices = Choices { replace: force, sign_everybody_out };
+            backup::restore(&file, choices, source, &mut output).await
+        }
         Command::User { .. }
         | Command::Upstream { .. }
         | Command::Connection { .. }

@@ -25,8 +25,9 @@ impl Vault {
     /// # Errors
     /// When a key is missing: names it and what is sealed with it.
     pub async fn check(&self, store: &Store) -> Result<(), Fault> {
-        if marks(store).await?.is_empty() {
-            self.adopt(store).await?;
+        let former = store.setting(FORMER_CHECK.row).await?;
+        if former.is_some() || marks(store).await?.is_empty() {
+            self.adopt(store, former).await?;
         }
         self.verify(store).await?;
         let current = self.current_key();
@@ -38,6 +39,14 @@ impl Vault {
             }
         }
         Ok(())
+    }
+
+    /// The keys that a database needs.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keys_of(&self, store: &Store) -> Result<Vec<KeyId>, Fault> {
+        Ok(marks(store).await?.into_iter().map(|(id, _)| id).collect())
     }
 
     /// Whether a gateway has ever sealed here with the current key.
@@ -76,24 +85,21 @@ impl Vault {
 
     /// A new database; or one from before there were marks, where one value told whether the key is right, and all have to
     /// be looked at once.
-    async fn adopt(&self, store: &Store) -> Result<(), Fault> {
-        if let Some(check) = store.setting(FORMER_CHECK.row).await? {
-            let opened = self.open(&FORMER_CHECK, &check);
-            if !opened.is_ok_and(|value| *value == MARK) {
-                return Err(stranger(&[]));
-            }
-            if let Some(key) = envelope::key_of(&check) {
-                self.put_mark(store, key).await?;
-            }
+    async fn adopt(&self, store: &Store, former: Option<Vec<u8>>) -> Result<(), Fault> {
+        let key = former.as_ref().and_then(|check| envelope::key_of(check));
+        let fits = |check| self.open(&FORMER_CHECK, check).is_ok_and(|value| *value == MARK);
+        if former.as_deref().is_some_and(|check| !fits(check)) {
+            return Err(stranger(key.as_slice()));
         }
         let usage = self.usage(store).await?;
         let missing: Vec<KeyId> = usage.iter().map(|usage| usage.key).filter(|key| !self.has_key(*key)).collect();
         if !missing.is_empty() {
             return Err(lacking(&missing, &usage));
         }
-        for Usage { key, .. } in usage {
+        for key in usage.iter().map(|usage| usage.key).chain(key) {
             self.put_mark(store, key).await?;
         }
+        // Last, so that a process that dies here begins again.
         store.delete_setting(FORMER_CHECK.row).await?;
         Ok(())
     }

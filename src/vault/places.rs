@@ -131,7 +131,8 @@ mod tests {
         let mut found = Vec::new();
         collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
         assert!(found.len() > 6, "the search found only {found:?}");
-        for (table, column) in found.iter().filter(|(table, _)| table != "settings") {
+        // Keys of backups are in files, which name no table.
+        for (table, column) in found.iter().filter(|(table, _)| !["settings", ""].contains(&table.as_str())) {
             let listed = ALL.iter().any(|place| place.column.table == table && place.name == column);
             assert!(listed, "something is sealed for {table}.{column}, which is not in vault::places::ALL");
         }

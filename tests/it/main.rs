@@ -68,4 +68,5 @@ mod streams;
 mod tls;
 mod trespass;
 mod uploads;
+mod vault;
 mod websocket;

@@ -3,6 +3,7 @@
 use super::catalog::{self, Layout};
 use super::export::{count, key_of, page, schema_version};
 use super::{Row, Summary, Tally, Value, quoted, quoted_list};
+use crate::clock::Timestamp;
 use crate::store::{Store, StoreError};
 use sqlx::{QueryBuilder, Sqlite, Transaction};
 
@@ -107,6 +108,22 @@ impl Import {
             summaries.push(tally.summary(&layout.name));
         }
         Ok(summaries)
+    }
+
+    /// Ends what people and programs have open, as far as it is in these rows: sessions, tokens and what becomes one, and
+    /// every standing grant. Connections, API keys and passwords stay. Without a signing key the gateway makes a new one.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn sign_everybody_out(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        for table in ["sessions", "refresh_tokens", "codes", "flows", "device_codes", "signing_keys"] {
+            let mut delete = QueryBuilder::<Sqlite>::new("DELETE FROM ");
+            delete.push(quoted(table)).build().execute(&mut *self.transaction).await?;
+        }
+        let mut update = QueryBuilder::<Sqlite>::new("UPDATE grants SET revoked_at = ");
+        update.push_bind(now).push(" WHERE revoked_at IS NULL");
+        update.build().execute(&mut *self.transaction).await?;
+        Ok(())
     }
 
     /// Makes everything visible and durable.

@@ -1,3 +1,4 @@
+mod pkcs11;
 mod rewrapping;
 
 use super::*;
