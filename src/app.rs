@@ -26,14 +26,15 @@ use crate::jwks::RemoteKeys;
 use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::RateLimits;
 use crate::revocation::{self, Revocations};
+use crate::services::{Pats, Services};
 use crate::session::Sessions;
-use crate::store::Store;
+use crate::store::{JournalPosition, Store};
 use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
 use crate::upstream::{HealthTable, Registry};
 use crate::vault::Vault;
 use arc_swap::ArcSwap;
-use follow::Follower;
+use follow::{Bounds, Follower};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +60,7 @@ pub struct App {
     pub factors: Arc<Factors>,
     pub connections: Arc<Connections>,
     pub revocations: Arc<Revocations>,
+    pub services: Arc<Services>,
     pub metrics: Arc<Metrics>,
     pub audit: Audit,
     pub resolver: Resolver,
@@ -72,8 +74,8 @@ pub struct App {
     remote_keys: Arc<RemoteKeys>,
     http: HttpClient,
     random: Random,
-    /// The newest change of the database that memory knows.
-    known_change: i64,
+    /// How far memory knows the changes of the database.
+    position: JournalPosition,
 }
 
 impl App {
@@ -101,7 +103,7 @@ impl App {
         let vault = config::keyring(&config.vault, &random)?;
         vault.check(&store).await?;
         store.keep_group_sources(&config.login.provider_names()).await?;
-        let known_change = store.latest_change().await?;
+        let position = store.journal_position().await?;
         let lives = Arc::new(GrantLives::default());
         let (time, dice) = (clock.clone(), random.clone());
         let keys = SigningKeys::load(store.clone(), vault.clone(), time, dice, &config.tokens).await?;
@@ -123,11 +125,15 @@ impl App {
             clock: clock.clone(),
             random: random.clone(),
             metrics: metrics.clone(),
+            spool: config.spool.clone(),
         });
+        connections.services().reconfigure(std::mem::take(&mut config.service));
         let connections = Arc::new(connections);
         let memory =
             revocation::Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
-        let revocations = Revocations::new(store.clone(), clock.clone(), memory);
+        let revocations = Arc::new(Revocations::new(store.clone(), clock.clone(), memory));
+        let pats = Pats::new(store.clone(), vault.clone(), clock.clone());
+        let services = Services::new(connections.clone(), revocations.clone(), store.clone(), pats);
         let local = config.login.local.as_ref();
         Ok(Self {
             tokens: Arc::new(tokens),
@@ -143,7 +149,8 @@ impl App {
                 config.login.sessions,
             )),
             connections,
-            revocations: Arc::new(revocations),
+            revocations,
+            services: Arc::new(services),
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
             audit: Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests),
             metrics,
@@ -160,7 +167,7 @@ impl App {
             http,
             random,
             health,
-            known_change,
+            position,
         })
     }
 
@@ -207,7 +214,7 @@ impl App {
     pub fn background(self: Arc<Self>, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
         vec![
             tokio::spawn(self.connections.clone().keep_fresh(stopping.clone())),
-            tokio::spawn(Follower::after(self.known_change).run(self.clone())),
+            tokio::spawn(Follower::after(self.position.clone(), Bounds::FILE).run(self.clone())),
             tokio::spawn(self.sweep()),
         ]
     }

@@ -50,6 +50,11 @@ impl App {
         if vault.is_some_and(|vault| self.vault.install(&vault)) {
             changed.push("vault");
         }
+        if self.connections.services().reconfigure(std::mem::take(&mut new.service)) {
+            changed.push("service");
+            self.connections.forget_all();
+            self.connections.leave_unusable_upstreams();
+        }
         let mut authorities = Authorities::Same;
         if let Some(clients) = clients {
             changed.push("upstreams.ca_file");

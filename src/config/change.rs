@@ -14,6 +14,7 @@ impl Config {
             keep("server.admin_listen", &mut new.admin_listen, &old.admin_listen),
             keep("server.public_url", &mut new.public, &old.public),
             keep("store.url", &mut self.store_url, &running.store_url),
+            keep("store.spool", &mut self.spool, &running.spool),
             keep("telemetry.log_format", &mut self.telemetry.json, &running.telemetry.json),
         ];
         fixed.push(keep("audit.requests", &mut self.audit.requests, &running.audit.requests));

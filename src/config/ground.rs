@@ -128,8 +128,12 @@ pub(super) fn tls(mut reader: Reader<'_>, domain: &Found<String>, directories: &
     tls
 }
 
-/// `[store] url`
-pub(super) fn store_url(mut reader: Reader<'_>, domain: &str, environment: &BTreeMap<String, String>) -> String {
+/// `[store]`: `url` and `spool`.
+pub(super) fn store(
+    mut reader: Reader<'_>,
+    domain: &str,
+    environment: &BTreeMap<String, String>,
+) -> (String, Option<PathBuf>) {
     let url = reader.parsed("url", |text| match text.split_once(':') {
         Some(("sqlite", rest))
             if rest == ":memory:" || rest.strip_prefix("//").is_some_and(|path| !path.is_empty()) =>
@@ -142,11 +146,25 @@ pub(super) fn store_url(mut reader: Reader<'_>, domain: &str, environment: &BTre
         // Not quoted: another database's URL may hold a password.
         _ => Err("must be a URL like \"sqlite:///var/lib/portcullis/portcullis.db\"".to_owned()),
     });
+    // Not resolved like a file: what is written there must not count as a change of the configuration.
+    let spool = reader.parsed("spool", |text| match Path::new(text) {
+        path if path.is_absolute() => Ok(path.to_owned()),
+        _ => Err("must be the absolute path of a directory, like \"/var/lib/portcullis/spool\"".to_owned()),
+    });
     reader.finish();
-    url.map_or_else(
-        || format!("sqlite://{}", state_directory(domain, environment).join("portcullis.db").display()),
-        |found| found.value,
-    )
+    let state = state_directory(domain, environment);
+    let url = url.map_or_else(|| format!("sqlite://{}", state.join("portcullis.db").display()), |found| found.value);
+    let spool = spool.map(|found| found.value).or_else(|| match database_file(&url) {
+        // Named after the database, since others may be beside it.
+        Some(file) => {
+            let mut name = file.as_os_str().to_owned();
+            name.push("-spool");
+            Some(PathBuf::from(name))
+        }
+        None if url.starts_with("sqlite:") => None,
+        None => Some(state.join("spool")),
+    });
+    (url, spool)
 }
 
 /// `[vault]`. The key file is neither read nor made here.

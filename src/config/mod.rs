@@ -10,6 +10,7 @@ mod reader;
 mod registration;
 mod secrets;
 mod sections;
+mod service;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -20,6 +21,7 @@ mod worker;
 pub use load::{ConfigErrors, Source, load};
 pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
 pub use registration::{Registration, RegistrationMode};
+pub use service::{Service, ServiceClient, ServiceName};
 pub(crate) use units::positive_duration;
 pub use vault_key::{keyring, keyring_again, read_vault_key, write_vault_key};
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub tls: Tls,
     /// `[store] url`, such as `sqlite:///var/lib/portcullis/portcullis.db`.
     pub store_url: String,
+    /// `[store] spool`, where answers of token endpoints wait for the database; none for a database in memory.
+    pub spool: Option<PathBuf>,
     /// `[vault]`
     pub vault: VaultKeys,
     /// `[login]`
@@ -56,6 +60,8 @@ pub struct Config {
     pub upstreams: Upstreams,
     /// `[[upstream]]`, and `MCP_SERVERS`
     pub upstream: Vec<UpstreamConfig>,
+    /// `[[service]]`
+    pub service: Vec<Service>,
     /// `[audit]`
     pub audit: Audit,
     /// `[telemetry]`

@@ -130,6 +130,13 @@ fn one_s_own_machine_needs_no_configuration() {
     let url = |variables| load(&environment(variables)).unwrap().store_url;
     assert_eq!(url(&[("XDG_STATE_HOME", "/state"), ("HOME", "/h")]), "sqlite:///state/portcullis/portcullis.db");
     assert_eq!(url(&[("XDG_STATE_HOME", "relative")]), "sqlite:///var/lib/portcullis/portcullis.db");
+    let spool = |variables: &[_]| load(&environment(variables)).map(|config| config.spool);
+    let (home, url, own) = (("HOME", "/h"), "PORTCULLIS__STORE__URL", "PORTCULLIS__STORE__SPOOL");
+    let of = |path| Some(std::path::PathBuf::from(path));
+    assert_eq!(spool(&[home]).unwrap(), of("/h/.local/state/portcullis/portcullis.db-spool"));
+    assert_eq!(spool(&[home, (url, "sqlite::memory:")]).unwrap(), None);
+    assert_eq!(spool(&[home, (own, "/spool")]).unwrap(), of("/spool"));
+    assert!(spool(&[home, (own, "spool")]).is_err());
 }
 
 #[test]

@@ -1,24 +1,30 @@
 //! Our client toward the upstreams' authorization servers: discovery, registration, authorization, refresh, and the
 //! credentials that come of it.
 
+mod answers;
 mod authorize;
 mod callback;
+mod checkpoints;
 mod discovery;
 mod flights;
 mod inject;
 mod keeper;
 mod lives;
 mod memory;
+mod party;
 mod providers;
 mod refresh;
 mod register;
 mod sealed;
+mod spool;
 mod stepup;
+mod table;
+mod target;
 mod token_endpoint;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::error::Fault;
-use crate::hostname::{Account, Authority, Site};
+use crate::hostname::{Authority, Site};
 use crate::http::HttpClient;
 use crate::ids::{ConnectionId, Random, UserId};
 use crate::life::Life;
@@ -27,39 +33,35 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::upstream::Registry;
 use crate::vault::Vault;
+use answers::Answers;
 use discovery::KnownScopes;
 use flights::Refreshes;
 use lives::CredentialLives;
 use memory::Memory;
 use moka::sync::Cache;
+use spool::Spool;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 pub use stepup::StepUp;
-
-/// Whose authorization, where, and which account.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionKey {
-    /// The person.
-    pub user: UserId,
-    /// The upstream.
-    pub authority: Authority,
-    /// The account, when the hostname names one.
-    pub account: Option<Account>,
-}
+pub use table::ServiceTable;
+pub use target::{ConnectionKey, Target};
+use tokio::sync::OnceCell;
 
 /// What is injected into a request to an upstream. It can only be made here, so that nothing is forwarded without one.
 pub struct Credential {
-    authority: Authority,
+    target: Target,
     connection: Option<ConnectionId>,
     version: i64,
     header: Option<(http::HeaderName, http::HeaderValue)>,
+    expires_at: Option<Timestamp>,
     life: Arc<Life>,
 }
 
 impl Credential {
-    /// The upstream that it is for.
-    pub fn authority(&self) -> &Authority {
-        &self.authority
+    /// What it is for.
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     /// The connection behind it; none where everybody shares a configured header or nothing is needed.
@@ -70,6 +72,17 @@ impl Credential {
     /// The header to set (marked sensitive); none for an upstream that is used without authorization.
     pub fn header(&self) -> Option<&(http::HeaderName, http::HeaderValue)> {
         self.header.as_ref()
+    }
+
+    /// The access token itself, where it is one of a connection.
+    pub fn access_token(&self) -> Option<&str> {
+        let (_, value) = self.header.as_ref().filter(|_| self.connection.is_some())?;
+        value.to_str().ok()?.strip_prefix("Bearer ")
+    }
+
+    /// When the access token expires, if its server said so.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
     }
 
     /// Ends when the connection ends, or when the upstream may not be used any longer; not with an ordinary refresh.
@@ -101,6 +114,7 @@ pub struct Connections {
     vault: Vault,
     http: HttpClient,
     registry: Arc<Registry>,
+    services: ServiceTable,
     site: Site,
     clock: Clock,
     random: Random,
@@ -112,6 +126,13 @@ pub struct Connections {
     /// One registration at a time per issuer.
     registering: Cache<String, Arc<tokio::sync::Mutex<()>>>,
     refreshes: Refreshes,
+    /// What servers gave and the database does not have yet.
+    answers: Answers,
+    spool: Arc<Spool>,
+    /// Whether the spool has been read: no server is asked before.
+    adopted: OnceCell<()>,
+    #[cfg(test)]
+    hook: parking_lot::Mutex<Option<checkpoints::Hook>>,
 }
 
 /// What [`Connections`] works with.
@@ -132,6 +153,8 @@ pub struct ConnectionsParts {
     pub random: Random,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where answers wait that the database does not take; `None` for a database that keeps nothing either.
+    pub spool: Option<PathBuf>,
 }
 
 /// How [`Connections::begin`] goes on.
@@ -195,11 +218,13 @@ impl ConnectError {
 impl Connections {
     /// Nothing is contacted yet.
     pub fn new(parts: ConnectionsParts) -> Self {
+        let spool = Arc::new(Spool::new(parts.spool, &parts.random));
         Self {
             store: parts.store,
             vault: parts.vault,
             http: parts.http,
             registry: parts.registry,
+            services: ServiceTable::default(),
             site: parts.site,
             clock: parts.clock,
             random: parts.random,
@@ -209,6 +234,24 @@ impl Connections {
             scopes: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build(),
             registering: Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(60)).build(),
             refreshes: Refreshes::new(),
+            answers: Answers::default(),
+            spool,
+            adopted: OnceCell::new(),
+            #[cfg(test)]
+            hook: parking_lot::Mutex::default(),
+        }
+    }
+
+    /// The services that there are, besides upstreams.
+    pub fn services(&self) -> &ServiceTable {
+        &self.services
+    }
+
+    /// Whether a person may use an upstream or service now, as far as memory knows.
+    fn may_use(&self, user: UserId, target: &Target) -> bool {
+        match target {
+            Target::Upstream(authority) => self.registry.may_use(user, authority),
+            Target::Service(name) => self.services.find(name).is_some(),
         }
     }
 

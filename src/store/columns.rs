@@ -126,8 +126,30 @@ record!(ApiKey, "API key":
 record!(Authenticator, "authenticator": user("user_id"), sealed, browser, last_step, created_at, confirmed_at);
 record!(Passkey, "passkey":
     id, credential_id, user("user_id"), name, public_key, sign_count, created_at, last_used_at);
+record!(ServicePat, "personal access token": user("user_id"), service, sealed, created_at);
+record!(Parting, "parting": id, user("user_id"), authority, account, sealed, attempts);
 record!(PasskeyHolder, "passkey holder": handle, after_password);
 record!(AuditEvent, "audit event": at, actor, action, subject, address, upstream, client, status, duration_ms);
+
+impl FromRow<'_, SqliteRow> for refreshes::Standing {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let holder: Option<String> = row.try_get("lease_holder")?;
+        let until: Option<Timestamp> = row.try_get("lease_until")?;
+        let at: Option<Timestamp> = row.try_get("refreshing_since")?;
+        let presented: Option<Digest> = row.try_get("refreshing_token")?;
+        let attempt = at.zip(presented).map(|(at, presented)| Attempt {
+            holder: holder.clone().unwrap_or_default(),
+            at,
+            presented,
+        });
+        Ok(Self {
+            version: row.try_get("version")?,
+            fence: row.try_get("fence")?,
+            lease: holder.zip(until),
+            attempt,
+        })
+    }
+}
 
 impl FromRow<'_, SqliteRow> for UpstreamAccess {
     fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {

@@ -14,13 +14,16 @@ mod consents;
 mod derived_grants;
 mod devices;
 mod factors;
+mod following;
 mod grants;
 mod groups;
 mod housekeeping;
 mod identities;
 mod listings;
 mod records;
+mod refreshes;
 mod sealed;
+mod services;
 mod sessions;
 mod signing_keys;
 mod sqlite;
@@ -29,13 +32,15 @@ mod upstreams;
 mod used_once;
 
 pub use clients::{Registered, RoomForClients};
-pub use connections::REFRESH_LEASE;
+pub use following::{JournalPosition, News};
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
 pub use groups::BY_ADMINISTRATOR;
 pub use identities::Unlinked;
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
+pub use refreshes::{Attempt, Begun, Failure, Intent, Lease, REFRESH_LEASE, Renewed, Swapped};
 pub use sealed::{SealedColumn, SealedValue};
+pub use services::{Parting, ServicePat};
 pub use transfer::Value;
 
 /// What went wrong in the database.
@@ -80,6 +85,8 @@ impl From<sqlx::Error> for StoreError {
 #[derive(Clone)]
 pub struct Store {
     sqlite: sqlite::Pools,
+    /// What leases go by.
+    clock: crate::clock::Clock,
 }
 
 impl Store {
@@ -88,7 +95,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unusable`] naming the file and what to do about it.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        Ok(Self { sqlite: sqlite::Pools::open(url).await? })
+        Ok(Self { sqlite: sqlite::Pools::open(url).await?, clock: crate::clock::Clock::system() })
     }
 
     /// Waits for what is under way and closes the database; it cannot be used afterwards.

@@ -356,9 +356,9 @@ pub struct Connection {
     pub scope: String,
     /// When the access token expires, if the upstream said so.
     pub expires_at: Option<Timestamp>,
-    /// Counts every change of the tokens: the fencing token of decision 3.
+    /// Counts every change of the tokens.
     pub version: i64,
-    /// When a refresh was begun that has no recorded end.
+    /// When a refresh was begun of which nobody knows what became, by the clock of the database.
     pub refreshing_since: Option<Timestamp>,
     /// In words, for the person.
     pub last_error: Option<String>,
@@ -454,17 +454,6 @@ impl AuditEvent {
     }
 }
 
-/// What a successful refresh changes in a [`Connection`].
-#[derive(Clone, Debug)]
-pub struct RenewedTokens {
-    /// The new tokens, sealed.
-    pub sealed: Vec<u8>,
-    /// The scopes now granted.
-    pub scope: String,
-    /// When the new access token expires, if the upstream said so.
-    pub expires_at: Option<Timestamp>,
-}
-
 /// What ended together with a person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
@@ -475,7 +464,7 @@ pub struct Ended {
 }
 
 /// Something that changed in the database and that memory must learn about, in this process and in every other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
     /// A grant was revoked: its tokens are worth nothing, its streams end.
     GrantRevoked(GrantId),

@@ -8,8 +8,8 @@ use data_encoding::HEXLOWER;
 /// A column, and how the [`Place`] of its values follows from a row.
 pub(super) struct SealedPlace {
     pub(super) column: SealedColumn,
-    /// What the column is called in a place, which is not always its name in the database.
-    name: &'static str,
+    /// What table and column are called in a place, which are not always their names in the database.
+    name: (&'static str, &'static str),
     /// Row, person and upstream, out of the row's key and what is selected beside it.
     belongs: fn(&[Value], &[Value]) -> Option<Belonging>,
 }
@@ -22,14 +22,32 @@ pub(super) struct Belonging {
 }
 
 /// Every column that is sealed. `settings` has marks of the vault's own, which are no secrets: see `marks.rs`.
-pub(super) const ALL: [SealedPlace; 6] = [
+pub(super) const ALL: [SealedPlace; 8] = [
     SealedPlace {
         column: SealedColumn { table: "connections", column: "sealed", key: &["id"], about: CONNECTION, is_text: false },
-        name: "sealed",
-        belongs: |_, about| {
-            let [user, authority, account] = about else { return None };
-            let (person, upstream) = (text(user)?, text(authority)?);
-            Some(Belonging { row: format!("{person}/{upstream}/{}", text(account)?), person, upstream })
+        name: ("connections", "sealed"),
+        belongs: |_, about| of_connection(about),
+    },
+    // What is left of connections that are given back to their provider stays sealed as it was.
+    SealedPlace {
+        column: SealedColumn { table: "partings", column: "sealed", key: &["id"], about: CONNECTION, is_text: false },
+        name: ("connections", "sealed"),
+        belongs: |_, about| of_connection(about),
+    },
+    SealedPlace {
+        column: SealedColumn {
+            table: "service_pats",
+            column: "sealed",
+            key: &["user_id", "service"],
+            about: &[],
+            is_text: false,
+        },
+        name: ("service_pats", "sealed"),
+        belongs: |key, _| {
+            let [user, service] = key else { return None };
+            let (person, service) = (text(user)?, text(service)?);
+            let upstream = format!("service:{service}");
+            Some(Belonging { row: format!("{person}/{service}"), person, upstream })
         },
     },
     SealedPlace {
@@ -40,7 +58,7 @@ pub(super) const ALL: [SealedPlace; 6] = [
             about: &["(SELECT user_id FROM grants WHERE grants.id = refresh_tokens.grant_id)"],
             is_text: false,
         },
-        name: "successor",
+        name: ("refresh_tokens", "successor"),
         belongs: |key, about| Some(Belonging { person: text(about.first()?)?, ..of_row(key)? }),
     },
     SealedPlace {
@@ -51,7 +69,7 @@ pub(super) const ALL: [SealedPlace; 6] = [
             about: &[],
             is_text: false,
         },
-        name: "secret",
+        name: ("upstream_clients", "secret"),
         belongs: |key, _| {
             let issuer = of_row(key)?;
             Some(Belonging { upstream: issuer.row.clone(), ..issuer })
@@ -59,7 +77,7 @@ pub(super) const ALL: [SealedPlace; 6] = [
     },
     SealedPlace {
         column: SealedColumn { table: "authenticators", column: "sealed", key: &["user_id"], about: &[], is_text: false },
-        name: "sealed",
+        name: ("authenticators", "sealed"),
         belongs: |key, _| {
             let user = of_row(key)?;
             Some(Belonging { person: user.row.clone(), ..user })
@@ -67,13 +85,13 @@ pub(super) const ALL: [SealedPlace; 6] = [
     },
     SealedPlace {
         column: SealedColumn { table: "signing_keys", column: "sealed", key: &["kid"], about: &[], is_text: false },
-        name: "sealed",
+        name: ("signing_keys", "sealed"),
         belongs: |key, _| of_row(key),
     },
     // Only some flows are sealed; the others are JSON.
     SealedPlace {
         column: SealedColumn { table: "flows", column: "data", key: &["id"], about: &[], is_text: true },
-        name: "data",
+        name: ("flows", "data"),
         belongs: |key, _| of_row(key),
     },
 ];
@@ -87,9 +105,16 @@ impl SealedPlace {
     }
 
     pub(super) fn place<'a>(&'a self, belonging: &'a Belonging) -> Place<'a> {
-        let Belonging { row, person, upstream } = belonging;
-        Place { table: self.column.table, row, column: self.name, person, upstream }
+        let (Belonging { row, person, upstream }, (table, column)) = (belonging, self.name);
+        Place { table, row, column, person, upstream }
     }
+}
+
+/// Of the connection of a person, an authority and an account.
+fn of_connection(about: &[Value]) -> Option<Belonging> {
+    let [user, authority, account] = about else { return None };
+    let (person, upstream) = (text(user)?, text(authority)?);
+    Some(Belonging { row: format!("{person}/{upstream}/{}", text(account)?), person, upstream })
 }
 
 /// Of nobody in particular, in the row that the key's first column names.
@@ -116,7 +141,7 @@ mod tests {
         let store = crate::store::Store::open("sqlite::memory:").await.unwrap();
         for table in store.export().await.unwrap().tables() {
             for column in table.columns.iter().filter(|column| column.contains("sealed")) {
-                let listed = ALL.iter().any(|place| place.column.table == table.name && place.column.column == column);
+                let listed = ALL.iter().any(|one| one.column.table == table.name && one.column.column == column);
                 assert!(listed, "{}.{column} is sealed and not in vault::places::ALL", table.name);
             }
             for place in ALL.iter().filter(|place| place.column.table == table.name) {
@@ -131,9 +156,10 @@ mod tests {
         let mut found = Vec::new();
         collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
         assert!(found.len() > 6, "the search found only {found:?}");
-        // Keys of backups are in files, which name no table.
-        for (table, column) in found.iter().filter(|(table, _)| !["settings", ""].contains(&table.as_str())) {
-            let listed = ALL.iter().any(|place| place.column.table == table && place.name == column);
+        // Keys of backups, and answers in the spool, are in files.
+        let in_files = |table: &str| ["", "spool"].contains(&table);
+        for (table, column) in found.iter().filter(|(table, _)| table != "settings" && !in_files(table)) {
+            let listed = ALL.iter().any(|place| place.name == (table.as_str(), column.as_str()));
             assert!(listed, "something is sealed for {table}.{column}, which is not in vault::places::ALL");
         }
         let of_settings = found.iter().filter(|(table, _)| table == "settings").count();

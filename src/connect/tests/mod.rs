@@ -67,7 +67,7 @@ impl World {
         let policy = Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 };
         let registry = Arc::new(Registry::new(&policy, vec![configured], site(), store.clone()).await.unwrap());
         let connections = connections(&store, &vault, &registry, &clock);
-        let key = ConnectionKey { user: user.id, authority, account: None };
+        let key = ConnectionKey::upstream(user.id, authority, None);
         Self { stranger, connections, store, vault, clock, registry, key, session: Digest::of("the session") }
     }
 
@@ -114,6 +114,13 @@ impl World {
         self.connections.credential(&self.key).await
     }
 
+    fn authority(&self) -> &Authority {
+        match &self.key.target {
+            Target::Upstream(authority) => authority,
+            Target::Service(name) => panic!("{name} is a service"),
+        }
+    }
+
     async fn row(&self) -> Connection {
         self.connections.row(&self.key).await.unwrap().unwrap()
     }
@@ -141,6 +148,7 @@ fn connections_at(
         clock: clock.clone(),
         random: Random::default(),
         metrics: Arc::default(),
+            spool: None,
     }))
 }
 

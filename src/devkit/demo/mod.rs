@@ -214,6 +214,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
         },
         tls: Tls::Off,
         store_url: "sqlite::memory:".to_owned(),
+        spool: None,
         vault: VaultKeys { key: Some(Vault::generate_key(random)), key_file: None, previous: Vec::new(), pkcs11: None },
         login: Login {
             password: true,
@@ -252,6 +253,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
         },
         upstreams: Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 },
         upstream,
+        service: Vec::new(),
         audit: Audit { requests: AuditedRequests::Calls, keep: Duration::from_secs(24 * 3600) },
         telemetry: Telemetry { json: false, level: "warn".to_owned() },
         files: Vec::new(),

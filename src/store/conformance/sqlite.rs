@@ -26,7 +26,8 @@ async fn a_file_keeps_everything_and_is_private() {
     let granted = known_grant(&store, ada).await;
     store.insert_refresh_token(&refresh_token(granted, "token")).await.unwrap();
     let connected = store.put_connection(&connection(ada, "mcp.example", "")).await.unwrap();
-    store.begin_refresh(connected, 1, NOW).await.unwrap();
+    let intent = Intent { connection: connected, version: 1, holder: "a", presented: Digest::of("refresh token") };
+    store.begin_refresh(&intent, NOW).await.unwrap();
     let change = store.latest_change().await.unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&path), 0o600);

@@ -48,6 +48,13 @@ async fn fill(vault: &Vault, store: &Store) {
         let sealed = seal("connections", &row, "sealed", &person, &authority);
         store.put_connection(&connection(id, &authority, sealed)).await.unwrap();
     }
+    let row = format!("{person}/parting.example/work");
+    let sealed = seal("connections", &row, "sealed", &person, "parting.example");
+    let parting = store.put_connection(&connection(id, "parting.example", sealed)).await.unwrap();
+    assert!(store.delete_connection(parting).await.unwrap());
+    let sealed = seal("service_pats", &format!("{person}/github"), "sealed", &person, "service:github");
+    let pat = ServicePat { user: id, service: "github".to_owned(), sealed, created_at: NOW };
+    store.put_service_pat(&pat).await.unwrap();
     let grant = Grant {
         id: GrantId::random(&random),
         user: id,
@@ -133,8 +140,8 @@ async fn good(vault: &Vault, store: &Store) -> (usize, usize) {
     for place in &places::ALL {
         for value in store.sealed_otherwise(&place.column, b"nothing  ", None, 1000).await.unwrap() {
             let whose = place.belonging(&value).unwrap();
-            let opened = vault.open(&place.place(&whose), &value.sealed);
-            let expected = format!("{} {}", place.column.table, whose.row);
+            let at = place.place(&whose);
+            let (opened, expected) = (vault.open(&at, &value.sealed), format!("{} {}", at.table, at.row));
             all += 1;
             good += usize::from(opened.is_ok_and(|opened| *opened == expected.as_bytes()));
         }
@@ -142,7 +149,7 @@ async fn good(vault: &Vault, store: &Store) -> (usize, usize) {
     (good, all)
 }
 
-const ALL: usize = CONNECTIONS + 5;
+const ALL: usize = CONNECTIONS + 7;
 
 /// A future that dies after so many steps.
 struct Mortal<F>(Pin<Box<F>>, usize);
