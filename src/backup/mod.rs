@@ -46,17 +46,17 @@ pub async fn write(
     out: impl Write,
     told: Told<'_>,
 ) -> Result<Header, Fault> {
+    let vault_keys = vault.keys_of(store).await?.iter().map(ToString::to_string).collect();
     let mut export = store.export().await?;
     let header = Header {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         schema: export.schema(),
         created_at: now.0,
-        vault_keys: vault.keys_of(store).await?.iter().map(ToString::to_string).collect(),
+        vault_keys,
         tables: export.tables().to_vec(),
         key: String::new(),
     };
-    let (header, sealing) = header.begin(vault, random, BufWriter::new(out))?;
-    let mut sealing = sealing;
+    let (header, mut sealing) = header.begin(vault, random, BufWriter::new(out))?;
     let (of, mut done) = (header.rows(), 0);
     let mut tallies: Vec<Tally> = vec![Tally::default(); header.tables.len()];
     while let Some((table, rows)) = export.next().await? {
