@@ -99,7 +99,7 @@ impl App {
         resolver: Resolver,
     ) -> Result<Self, Fault> {
         let site = site_of(&config, addresses);
-        let store = Store::open(&config.store_url).await?;
+        let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
         let vault = config::keyring(&config.vault, &random)?;
         vault.check(&store).await?;
         store.keep_group_sources(&config.login.provider_names()).await?;

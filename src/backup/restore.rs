@@ -44,16 +44,15 @@ pub async fn restore(
     let (header, expected) = check(vault, &mut input, told)?;
     fits(&header, vault)?;
     let mut import = store.import().await?;
-    if header.schema > import.schema() {
+    // Numbers of migrations are compared only for the message: the two kinds of database have different ones.
+    if !import.has_tables(&header.tables) {
+        let is_newer = header.schema > import.schema();
+        let (age, fix) = match is_newer {
+            true => ("newer", "restore it with that version"),
+            false => ("older", "restore it with that version, then start this one on the database"),
+        };
         return Err(Fault::caller(format!(
-            "the backup was written by version {} of portcullis, which is newer: restore it with that version",
-            header.version
-        )));
-    }
-    if header.schema < import.schema() {
-        return Err(Fault::caller(format!(
-            "the backup was written by version {} of portcullis, which is older: restore it with that version, then start \
-             this one on the database",
+            "the backup was written by version {} of portcullis, whose database is {age}: {fix}",
             header.version
         )));
     }

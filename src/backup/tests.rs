@@ -73,6 +73,35 @@ async fn a_backup_comes_back() {
 }
 
 #[tokio::test]
+async fn a_backup_of_one_kind_of_database_goes_into_the_other_and_back() {
+    let vault = Vault::new(&key(), &[]).unwrap();
+    let sqlite = installation(&vault).await;
+    let event = crate::store::AuditEvent {
+        at: NOW,
+        actor: "ada".to_owned(),
+        action: "tested".to_owned(),
+        subject: "a \0 b".to_owned(),
+        address: None,
+        upstream: None,
+        client: None,
+        status: None,
+        duration_ms: None,
+    };
+    sqlite.append_audit(&[event.clone(), event.clone()]).await.unwrap();
+    let postgres = Store::open(&crate::store::testing::postgres_url().await).await.unwrap();
+    restored(&postgres, &vault, &backup_of(&sqlite, &vault).await, Choices::default()).await.unwrap();
+    assert!(!postgres.user_by_name("ada").await.unwrap().unwrap().disabled);
+    // What the database numbers goes on behind what was restored.
+    postgres.append_audit(&[event]).await.unwrap();
+    assert_eq!(postgres.audit(10).await.unwrap().len(), 3);
+    let back = Store::open("sqlite::memory:").await.unwrap();
+    restored(&back, &vault, &backup_of(&postgres, &vault).await, Choices::default()).await.unwrap();
+    assert_eq!(back.audit(10).await.unwrap().len(), 3);
+    assert_eq!(back.setting("large").await.unwrap().unwrap(), [7; SETTING]);
+    vault.check(&back).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_is_there_is_given_up_only_when_that_is_said() {
     let vault = Vault::new(&key(), &[]).unwrap();
     let file = backup_of(&installation(&vault).await, &vault).await;

@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// `portcullis backup FILE`
 pub(super) async fn backup(file: &Path, source: &Source, output: &mut Output<'_>) -> Result<(), Failure> {
     let config = load(source)?;
-    let (store, random) = (Store::open(&config.store_url).await?, Random::default());
+    let (store, random) = (Store::open_with(config.store.url.expose(), config.store.connections).await?, Random::default());
     let vault = config::keyring(&config.vault, &random)?;
     vault.check(&store).await?;
     // Whoever finds a file of this name finds all of it.
@@ -65,7 +65,7 @@ pub(super) async fn restore(
     let config = load(source)?;
     let input = BufReader::new(open(file)?);
     let vault = config::keyring(&config.vault, &Random::default())?;
-    let store = Store::open(&config.store_url).await?;
+    let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
     let mut progress = output.progress();
     let now = Clock::system().now();
     let mut told = |table: &str, done, of| progress.show(table, done, of);

@@ -46,7 +46,7 @@ impl Gateway {
         }
         let mut config = load(source)?;
         let (clock, random) = (Clock::system(), Random::default());
-        let store = Store::open(&config.store_url).await?;
+        let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
         let signing = match seals {
             true => {
                 let vault = config::keyring(&config.vault, &random)?;

@@ -46,7 +46,7 @@ fn wrap(config: &Config, key_file: Option<&Path>, out: Option<&Path>, output: &m
 }
 
 async fn status(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
-    let store = Store::open(&config.store_url).await?;
+    let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
     let vault = config::keyring(&config.vault, &Random::default())?;
     let mut usage = vault.usage(&store).await?;
     if !usage.iter().any(|usage| usage.key == vault.current_key()) {
@@ -67,7 +67,7 @@ fn state(vault: &Vault, key: crate::vault::KeyId) -> &'static str {
 }
 
 async fn rewrap(config: &Config, offline: bool, output: &mut Output<'_>) -> Result<(), Failure> {
-    let store = Store::open(&config.store_url).await?;
+    let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
     let vault = config::keyring(&config.vault, &Random::default())?;
     let current = vault.current_key();
     if !offline && !vault.is_in_use(&store).await? {

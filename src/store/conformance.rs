@@ -14,6 +14,7 @@ mod grants;
 mod groups;
 mod housekeeping;
 mod identities;
+mod postgres;
 mod sqlite;
 mod transfer;
 
@@ -95,6 +96,11 @@ where
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_memory() {
     run(async || Store::open("sqlite::memory:").await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres() {
+    run(async || Store::open(&testing::postgres_url().await).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,10 +1,9 @@
 //! People's authorizations at upstreams. How they are refreshed is in `refreshes`.
 
 use super::columns::reading;
+use super::database::{Query, query, query_as, query_scalar};
 use super::*;
 use crate::ids::*;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{Sqlite, query, query_as, query_scalar};
 
 impl Store {
     /// Keeps a person's new consent. Where there is a connection of the same person, authority and account, its tokens
@@ -14,7 +13,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn put_connection(&self, connection: &Connection) -> Result<ConnectionId, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction().await?;
         let upsert = query_scalar(
             "INSERT INTO connections (id, user_id, authority, account, state, sealed, scope, expires_at, refresh_at,
                  version, refreshing_since, last_error, created_at, updated_at)
@@ -41,9 +40,9 @@ impl Store {
             .bind(&connection.last_error)
             .bind(connection.created_at)
             .bind(connection.updated_at)
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut transaction)
             .await?;
-        changes::record(&mut transaction, Change::ConnectionChanged(id)).await?;
+        transaction.record(Change::ConnectionChanged(id));
         transaction.commit().await?;
         Ok(id)
     }
@@ -60,7 +59,7 @@ impl Store {
     ) -> Result<Option<Connection>, StoreError> {
         let select = query_as("SELECT * FROM connections WHERE user_id = ? AND authority = ? AND account = ?");
         let select = select.bind(user).bind(authority).bind(account);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Connection>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// A connection by id.
@@ -69,7 +68,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn connection_by_id(&self, id: ConnectionId) -> Result<Option<Connection>, StoreError> {
         let select = query_as("SELECT * FROM connections WHERE id = ?").bind(id);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Connection>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// A person's connections, by authority and account.
@@ -78,7 +77,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn connections_of(&self, user: UserId) -> Result<Vec<Connection>, StoreError> {
         let select = query_as("SELECT * FROM connections WHERE user_id = ? ORDER BY authority, account").bind(user);
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<Connection>)
+        select.fetch_all(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// Everybody's connections, by authority and account.
@@ -87,7 +86,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn connections(&self) -> Result<Vec<Connection>, StoreError> {
         let select = query_as("SELECT * FROM connections ORDER BY authority, account, user_id");
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<Connection>)
+        select.fetch_all(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// Forgets a connection with its tokens, which go to the [`Parting`]s when they work; `false` when there was none.
@@ -95,12 +94,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn delete_connection(&self, id: ConnectionId) -> Result<bool, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
-        query(services::PART_FROM_ONE).bind(id).execute(&mut *transaction).await?;
+        let mut transaction = self.database.transaction().await?;
+        // Locked: no refresh puts newer tokens between the two statements.
+        let select = query_scalar("SELECT id FROM connections WHERE id = ?").bind(id).locked();
+        let _: Option<ConnectionId> = select.fetch_optional(&mut transaction).await?;
+        query(services::PART_FROM_ONE).bind(id).execute(&mut transaction).await?;
         let delete = query("DELETE FROM connections WHERE id = ?").bind(id);
-        let deleted = delete.execute(&mut *transaction).await?.rows_affected() > 0;
+        let deleted = delete.execute(&mut transaction).await?.rows_affected() > 0;
         if deleted {
-            changes::record(&mut transaction, Change::ConnectionChanged(id)).await?;
+            transaction.record(Change::ConnectionChanged(id));
         }
         transaction.commit().await?;
         Ok(deleted)
@@ -116,7 +118,7 @@ impl Store {
             "INSERT INTO step_ups (connection_id, document) SELECT id, ? FROM connections WHERE id = ?
              ON CONFLICT (connection_id) DO UPDATE SET document = excluded.document",
         );
-        upsert.bind(document).bind(connection).execute(self.sqlite.writer()).await?;
+        upsert.bind(document).bind(connection).execute(self.database.writer()).await?;
         Ok(())
     }
 
@@ -126,19 +128,15 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn step_ups(&self, connection: ConnectionId) -> Result<Option<String>, StoreError> {
         let select = query_scalar("SELECT document FROM step_ups WHERE connection_id = ?").bind(connection);
-        Ok(select.fetch_optional(self.sqlite.readers()).await?)
+        Ok(select.fetch_optional(self.database.readers()).await?)
     }
 
     /// Runs a statement about one connection; if it hit, everybody learns of it.
-    pub(super) async fn change_connection(
-        &self,
-        id: ConnectionId,
-        statement: sqlx::query::Query<'_, Sqlite, SqliteArguments>,
-    ) -> Result<bool, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
-        let changed = statement.execute(&mut *transaction).await?.rows_affected() > 0;
+    pub(super) async fn change_connection(&self, id: ConnectionId, statement: Query<'_>) -> Result<bool, StoreError> {
+        let mut transaction = self.database.transaction().await?;
+        let changed = statement.execute(&mut transaction).await?.rows_affected() > 0;
         if changed {
-            changes::record(&mut transaction, Change::ConnectionChanged(id)).await?;
+            transaction.record(Change::ConnectionChanged(id));
         }
         transaction.commit().await?;
         Ok(changed)

@@ -5,10 +5,10 @@
 //! paused for longer than that loses the fence to the next holder, and every later write compares it.
 
 use super::columns::reading;
+use super::database::{query, query_as, query_scalar};
 use super::*;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{ConnectionId, Digest};
-use sqlx::{query, query_as};
 use std::time::Duration;
 
 /// How long a process may take from its intent to the stored answer before others take it for dead. Longer than a token
@@ -112,7 +112,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn now(&self) -> Result<Timestamp, StoreError> {
-        Ok(self.clock.now())
+        Ok(self.database.now().await?.unwrap_or_else(|| self.clock.now()))
     }
 
     /// The clock that is behind [`Store::now`], for tests that move it.
@@ -126,11 +126,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn begin_refresh(&self, intent: &Intent<'_>, now: Timestamp) -> Result<Begun, StoreError> {
-        let select = query_as::<_, Standing>(
+        let select = query_as::<Standing>(
             "SELECT version, fence, lease_holder, lease_until, refreshing_since, refreshing_token FROM connections
              WHERE id = ?",
         );
-        let standing = select.bind(intent.connection).fetch_optional(self.sqlite.writer()).await?;
+        let standing = select.bind(intent.connection).fetch_optional(self.database.writer()).await?;
         let Some(standing) = standing.filter(|standing| standing.version == intent.version) else {
             return Ok(Begun::Moved);
         };
@@ -152,7 +152,7 @@ impl Store {
             .bind(intent.connection)
             .bind(intent.version)
             .bind(standing.fence);
-        if update.execute(self.sqlite.writer()).await?.rows_affected() == 0 {
+        if update.execute(self.database.writer()).await?.rows_affected() == 0 {
             return Ok(Begun::Moved);
         }
         Ok(Begun::Held(Lease {
@@ -197,8 +197,8 @@ impl Store {
         if self.change_connection(id, update).await? {
             return Ok(Swapped::Yes);
         }
-        let select = sqlx::query_scalar("SELECT version FROM connections WHERE id = ?").bind(id);
-        let current: Option<i64> = select.fetch_optional(self.sqlite.writer()).await?;
+        let select = query_scalar("SELECT version FROM connections WHERE id = ?").bind(id);
+        let current: Option<i64> = select.fetch_optional(self.database.writer()).await?;
         Ok(if current == Some(version) { Swapped::Busy } else { Swapped::Superseded })
     }
 
@@ -230,7 +230,7 @@ impl Store {
             return self.change_connection(lease.connection, update).await;
         }
         // Nothing that anybody has in memory is different.
-        Ok(update.execute(self.sqlite.writer()).await?.rows_affected() > 0)
+        Ok(update.execute(self.database.writer()).await?.rows_affected() > 0)
     }
 
     /// Takes the lease away from a holder that is known to be dead, or gives back one's own. The intent stays: nobody knows
@@ -240,7 +240,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn release_refresh(&self, id: ConnectionId, fence: i64) -> Result<(), StoreError> {
         let update = query("UPDATE connections SET lease_until = NULL WHERE id = ? AND fence = ?");
-        update.bind(id).bind(fence).execute(self.sqlite.writer()).await?;
+        update.bind(id).bind(fence).execute(self.database.writer()).await?;
         Ok(())
     }
 
@@ -249,7 +249,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn end_connection(&self, id: ConnectionId, version: i64, why: &str) -> Result<bool, StoreError> {
-        let update = query("UPDATE connections SET state = ?, last_error = ?, refresh_at = NULL WHERE id = ? AND version = ?");
+        let update =
+            query("UPDATE connections SET state = ?, last_error = ?, refresh_at = NULL WHERE id = ? AND version = ?");
         let update = update.bind(ConnectionState::NeedsConsent).bind(why).bind(id).bind(version);
         self.change_connection(id, update).await
     }
@@ -259,7 +260,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Damaged`].
-    pub async fn connections_due(&self, by: Timestamp, now: Timestamp, most: u32) -> Result<Vec<Connection>, StoreError> {
+    pub async fn connections_due(
+        &self,
+        by: Timestamp,
+        now: Timestamp,
+        most: u32,
+    ) -> Result<Vec<Connection>, StoreError> {
         let select = query_as(
             "SELECT * FROM connections
              WHERE state = 'active' AND refresh_at <= ?
@@ -267,16 +273,21 @@ impl Store {
              ORDER BY refresh_at LIMIT ?",
         );
         let select = select.bind(by).bind(now).bind(now.after(REFRESH_LEASE)).bind(most);
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<Connection>)
+        select.fetch_all(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// Nobody needs to look at these tokens before that moment.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn postpone_refresh(&self, id: ConnectionId, version: i64, until: Option<Timestamp>) -> Result<(), StoreError> {
+    pub async fn postpone_refresh(
+        &self,
+        id: ConnectionId,
+        version: i64,
+        until: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
         let update = query("UPDATE connections SET refresh_at = ? WHERE id = ? AND version = ?");
-        update.bind(until).bind(id).bind(version).execute(self.sqlite.writer()).await?;
+        update.bind(until).bind(id).bind(version).execute(self.database.writer()).await?;
         Ok(())
     }
 }

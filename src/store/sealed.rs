@@ -1,9 +1,9 @@
 //! Columns that the vault seals, as the vault walks over them when another key takes over.
 
-use super::transfer::{Row, Value};
-use super::{Store, StoreError, transfer};
+use super::database::QueryBuilder;
+use super::transfer::{Argument, Cells, Row, Value, argument, push_row};
+use super::{Store, StoreError};
 use data_encoding::BASE64;
-use sqlx::{QueryBuilder, Row as _, Sqlite};
 
 /// A column whose values the vault seals.
 #[derive(Clone, Copy, Debug)]
@@ -41,11 +41,14 @@ impl Store {
         length: usize,
     ) -> Result<Vec<(Vec<u8>, u64)>, StoreError> {
         let beginning = column.beginning(length);
-        let mut select = QueryBuilder::<Sqlite>::new(format!("SELECT {beginning}, COUNT(*) FROM {}", column.table));
-        select.push(format!(" WHERE {} GROUP BY {beginning}", column.is_sealed()));
-        let rows = select.build().fetch_all(self.sqlite.readers()).await?;
-        let read = |row| Some((column.decode(&transfer::read_value(row, 0).ok()?)?, row.try_get::<i64, _>(1).ok()?));
-        Ok(rows.iter().filter_map(read).map(|(beginning, count)| (beginning, count.unsigned_abs())).collect())
+        let mut select = QueryBuilder::new(&format!("SELECT {beginning}, COUNT(*) FROM {}", column.table));
+        select.push(&format!(" WHERE {} GROUP BY {beginning}", column.is_sealed()));
+        let rows = select.build_query_as::<Cells>().fetch_all(self.database.readers()).await?;
+        let read = |Cells(row): Cells| match row.as_slice() {
+            [beginning, Value::Integer(count)] => Some((column.decode(beginning)?, count.unsigned_abs())),
+            _ => None,
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
     }
 
     /// At most `limit` values that begin with something else than `head` (its length a multiple of 3), in the order of
@@ -62,18 +65,18 @@ impl Store {
     ) -> Result<Vec<SealedValue>, StoreError> {
         let key = column.key.join(", ");
         let selected = [column.key, column.about, &[column.column]].concat().join(", ");
-        let mut select = QueryBuilder::<Sqlite>::new(format!("SELECT {selected} FROM {}", column.table));
-        select.push(format!(" WHERE {} AND {} <> ", column.is_sealed(), column.beginning(head.len())));
-        transfer::push_value(&mut select, &column.encode(head));
+        let head_value = column.encode(head);
+        let mut select = QueryBuilder::new(&format!("SELECT {selected} FROM {}", column.table));
+        select.push(&format!(" WHERE {} AND {} <> ", column.is_sealed(), column.beginning(head.len())));
+        select.push_bind(Argument(argument(&head_value, false)));
         if let Some(after) = after {
-            select.push(format!(" AND ({key}) > "));
-            transfer::push_row(&mut select, after);
+            select.push(&format!(" AND ({key}) > "));
+            push_row(&mut select, after.iter().map(|value| (value, false)));
         }
-        select.push(format!(" ORDER BY {key} LIMIT {limit}"));
-        let rows = select.build().fetch_all(self.sqlite.readers()).await?;
+        select.push(&format!(" ORDER BY {key} LIMIT {limit}"));
+        let rows = select.build_query_as::<Cells>().fetch_all(self.database.readers()).await?;
         let mut values = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let mut read = transfer::read_row(row)?;
+        for Cells(mut read) in rows {
             let sealed = read.pop().unwrap_or(Value::Null);
             let about = read.split_off(column.key.len());
             // What is no base64 nobody sealed.
@@ -92,18 +95,18 @@ impl Store {
         column: &SealedColumn,
         replaced: &[(SealedValue, Vec<u8>)],
     ) -> Result<u64, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction().await?;
         let mut done = 0;
         for (old, new) in replaced {
-            let mut update = QueryBuilder::<Sqlite>::new(format!("UPDATE {} SET {} = ", column.table, column.column));
-            transfer::push_value(&mut update, &column.encode(new));
-            update.push(format!(" WHERE {} = ", column.column));
-            transfer::push_value(&mut update, &column.encode(&old.sealed));
+            let (new, before) = (column.encode(new), column.encode(&old.sealed));
+            let mut update = QueryBuilder::new(&format!("UPDATE {} SET {} = ", column.table, column.column));
+            update.push_bind(Argument(argument(&new, false)));
+            update.push(&format!(" WHERE {} = ", column.column)).push_bind(Argument(argument(&before, false)));
             for (name, value) in column.key.iter().zip(&old.key) {
-                update.push(format!(" AND {name} = "));
-                transfer::push_value(&mut update, value);
+                update.push(&format!(" AND {name} = ")).push_bind(Argument(argument(value, false)));
             }
-            done += update.build().execute(&mut *transaction).await?.rows_affected();
+            // One text for all rows of a column.
+            done += update.build().persistent(true).execute(&mut transaction).await?.rows_affected();
         }
         transaction.commit().await?;
         Ok(done)

@@ -31,7 +31,7 @@ pub(super) async fn renewed_consent_keeps_the_id(store: &Store) {
 pub(super) async fn a_refresh_is_begun_once(store: &Store) {
     let ada = known_user(store, "ada").await;
     let id = store.put_connection(&connection(ada, "mcp.example", "")).await.unwrap();
-    let begin = |at| {
+    let begin = |at: Timestamp| {
         winners(move |number| {
             let store = store.clone();
             async move {
@@ -65,7 +65,9 @@ pub(super) async fn the_next_holder_knows_of_the_last(store: &Store) {
     let again = held(store, id, 1, "a", later(1)).await;
     assert_eq!(again.earlier.as_ref().map(|earlier| (earlier.holder.as_str(), earlier.at)), Some(("a", NOW)));
     assert!(again.fence > first.fence);
-    let Begun::Busy { holder, fence } = store.begin_refresh(&intent(id, 1, "b"), later(2)).await.unwrap() else { panic!() };
+    let Begun::Busy { holder, fence } = store.begin_refresh(&intent(id, 1, "b"), later(2)).await.unwrap() else {
+        panic!()
+    };
     assert_eq!((holder.as_str(), fence), ("a", again.fence));
     store.release_refresh(id, first.fence).await.unwrap();
     assert!(matches!(store.begin_refresh(&intent(id, 1, "b"), later(2)).await.unwrap(), Begun::Busy { .. }));
@@ -127,7 +129,8 @@ pub(super) async fn an_answer_that_comes_late_waits_for_the_later_holder(store: 
 
 pub(super) async fn urgent_connections_come_first(store: &Store) {
     let ada = known_user(store, "ada").await;
-    let expiring = [("a.example", Some(2000)), ("b.example", Some(1000)), ("c.example", None), ("d.example", Some(3000))];
+    let expiring =
+        [("a.example", Some(2000)), ("b.example", Some(1000)), ("c.example", None), ("d.example", Some(3000))];
     let mut ids = Vec::new();
     for (authority, expiry) in expiring {
         let connection = Connection { expires_at: expiry.map(later), ..connection(ada, authority, "") };

@@ -2,7 +2,7 @@
 
 use super::LEFT_OUT;
 use crate::store::StoreError;
-use sqlx::{SqliteConnection, query_as, query_scalar};
+use crate::store::database::{Transaction, query_as, query_scalar};
 
 /// A table as rows are read from it and written to it.
 #[derive(Clone)]
@@ -10,31 +10,71 @@ pub(super) struct Layout {
     pub(super) name: String,
     /// Sorted by name.
     pub(super) columns: Vec<String>,
+    /// Which of them keep what is true or false.
+    pub(super) booleans: Vec<bool>,
+    /// Which of them the database numbers by itself.
+    pub(super) numbered: Vec<String>,
     /// The names of the primary key's columns, in its order.
     pub(super) key: Vec<String>,
 }
 
+/// How a database is asked about itself.
+struct Questions {
+    tables: &'static str,
+    /// Name; type; whether the database numbers it.
+    columns: &'static str,
+    key: &'static str,
+    references: &'static str,
+}
+
+const SQLITE: Questions = Questions {
+    tables: "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'",
+    columns: "SELECT name, lower(type), 'no' FROM pragma_table_info(?)",
+    key: "SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk",
+    references: "SELECT DISTINCT \"table\" FROM pragma_foreign_key_list(?)",
+};
+
+const POSTGRES: Questions = Questions {
+    tables: "SELECT CAST(table_name AS TEXT) FROM information_schema.tables
+             WHERE table_schema = current_schema() AND table_type = 'BASE TABLE'",
+    columns: "SELECT CAST(column_name AS TEXT), CAST(data_type AS TEXT), lower(CAST(is_identity AS TEXT))
+              FROM information_schema.columns
+              WHERE table_schema = current_schema() AND CAST(table_name AS TEXT) = ?",
+    key: "SELECT CAST(k.column_name AS TEXT) FROM information_schema.table_constraints c
+          JOIN information_schema.key_column_usage k
+            ON k.constraint_schema = c.constraint_schema AND k.constraint_name = c.constraint_name
+          WHERE c.constraint_type = 'PRIMARY KEY' AND c.table_schema = current_schema()
+            AND CAST(c.table_name AS TEXT) = ? ORDER BY k.ordinal_position",
+    references: "SELECT DISTINCT CAST(f.relname AS TEXT) FROM pg_constraint c
+                 JOIN pg_class t ON t.oid = c.conrelid JOIN pg_class f ON f.oid = c.confrelid
+                 WHERE c.contype = 'f' AND t.relnamespace = CAST(current_schema() AS regnamespace)
+                   AND CAST(t.relname AS TEXT) = ?",
+};
+
 /// All tables, those that others refer to first.
-pub(super) async fn read(connection: &mut SqliteConnection) -> Result<Vec<Layout>, StoreError> {
-    let select = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' \
-                  ORDER BY name";
-    let names: Vec<String> = query_scalar(select).fetch_all(&mut *connection).await?;
+pub(super) async fn read(transaction: &mut Transaction) -> Result<Vec<Layout>, StoreError> {
+    let questions = if transaction.is_postgres() { &POSTGRES } else { &SQLITE };
+    let mut names: Vec<String> = query_scalar(questions.tables).fetch_all(&mut *transaction).await?;
+    // Databases sort differently.
+    names.sort();
     let mut tables = Vec::new();
     for name in names.into_iter().filter(|name| !LEFT_OUT.contains(&name.as_str())) {
-        let select = query_scalar("SELECT DISTINCT \"table\" FROM pragma_foreign_key_list(?)").bind(&name);
-        let refers_to: Vec<String> = select.fetch_all(&mut *connection).await?;
-        tables.push((layout(connection, name).await?, refers_to));
+        let select = query_scalar(questions.references).bind(&name);
+        let refers_to: Vec<String> = select.fetch_all(&mut *transaction).await?;
+        tables.push((layout(transaction, questions, name).await?, refers_to));
     }
     in_order(tables)
 }
 
-async fn layout(connection: &mut SqliteConnection, name: String) -> Result<Layout, StoreError> {
-    let select = query_as("SELECT name, pk FROM pragma_table_info(?) ORDER BY name").bind(&name);
-    let columns: Vec<(String, i64)> = select.fetch_all(connection).await?;
-    let mut key: Vec<_> = columns.iter().filter(|(_, place)| *place > 0).collect();
-    key.sort_by_key(|(_, place)| *place);
-    let key = key.into_iter().map(|(name, _)| name.clone()).collect();
-    Ok(Layout { name, columns: columns.into_iter().map(|(name, _)| name).collect(), key })
+async fn layout(transaction: &mut Transaction, questions: &Questions, name: String) -> Result<Layout, StoreError> {
+    let select = query_as(questions.columns).bind(&name);
+    let mut columns: Vec<(String, String, String)> = select.fetch_all(&mut *transaction).await?;
+    columns.sort();
+    let key = query_scalar(questions.key).bind(&name).fetch_all(&mut *transaction).await?;
+    let numbered = columns.iter().filter(|(.., numbered)| numbered == "yes").map(|(name, ..)| name.clone()).collect();
+    let booleans = columns.iter().map(|(_, kind, _)| kind == "boolean").collect();
+    let columns = columns.into_iter().map(|(name, ..)| name).collect();
+    Ok(Layout { name, columns, booleans, numbered, key })
 }
 
 fn in_order(mut waiting: Vec<(Layout, Vec<String>)>) -> Result<Vec<Layout>, StoreError> {

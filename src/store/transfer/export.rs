@@ -1,13 +1,14 @@
 //! Out of a database that is in use: all rows as they are at one moment.
 
 use super::catalog::{self, Layout};
-use super::{ROWS, Row, Table, Value, push_row, quoted, quoted_list, read_row};
+use super::sql::{Cells, number, push_row};
+use super::{ROWS, Row, Table, Value, quoted, quoted_list};
+use crate::store::database::{QueryBuilder, Transaction};
 use crate::store::{Store, StoreError};
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection, Transaction, query_scalar};
 
 /// All rows of a database at the moment when this began; nobody who writes waits for it.
 pub struct Export {
-    transaction: Transaction<'static, Sqlite>,
+    transaction: Transaction,
     layouts: Vec<Layout>,
     tables: Vec<Table>,
     schema: i64,
@@ -22,8 +23,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn export(&self) -> Result<Export, StoreError> {
-        let mut transaction = self.sqlite.readers().begin().await?;
-        // The first statement of the transaction fixes the moment.
+        let mut transaction = self.database.snapshot().await?;
         let schema = schema_version(&mut transaction).await?;
         let layouts = catalog::read(&mut transaction).await?;
         let mut tables = Vec::with_capacity(layouts.len());
@@ -65,32 +65,32 @@ impl Export {
 }
 
 /// The number of the newest migration.
-pub(super) async fn schema_version(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
-    Ok(query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(connection).await?)
+pub(super) async fn schema_version(transaction: &mut Transaction) -> Result<i64, StoreError> {
+    let select = QueryBuilder::new("SELECT MAX(version) FROM _sqlx_migrations").build_query_as::<Cells>();
+    number(select.fetch_optional(transaction).await?)
 }
 
-pub(super) async fn count(connection: &mut SqliteConnection, table: &str) -> Result<u64, StoreError> {
-    let mut select = QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM ");
-    let rows: i64 = select.push(quoted(table)).build_query_scalar().fetch_one(connection).await?;
-    Ok(rows.unsigned_abs())
+pub(super) async fn count(transaction: &mut Transaction, table: &str) -> Result<u64, StoreError> {
+    let select = QueryBuilder::new(&format!("SELECT COUNT(*) FROM {}", quoted(table))).build_query_as::<Cells>();
+    Ok(number(select.fetch_optional(transaction).await?)?.unsigned_abs())
 }
 
 /// The rows that come after a key, in the order of keys.
 pub(super) async fn page(
-    connection: &mut SqliteConnection,
+    transaction: &mut Transaction,
     layout: &Layout,
     after: Option<&[Value]>,
 ) -> Result<Vec<Row>, StoreError> {
     let key = quoted_list(&layout.key);
     let columns = quoted_list(&layout.columns);
-    let mut select = QueryBuilder::<Sqlite>::new(format!("SELECT {columns} FROM {}", quoted(&layout.name)));
+    let mut select = QueryBuilder::new(&format!("SELECT {columns} FROM {}", quoted(&layout.name)));
     if let Some(after) = after {
-        select.push(format!(" WHERE ({key}) > "));
-        push_row(&mut select, after);
+        select.push(&format!(" WHERE ({key}) > "));
+        push_row(&mut select, after.iter().map(|value| (value, false)));
     }
-    select.push(format!(" ORDER BY {key} LIMIT {ROWS}"));
-    let rows = select.build().fetch_all(connection).await?;
-    rows.iter().map(read_row).collect()
+    select.push(&format!(" ORDER BY {key} LIMIT {ROWS}"));
+    let rows = select.build_query_as::<Cells>().fetch_all(transaction).await?;
+    Ok(rows.into_iter().map(|Cells(row)| row).collect())
 }
 
 pub(super) fn key_of(layout: &Layout, row: &[Value]) -> Row {

@@ -2,10 +2,11 @@
 
 use super::catalog::{self, Layout};
 use super::export::{count, key_of, page, schema_version};
-use super::{Row, Summary, Tally, Value, quoted, quoted_list};
+use super::sql::push_row;
+use super::{Row, Summary, Table, Tally, quoted, quoted_list};
 use crate::clock::Timestamp;
-use crate::store::{Store, StoreError};
-use sqlx::{QueryBuilder, Sqlite, Transaction};
+use crate::store::database::{QueryBuilder, Transaction, query};
+use crate::store::{Change, Store, StoreError};
 
 /// How many values one statement may have, in either database.
 const VALUES: usize = 30_000;
@@ -13,18 +14,18 @@ const VALUES: usize = 30_000;
 /// A database that is being filled in one transaction: until [`Import::commit`] nobody sees anything of it, and what is
 /// dropped before, or dies, leaves the database as it was.
 pub struct Import {
-    transaction: Transaction<'static, Sqlite>,
+    transaction: Transaction,
     layouts: Vec<Layout>,
     schema: i64,
 }
 
 impl Store {
-    /// Begins to write rows from elsewhere. Others who write wait until the end.
+    /// Begins to write rows from elsewhere.
     ///
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn import(&self) -> Result<Import, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction().await?;
         let schema = schema_version(&mut transaction).await?;
         let layouts = catalog::read(&mut transaction).await?;
         Ok(Import { transaction, layouts, schema })
@@ -35,6 +36,14 @@ impl Import {
     /// The number of the newest migration of the database.
     pub fn schema(&self) -> i64 {
         self.schema
+    }
+
+    /// Whether these are the tables that the database has, with the same columns.
+    pub fn has_tables(&self, tables: &[Table]) -> bool {
+        let is_there = |table: &Table| {
+            self.layouts.iter().any(|layout| layout.name == table.name && layout.columns == table.columns)
+        };
+        tables.len() == self.layouts.len() && tables.iter().all(is_there)
     }
 
     /// How many rows there are, in all tables.
@@ -55,8 +64,7 @@ impl Import {
     /// [`StoreError::Database`].
     pub async fn clear(&mut self) -> Result<(), StoreError> {
         for layout in self.layouts.iter().rev() {
-            let mut delete = QueryBuilder::<Sqlite>::new("DELETE FROM ");
-            delete.push(quoted(&layout.name)).build().execute(&mut *self.transaction).await?;
+            delete_all(&mut self.transaction, &layout.name).await?;
         }
         Ok(())
     }
@@ -68,25 +76,18 @@ impl Import {
     pub async fn insert(&mut self, table: &str, columns: &[String], rows: &[Row]) -> Result<(), StoreError> {
         let layout = self.layouts.iter().find(|layout| layout.name == table);
         let layout = layout.ok_or(StoreError::Damaged("list of tables"))?;
-        let known = |name| layout.columns.contains(name);
-        let fits = !columns.is_empty() && columns.iter().all(known) && rows.iter().all(|row| row.len() == columns.len());
-        if !fits {
-            return Err(StoreError::Damaged("list of columns"));
-        }
+        let position = |name| layout.columns.iter().position(|column| column == name);
+        let kinds = columns.iter().map(|name| layout.booleans.get(position(name)?).copied()).collect::<Option<Vec<_>>>();
+        let fits = !columns.is_empty() && rows.iter().all(|row| row.len() == columns.len());
+        let kinds = kinds.filter(|_| fits).ok_or(StoreError::Damaged("list of columns"))?;
         for rows in rows.chunks((VALUES / columns.len()).max(1)) {
-            let head = format!("INSERT INTO {} ({}) ", quoted(table), quoted_list(columns));
-            let mut insert = QueryBuilder::<Sqlite>::new(head);
-            insert.push_values(rows, |mut values, row| {
-                for value in row {
-                    match value {
-                        Value::Null => values.push("NULL"),
-                        Value::Integer(number) => values.push_bind(*number),
-                        Value::Text(text) => values.push_bind(text),
-                        Value::Bytes(bytes) => values.push_bind(bytes),
-                    };
-                }
-            });
-            insert.build().persistent(false).execute(&mut *self.transaction).await?;
+            let head = format!("INSERT INTO {} ({}) VALUES ", quoted(table), quoted_list(columns));
+            let mut insert = QueryBuilder::new(&head);
+            for (number, row) in rows.iter().enumerate() {
+                insert.push(if number == 0 { "" } else { ", " });
+                push_row(&mut insert, row.iter().zip(kinds.iter().copied()));
+            }
+            insert.build().execute(&mut self.transaction).await?;
         }
         Ok(())
     }
@@ -117,20 +118,36 @@ impl Import {
     /// [`StoreError::Database`].
     pub async fn sign_everybody_out(&mut self, now: Timestamp) -> Result<(), StoreError> {
         for table in ["sessions", "refresh_tokens", "codes", "flows", "device_codes", "signing_keys"] {
-            let mut delete = QueryBuilder::<Sqlite>::new("DELETE FROM ");
-            delete.push(quoted(table)).build().execute(&mut *self.transaction).await?;
+            delete_all(&mut self.transaction, table).await?;
         }
-        let mut update = QueryBuilder::<Sqlite>::new("UPDATE grants SET revoked_at = ");
-        update.push_bind(now).push(" WHERE revoked_at IS NULL");
-        update.build().execute(&mut *self.transaction).await?;
+        let update = query("UPDATE grants SET revoked_at = ? WHERE revoked_at IS NULL").bind(now);
+        update.execute(&mut self.transaction).await?;
         Ok(())
     }
 
-    /// Makes everything visible and durable.
+    /// Makes everything visible and durable. What the database numbers by itself goes on behind the last number.
     ///
     /// # Errors
     /// [`StoreError::Database`].
-    pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.transaction.commit().await?)
+    pub async fn commit(mut self) -> Result<(), StoreError> {
+        for layout in &self.layouts {
+            for column in &layout.numbered {
+                let (table, quoted_column) = (quoted(&layout.name), quoted(column));
+                let mut set = QueryBuilder::new("SELECT setval(pg_get_serial_sequence(");
+                set.push_bind(layout.name.as_str()).push(", ").push_bind(column.as_str());
+                set.push(&format!("), COALESCE(MAX({quoted_column}), 0) + 1, FALSE) FROM {table}"));
+                set.build().execute(&mut self.transaction).await?;
+            }
+        }
+        for change in [Change::KeysChanged, Change::UpstreamsChanged, Change::PeopleChanged] {
+            self.transaction.record(change);
+        }
+        self.transaction.commit().await
     }
+}
+
+async fn delete_all(transaction: &mut Transaction, table: &str) -> Result<(), StoreError> {
+    let delete = QueryBuilder::new(&format!("DELETE FROM {}", quoted(table)));
+    delete.build().execute(transaction).await?;
+    Ok(())
 }

@@ -11,7 +11,7 @@ mod value;
 
 pub use export::Export;
 pub use import::Import;
-pub(super) use sql::{push_row, push_value, read_row, read_value};
+pub(super) use sql::{Argument, Cells, argument, push_row};
 pub use value::{Row, Summary, Table, Tally, Value};
 
 /// How many rows are read at a time.
