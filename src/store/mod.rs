@@ -24,11 +24,13 @@ mod limits;
 mod listings;
 mod records;
 mod refreshes;
+mod sealed;
 mod services;
 mod sessions;
 mod signing_keys;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod transfer;
 mod upstreams;
 mod used_once;
 
@@ -42,7 +44,9 @@ pub use limits::LimitUsed;
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
 pub use refreshes::{Attempt, Begun, Failure, Intent, Lease, REFRESH_LEASE, Renewed, Swapped};
+pub use sealed::{SealedColumn, SealedValue};
 pub use services::{Parting, ServicePat};
+pub use transfer::Value;
 
 use database::Database;
 

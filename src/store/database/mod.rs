@@ -129,6 +129,19 @@ impl Database {
         self.begin(Some(lock)).await
     }
 
+    /// A transaction that reads everything as it is at one moment, and changes nothing.
+    pub(super) async fn snapshot(&self) -> Result<Transaction, StoreError> {
+        Ok(match self {
+            Self::Sqlite(pools) => Transaction::sqlite(pools.readers().begin().await?),
+            Self::Postgres(server) => {
+                let mut transaction = Transaction::postgres(server.begin(None).await?);
+                let snapshot = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+                query(snapshot).execute(&mut transaction).await?;
+                transaction
+            }
+        })
+    }
+
     async fn begin(&self, lock: Option<Lock<'_>>) -> Result<Transaction, StoreError> {
         Ok(match self {
             Self::Sqlite(pools) => Transaction::sqlite(pools.transaction().await?),
