@@ -96,7 +96,8 @@ impl Spool {
             return false;
         }
         let alive = directory.join(format!("{holder}{ALIVE}"));
-        File::open(alive).is_ok_and(|file| file.try_lock().is_ok()) || directory.join(format!("{holder}{DEAD}")).exists()
+        File::open(alive).is_ok_and(|file| file.try_lock().is_ok())
+            || directory.join(format!("{holder}{DEAD}")).exists()
     }
 
     /// Writes a new file; `None` when nothing is kept here.
