@@ -26,7 +26,7 @@ use crate::jwks::RemoteKeys;
 use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::{RateLimits, SETTLE_EVERY};
 use crate::revocation::{self, Revocations};
-use crate::services::{Pats, Services, ServicesParts};
+use crate::services::{self, Pats, Services, ServicesParts};
 use crate::session::Sessions;
 use crate::store::{JournalPosition, Listener, Store};
 use crate::telemetry::Metrics;
@@ -103,8 +103,7 @@ impl App {
     ) -> Result<Self, Fault> {
         let site = site_of(&config, addresses);
         let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
-        let key = config::vault_key(&config.vault, &random)?;
-        let vault = Vault::new(&key, &config.vault.previous)?;
+        let vault = config::keyring(&config.vault, &random)?;
         vault.check(&store).await?;
         store.keep_group_sources(&config.login.provider_names()).await?;
         let listener = parking_lot::Mutex::new(store.listen().await?);
@@ -379,16 +378,25 @@ impl App {
             if let Err(fault) = swept.await {
                 tracing::error!(%fault, "what has expired could not be removed");
             }
+            // While this process seals with a key, `vault rewrap` must not take it for one that nobody needs.
+            if let Err(fault) = self.vault.check(&self.store).await {
+                tracing::error!(%fault, "the vault's keys do not fit the database any more");
+            }
             self.connections.sweep();
             self.limits().sweep();
         }
     }
 }
 
-/// What has to be registered at each sign-in provider: its name, and the address to which it answers.
+/// What has to be registered at each sign-in provider and at each service: its name, and the address to which it answers.
 pub(crate) fn redirect_uris(config: &Config) -> Vec<(String, String)> {
     let root = site_of(config, &config.server.listen).root_origin();
-    config.login.provider_names().into_iter().map(|name| (name.to_owned(), redirect_uri(&root, name))).collect()
+    let login = config.login.provider_names().into_iter().map(|name| (name.to_owned(), redirect_uri(&root, name)));
+    let with_client = config.service.iter().filter(|service| service.client.is_some());
+    let services = with_client.flat_map(|service| {
+        services::redirect_uris(&root, &service.name).map(|address| (service.label.clone(), address))
+    });
+    login.chain(services).collect()
 }
 
 /// The names of the gateway (DESIGN 1.5). Behind a trusted proxy people come over https even though we do not speak it.

@@ -197,6 +197,15 @@ fn who_may_register_is_said_completely() {
 }
 
 #[test]
+fn limits_are_shared_by_nodes_and_so_not_on_a_file() {
+    let alone = Trial::new("[limits]\nshared = true\n").errors();
+    assert_errors(
+        &alone,
+        &["portcullis.toml:2: limits.shared: is for several nodes on one PostgreSQL: name it in store.url"],
+    );
+}
+
+#[test]
 fn counts_are_numbers_and_have_bounds() {
     let text = "[limits]\nconnections = 5\nconnections_per_ip = \"many\"\nbody_min_rate = -1\nhead_timeout = 10\n";
     assert_errors(

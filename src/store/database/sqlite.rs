@@ -2,8 +2,10 @@
 
 use crate::store::StoreError;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Connection as _, SqlSafeStr, SqlStr, Sqlite, Transaction};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr, SqlStr, Sqlite, Transaction};
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -92,6 +94,35 @@ impl Pools {
     /// A transaction that holds the write lock from its beginning, so that it cannot fail half way for want of it.
     pub(super) async fn transaction(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+/// Refuses to make a database where one is to be read. (A URL of PostgreSQL names no file.)
+pub(super) fn must_exist(url: &str) -> Result<(), StoreError> {
+    match Location::parse(url) {
+        Ok(Location::File(path)) if !path.exists() => {
+            Err(StoreError::Unusable(format!("there is no database {}: correct the path", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether some process has the file open. Whoever has one with a write-ahead log open keeps others from having it alone.
+pub(super) async fn is_in_use(url: &str) -> Result<bool, StoreError> {
+    let Location::File(path) = Location::parse(url)? else { return Ok(false) };
+    if !path.exists() {
+        return Ok(false);
+    }
+    let options = SqliteConnectOptions::new().filename(&path).busy_timeout(Duration::ZERO);
+    let alone = async {
+        let mut connection = options.locking_mode(SqliteLockingMode::Exclusive).connect().await?;
+        connection.execute("BEGIN EXCLUSIVE; COMMIT").await?;
+        connection.close().await
+    };
+    match alone.await {
+        Ok(()) => Ok(false),
+        Err(error) if matches!(primary_code(&error), Some(BUSY | LOCKED)) => Ok(true),
+        Err(error) => Err(Problem::Database(error).describe_file(&path)),
     }
 }
 
@@ -230,6 +261,7 @@ impl Problem {
 // Primary result codes of SQLite (https://www.sqlite.org/rescode.html).
 const PERM: i32 = 3;
 const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
 const READONLY: i32 = 8;
 const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
