@@ -1,11 +1,12 @@
 //! `backup` and `restore`.
 
 use super::output::{Output, counted};
+use super::vault::keys;
 use super::{Failure, load};
 use crate::audit::Audit;
 use crate::backup::{self, Choices, Header};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{self, AuditedRequests, Source};
+use crate::config::{AuditedRequests, Source};
 use crate::error::Fault;
 use crate::ids::Random;
 use crate::store::Store;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 pub(super) async fn backup(file: &Path, source: &Source, output: &mut Output<'_>) -> Result<(), Failure> {
     let config = load(source)?;
     let (store, random) = (Store::open_with(config.store.url.expose(), config.store.connections).await?, Random::default());
-    let vault = config::keyring(&config.vault, &random)?;
+    let vault = keys(&config)?;
     vault.check(&store).await?;
     // Whoever finds a file of this name finds all of it.
     let aside = file.with_extension(format!("{}.part", &*random.token()));
@@ -47,7 +48,7 @@ pub(super) async fn backup(file: &Path, source: &Source, output: &mut Output<'_>
 
 /// `portcullis backup --check FILE`
 pub(super) fn check(file: &Path, source: &Source, output: &mut Output<'_>) -> Result<(), Failure> {
-    let vault = config::keyring(&load(source)?.vault, &Random::default())?;
+    let vault = keys(&load(source)?)?;
     let input = open(file)?;
     let mut progress = output.progress();
     let checked = backup::check(&vault, BufReader::new(input), &mut |table, done, of| progress.show(table, done, of));
@@ -64,7 +65,7 @@ pub(super) async fn restore(
 ) -> Result<(), Failure> {
     let config = load(source)?;
     let input = BufReader::new(open(file)?);
-    let vault = config::keyring(&config.vault, &Random::default())?;
+    let vault = keys(&config)?;
     let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
     let mut progress = output.progress();
     let now = Clock::system().now();

@@ -64,7 +64,7 @@ impl Import {
     /// [`StoreError::Database`].
     pub async fn clear(&mut self) -> Result<(), StoreError> {
         for layout in self.layouts.iter().rev() {
-            delete_all(&mut self.transaction, &layout.name).await?;
+            delete_all(&mut self.transaction, layout).await?;
         }
         Ok(())
     }
@@ -117,8 +117,9 @@ impl Import {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn sign_everybody_out(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        for table in ["sessions", "refresh_tokens", "codes", "flows", "device_codes", "signing_keys"] {
-            delete_all(&mut self.transaction, table).await?;
+        const OPEN: [&str; 6] = ["sessions", "refresh_tokens", "codes", "flows", "device_codes", "signing_keys"];
+        for layout in self.layouts.iter().filter(|layout| OPEN.contains(&layout.name.as_str())) {
+            delete_all(&mut self.transaction, layout).await?;
         }
         let update = query("UPDATE grants SET revoked_at = ? WHERE revoked_at IS NULL").bind(now);
         update.execute(&mut self.transaction).await?;
@@ -146,8 +147,11 @@ impl Import {
     }
 }
 
-async fn delete_all(transaction: &mut Transaction, table: &str) -> Result<(), StoreError> {
-    let delete = QueryBuilder::new(&format!("DELETE FROM {}", quoted(table)));
-    delete.build().execute(transaction).await?;
+/// In pieces, each of which a server of PostgreSQL does in the time that it gives to one statement.
+async fn delete_all(transaction: &mut Transaction, layout: &Layout) -> Result<(), StoreError> {
+    const PIECE: u64 = 10_000;
+    let (table, key) = (quoted(&layout.name), quoted_list(&layout.key));
+    let some = format!("DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} LIMIT {PIECE})");
+    while QueryBuilder::new(&some).build().execute(&mut *transaction).await?.rows_affected() >= PIECE {}
     Ok(())
 }
