@@ -210,6 +210,8 @@ pub struct Limits {
     pub registration: Rate,
     /// `/login`, per address and per name.
     pub login: Rate,
+    /// Whether the rates are those of all nodes together.
+    pub shared: bool,
     /// What a connection may cost.
     pub connections: ConnectionLimits,
 }

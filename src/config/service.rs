@@ -4,10 +4,11 @@
 use super::document::Place;
 use super::reader::{Found, Reader};
 use super::secrets::{self, Directories};
-use super::upstream::{endpoint, printable, scopes};
+use super::upstream::{endpoint, header_name, printable, scopes};
 use crate::oauth::quirks::{Quirks, Revocation, TokenBody};
 use crate::oauth::scope::Scopes;
 use crate::secret::Secret;
+use http::{HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -123,6 +124,12 @@ impl ServiceClient {
     }
 }
 
+/// The names of all presets.
+#[cfg(test)]
+pub(super) fn preset_names() -> impl Iterator<Item = &'static str> {
+    presets::names()
+}
+
 /// Every `[[service]]`, no name twice.
 pub(super) fn all(readers: Vec<Reader<'_>>, allow_private: bool, directories: &Directories) -> Vec<Service> {
     let mut seen: BTreeMap<ServiceName, Place> = BTreeMap::new();
@@ -177,6 +184,8 @@ struct Settings {
     issuer: Option<String>,
     authorization_endpoint: Option<Found<String>>,
     token_endpoint: Option<Found<String>>,
+    /// The first endpoint that is not given at all.
+    missing: Option<&'static str>,
     revocation_endpoint: Option<String>,
     client_id: Option<Found<String>>,
     client_secret: Option<Found<Secret>>,
@@ -189,7 +198,9 @@ impl Settings {
         let client_id = reader.parsed("client_id", printable);
         let credential = format!("{credential}.client_secret");
         let client_secret = secrets::take(reader, ("client_secret", "client_secret_file"), &credential, directories);
+        let missing = ["authorization_endpoint", "token_endpoint"].into_iter().find(|key| !reader.has(key));
         Self {
+            missing,
             issuer: reader.parsed("issuer", endpoint).map(|found| found.value),
             authorization_endpoint: reader.parsed("authorization_endpoint", endpoint),
             token_endpoint: reader.parsed("token_endpoint", endpoint),
@@ -216,11 +227,8 @@ impl Settings {
             missing(&reader.place, "client_id", why);
             return None;
         };
-        let complete = self.authorization_endpoint.is_some() && self.token_endpoint.is_some();
-        let why = "name a preset, or give both authorization_endpoint and token_endpoint";
-        if !complete {
-            let key = if self.authorization_endpoint.is_none() { "authorization_endpoint" } else { "token_endpoint" };
-            missing(&reader.place, key, why);
+        if let Some(key) = self.missing {
+            missing(&reader.place, key, "name a preset, or give both authorization_endpoint and token_endpoint");
         }
         Some(Some(ServiceClient {
             issuer: self.issuer,
@@ -238,9 +246,11 @@ impl Settings {
 fn quirks(reader: &mut Reader<'_>) -> Quirks {
     let plain = Quirks::default();
     let authorize = reader.table("authorize").texts();
+    let implied = reader.table("implied_scopes").texts();
+    let headers = headers(reader);
     let mut text = |key| reader.parsed(key, some).map(|found| found.value);
     let (scope_parameter, token_member) = (text("scope_parameter"), text("token_member"));
-    let scope_separator = text("scope_separator");
+    let (scope_separator, granted_scope_separator) = (text("scope_separator"), text("granted_scope_separator"));
     let method = reader.parsed("auth_method", |text| match text {
         "client_secret_basic" | "client_secret_post" => Ok(text.to_owned()),
         other => Err(format!("{other:?} is not known: write \"client_secret_basic\" or \"client_secret_post\"")),
@@ -256,7 +266,8 @@ fn quirks(reader: &mut Reader<'_>) -> Quirks {
         other => Err(format!("{other:?} is not known: write \"form\" or \"json\"")),
     });
     let revocation = reader.parsed("revocation", |text| {
-        let unknown = || format!("{text:?} is not known: write \"rfc7009\", \"json\", \"github\" or \"bearer\"");
+        let unknown =
+            || format!("{text:?} is not known: write \"rfc7009\", \"json\", \"github\", \"token\" or \"bearer\"");
         Revocation::parse(text).ok_or_else(unknown)
     });
     let ended = reader.list("ended", some);
@@ -266,14 +277,32 @@ fn quirks(reader: &mut Reader<'_>) -> Quirks {
         authorize,
         scope_parameter: scope_parameter.unwrap_or(plain.scope_parameter),
         scope_separator: scope_separator.unwrap_or(plain.scope_separator),
+        granted_scope_separator,
+        all_or_nothing: reader.flag("all_or_nothing").unwrap_or(plain.all_or_nothing),
+        implied_scopes: implied.into_iter().map(|(scope, all)| (scope, Scopes::lenient(all.split(' ')))).collect(),
         pkce: reader.flag("pkce").unwrap_or(plain.pkce),
         token_member,
         checks_token_type: token_type.is_none_or(|found| found.value),
         auth_method: method.map(|found| found.value),
         token_body: token_body.map_or(plain.token_body, |found| found.value),
+        headers,
         ended: ended.map(|found| found.value).unwrap_or_default(),
         revocation: revocation.map_or(plain.revocation, |found| found.value),
     }
+}
+
+fn headers(reader: &mut Reader<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    let table = reader.table("headers");
+    let (errors, place, path) = (table.errors, table.place.clone(), reader.name("headers"));
+    let mut headers = Vec::new();
+    for (name, value) in table.texts() {
+        match (header_name(&name), HeaderValue::from_str(&value)) {
+            (Ok(name), Ok(value)) => headers.push((name, value)),
+            (Err(why), _) => errors.add(&place, &path, why),
+            (_, Err(_)) => errors.add(&place, &path, format!("{name} has a character that no header can carry")),
+        }
+    }
+    headers
 }
 
 fn some(text: &str) -> Result<String, String> {

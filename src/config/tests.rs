@@ -1,4 +1,5 @@
 mod login;
+mod service;
 
 use super::*;
 use std::collections::BTreeMap;
@@ -196,6 +197,15 @@ fn who_may_register_is_said_completely() {
 }
 
 #[test]
+fn limits_are_shared_by_nodes_and_so_not_on_a_file() {
+    let alone = Trial::new("[limits]\nshared = true\n").errors();
+    assert_errors(
+        &alone,
+        &["portcullis.toml:2: limits.shared: is for several nodes on one PostgreSQL: name it in store.url"],
+    );
+}
+
+#[test]
 fn counts_are_numbers_and_have_bounds() {
     let text = "[limits]\nconnections = 5\nconnections_per_ip = \"many\"\nbody_min_rate = -1\nhead_timeout = 10\n";
     assert_errors(
@@ -334,11 +344,10 @@ fn signing_keys_have_an_algorithm_and_a_schedule() {
 fn what_comes_later_is_not_called_unknown() {
     let text = "[server]\nhttp_listen = []\n[tls]\nmode = \"acme\"\nacme.email = \"a@b\"\n[store]\nurl = \"postgres://u:p@h/d\"\n\
                 [telemetry]\notlp_endpoint = \"x\"\n\
-                [[upstream]]\ncommand = \"x\"\n[[upstream]]\ndomain = \"a.example\"\n\
-                [[service]]\nname = \"x\"\n";
+                [[upstream]]\ncommand = \"x\"\n[[upstream]]\ndomain = \"a.example\"\n";
     let errors = Trial::new(text).errors();
     let lines: Vec<u32> = errors.iter().map(|e| e.split(':').nth(1).unwrap().parse().unwrap()).collect();
-    assert_eq!(lines, [2, 4, 5, 7, 9, 11, 14], "{errors:#?}");
+    assert_eq!(lines, [2, 4, 5, 7, 9, 11], "{errors:#?}");
     assert!(errors.iter().all(|error| error.contains("not supported by this version yet")), "{errors:#?}");
 }
 

@@ -34,17 +34,29 @@ impl Connections {
         if let Some(shared) = self.shared_credential(key)? {
             return Ok(shared);
         }
+        // Of many who miss the same one asks the database, so that they do not keep its connections from everybody else.
+        let turn = self.missing.get_with(key.clone(), Arc::default);
+        let _first = match turn.try_lock() {
+            Ok(first) => Some(first),
+            Err(_) => {
+                drop(turn.lock().await);
+                if let Some(good) = self.cached(key) {
+                    return Ok(good);
+                }
+                None
+            }
+        };
         let epoch = self.memory.epoch();
         let row = match self.row(key).await {
             Ok(row) => row.ok_or(NoCredential::NeedsConsent)?,
             // The database is out of reach, and the newest tokens are on their way there.
-            Err(fault) => match self.answers.of_key(key) {
-                Some(answer) => return self.serve(&answer, epoch),
-                None => return Err(fault.into()),
-            },
+            Err(fault) => {
+                let served = self.answers.of_key(key).and_then(|answer| self.serve(&answer, epoch));
+                return served.unwrap_or_else(|| Err(fault.into()));
+            }
         };
-        if let Some(answer) = self.answers.of(row.id, row.version) {
-            return self.serve(&answer, epoch);
+        if let Some(served) = self.answers.of(row.id, row.version).and_then(|answer| self.serve(&answer, epoch)) {
+            return served;
         }
         match row.state {
             ConnectionState::NeedsConsent => Err(NoCredential::NeedsConsent),
@@ -54,8 +66,8 @@ impl Connections {
     }
 
     /// The same with a token that lives for at least `wish`, refreshed if need be. Where the authorization server is in
-    /// trouble or gives out shorter lives, it is the best that there is: a token that was issued less than [`YOUNG`] ago, or
-    /// that has the first half of its life before it, is not refreshed again.
+    /// trouble or gives out shorter lives, it is the best that there is: a token that a refresh brought less than [`YOUNG`]
+    /// ago, or that has the first half of its life before it, is not refreshed again.
     ///
     /// # Errors
     /// As [`Connections::credential`].
@@ -65,11 +77,14 @@ impl Connections {
         wish: Duration,
     ) -> Result<Arc<Credential>, NoCredential> {
         let present = self.credential(key).await?;
-        let lasts = |credential: &Credential| credential.expires_at.is_none_or(|end| self.clock.now().after(wish) <= end);
+        let lasts =
+            |credential: &Credential| credential.expires_at.is_none_or(|end| self.clock.now().after(wish) <= end);
         let (false, Some(id)) = (lasts(&present), present.connection) else { return Ok(present) };
         let Some(row) = self.row(key).await?.filter(|row| row.id == id) else { return Err(NoCredential::NeedsConsent) };
         let life = row.expires_at.map_or(Duration::MAX, |end| end.since(row.updated_at));
-        let is_young = self.clock.now().since(row.updated_at) < YOUNG.min(life / 2);
+        // The first one of a consent may be shorter than those that follow.
+        let by_refresh = row.updated_at != row.created_at;
+        let is_young = by_refresh && self.clock.now().since(row.updated_at) < YOUNG.min(life / 2);
         let known_unrefreshable = self.refreshes.unrefreshable.get(&id) == Some(row.version);
         if is_young || known_unrefreshable || row.version != present.version {
             return self.credential(key).await;

@@ -1,6 +1,7 @@
 //! Our client toward the upstreams' authorization servers: discovery, registration, authorization, refresh, and the
 //! credentials that come of it.
 
+mod advice;
 mod answers;
 mod authorize;
 mod callback;
@@ -11,11 +12,13 @@ mod inject;
 mod keeper;
 mod lives;
 mod memory;
+mod parting;
 mod party;
 mod providers;
 mod refresh;
 mod register;
 mod sealed;
+mod service;
 mod spool;
 mod stepup;
 mod table;
@@ -39,6 +42,7 @@ use flights::Refreshes;
 use lives::CredentialLives;
 use memory::Memory;
 use moka::sync::Cache;
+pub use service::{HeldToken, ServiceRequest};
 use spool::Spool;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -46,7 +50,7 @@ use std::time::Duration;
 pub use stepup::StepUp;
 pub use table::ServiceTable;
 pub use target::{ConnectionKey, Target};
-use tokio::sync::OnceCell;
+use tokio::sync::{Notify, OnceCell};
 
 /// What is injected into a request to an upstream. It can only be made here, so that nothing is forwarded without one.
 pub struct Credential {
@@ -125,7 +129,11 @@ pub struct Connections {
     scopes: Cache<Authority, KnownScopes>,
     /// One registration at a time per issuer.
     registering: Cache<String, Arc<tokio::sync::Mutex<()>>>,
+    /// Who reads a credential that is not in memory.
+    missing: Cache<ConnectionKey, Arc<tokio::sync::Mutex<()>>>,
     refreshes: Refreshes,
+    /// Something ended that is to be given back.
+    parted: Notify,
     /// What servers gave and the database does not have yet.
     answers: Answers,
     spool: Arc<Spool>,
@@ -233,7 +241,9 @@ impl Connections {
             lives: CredentialLives::new(),
             scopes: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build(),
             registering: Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(60)).build(),
+            missing: Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(60)).build(),
             refreshes: Refreshes::new(),
+            parted: Notify::new(),
             answers: Answers::default(),
             spool,
             adopted: OnceCell::new(),
@@ -273,4 +283,4 @@ impl From<Fault> for NoCredential {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

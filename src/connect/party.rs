@@ -56,6 +56,29 @@ impl Party {
         self.client().is_some_and(|(id, _)| id == server.client.id)
     }
 
+    /// Where the administrator configures it.
+    pub(super) fn place(&self) -> String {
+        match &self.of {
+            Of::Upstream(upstream) => format!("the [[upstream]] {}", upstream.authority),
+            Of::Service(service) => format!("the [[service]] {}", service.name),
+        }
+    }
+
+    /// Where the configuration says that authorizations are given back.
+    pub(super) fn revocation_endpoint(&self, server: &AtServer) -> Option<&str> {
+        let Of::Service(service) = &self.of else { return None };
+        let client = service.client.as_ref().filter(|client| client.client_id == server.client.id)?;
+        client.revocation_endpoint.as_deref()
+    }
+
+    /// The issuer whose metadata may be asked.
+    pub(super) fn issuer<'a>(&'a self, server: &'a AtServer) -> Option<&'a str> {
+        match &self.of {
+            Of::Upstream(_) => Some(&server.issuer),
+            Of::Service(service) => service.client.as_ref()?.issuer.as_deref(),
+        }
+    }
+
     /// What was recorded, with the secret that the administrator has configured for that client since.
     pub(super) fn with_current_secret(&self, server: &AtServer) -> AtServer {
         let mut server = server.clone();

@@ -28,6 +28,9 @@ const LARGEST: u64 = 4 << 20;
 const BEING_WRITTEN: Duration = Duration::from_secs(30);
 const ANSWER: &str = ".answer";
 const ALIVE: &str = ".alive";
+/// Of a process whose mark was found unlocked; kept until none of its leases can last.
+const DEAD: &str = ".dead";
+const REMEMBERED: Duration = Duration::from_secs(120);
 /// Where files go that are not ours, or not whole.
 const ASIDE: &str = "set-aside";
 
@@ -92,8 +95,9 @@ impl Spool {
         if holder == self.holder || !holder.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return false;
         }
-        let path = directory.join(format!("{holder}{ALIVE}"));
-        File::open(path).is_ok_and(|file| file.try_lock().is_ok())
+        let alive = directory.join(format!("{holder}{ALIVE}"));
+        File::open(alive).is_ok_and(|file| file.try_lock().is_ok())
+            || directory.join(format!("{holder}{DEAD}")).exists()
     }
 
     /// Writes a new file; `None` when nothing is kept here.
@@ -147,8 +151,7 @@ impl Spool {
     pub(super) fn set_aside(&self, name: &str, why: &str) {
         let Some(directory) = &self.directory else { return };
         let path = directory.join(format!("{name}{ANSWER}"));
-        let age = fs::symlink_metadata(&path).and_then(|data| data.modified()).map(|at| at.elapsed());
-        if matches!(age, Ok(Ok(age)) if age < BEING_WRITTEN) {
+        if age(&path).is_some_and(|age| age < BEING_WRITTEN) {
             return;
         }
         let aside = directory.join(ASIDE);
@@ -171,17 +174,28 @@ impl Spool {
     pub(super) fn tidy(&self) {
         let Some(directory) = &self.directory else { return };
         for name in self.names(ALIVE).unwrap_or_default() {
-            if self.has_died(&name) {
+            if self.has_died(&name) && private().open(directory.join(format!("{name}{DEAD}"))).is_ok() {
                 let _ = fs::remove_file(directory.join(format!("{name}{ALIVE}")));
+            }
+        }
+        for name in self.names(DEAD).unwrap_or_default() {
+            let path = directory.join(format!("{name}{DEAD}"));
+            if age(&path).is_some_and(|age| age > REMEMBERED) {
+                let _ = fs::remove_file(path);
             }
         }
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let known = name.to_str().is_some_and(|name| name.ends_with(ANSWER) || name.ends_with(ALIVE) || name == ASIDE);
-            if !known {
+            let is_ours = |name: &str| name == ASIDE || [ANSWER, ALIVE, DEAD].iter().any(|end| name.ends_with(end));
+            if !name.to_str().is_some_and(is_ours) {
                 self.tell_once(&entry.path(), "it is no file of portcullis: move it away");
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
     }
 
     fn tell_once(&self, path: &Path, why: &str) {
@@ -220,6 +234,11 @@ impl Written {
     }
 }
 
+/// Since the last change of a file; `None` when it is gone, or of the future.
+fn age(path: &Path) -> Option<Duration> {
+    fs::symlink_metadata(path).ok()?.modified().ok()?.elapsed().ok()
+}
+
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).create(true).mode(0o600);
@@ -247,7 +266,9 @@ impl Connections {
         };
         for (name, content) in waiting {
             let opened = self.vault.open(&place(&name), &content).map_err(|error| error.to_string());
-            match opened.and_then(|json| Answer::from_json(&json).ok_or_else(|| "it holds something unknown".to_owned())) {
+            match opened
+                .and_then(|json| Answer::from_json(&json).ok_or_else(|| "it holds something unknown".to_owned()))
+            {
                 Ok(answer) => {
                     tracing::info!(connection = %answer.connection, "an answer waits in the spool: it is stored now");
                     self.take_over(answer);

@@ -1,11 +1,18 @@
 //! The whole way, against a stranger who may misbehave.
 
+mod crashing;
+mod database_trouble;
 mod discovering;
 mod flow;
+mod node;
+mod parting;
+mod refresh_model;
 mod refreshing;
 mod registering;
+mod rotator;
 mod stepping_up;
-mod stranger;
+pub(crate) mod stranger;
+mod two_nodes;
 
 use super::*;
 use crate::config::{OAuthSettings, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
@@ -148,7 +155,7 @@ fn connections_at(
         clock: clock.clone(),
         random: Random::default(),
         metrics: Arc::default(),
-            spool: None,
+        spool: None,
     }))
 }
 

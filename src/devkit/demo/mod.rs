@@ -240,6 +240,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             token_endpoint: per_second(20),
             registration: per_second(20),
             login: Rate { count: 30, period: Duration::from_secs(60), burst: 30 },
+            shared: false,
             connections: ConnectionLimits::default(),
         },
         streams: Streams {
