@@ -21,13 +21,17 @@ use std::sync::Arc;
 /// `portcullis backup FILE`
 pub(super) async fn backup(file: &Path, source: &Source, output: &mut Output<'_>) -> Result<(), Failure> {
     let config = load(source)?;
-    let (store, random) = (Store::open_with(config.store.url.expose(), config.store.connections).await?, Random::default());
+    let (store, random) =
+        (Store::open_with(config.store.url.expose(), config.store.connections).await?, Random::default());
     let vault = keys(&config)?;
     vault.check(&store).await?;
     // Whoever finds a file of this name finds all of it.
     let aside = file.with_extension(format!("{}.part", &*random.token()));
     let unwritable = |error: io::Error| {
-        Fault::caller(format!("{} cannot be written ({error}): name a new file in a directory of yours", file.display()))
+        Fault::caller(format!(
+            "{} cannot be written ({error}): name a new file in a directory of yours",
+            file.display()
+        ))
     };
     if file.exists() {
         return Err(unwritable(io::ErrorKind::AlreadyExists.into()).into());

@@ -116,7 +116,11 @@ fn tell(vault: &Vault, outcome: &Rewrapped, output: &mut Output<'_>) -> Result<(
         return Ok(output.line(format_args!("{told}"))?);
     }
     let values = usize::try_from(*done).unwrap_or(usize::MAX);
-    output.line(format_args!("{} wrapped anew with the vault key {}", counted(values, "value"), vault.current_key()))?;
+    output.line(format_args!(
+        "{} wrapped anew with the vault key {}",
+        counted(values, "value"),
+        vault.current_key()
+    ))?;
     for one in damaged {
         output.line(format_args!("damaged, and left as it is: {} {}", one.table, one.row))?;
     }
@@ -125,7 +129,8 @@ fn tell(vault: &Vault, outcome: &Rewrapped, output: &mut Output<'_>) -> Result<(
     }
     for usage in left {
         let Usage { key, table, values } = usage;
-        output.line(format_args!("{values} in {table} are left with the vault key {key}: keep it, and run this again"))?;
+        output
+            .line(format_args!("{values} in {table} are left with the vault key {key}: keep it, and run this again"))?;
     }
     for key in retired {
         output.line(format_args!(

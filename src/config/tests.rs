@@ -555,7 +555,8 @@ fn vault_keys_come_from_everywhere_and_tokens_are_given_whole() {
     let wrapped = "{\"wrapped\":\"pkcs11\"}";
     let text = "[vault]\nkey_file = \"vault.key\"\nprevious_key_files = [\"old.key\"]\n[vault.pkcs11]\n\
                 module = \"libtoken.so\"\ntoken = \"t\"\nkey = \"k\"\n";
-    let trial = Trial::new(text).write("old.key", wrapped).write("vault.pkcs11.pin", "1234\n").write("vault.previous_key", KEY);
+    let trial =
+        Trial::new(text).write("old.key", wrapped).write("vault.pkcs11.pin", "1234\n").write("vault.previous_key", KEY);
     let directory = trial.directory.path().display().to_string();
     let trial = trial.with(&[("CREDENTIALS_DIRECTORY", &directory), ("PORTCULLIS__VAULT__PREVIOUS_KEY", KEY)]);
     let vault = trial.load().vault;

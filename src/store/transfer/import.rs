@@ -77,7 +77,8 @@ impl Import {
         let layout = self.layouts.iter().find(|layout| layout.name == table);
         let layout = layout.ok_or(StoreError::Damaged("list of tables"))?;
         let position = |name| layout.columns.iter().position(|column| column == name);
-        let kinds = columns.iter().map(|name| layout.booleans.get(position(name)?).copied()).collect::<Option<Vec<_>>>();
+        let kinds =
+            columns.iter().map(|name| layout.booleans.get(position(name)?).copied()).collect::<Option<Vec<_>>>();
         let fits = !columns.is_empty() && rows.iter().all(|row| row.len() == columns.len());
         let kinds = kinds.filter(|_| fits).ok_or(StoreError::Damaged("list of columns"))?;
         for rows in rows.chunks((VALUES / columns.len()).max(1)) {
