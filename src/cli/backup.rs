@@ -70,6 +70,11 @@ pub(super) async fn restore(
     let config = load(source)?;
     let input = BufReader::new(open(file)?);
     let vault = keys(&config)?;
+    // A gateway would go on with what it remembers.
+    if Store::is_in_use(config.store.url.expose()).await? {
+        let why = "the database is in use: stop every gateway (and whatever else has it open), then try again";
+        return Err(Fault::caller(why).into());
+    }
     let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
     let mut progress = output.progress();
     let now = Clock::system().now();
