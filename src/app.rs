@@ -103,8 +103,7 @@ impl App {
     ) -> Result<Self, Fault> {
         let site = site_of(&config, addresses);
         let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
-        let key = config::vault_key(&config.vault, &random)?;
-        let vault = Vault::new(&key, &config.vault.previous)?;
+        let vault = config::keyring(&config.vault, &random)?;
         vault.check(&store).await?;
         store.keep_group_sources(&config.login.provider_names()).await?;
         let listener = parking_lot::Mutex::new(store.listen().await?);
@@ -378,6 +377,10 @@ impl App {
             };
             if let Err(fault) = swept.await {
                 tracing::error!(%fault, "what has expired could not be removed");
+            }
+            // While this process seals with a key, `vault rewrap` must not take it for one that nobody needs.
+            if let Err(fault) = self.vault.check(&self.store).await {
+                tracing::error!(%fault, "the vault's keys do not fit the database any more");
             }
             self.connections.sweep();
             self.limits().sweep();

@@ -16,6 +16,9 @@ const EVERY: Duration = Duration::from_millis(250);
 /// Changes that come so soon after each other are read together.
 const BREATH: Duration = Duration::from_millis(5);
 
+/// How long reading may last; the store itself is less patient.
+const READING: Duration = Duration::from_secs(5);
+
 /// How long taking over what was read may last. A database that does not answer must not hold us longer than it is silent.
 const TAKING_OVER: Duration = Duration::from_secs(30);
 
@@ -87,7 +90,7 @@ impl Follower {
     /// Whether nothing that was read has yet to be taken over, apart from what cannot be at all.
     async fn catch_up(&mut self, app: &App) -> Result<bool, Fault> {
         if !self.everything {
-            let news = timeout(self.bounds.requests, app.store.news_since(&self.position)).await;
+            let news = timeout(READING, app.store.news_since(&self.position)).await;
             match news.map_err(|_| silent())?? {
                 News::Changes(changes, position) => {
                     for change in changes {

@@ -20,7 +20,6 @@ use crate::session::Sessions;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::upstream::Registry;
-use crate::vault::Vault;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -50,7 +49,7 @@ impl Gateway {
         let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
         let signing = match seals {
             true => {
-                let vault = Vault::new(&config::vault_key(&config.vault, &random)?, &config.vault.previous)?;
+                let vault = config::keyring(&config.vault, &random)?;
                 vault.check(&store).await?;
                 Some(Signing { vault, config: config.tokens })
             }

@@ -29,7 +29,7 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// Reads and checks. Files that secrets are kept in are read too, but for the vault key, which
-/// [`vault_key`](super::vault_key()) reads or makes.
+/// [`keyring`](super::keyring()) reads or makes.
 ///
 /// # Errors
 /// Every error found, in the order of the file, as `file:line: key: what is wrong and how to mend it`; then those of the

@@ -34,6 +34,18 @@ impl Connections {
         if let Some(shared) = self.shared_credential(key)? {
             return Ok(shared);
         }
+        // Of many who miss the same one asks the database, so that they do not keep its connections from everybody else.
+        let turn = self.missing.get_with(key.clone(), Arc::default);
+        let _first = match turn.try_lock() {
+            Ok(first) => Some(first),
+            Err(_) => {
+                drop(turn.lock().await);
+                if let Some(good) = self.cached(key) {
+                    return Ok(good);
+                }
+                None
+            }
+        };
         let epoch = self.memory.epoch();
         let row = match self.row(key).await {
             Ok(row) => row.ok_or(NoCredential::NeedsConsent)?,

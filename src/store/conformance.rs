@@ -17,6 +17,7 @@ mod identities;
 mod postgres;
 mod services;
 mod sqlite;
+mod transfer;
 
 use super::*;
 use crate::clock::Timestamp;
@@ -76,6 +77,7 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     identities::a_person_comes_with_an_identity_or_not_at_all(&open().await).await;
     identities::an_email_address_follows_its_identity(&open().await).await;
     identities::the_last_way_in_stays(&open().await).await;
+    transfer::everything_travels(&open().await, &open().await).await;
     housekeeping::settings_are_compared_and_deleted(&open().await).await;
     housekeeping::audit_is_newest_first(&open().await).await;
     housekeeping::what_works_once_works_once(&open().await).await;

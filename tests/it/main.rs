@@ -74,4 +74,5 @@ mod streams;
 mod tls;
 mod trespass;
 mod uploads;
+mod vault;
 mod websocket;

@@ -32,7 +32,8 @@ enum Event {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let steps = vec![Step::Began, Step::Intended, Step::Answered, Step::Written, Step::Spooled, Step::Swapped, Step::Deleted];
+    let steps =
+        vec![Step::Began, Step::Intended, Step::Answered, Step::Written, Step::Spooled, Step::Swapped, Step::Deleted];
     let stop = prop_oneof![2 => Just(None), 3 => prop::sample::select(steps).prop_map(Some)];
     prop_oneof![
         6 => (0..2_usize, stop).prop_map(|(node, stop)| Event::Ask { node, stop }),

@@ -49,9 +49,23 @@ pub(super) enum On<'e> {
 impl Database {
     /// Opens what a URL names, creating and migrating it.
     pub(super) async fn open(url: &str, connections: u32) -> Result<Self, StoreError> {
-        match url.split_once(':') {
-            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(postgres::Server::open(url, connections).await?)),
-            _ => Ok(Self::Sqlite(sqlite::Pools::open(url).await?)),
+        Ok(match is_of_postgres(url) {
+            true => Self::Postgres(postgres::Server::open(url, connections).await?),
+            false => Self::Sqlite(sqlite::Pools::open(url).await?),
+        })
+    }
+
+    /// The same for a database that must be there.
+    pub(super) async fn open_existing(url: &str, connections: u32) -> Result<Self, StoreError> {
+        sqlite::must_exist(url)?;
+        Self::open(url, connections).await
+    }
+
+    /// Whether some process has the database open that a URL names.
+    pub(super) async fn is_in_use(url: &str) -> Result<bool, StoreError> {
+        match is_of_postgres(url) {
+            true => postgres::is_in_use(url).await,
+            false => sqlite::is_in_use(url).await,
         }
     }
 
@@ -115,6 +129,19 @@ impl Database {
         self.begin(Some(lock)).await
     }
 
+    /// A transaction that reads everything as it is at one moment, and changes nothing.
+    pub(super) async fn snapshot(&self) -> Result<Transaction, StoreError> {
+        Ok(match self {
+            Self::Sqlite(pools) => Transaction::sqlite(pools.readers().begin().await?),
+            Self::Postgres(server) => {
+                let mut transaction = Transaction::postgres(server.begin(None).await?);
+                let snapshot = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+                query(snapshot).execute(&mut transaction).await?;
+                transaction
+            }
+        })
+    }
+
     async fn begin(&self, lock: Option<Lock<'_>>) -> Result<Transaction, StoreError> {
         Ok(match self {
             Self::Sqlite(pools) => Transaction::sqlite(pools.transaction().await?),
@@ -150,6 +177,10 @@ impl On<'_> {
             On::Postgres(open) => open.row(query.for_postgres()?).await?,
         })
     }
+}
+
+fn is_of_postgres(url: &str) -> bool {
+    matches!(url.split_once(':'), Some(("postgres" | "postgresql", _)))
 }
 
 fn sqlite_rows(rows: Vec<sqlx::sqlite::SqliteRow>) -> Vec<Row> {
