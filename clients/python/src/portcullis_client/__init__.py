@@ -1,0 +1,44 @@
+"""Tokens of Google, GitHub and other services for MCP servers, from a Portcullis gateway."""
+
+from ._caller import Caller
+from ._client import AuthClient, AuthLink
+from ._errors import (
+    AuthorizationRequired,
+    BrokerUnreachable,
+    CallerUnknown,
+    ConfigurationError,
+    KeyRefused,
+    NotAllowed,
+    PortcullisError,
+    ProviderTrouble,
+    RateLimited,
+    RequestRefused,
+    ServiceUnknown,
+    UnexpectedAnswer,
+)
+from ._guard import current_token, require_auth
+from ._sync import SyncAuthClient
+from ._token import ServiceToken, Source
+
+__all__ = [
+    "AuthClient",
+    "AuthLink",
+    "AuthorizationRequired",
+    "BrokerUnreachable",
+    "Caller",
+    "CallerUnknown",
+    "ConfigurationError",
+    "KeyRefused",
+    "NotAllowed",
+    "PortcullisError",
+    "ProviderTrouble",
+    "RateLimited",
+    "RequestRefused",
+    "ServiceToken",
+    "ServiceUnknown",
+    "Source",
+    "SyncAuthClient",
+    "UnexpectedAnswer",
+    "current_token",
+    "require_auth",
+]
