@@ -1,6 +1,6 @@
 """Tokens of Google, GitHub and other services for MCP servers, from a Portcullis gateway."""
 
-from ._caller import Caller
+from ._caller import Caller, forwarded_user
 from ._client import AuthClient, AuthLink
 from ._errors import (
     AuthorizationRequired,
@@ -40,5 +40,6 @@ __all__ = [
     "SyncAuthClient",
     "UnexpectedAnswer",
     "current_token",
+    "forwarded_user",
     "require_auth",
 ]

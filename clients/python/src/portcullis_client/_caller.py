@@ -6,6 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from ._errors import CallerUnknown
 
@@ -21,6 +22,16 @@ class Caller:
     """FastMCP's or the official SDK's `Context`."""
     claims: Mapping[str, Any]
     """Of the access token that the MCP server has verified; empty without one."""
+    headers: Mapping[str, str]
+    """Of the HTTP request, in any case; empty without one. What a client can reach directly, it can forge."""
+
+
+def forwarded_user(caller: Caller) -> str:
+    """The person whom a proxy in front of the server has signed in with `/verify` of a Portcullis.
+
+    Only for servers that nobody reaches past that proxy.
+    """
+    return unquote(caller.headers.get("x-user-name", ""))
 
 
 UserId = str | Callable[[Caller], str | Awaitable[str]]
@@ -64,7 +75,7 @@ async def user_of(call: Call | None, given: UserId | None) -> str:
 
     Without `given`: the claim `username`, which is the user name in tokens of a Portcullis, else `sub`.
     """
-    caller = call.caller if call else Caller(None, {})
+    caller = call.caller if call else Caller(None, {}, {})
     if given is None:
         named = caller.claims.get("username") or caller.claims.get("sub")
     elif callable(given):
@@ -81,10 +92,10 @@ async def user_of(call: Call | None, given: UserId | None) -> str:
 def _of_official(context: Any) -> Call:
     from mcp.server.mcpserver.exceptions import ToolError
 
-    request_context = context.request_context
-    user = getattr(request_context.request, "scope", {}).get("user")
+    request = context.request_context.request
+    user = getattr(request, "scope", {}).get("user")
     return Call(
-        caller=Caller(context, _claims(getattr(user, "access_token", None))),
+        caller=Caller(context, _claims(getattr(user, "access_token", None)), _headers(request)),
         session=context.session,
         protocol=context.protocol_version or "",
         request_id=context.request_id,
@@ -109,7 +120,7 @@ def _of_fastmcp() -> Call | None:
     if request_context is None:
         return None
     return Call(
-        caller=Caller(context, _claims(get_access_token())),
+        caller=Caller(context, _claims(get_access_token()), _headers(request_context.request)),
         session=request_context.session,
         protocol=request_context.protocol_version or "",
         request_id=context.request_id,
@@ -118,6 +129,11 @@ def _of_fastmcp() -> Call | None:
         # FastMCP makes a tool result of every error but one (4.1).
         carries_errors=False,
     )
+
+
+def _headers(request: Any | None) -> Mapping[str, str]:
+    headers: Mapping[str, str] = getattr(request, "headers", None) or {}
+    return headers
 
 
 def _claims(access_token: Any | None) -> Mapping[str, Any]:
