@@ -20,6 +20,7 @@ mod housekeeping;
 mod identities;
 mod listings;
 mod records;
+mod service_links;
 mod sessions;
 mod signing_keys;
 mod sqlite;
@@ -33,6 +34,7 @@ pub use groups::BY_ADMINISTRATOR;
 pub use identities::Unlinked;
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
+pub use service_links::{LinkCallback, ServiceLink};
 
 /// What went wrong in the database.
 #[derive(Debug, thiserror::Error)]
