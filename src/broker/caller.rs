@@ -35,7 +35,11 @@ impl FromRequestParts<Arc<Broker>> for Caller {
         let refused = match broker.api_keys.authenticate(&head.headers).await {
             Ok(Some(key)) => {
                 broker.limits.check_client(&key.id().to_string())?;
-                return if key.allows(ApiScope::Broker) { Ok(Self { key, address }) } else { Err(Refusal::wrong_key()) };
+                return if key.allows(ApiScope::Broker) {
+                    Ok(Self { key, address })
+                } else {
+                    Err(Refusal::wrong_key())
+                };
             }
             Ok(None) => "send an API key in X-API-Key, or as Authorization: Bearer",
             Err(ApiKeyError::Invalid) => {

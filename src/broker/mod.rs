@@ -5,8 +5,8 @@
 //! Nothing here lets a page of another origin read anything, and no answer is stored.
 
 mod ask;
-mod caller;
 mod callback;
+mod caller;
 mod consent;
 mod destination;
 mod link;

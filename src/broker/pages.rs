@@ -104,7 +104,8 @@ impl IntoResponse for Stop {
 /// The service is connected, and there is nowhere to go on to.
 pub(super) fn connected(label: &str) -> Response {
     let text = format!("Programs to which this gateway gives access to {label} can use it for you now.");
-    let (title, hint) = (format!("{label} is connected"), Some("You can close this page. Your account page takes it back."));
+    let (title, hint) =
+        (format!("{label} is connected"), Some("You can close this page. Your account page takes it back."));
     page::message(&MessagePage {
         status: StatusCode::OK,
         title: &title,

@@ -129,6 +129,8 @@ record!(ServiceLink, "link to a service":
 record!(Authenticator, "authenticator": user("user_id"), sealed, browser, last_step, created_at, confirmed_at);
 record!(Passkey, "passkey":
     id, credential_id, user("user_id"), name, public_key, sign_count, created_at, last_used_at);
+record!(ServicePat, "personal access token": user("user_id"), service, sealed, created_at);
+record!(Parting, "parting": id, user("user_id"), authority, account, sealed, attempts);
 record!(PasskeyHolder, "passkey holder": handle, after_password);
 record!(AuditEvent, "audit event": at, actor, action, subject, address, upstream, client, status, duration_ms);
 

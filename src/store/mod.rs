@@ -21,6 +21,7 @@ mod identities;
 mod listings;
 mod records;
 mod service_links;
+mod services;
 mod sessions;
 mod signing_keys;
 mod sqlite;
@@ -35,6 +36,7 @@ pub use identities::Unlinked;
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
 pub use service_links::{LinkCallback, ServiceLink};
+pub use services::{Parting, ServicePat};
 
 /// What went wrong in the database.
 #[derive(Debug, thiserror::Error)]

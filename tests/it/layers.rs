@@ -23,6 +23,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "page",
             "ratelimit",
             "revocation",
+            "services",
             "session",
             "tokens",
             "upstream",
