@@ -9,6 +9,7 @@ use crate::administration::{Administration, Signing};
 use crate::api::{self, Api};
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
+use crate::broker::{self, Broker};
 use crate::clock::Clock;
 use crate::config::{self, Config, Login, Tls};
 use crate::connect::{Connections, ConnectionsParts};
@@ -26,6 +27,7 @@ use crate::jwks::RemoteKeys;
 use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::RateLimits;
 use crate::revocation::{self, Revocations};
+use crate::services::{Pats, Services};
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -59,6 +61,7 @@ pub struct App {
     pub factors: Arc<Factors>,
     pub connections: Arc<Connections>,
     pub revocations: Arc<Revocations>,
+    pub services: Arc<Services>,
     pub metrics: Arc<Metrics>,
     pub audit: Audit,
     pub resolver: Resolver,
@@ -125,10 +128,13 @@ impl App {
             random: random.clone(),
             metrics: metrics.clone(),
         });
+        connections.services().reconfigure(std::mem::take(&mut config.service));
         let connections = Arc::new(connections);
         let memory =
             revocation::Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
-        let revocations = Revocations::new(store.clone(), clock.clone(), memory);
+        let revocations = Arc::new(Revocations::new(store.clone(), clock.clone(), memory));
+        let pats = Pats::new(store.clone(), vault.clone(), clock.clone());
+        let services = Services::new(connections.clone(), revocations.clone(), store.clone(), pats);
         let local = config.login.local.as_ref();
         Ok(Self {
             tokens: Arc::new(tokens),
@@ -144,7 +150,8 @@ impl App {
                 config.login.sessions,
             )),
             connections,
-            revocations: Arc::new(revocations),
+            revocations,
+            services: Arc::new(services),
             limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
             audit: Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests),
             metrics,
@@ -200,6 +207,7 @@ impl App {
         let root = issuer::root_routes(issuer.clone())
             .merge(forward_auth::routes(Arc::new(self.forward_auth())))
             .merge(api::routes(Arc::new(self.api(&config))))
+            .merge(broker::routes(Arc::new(self.broker(&config))))
             .merge(dashboard::routes(Arc::new(self.dashboard(&config, providers))));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
@@ -262,6 +270,21 @@ impl App {
             sessions: self.sessions.clone(),
             limits: self.limits(),
         })
+    }
+
+    fn broker(&self, config: &Config) -> Broker {
+        Broker {
+            site: self.site.clone(),
+            services: self.services.clone(),
+            api_keys: self.api_keys.clone(),
+            sessions: self.sessions.clone(),
+            store: self.store.clone(),
+            audit: self.audit.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            limits: self.limits(),
+            allowed_origins: config.server.allowed_origins.clone(),
+        }
     }
 
     fn forward_auth(&self) -> ForwardAuth {

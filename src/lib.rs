@@ -36,12 +36,14 @@ pub mod machine;
 pub mod page;
 pub mod ratelimit;
 pub mod revocation;
+pub mod services;
 pub mod session;
 pub mod tokens;
 pub mod upstream;
 
 // L3: doors.
 pub mod api;
+pub mod broker;
 pub mod dashboard;
 pub mod forward_auth;
 pub mod issuer;

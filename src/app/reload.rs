@@ -45,6 +45,11 @@ impl App {
             self.connections.forget_all();
             self.connections.leave_unusable_upstreams();
         }
+        if self.connections.services().reconfigure(std::mem::take(&mut new.service)) {
+            changed.push("service");
+            self.connections.forget_all();
+            self.connections.leave_unusable_upstreams();
+        }
         let mut authorities = Authorities::Same;
         if let Some(clients) = clients {
             changed.push("upstreams.ca_file");

@@ -97,6 +97,12 @@ pub(super) fn parse_value(text: &str, place: &Place) -> Result<Node, String> {
     Ok(Node { value: from_value(&value, &|_| place.clone()), place: place.clone() })
 }
 
+/// A document of our own, compiled in: its lines are of no use to anybody.
+pub(super) fn parse_document(text: &str) -> Result<Entries, String> {
+    let document = Document::parse(text).map_err(|error| one_line(error.message()))?;
+    Ok(from_table(document.as_table(), &|_| Place::Nowhere))
+}
+
 /// A part of a variable's name: the number of an element, or a key.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Part {

@@ -2,7 +2,7 @@
 
 use super::reader::{Errors, Reader};
 use super::secrets::Directories;
-use super::{Config, document, ground, registration, sections, upstream, worker};
+use super::{Config, document, ground, registration, sections, service, upstream, worker};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
     let upstream = upstream::all(root.tables("upstream"), worker.servers, |reader| {
         upstream::read(reader, &domain.value, upstreams.allow_private, directories)
     });
-    root.unsupported("service");
+    let service = service::all(root.tables("service"), upstreams.allow_private, directories);
     let login = sections::login(root.table("login"), worker.local, upstreams.allow_private, directories);
     Config {
         server: ground::server(server, domain.value, &tls),
@@ -77,6 +77,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         streams: sections::streams(root.table("streams")),
         upstreams,
         upstream,
+        service,
         audit: sections::audit(root.table("audit")),
         telemetry: sections::telemetry(root.table("telemetry")),
         files: Vec::new(),

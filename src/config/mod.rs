@@ -10,6 +10,7 @@ mod reader;
 mod registration;
 mod secrets;
 mod sections;
+mod service;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -20,6 +21,7 @@ mod worker;
 pub use load::{ConfigErrors, Source, load};
 pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
 pub use registration::{Registration, RegistrationMode};
+pub use service::{Service, ServiceClient, ServiceName};
 pub(crate) use units::positive_duration;
 pub use vault_key::vault_key;
 
@@ -55,6 +57,8 @@ pub struct Config {
     pub upstreams: Upstreams,
     /// `[[upstream]]`, and `MCP_SERVERS`
     pub upstream: Vec<UpstreamConfig>,
+    /// `[[service]]`
+    pub service: Vec<Service>,
     /// `[audit]`
     pub audit: Audit,
     /// `[telemetry]`

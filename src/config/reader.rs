@@ -221,6 +221,25 @@ impl<'e> Reader<'e> {
         self.entries.remove(key)
     }
 
+    /// Puts defaults under what is there, as if they had been written where `place` is.
+    pub(super) fn underlay(&mut self, defaults: Entries, place: &Place) {
+        for (key, node) in defaults {
+            self.entries.entry(key).or_insert(Node { place: place.clone(), ..node });
+        }
+    }
+
+    /// Takes all keys of this table as texts, in order.
+    pub(super) fn texts(mut self) -> Vec<(String, String)> {
+        let mut texts = Vec::new();
+        for (key, node) in std::mem::take(&mut self.entries) {
+            match &node.value {
+                Value::Text(text) | Value::Untyped(text) => texts.push((key, text.clone())),
+                _ => self.wrong_type(&key, &node, "a text in quotes"),
+            }
+        }
+        texts
+    }
+
     /// Reports what nobody took.
     pub(super) fn finish(self) {
         for (key, node) in &self.entries {

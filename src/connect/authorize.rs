@@ -1,14 +1,14 @@
 //! The way to an upstream's consent: PKCE, state, scopes, `resource`. The way back is in `callback`.
 
 use super::discovery::{Discovered, Findings};
-use super::providers::Provider;
 use super::sealed::{AtServer, OurClient, Pending, Tokens};
-use super::{Begin, ConnectError, ConnectionKey, Connections, NoCredential, Request, register};
+use super::{Begin, ConnectError, ConnectionKey, Connections, NoCredential, Request, Target, register};
 use crate::config::{OAuthSettings, UpstreamAuth};
 use crate::error::Fault;
 use crate::http::check_url;
 use crate::ids::{ConnectionId, Digest};
 use crate::oauth::pkce::{self, Challenge};
+use crate::oauth::quirks::Quirks;
 use crate::oauth::scope::{OFFLINE_ACCESS, Scopes};
 use crate::store::{Connection, ConnectionState, Flow};
 use crate::upstream::{Standing, Upstream};
@@ -64,7 +64,10 @@ impl Connections {
     /// The upstream of a key, as long as it may be used, and by this person.
     fn usable(&self, key: &ConnectionKey) -> Result<Arc<Upstream>, ConnectError> {
         let refused = |text: &'static str| ConnectError::at("upstream", Fault::caller(text));
-        let upstream = self.registry.by_authority(&key.authority);
+        let Target::Upstream(authority) = &key.target else {
+            return Err(refused("services are connected through the broker"));
+        };
+        let upstream = self.registry.by_authority(authority);
         let upstream = upstream.ok_or_else(|| refused("this gateway does not connect to that server"))?;
         match upstream.standing {
             Standing::Allowed if upstream.access.admits(key.user) => Ok(upstream),
@@ -101,7 +104,7 @@ impl Connections {
         Ok(Connection {
             id: ConnectionId::random(&self.random),
             user: key.user,
-            authority: key.authority.to_string(),
+            authority: key.target.to_string(),
             account: key.account_text().to_owned(),
             state,
             sealed: self.seal_tokens(key, tokens)?,
@@ -128,7 +131,7 @@ impl Connections {
         let verifier = pkce::verifier(&self.random);
         let pending = Pending {
             user: request.key.user.to_string(),
-            authority: request.key.authority.to_string(),
+            authority: request.key.target.to_string(),
             account: request.key.account_text().to_owned(),
             expected_iss: server.issuer_known.then(|| server.issuer.clone()),
             iss_promised: server.iss_promised,
@@ -145,7 +148,7 @@ impl Connections {
         };
         let mut url =
             check_url(&server.authorization_endpoint, upstream.allow_private).map_err(|error| step(error.into()))?;
-        add_parameters(&mut url, &pending, &state, register::provider_of(upstream, &server));
+        add_parameters(&mut url, &pending, &state, register::quirks_of(upstream, &server));
         self.insert_flow(&flow_id(&state), request.session, &pending).await.map_err(step)?;
         Ok(url.into())
     }
@@ -163,9 +166,9 @@ pub(super) fn flow_id(state: &str) -> Digest {
 }
 
 /// The authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 8707 §2).
-fn add_parameters(url: &mut Url, pending: &Pending, state: &str, provider: &Provider) {
+fn add_parameters(url: &mut Url, pending: &Pending, state: &str, quirks: &Quirks) {
     url.set_fragment(None);
-    let scope = pending.scope.replace(' ', &provider.scope_separator);
+    let scope = pending.scope.replace(' ', &quirks.scope_separator);
     let mut query = url.query_pairs_mut();
     query.append_pair("response_type", "code").append_pair("client_id", &pending.server.client.id);
     query.append_pair("redirect_uri", &pending.server.redirect_uri).append_pair("state", state);
@@ -177,10 +180,10 @@ fn add_parameters(url: &mut Url, pending: &Pending, state: &str, provider: &Prov
     if let Some(resource) = &pending.server.resource {
         query.append_pair("resource", resource);
     }
-    query.extend_pairs(provider.authorize.iter());
+    query.extend_pairs(quirks.authorize.iter());
     // OpenID Connect Core §11: without it, offline_access is ignored.
     let offline = pending.scope.split(' ').any(|scope| scope == OFFLINE_ACCESS);
-    if offline && !provider.authorize.iter().any(|(name, _)| name == "prompt") {
+    if offline && !quirks.authorize.iter().any(|(name, _)| name == "prompt") {
         query.append_pair("prompt", "consent");
     }
 }
@@ -200,7 +203,7 @@ fn resource_to_send(
         (None, Some(stated)) => stated.clone(),
         (None, None) => address(),
     };
-    let wanted = !resource.is_empty() && register::provider_of(upstream, server).takes_resource;
+    let wanted = !resource.is_empty() && register::quirks_of(upstream, server).takes_resource;
     wanted.then_some(resource)
 }
 

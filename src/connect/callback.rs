@@ -1,6 +1,7 @@
 //! The way back from an upstream's consent: state, session, `iss`, and the exchange of the code.
 
 use super::authorize::flow_id;
+use super::party::Party;
 use super::sealed::{Pending, Tokens};
 use super::token_endpoint::{self, Granted, TokenError, printable};
 use super::{CallbackQuery, ConnectError, Connections};
@@ -68,16 +69,16 @@ impl Connections {
     async fn complete(&self, pending: &Pending, query: &CallbackQuery) -> Result<(), ConnectError> {
         let step = |fault| ConnectError::at("callback", fault);
         let key = pending.key().ok_or_else(|| step(Fault::gateway("a flow is damaged")))?;
-        let upstream = self.registry.by_authority(&key.authority);
-        let upstream =
-            upstream.ok_or_else(|| step(Fault::caller("this gateway does not connect to that server any longer")))?;
-        check_issuer(pending, query.iss.as_deref(), &upstream.name).map_err(step)?;
+        let party = self.party(&key.target);
+        let party =
+            party.ok_or_else(|| step(Fault::caller("this gateway does not connect to that server any longer")))?;
+        check_issuer(pending, query.iss.as_deref(), &party.name).map_err(step)?;
         if let Some(error) = &query.error {
-            return Err(refused(&upstream.name, error, query.error_description.as_deref()));
+            return Err(refused(&party.name, error, query.error_description.as_deref()));
         }
         let code = query.code.as_deref().filter(|code| !code.is_empty());
         let code = code.ok_or_else(|| {
-            let text = format!("{} sent you back without an authorization code. Please try again.", upstream.name);
+            let text = format!("{} sent you back without an authorization code. Please try again.", party.name);
             step(Fault::upstream(text.clone(), text))
         })?;
         let parameters = [
@@ -86,10 +87,10 @@ impl Connections {
             ("redirect_uri", &pending.server.redirect_uri),
             ("code_verifier", &pending.verifier),
         ];
-        let answer = token_endpoint::request(&self.http, &pending.server, &parameters, upstream.allow_private).await;
+        let answer = token_endpoint::request(&self.http, &pending.server, &party, &parameters).await;
         let granted = match answer {
             Ok(granted) => granted,
-            Err(error) => return Err(self.exchange_failed(pending, &upstream.name, error).await),
+            Err(error) => return Err(self.exchange_failed(pending, &party, error).await),
         };
         self.keep(pending, &key, &granted).await.map_err(|fault| ConnectError::at("store", fault))
     }
@@ -112,10 +113,11 @@ impl Connections {
         Ok(())
     }
 
-    async fn exchange_failed(&self, pending: &Pending, name: &str, error: TokenError) -> ConnectError {
+    async fn exchange_failed(&self, pending: &Pending, party: &Party, error: TokenError) -> ConnectError {
         let fault = match error {
             TokenError::Trouble { fault, .. } => fault,
             TokenError::Refused { code, description } => {
+                let name = &party.name;
                 let mut public = format!("{name} did not accept its own authorization code. Please try again.");
                 if code == "invalid_client" || code == "unauthorized_client" {
                     public = format!("{name} does not know this gateway any longer. Please try again.");

@@ -1,7 +1,7 @@
 //! From a person and an upstream to what is injected: memory, store, refresh.
 
 use super::discovery::Hint;
-use super::{ConnectionKey, Connections, Credential, NoCredential};
+use super::{ConnectionKey, Connections, Credential, NoCredential, Target};
 use crate::config::UpstreamAuth;
 use crate::error::Fault;
 use crate::oauth::challenge::BearerChallenge;
@@ -53,7 +53,7 @@ impl Connections {
             return Ok(good);
         }
         let Some(id) = rejected.connection else {
-            let text = format!("{} rejects what the configuration gives it", key.authority);
+            let text = format!("{} rejects what the configuration gives it", key.target);
             return Err(NoCredential::Failed(Fault::upstream("the upstream rejects this gateway", text)));
         };
         let epoch = self.memory.epoch();
@@ -97,10 +97,11 @@ impl Connections {
 
     /// What everybody shares: a configured header, or nothing at all. `None`: it is a matter of connections.
     fn shared_credential(&self, key: &ConnectionKey) -> Result<Option<Arc<Credential>>, NoCredential> {
+        let Target::Upstream(authority) = &key.target else { return Ok(None) };
         let generation = self.registry.generation();
         let upstream = self
             .registry
-            .by_authority(&key.authority)
+            .by_authority(authority)
             .ok_or_else(|| NoCredential::Failed(Fault::caller("this gateway does not connect to that server")))?;
         if upstream.standing != Standing::Allowed {
             return Err(NoCredential::NeedsConsent);
@@ -110,14 +111,13 @@ impl Connections {
             UpstreamAuth::None => None,
             UpstreamAuth::Header { name, value } => Some((name.clone(), sensitive(value.expose())?)),
         };
-        let authority = key.authority.clone();
-        let life = self.lives.of_configuration((key.user, &authority), || self.registry.may_use(key.user, &authority));
-        let credential = Credential { authority, connection: None, version: 0, header, life };
+        let life = self.lives.of_configuration((key.user, authority), || self.registry.may_use(key.user, authority));
+        let credential = Credential { target: key.target.clone(), connection: None, version: 0, header, life };
         Ok(Some(self.memory.put_shared(key, credential, generation)))
     }
 
     pub(super) async fn row(&self, key: &ConnectionKey) -> Result<Option<Connection>, Fault> {
-        Ok(self.store.connection(key.user, key.authority.as_str(), key.account_text()).await?)
+        Ok(self.store.connection(key.user, key.target.as_str(), key.account_text()).await?)
     }
 
     /// Opens a row and keeps what to inject in memory, unless the row may have changed since `epoch`.
@@ -135,10 +135,10 @@ impl Connections {
             }
             _ => None,
         };
-        let authority = key.authority.clone();
-        let usable = || self.registry.may_use(key.user, &authority);
-        let life = self.lives.of_connection((row.id, row.version), (key.user, &authority), usable);
-        let credential = Credential { authority, connection: Some(row.id), version: row.version, header, life };
+        let usable = || self.may_use(key.user, &key.target);
+        let life = self.lives.of_connection((row.id, row.version), (key.user, &key.target), usable);
+        let credential =
+            Credential { target: key.target.clone(), connection: Some(row.id), version: row.version, header, life };
         Ok(self.memory.put(key, credential, row.expires_at, epoch))
     }
 
@@ -148,9 +148,10 @@ impl Connections {
 
     /// Keeps a challenge for the discovery that must come now; without it the flow only takes longer.
     pub(super) async fn heed(&self, key: &ConnectionKey, challenge: BearerChallenge) {
+        let Target::Upstream(authority) = &key.target else { return };
         let hint = Hint { resource_metadata: challenge.resource_metadata, scope: challenge.scope };
-        if let Err(fault) = self.remember_hint(&key.authority, hint).await {
-            tracing::warn!(authority = %key.authority, %fault, "the upstream's challenge could not be kept");
+        if let Err(fault) = self.remember_hint(authority, hint).await {
+            tracing::warn!(%authority, %fault, "the upstream's challenge could not be kept");
         }
     }
 }

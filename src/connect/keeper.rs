@@ -2,7 +2,6 @@
 
 use super::{ConnectionKey, Connections};
 use crate::clock::Timestamp;
-use crate::hostname::{Account, Authority};
 use crate::store::Connection;
 use futures_util::StreamExt;
 use std::sync::Arc;
@@ -71,10 +70,5 @@ fn ahead(row: &Connection, end: Timestamp) -> Duration {
 }
 
 fn key_of(row: &Connection) -> Option<ConnectionKey> {
-    let account = (!row.account.is_empty()).then(|| Account::parse(&row.account));
-    Some(ConnectionKey {
-        user: row.user,
-        authority: Authority::parse(&row.authority).ok()?,
-        account: account.transpose().ok()?,
-    })
+    ConnectionKey::parse(row.user, &row.authority, &row.account)
 }

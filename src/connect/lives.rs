@@ -1,7 +1,7 @@
 //! The lives of credentials: they end with their connection, or when an administrator takes the upstream away, be it from
 //! everybody or from one person. New tokens of the same connection continue its life.
 
-use super::Connections;
+use super::{Connections, Target};
 use crate::error::Fault;
 use crate::hostname::Authority;
 use crate::ids::{ConnectionId, UserId};
@@ -35,7 +35,7 @@ pub(super) struct CredentialLives {
 }
 
 struct Entry {
-    authority: Authority,
+    target: Target,
     user: UserId,
     life: Weak<Life>,
 }
@@ -51,11 +51,11 @@ impl CredentialLives {
     pub(super) fn of_connection(
         &self,
         (id, version): (ConnectionId, i64),
-        (user, authority): (UserId, &Authority),
+        whose: (UserId, &Target),
         usable: impl FnOnce() -> bool,
     ) -> Arc<Life> {
         let ended = || self.ended.get(&id).is_some_and(|last| version <= last);
-        self.of(Source::Connection(id), (user, authority), || !ended() && usable())
+        self.of(Source::Connection(id), whose, || !ended() && usable())
     }
 
     /// The life of what the configuration gives; over if the upstream is not `usable` by this person any longer.
@@ -64,15 +64,11 @@ impl CredentialLives {
         (user, authority): (UserId, &Authority),
         usable: impl FnOnce() -> bool,
     ) -> Arc<Life> {
-        self.of(Source::Configuration(authority.clone(), user), (user, authority), usable)
+        let target = Target::Upstream(authority.clone());
+        self.of(Source::Configuration(authority.clone(), user), (user, &target), usable)
     }
 
-    fn of(
-        &self,
-        source: Source,
-        (user, authority): (UserId, &Authority),
-        in_force: impl FnOnce() -> bool,
-    ) -> Arc<Life> {
+    fn of(&self, source: Source, (user, target): (UserId, &Target), in_force: impl FnOnce() -> bool) -> Arc<Life> {
         let mut alive = self.alive.lock();
         if let Some(life) = alive.get(&source).and_then(|entry| entry.life.upgrade()) {
             return life;
@@ -82,7 +78,7 @@ impl CredentialLives {
             return Life::over();
         }
         let life = Arc::new(Life::default());
-        alive.insert(source, Entry { authority: authority.clone(), user, life: Arc::downgrade(&life) });
+        alive.insert(source, Entry { target: target.clone(), user, life: Arc::downgrade(&life) });
         life
     }
 
@@ -96,9 +92,9 @@ impl CredentialLives {
     }
 
     /// Ends everything of people at upstreams that are not `usable` by them any longer.
-    pub(super) fn end_where_not(&self, usable: impl Fn(UserId, &Authority) -> bool) {
+    pub(super) fn end_where_not(&self, usable: impl Fn(UserId, &Target) -> bool) {
         let mut alive = self.alive.lock();
-        let gone = alive.extract_if(|_, entry| !usable(entry.user, &entry.authority));
+        let gone = alive.extract_if(|_, entry| !usable(entry.user, &entry.target));
         let gone: Vec<Entry> = gone.map(|(_, entry)| entry).collect();
         drop(alive);
         gone.iter().filter_map(|entry| entry.life.upgrade()).for_each(|life| life.finish());
@@ -133,7 +129,7 @@ impl Connections {
     /// Ends what is open at upstreams that may not be used any longer, or not by that person, after the registry was
     /// reloaded.
     pub fn leave_unusable_upstreams(&self) {
-        self.lives.end_where_not(|user, authority| self.registry.may_use(user, authority));
+        self.lives.end_where_not(|user, target| self.may_use(user, target));
     }
 
     /// Drops what nobody holds any more.
@@ -162,7 +158,7 @@ mod tests {
 
     #[test]
     fn new_tokens_continue_a_life_and_new_consent_begins_one() {
-        let (lives, notes) = (CredentialLives::new(), authority("notes.example"));
+        let (lives, notes) = (CredentialLives::new(), Target::Upstream(authority("notes.example")));
         let of = |version| lives.of_connection((ID, version), (ANN, &notes), || true);
         let first = of(1);
         assert!(Arc::ptr_eq(&first, &of(2)));
@@ -176,13 +172,14 @@ mod tests {
     fn an_upstream_that_is_taken_away_ends_everything_there_and_nothing_elsewhere() {
         let lives = CredentialLives::new();
         let (notes, mail) = (authority("notes.example"), authority("mail.example"));
-        let person = lives.of_connection((ID, 1), (ANN, &notes), || true);
+        let [at_notes, at_mail] = [&notes, &mail].map(|authority| Target::Upstream(authority.clone()));
+        let person = lives.of_connection((ID, 1), (ANN, &at_notes), || true);
         let shared = lives.of_configuration((ANN, &notes), || true);
         let other = lives.of_configuration((ANN, &mail), || true);
-        lives.end_where_not(|_, authority| *authority == mail);
+        lives.end_where_not(|_, target| *target == at_mail);
         assert!(person.has_ended() && shared.has_ended() && !other.has_ended());
         assert!(lives.of_configuration((ANN, &notes), || false).has_ended(), "too late");
-        assert!(!lives.of_connection((ID, 1), (ANN, &notes), || true).has_ended(), "let in again");
+        assert!(!lives.of_connection((ID, 1), (ANN, &at_notes), || true).has_ended(), "let in again");
     }
 
     #[test]
@@ -197,7 +194,7 @@ mod tests {
     fn sweeping_keeps_what_is_in_use() {
         let (lives, notes) = (CredentialLives::new(), authority("notes.example"));
         let used = lives.of_configuration((ANN, &notes), || true);
-        drop(lives.of_connection((ID, 1), (ANN, &notes), || true));
+        drop(lives.of_connection((ID, 1), (ANN, &Target::Upstream(notes.clone())), || true));
         lives.sweep();
         assert_eq!(lives.alive.lock().len(), 1);
         assert!(Arc::ptr_eq(&used, &lives.of_configuration((ANN, &notes), || true)));

@@ -120,12 +120,12 @@ mod tests {
 
     fn key() -> ConnectionKey {
         let authority = Authority::parse("mcp.example").unwrap();
-        ConnectionKey { user: UserId::random(&Random::default()), authority, account: None }
+        ConnectionKey::upstream(UserId::random(&Random::default()), authority, None)
     }
 
     fn credential(key: &ConnectionKey, id: ConnectionId) -> Credential {
-        let (authority, life) = (key.authority.clone(), Arc::default());
-        Credential { authority, connection: Some(id), version: 1, header: None, life }
+        let (target, life) = (key.target.clone(), Arc::default());
+        Credential { target, connection: Some(id), version: 1, header: None, life }
     }
 
     #[test]

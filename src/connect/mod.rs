@@ -9,16 +9,19 @@ mod inject;
 mod keeper;
 mod lives;
 mod memory;
+mod party;
 mod providers;
 mod refresh;
 mod register;
 mod sealed;
 mod stepup;
+mod table;
+mod target;
 mod token_endpoint;
 
 use crate::clock::Clock;
 use crate::error::Fault;
-use crate::hostname::{Account, Authority, Site};
+use crate::hostname::{Authority, Site};
 use crate::http::HttpClient;
 use crate::ids::{ConnectionId, Random, UserId};
 use crate::life::Life;
@@ -35,21 +38,12 @@ use moka::sync::Cache;
 use std::sync::Arc;
 use std::time::Duration;
 pub use stepup::StepUp;
-
-/// Whose authorization, where, and which account.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionKey {
-    /// The person.
-    pub user: UserId,
-    /// The upstream.
-    pub authority: Authority,
-    /// The account, when the hostname names one.
-    pub account: Option<Account>,
-}
+pub use table::ServiceTable;
+pub use target::{ConnectionKey, Target};
 
 /// What is injected into a request to an upstream. It can only be made here, so that nothing is forwarded without one.
 pub struct Credential {
-    authority: Authority,
+    target: Target,
     connection: Option<ConnectionId>,
     version: i64,
     header: Option<(http::HeaderName, http::HeaderValue)>,
@@ -57,9 +51,9 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// The upstream that it is for.
-    pub fn authority(&self) -> &Authority {
-        &self.authority
+    /// What it is for.
+    pub fn target(&self) -> &Target {
+        &self.target
     }
 
     /// The connection behind it; none where everybody shares a configured header or nothing is needed.
@@ -101,6 +95,7 @@ pub struct Connections {
     vault: Vault,
     http: HttpClient,
     registry: Arc<Registry>,
+    services: ServiceTable,
     site: Site,
     clock: Clock,
     random: Random,
@@ -200,6 +195,7 @@ impl Connections {
             vault: parts.vault,
             http: parts.http,
             registry: parts.registry,
+            services: ServiceTable::default(),
             site: parts.site,
             clock: parts.clock,
             random: parts.random,
@@ -209,6 +205,19 @@ impl Connections {
             scopes: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build(),
             registering: Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(60)).build(),
             refreshes: Refreshes::new(),
+        }
+    }
+
+    /// The services that there are, besides upstreams.
+    pub fn services(&self) -> &ServiceTable {
+        &self.services
+    }
+
+    /// Whether a person may use an upstream or service now, as far as memory knows.
+    fn may_use(&self, user: UserId, target: &Target) -> bool {
+        match target {
+            Target::Upstream(authority) => self.registry.may_use(user, authority),
+            Target::Service(name) => self.services.find(name).is_some(),
         }
     }
 

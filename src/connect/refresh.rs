@@ -2,17 +2,16 @@
 //! call, the answer written before it is used, in a task of its own. Only a confirmed end ends a connection.
 
 use super::flights::Outcome;
+use super::party::Party;
 use super::sealed::{AtServer, Tokens};
 use super::token_endpoint::{self, Granted, LONGEST_WAIT, TokenError};
 use super::{ConnectionKey, Connections, NoCredential};
 use crate::clock::Timestamp;
-use crate::config::UpstreamAuth;
 use crate::error::{Culprit, Fault};
 use crate::ids::ConnectionId;
 use crate::oauth::scope::Scopes;
 use crate::store::{Connection, ConnectionState, RenewedTokens};
 use crate::telemetry;
-use crate::upstream::Upstream;
 use std::time::Duration;
 
 /// An upstream that rejects even what it was given in place of rejected tokens within this time wants a person.
@@ -74,37 +73,37 @@ impl Connections {
         (tokens, refresh_token, server): (&Tokens, &str, &AtServer),
         rejected: bool,
     ) -> Option<Outcome> {
-        let Some(upstream) = self.registry.by_authority(&key.authority) else {
-            let fault = Fault::gateway(format!("{} is not an upstream any longer", key.authority));
+        let Some(party) = self.party(&key.target) else {
+            let fault = Fault::gateway(format!("{} is not configured any longer", key.target));
             return Some(self.keep_in_trouble(row, None, fault).await);
         };
-        let server = with_current_secret(server, &upstream);
+        let server = party.with_current_secret(server);
         let parameters = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
-        match token_endpoint::request(&self.http, &server, &parameters, upstream.allow_private).await {
+        match token_endpoint::request(&self.http, &server, &party, &parameters).await {
             Ok(granted) => self.store_renewed(key, row, tokens, &granted, rejected).await,
             Err(TokenError::Trouble { retry_after, fault }) => {
                 Some(self.keep_in_trouble(row, retry_after, fault).await)
             }
             Err(TokenError::Refused { code, description }) => {
                 tracing::info!(connection = %row.id, code, description, "the upstream refused to refresh");
-                self.refused(row, &server, &upstream, &code).await
+                self.refused(row, &server, &party, &code).await
             }
         }
     }
 
     /// What a refusal means: the end, or something that somebody can put right.
-    async fn refused(&self, row: &Connection, server: &AtServer, upstream: &Upstream, code: &str) -> Option<Outcome> {
-        if token_endpoint::provider_of(server).is_the_end(code) {
+    async fn refused(&self, row: &Connection, server: &AtServer, party: &Party, code: &str) -> Option<Outcome> {
+        if party.quirks_at(server).is_the_end(code) {
             return self.end_if_unchanged(row, "the upstream ended the authorization").await;
         }
         // A client that the administrator registered can be put right by the administrator.
-        if matches!(code, "invalid_client" | "unauthorized_client") && !is_configured(server, upstream) {
+        if matches!(code, "invalid_client" | "unauthorized_client") && !party.configured(server) {
             if let Err(fault) = self.drop_client(&server.issuer, &server.client.id).await {
                 tracing::error!(%fault, "a registration that is not known any longer cannot be dropped");
             }
             return self.end_if_unchanged(row, "the upstream does not know this gateway any longer").await;
         }
-        let public = format!("{} refused to renew the authorization ({code})", upstream.name);
+        let public = format!("{} refused to renew the authorization ({code})", party.name);
         Some(self.keep_in_trouble(row, None, Fault::upstream(public.clone(), public)).await)
     }
 
@@ -213,20 +212,4 @@ impl Connections {
     fn was_rejected_just_now(&self, tokens: &Tokens) -> bool {
         tokens.replaced_rejected_at.is_some_and(|at| self.clock.now().since(Timestamp(at)) < REJECTED_AGAIN)
     }
-}
-
-fn is_configured(server: &AtServer, upstream: &Upstream) -> bool {
-    matches!(&*upstream.auth, UpstreamAuth::OAuth(settings) if settings.client_id.as_deref() == Some(&server.client.id))
-}
-
-/// The recorded client, with the secret that the administrator has configured for it since.
-fn with_current_secret(server: &AtServer, upstream: &Upstream) -> AtServer {
-    let mut server = server.clone();
-    if let UpstreamAuth::OAuth(settings) = &*upstream.auth
-        && is_configured(&server, upstream)
-        && let Some(secret) = &settings.client_secret
-    {
-        server.client.secret = Some(secret.expose().to_owned());
-    }
-    server
 }

@@ -2,7 +2,7 @@
 //! the spot (RFC 7591), in that order.
 
 use super::discovery::Discovered;
-use super::providers::Provider;
+use super::providers;
 use super::sealed::OurClient;
 use super::token_endpoint::printable;
 use super::{ConnectError, Connections};
@@ -10,6 +10,7 @@ use crate::config::OAuthSettings;
 use crate::error::{Culprit, Fault};
 use crate::hostname::Scheme;
 use crate::http::Fetched;
+use crate::oauth::quirks::Quirks;
 use crate::store::UpstreamClient;
 use crate::upstream::Upstream;
 use crate::vault::Place;
@@ -43,7 +44,7 @@ impl Connections {
     ) -> Result<OurClient, ConnectError> {
         if let Some(id) = &settings.client_id {
             let secret = settings.client_secret.as_ref().map(|secret| secret.expose().to_owned());
-            let provider = provider_of(upstream, server);
+            let provider = quirks_of(upstream, server);
             let auth_method = match (&secret, &provider.auth_method) {
                 (None, _) => NONE.to_owned(),
                 (Some(_), Some(method)) => method.clone(),
@@ -232,11 +233,11 @@ struct Refused {
     error_description: String,
 }
 
-/// The provider of an upstream or of its authorization server.
-pub(super) fn provider_of(upstream: &Upstream, server: &Discovered) -> &'static Provider {
+/// What is special about an upstream or its authorization server.
+pub(super) fn quirks_of(upstream: &Upstream, server: &Discovered) -> &'static Quirks {
     let host = |url: &str| url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
     let server = [host(&server.authorization_endpoint), host(&server.token_endpoint)];
-    Provider::of([upstream.authority.host()].into_iter().chain(server.iter().flatten().map(String::as_str)))
+    providers::quirks_of([upstream.authority.host()].into_iter().chain(server.iter().flatten().map(String::as_str)))
 }
 
 /// What a client with a secret uses: Basic is what is meant by silence (RFC 8414 §2).

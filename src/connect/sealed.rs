@@ -2,7 +2,6 @@
 
 use super::{ConnectionKey, Connections};
 use crate::error::Fault;
-use crate::hostname::{Account, Authority};
 use crate::ids::Digest;
 use crate::store::Connection;
 use crate::vault::Place;
@@ -64,26 +63,15 @@ pub(super) struct Pending {
 impl Pending {
     /// Whose connection it is going to be.
     pub(super) fn key(&self) -> Option<ConnectionKey> {
-        Some(ConnectionKey {
-            user: self.user.parse().ok()?,
-            authority: Authority::parse(&self.authority).ok()?,
-            account: if self.account.is_empty() { None } else { Some(Account::parse(&self.account).ok()?) },
-        })
-    }
-}
-
-impl ConnectionKey {
-    /// The account as the store has it: empty for the plain one.
-    pub(super) fn account_text(&self) -> &str {
-        self.account.as_ref().map_or("", Account::as_str)
+        ConnectionKey::parse(self.user.parse().ok()?, &self.authority, &self.account)
     }
 }
 
 impl Connections {
     pub(super) fn seal_tokens(&self, key: &ConnectionKey, tokens: &Tokens) -> Result<Vec<u8>, Fault> {
         let user = key.user.to_string();
-        let row = row_of(&user, key.authority.as_str(), key.account_text());
-        let place = connection_place(&row, &user, key.authority.as_str());
+        let row = row_of(&user, key.target.as_str(), key.account_text());
+        let place = connection_place(&row, &user, key.target.as_str());
         Ok(self.vault.seal(&place, &to_json(tokens)?))
     }
 

@@ -3,7 +3,7 @@
 
 mod demands;
 
-use super::{ConnectionKey, Connections, Credential};
+use super::{ConnectionKey, Connections, Credential, Target};
 use crate::error::Fault;
 use crate::ids::ConnectionId;
 use crate::oauth::challenge::BearerChallenge;
@@ -36,10 +36,10 @@ impl Connections {
         challenge: &BearerChallenge,
     ) -> Result<StepUp, Fault> {
         let row = self.row(key).await?.filter(|row| Some(row.id) == refused.connection);
-        let Some(row) = row else { return Ok(StepUp::Final) };
+        let (Some(row), Target::Upstream(authority)) = (row, &key.target) else { return Ok(StepUp::Final) };
         let asked = match &challenge.scope {
             Some(scope) => Scopes::lenient(scope.split(' ')),
-            None => self.discovered_scopes(&key.authority).await,
+            None => self.discovered_scopes(authority).await,
         };
         let (asked, has) = (asked.without(OFFLINE_ACCESS), scopes_of(&row));
         // Refused with a credential that was replaced meanwhile by one that has it all: coming again is enough.
@@ -54,7 +54,7 @@ impl Connections {
         if demands != known {
             tracing::info!(connection = %row.id, authority = row.authority, scope = %asked, "the upstream asks for more scope");
             self.store.put_step_ups(row.id, &demands.to_json()?).await?;
-            self.learn_scopes(&key.authority, &asked).await?;
+            self.learn_scopes(authority, &asked).await?;
         }
         if row.state == ConnectionState::Open {
             // What needs no authorization goes on without; the next discovery finds out how to get one.
@@ -84,7 +84,7 @@ impl Connections {
             Ok::<(), Fault>(())
         };
         if let Err(fault) = answered.await {
-            tracing::error!(authority = %key.authority, %fault, "the answer to a step-up could not be recorded");
+            tracing::error!(target = %key.target, %fault, "the answer to a step-up could not be recorded");
         }
     }
 

@@ -1,10 +1,11 @@
 //! Requests to an upstream's token endpoint (RFC 6749 §3.2) and its answers.
 
-use super::providers::Provider;
+use super::party::Party;
 use super::sealed::{AtServer, OurClient};
 use crate::error::{Culprit, Fault};
 use crate::http::{Fetched, HttpClient};
 use crate::oauth::basic;
+use crate::oauth::quirks::{Quirks, TokenBody};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
@@ -48,35 +49,29 @@ pub(super) enum TokenError {
 pub(super) async fn request(
     http: &HttpClient,
     server: &AtServer,
+    party: &Party,
     parameters: &[(&str, &str)],
-    allow_private: bool,
 ) -> Result<Granted, TokenError> {
     let trouble = |fault: Fault| TokenError::Trouble { retry_after: None, fault };
-    let request = build(server, parameters).map_err(|error| trouble(Fault::gateway(error)))?;
-    let fetched = http.send(request, allow_private).await.map_err(|error| trouble(error.into()))?;
-    interpret(&fetched, provider_of(server))
+    let quirks = party.quirks_at(server);
+    let request = build(server, quirks.token_body, parameters).map_err(|error| trouble(Fault::gateway(error)))?;
+    let fetched = http.send(request, party.allow_private).await.map_err(|error| trouble(error.into()))?;
+    interpret(&fetched, quirks)
 }
 
-/// The provider behind a token endpoint.
-pub(super) fn provider_of(server: &AtServer) -> &'static Provider {
-    let hosts: Vec<String> = [Some(server.token_endpoint.as_str()), server.resource.as_deref()]
-        .into_iter()
-        .flatten()
-        .filter_map(|url| url::Url::parse(url).ok()?.host_str().map(str::to_owned))
-        .collect();
-    Provider::of(hosts.iter().map(String::as_str))
-}
-
-fn build(server: &AtServer, parameters: &[(&str, &str)]) -> Result<Request<Bytes>, http::Error> {
+fn build(server: &AtServer, body: TokenBody, parameters: &[(&str, &str)]) -> Result<Request<Bytes>, http::Error> {
     let OurClient { id, secret, auth_method } = &server.client;
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     form.extend_pairs(parameters);
     if let Some(resource) = &server.resource {
         form.append_pair("resource", resource);
     }
-    let mut request = Request::post(&server.token_endpoint)
-        .header(ACCEPT, "application/json")
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded");
+    let kind = match body {
+        TokenBody::Form => "application/x-www-form-urlencoded",
+        TokenBody::Json => "application/json",
+    };
+    let mut request =
+        Request::post(&server.token_endpoint).header(ACCEPT, "application/json").header(CONTENT_TYPE, kind);
     match (auth_method.as_str(), secret) {
         ("client_secret_basic", Some(secret)) => {
             request = request.header(AUTHORIZATION, basic::credentials(id, secret)?)
@@ -88,10 +83,22 @@ fn build(server: &AtServer, parameters: &[(&str, &str)]) -> Result<Request<Bytes
             form.append_pair("client_id", id);
         }
     }
-    request.body(Bytes::from(form.finish()))
+    let form = form.finish();
+    request.body(match body {
+        TokenBody::Form => Bytes::from(form),
+        TokenBody::Json => Bytes::from(json_of(&form)),
+    })
 }
 
-fn interpret(fetched: &Fetched, provider: &Provider) -> Result<Granted, TokenError> {
+/// The members of a form as an object of texts.
+fn json_of(form: &str) -> String {
+    let pairs = url::form_urlencoded::parse(form.as_bytes());
+    let object: Map<String, Value> =
+        pairs.map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
+    Value::Object(object).to_string()
+}
+
+fn interpret(fetched: &Fetched, quirks: &Quirks) -> Result<Granted, TokenError> {
     let Fetched { status, headers, .. } = fetched;
     if status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS {
         return Err(nonsense(fetched, format!("answered {status}")));
@@ -107,11 +114,11 @@ fn interpret(fetched: &Fetched, provider: &Provider) -> Result<Granted, TokenErr
         let location = if headers.contains_key("location") { " (redirects are not followed)" } else { "" };
         return Err(nonsense(fetched, format!("answered {status}{location} without an error code")));
     }
-    granted(&members, provider).map_err(|why| nonsense(fetched, why.to_owned()))
+    granted(&members, quirks).map_err(|why| nonsense(fetched, why.to_owned()))
 }
 
-fn granted(members: &Map<String, Value>, provider: &Provider) -> Result<Granted, &'static str> {
-    let members = match &provider.token_member {
+fn granted(members: &Map<String, Value>, quirks: &Quirks) -> Result<Granted, &'static str> {
+    let members = match &quirks.token_member {
         Some(inner) => members.get(inner).and_then(Value::as_object).unwrap_or(members),
         None => members,
     };
@@ -121,7 +128,7 @@ fn granted(members: &Map<String, Value>, provider: &Provider) -> Result<Granted,
         return Err("answered with an access token that no header can carry");
     }
     let bearer = text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"));
-    if provider.checks_token_type && !bearer {
+    if quirks.checks_token_type && !bearer {
         return Err("answered with a token that is not a Bearer token");
     }
     let seconds = members.get("expires_in").and_then(|value| match value {
@@ -132,7 +139,7 @@ fn granted(members: &Map<String, Value>, provider: &Provider) -> Result<Granted,
         access_token: Zeroizing::new(access_token.to_owned()),
         refresh_token: text("refresh_token").map(|token| Zeroizing::new(token.to_owned())),
         expires_in: seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs),
-        scope: text("scope").map(|scope| scope.replace(&provider.scope_separator, " ")),
+        scope: text("scope").map(|scope| scope.replace(&quirks.scope_separator, " ")),
     })
 }
 
@@ -177,7 +184,7 @@ mod tests {
     }
 
     fn read(fetched: &Fetched) -> Result<Granted, TokenError> {
-        interpret(fetched, Provider::of([]))
+        interpret(fetched, &Quirks::default())
     }
 
     #[test]
@@ -216,7 +223,10 @@ mod tests {
     fn the_person_s_own_token_at_slack() {
         let text = r#"{"ok":true,"access_token":"bot","token_type":"bot",
             "authed_user":{"access_token":"user","scope":"a,b","token_type":"user"}}"#;
-        let granted = interpret(&answer(200, "application/json", text), Provider::of(["slack.com"])).ok().unwrap();
+        let granted =
+            interpret(&answer(200, "application/json", text), crate::connect::providers::quirks_of(["slack.com"]))
+                .ok()
+                .unwrap();
         assert_eq!((granted.access_token.as_str(), granted.scope.as_deref()), ("user", Some("a b")));
     }
 }

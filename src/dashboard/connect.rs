@@ -151,7 +151,7 @@ impl Dashboard {
 
     async fn connect(&self, person: &SignedIn, goal: Goal, renew: bool) -> Result<Response, Failure> {
         let authority = goal.upstream.authority.clone();
-        let key = ConnectionKey { user: person.user.id, authority, account: goal.account };
+        let key = ConnectionKey::upstream(person.user.id, authority, goal.account);
         let request = Request {
             key: &key,
             path: goal.path.as_deref(),

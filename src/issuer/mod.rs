@@ -100,7 +100,7 @@ impl Issuer {
     fn connection_of(&self, realm: &Realm, user: UserId) -> Option<ConnectionKey> {
         let Realm::Mcp(label) = realm else { return None };
         let authority = self.registry.find(label)?.authority.clone();
-        Some(ConnectionKey { user, authority, account: label.account.clone() })
+        Some(ConnectionKey::upstream(user, authority, label.account.clone()))
     }
 
     /// Whether a person may use what is behind a realm. The root itself is for everybody: what the person may not use is

@@ -6,6 +6,7 @@ pub mod error;
 pub mod grant_type;
 pub mod metadata;
 pub mod pkce;
+pub mod quirks;
 pub mod redirect;
 pub mod registration;
 pub mod resource;

@@ -20,5 +20,6 @@ pub use people::{
     encoded, home, landing, login, setup,
 };
 pub use steps::{
-    ApprovalPage, ConsentPage, Destination, DevicePage, MessagePage, approval, consent, device, message, plain_name,
+    ApprovalPage, ConnectPage, ConsentPage, Destination, DevicePage, MessagePage, approval, connect, consent, device,
+    message, plain_name,
 };

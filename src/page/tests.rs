@@ -125,6 +125,16 @@ fn every_page() -> Vec<Response> {
             flow: HOSTILE,
             csrf_token: HOSTILE,
         }),
+        connect(&ConnectPage {
+            service: HOSTILE,
+            host: HOSTILE,
+            program: Some(HOSTILE),
+            scopes: vec![HOSTILE],
+            user: HOSTILE,
+            return_host: Some(HOSTILE),
+            action: HOSTILE,
+            csrf_token: HOSTILE,
+        }),
         device(&DevicePage { status, error: Some(HOSTILE), user_code: HOSTILE, user: HOSTILE, csrf_token: HOSTILE }),
         message(&MessagePage {
             status,

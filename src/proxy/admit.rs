@@ -62,11 +62,7 @@ pub(super) async fn admit(
         (Scheme::Dpop, None) => return Err(Refusal::Unauthorized(TokenError::Invalid)),
         (Scheme::Dpop, Some(key)) => Box::pin(prove(tokens, target, request, (presented, key))).await?,
     }
-    let key = ConnectionKey {
-        user: token.user,
-        authority: target.upstream.authority.clone(),
-        account: target.label.account.clone(),
-    };
+    let key = ConnectionKey::upstream(token.user, target.upstream.authority.clone(), target.label.account.clone());
     Ok(Permit { token, key })
 }
 

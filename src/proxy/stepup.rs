@@ -36,7 +36,7 @@ pub(super) async fn challenge(
             ..ours
         },
         Err(fault) => {
-            tracing::error!(authority = %permit.key().authority, %fault, "a step-up could not be written down");
+            tracing::error!(target = %permit.key().target, %fault, "a step-up could not be written down");
             ours
         }
     };

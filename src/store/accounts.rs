@@ -148,6 +148,7 @@ impl Store {
         let mut transaction = self.sqlite.transaction().await?;
         must_not_be_the_last_administrator(&mut transaction, id).await?;
         let grants = grants::revoke_all_of(&mut transaction, id, now).await?;
+        query(services::PART_FROM_ALL).bind(id).execute(&mut *transaction).await?;
         let connections: Vec<ConnectionId> = query_scalar("DELETE FROM connections WHERE user_id = ? RETURNING id")
             .bind(id)
             .fetch_all(&mut *transaction)

@@ -163,12 +163,20 @@ impl Store {
         self.change_connection(id, update.bind(state).bind(error).bind(id).bind(version)).await
     }
 
-    /// Forgets a connection with its tokens; `false` when there was none.
+    /// Forgets a connection with its tokens, which go to the [`Parting`]s when they work; `false` when there was none.
     ///
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn delete_connection(&self, id: ConnectionId) -> Result<bool, StoreError> {
-        self.change_connection(id, query("DELETE FROM connections WHERE id = ?").bind(id)).await
+        let mut transaction = self.sqlite.transaction().await?;
+        query(services::PART_FROM_ONE).bind(id).execute(&mut *transaction).await?;
+        let delete = query("DELETE FROM connections WHERE id = ?").bind(id);
+        let deleted = delete.execute(&mut *transaction).await?.rows_affected() > 0;
+        if deleted {
+            changes::record(&mut transaction, Change::ConnectionChanged(id)).await?;
+        }
+        transaction.commit().await?;
+        Ok(deleted)
     }
 
     /// Keeps what an upstream asked for beyond what a connection has, JSON of `connect`'s own making, in place of what was

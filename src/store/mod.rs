@@ -20,6 +20,8 @@ mod housekeeping;
 mod identities;
 mod listings;
 mod records;
+mod service_links;
+mod services;
 mod sessions;
 mod signing_keys;
 mod sqlite;
@@ -33,6 +35,8 @@ pub use groups::BY_ADMINISTRATOR;
 pub use identities::Unlinked;
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
+pub use service_links::{LinkCallback, ServiceLink};
+pub use services::{Parting, ServicePat};
 
 /// What went wrong in the database.
 #[derive(Debug, thiserror::Error)]

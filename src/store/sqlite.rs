@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Applied in order; what was released never changes.
-const MIGRATIONS: [(i64, &str, SqlStr); 10] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 11] = [
     (1, "initial", SqlStr::from_static(include_str!("../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../migrations/sqlite/0002_step_ups.sql"))),
     (3, "audit of requests", SqlStr::from_static(include_str!("../../migrations/sqlite/0003_audit_of_requests.sql"))),
@@ -29,6 +29,7 @@ const MIGRATIONS: [(i64, &str, SqlStr); 10] = [
     (8, "identities", SqlStr::from_static(include_str!("../../migrations/sqlite/0008_identities.sql"))),
     (9, "factors", SqlStr::from_static(include_str!("../../migrations/sqlite/0009_factors.sql"))),
     (10, "access", SqlStr::from_static(include_str!("../../migrations/sqlite/0010_access.sql"))),
+    (12, "services", SqlStr::from_static(include_str!("../../migrations/sqlite/0012_services.sql"))),
 ];
 
 /// How long a writer waits for another process.

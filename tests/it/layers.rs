@@ -23,12 +23,13 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "page",
             "ratelimit",
             "revocation",
+            "services",
             "session",
             "tokens",
             "upstream",
         ],
     ),
-    ("doors", &["api", "dashboard", "forward_auth", "issuer", "proxy"]),
+    ("doors", &["api", "broker", "dashboard", "forward_auth", "issuer", "proxy"]),
     ("assembly", &["admin", "app", "cli", "devkit", "server"]),
 ];
 

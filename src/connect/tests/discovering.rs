@@ -18,7 +18,7 @@ async fn the_challenge_points_the_way() {
     assert_eq!(query["scope"], "offline_access one two");
     let wanted = ["POST /mcp", "GET /elsewhere", "GET /moved", AS_OAUTH, "POST /tenant/register"];
     assert_eq!(world.stranger.lines(), wanted);
-    assert_eq!(world.connections.usual_scopes(&world.key.authority).await.to_string(), "one two");
+    assert_eq!(world.connections.usual_scopes(world.authority()).await.to_string(), "one two");
 }
 
 #[tokio::test]

@@ -143,7 +143,7 @@ async fn b69_more_scopes_are_asked_for_once_and_none_is_lost() {
     world.connections.finish(&world.session, world.stranger.consent(&url)).await.unwrap();
     assert_eq!(world.row().await.scope, "read");
     assert!(matches!(world.begin_with("write", false).await, Ok(Begin::Connected)));
-    assert_eq!(world.connections.usual_scopes(&world.key.authority).await.to_string(), "read write");
+    assert_eq!(world.connections.usual_scopes(world.authority()).await.to_string(), "read write");
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn headers_and_open_upstreams_need_no_flow() {
 async fn an_upstream_that_nobody_approved_is_not_contacted() {
     let world = World::new().await;
     let other = Stranger::start().await;
-    let key = ConnectionKey { authority: Authority::parse(&other.authority).unwrap(), ..world.key.clone() };
+    let key = ConnectionKey::upstream(world.key.user, Authority::parse(&other.authority).unwrap(), None);
     let request = Request {
         key: &key,
         path: None,
@@ -203,7 +203,7 @@ async fn the_administrator_s_settings_need_no_discovery() {
     assert_eq!(exchange.authorization.as_deref(), Some("Basic YnkraGFuZDpzJTNBY3J0"));
     assert!(!exchange.form().contains_key("resource") && !exchange.form().contains_key("client_secret"));
     assert_eq!(world.stranger.lines(), ["POST /tenant/token"]);
-    assert_eq!(world.connections.usual_scopes(&world.key.authority).await.to_string(), "notes");
+    assert_eq!(world.connections.usual_scopes(world.authority()).await.to_string(), "notes");
 }
 
 /// Security case C "wrong KEK, swapped row": tokens open only where they were put.

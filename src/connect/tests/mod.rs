@@ -67,7 +67,7 @@ impl World {
         let policy = Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 };
         let registry = Arc::new(Registry::new(&policy, vec![configured], site(), store.clone()).await.unwrap());
         let connections = connections(&store, &vault, &registry, &clock);
-        let key = ConnectionKey { user: user.id, authority, account: None };
+        let key = ConnectionKey::upstream(user.id, authority, None);
         Self { stranger, connections, store, vault, clock, registry, key, session: Digest::of("the session") }
     }
 
@@ -112,6 +112,13 @@ impl World {
 
     async fn credential(&self) -> Result<Arc<Credential>, NoCredential> {
         self.connections.credential(&self.key).await
+    }
+
+    fn authority(&self) -> &Authority {
+        match &self.key.target {
+            Target::Upstream(authority) => authority,
+            Target::Service(name) => panic!("{name} is a service"),
+        }
     }
 
     async fn row(&self) -> Connection {

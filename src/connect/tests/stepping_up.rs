@@ -51,7 +51,7 @@ async fn learnt_scopes_are_supported_but_not_usual() {
     world.demand(&credential, "admin").await;
     world.clock.advance(Duration::from_secs(3600)); // what was found is out of date, what was learnt is not
     world.redirect("").await;
-    let authority = &world.key.authority;
+    let authority = world.authority();
     assert_eq!(world.connections.usual_scopes(authority).await.to_string(), "read write");
     assert_eq!(world.connections.supported_scopes(authority).await.to_string(), "admin read write");
 }
@@ -65,7 +65,7 @@ async fn without_usual_scopes_learnt_ones_are_kept_to_ourselves() {
     world.connect().await;
     let credential = world.credential().await.unwrap();
     assert_eq!(world.demand(&credential, "admin").await, ask("admin"));
-    assert!(world.connections.supported_scopes(&world.key.authority).await.is_empty());
+    assert!(world.connections.supported_scopes(world.authority()).await.is_empty());
 }
 
 #[tokio::test]

@@ -252,6 +252,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
         },
         upstreams: Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 },
         upstream,
+        service: Vec::new(),
         audit: Audit { requests: AuditedRequests::Calls, keep: Duration::from_secs(24 * 3600) },
         telemetry: Telemetry { json: false, level: "warn".to_owned() },
         files: Vec::new(),

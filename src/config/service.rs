@@ -1,0 +1,330 @@
+//! `[[service]]`: OAuth providers whose tokens are handed out through the broker. What the administrator does not say, the
+//! preset says: it is a table of the same keys.
+
+use super::document::Place;
+use super::reader::{Found, Reader};
+use super::secrets::{self, Directories};
+use super::upstream::{endpoint, printable, scopes};
+use crate::oauth::quirks::{Quirks, Revocation, TokenBody};
+use crate::oauth::scope::Scopes;
+use crate::secret::Secret;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What services are called in the store begins so, and no upstream can be called so.
+const STORED: &str = "service:";
+/// Names that mean something else below `/auth`.
+const RESERVED: [&str; 4] = ["init", "callback", "token", "revoke"];
+
+/// The name of a service in addresses: 1 to 32 of `a-z`, `0-9` and hyphens, and not a number.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceName(Box<str>);
+
+impl ServiceName {
+    /// # Errors
+    /// When it is not a name; the text says what one is.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let good = (1..=32).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+            && !text.starts_with('-')
+            // `service:8080` is an upstream.
+            && !text.bytes().all(|b| b.is_ascii_digit());
+        if RESERVED.contains(&text) {
+            return Err(format!("{text:?} has a meaning of its own in addresses: choose another name"));
+        }
+        match good {
+            true => Ok(Self(format!("{STORED}{text}").into())),
+            false => Err(format!(
+                "{text:?} is not the name of a service: use up to 32 characters of a-z, 0-9 and hyphens, not digits alone"
+            )),
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0[STORED.len()..]
+    }
+
+    /// As connections have it in place of an upstream's authority: `service:<name>`.
+    pub fn as_stored(&self) -> &str {
+        &self.0
+    }
+
+    /// From there; `None` when it is no service's.
+    pub fn from_stored(text: &str) -> Option<Self> {
+        Self::parse(text.strip_prefix(STORED)?).ok()
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// `[[service]]`
+pub struct Service {
+    /// In addresses.
+    pub name: ServiceName,
+    /// For people.
+    pub label: String,
+    /// Our client there; `None`: personal access tokens are all there is.
+    pub client: Option<ServiceClient>,
+    /// A personal access token for everybody who has none.
+    pub pat: Option<Secret>,
+    /// Whether it may be on this machine or in a private network.
+    pub allow_private: bool,
+}
+
+/// Our client at a service.
+pub struct ServiceClient {
+    /// What `iss` of an answer must be (RFC 9207), where it is known.
+    pub issuer: Option<String>,
+    /// Where people consent.
+    pub authorization_endpoint: String,
+    /// Where codes and refresh tokens go.
+    pub token_endpoint: String,
+    /// Where authorizations are given back; `None`: nowhere.
+    pub revocation_endpoint: Option<String>,
+    /// As the provider knows us.
+    pub client_id: String,
+    /// Its secret; `None`: a public client, which has PKCE alone.
+    pub client_secret: Option<Secret>,
+    /// What is always asked for.
+    pub scopes: Scopes,
+    /// What the provider does otherwise.
+    pub quirks: Quirks,
+}
+
+impl Service {
+    /// Whether everything is the same, secrets included.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let Self { name, label, client, pat, allow_private } = self;
+        let clients = match (client, &other.client) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        (name, label, allow_private) == (&other.name, &other.label, &other.allow_private)
+            && clients
+            && super::change::same(pat.as_ref(), other.pat.as_ref())
+    }
+}
+
+impl ServiceClient {
+    fn is_same(&self, other: &Self) -> bool {
+        let endpoints = |one: &Self| {
+            [Some(&one.authorization_endpoint), Some(&one.token_endpoint), one.revocation_endpoint.as_ref()]
+                .map(|endpoint| endpoint.cloned())
+        };
+        endpoints(self) == endpoints(other)
+            && (&self.issuer, &self.client_id, &self.scopes) == (&other.issuer, &other.client_id, &other.scopes)
+            && self.quirks == other.quirks
+            && super::change::same(self.client_secret.as_ref(), other.client_secret.as_ref())
+    }
+}
+
+/// Every `[[service]]`, no name twice.
+pub(super) fn all(readers: Vec<Reader<'_>>, allow_private: bool, directories: &Directories) -> Vec<Service> {
+    let mut seen: BTreeMap<ServiceName, Place> = BTreeMap::new();
+    let mut all = Vec::new();
+    for reader in readers {
+        let (errors, place, key) = (reader.errors, reader.place.clone(), reader.name("name"));
+        let Some(service) = read(reader, allow_private, directories) else { continue };
+        if let Some(earlier) = seen.insert(service.name.clone(), place.clone()) {
+            let why =
+                format!("{:?} is the name of the service at {earlier} already: choose another", service.name.as_str());
+            errors.add(&place, &key, why);
+        }
+        all.push(service);
+    }
+    all
+}
+
+/// One service; `None` when it is not known which it is, or when its client is not complete.
+fn read(mut reader: Reader<'_>, allow_private: bool, directories: &Directories) -> Option<Service> {
+    let place = reader.place.clone();
+    let preset = reader.parsed("preset", |text| presets::find(text).map(|keys| (text.to_owned(), keys)));
+    let named = reader.has("name");
+    let name = match (reader.parsed("name", ServiceName::parse), &preset) {
+        (Some(name), _) => Some(name.value),
+        (None, Some(Found { value: (preset, _), .. })) if !named => ServiceName::parse(preset).ok(),
+        (None, _) => {
+            if !named {
+                reader.error(&place, "name", "is missing: it stands in addresses, like \"google\"");
+            }
+            None
+        }
+    };
+    // A preset alone says where to ask for consent, but that takes a client: without one only its name is of use.
+    let tokens_only = !reader.has("client_id") && (reader.has("pat") || reader.has("pat_file"));
+    if let Some(Found { value: (_, keys), place }) = preset {
+        reader.underlay(keys, &place);
+    }
+    let credential = format!("service.{}", name.as_ref().map_or("", ServiceName::as_str));
+    let label = reader.parsed("label", printable).map(|found| found.value);
+    let settings = Settings::take(&mut reader, &credential, directories);
+    let pat = secrets::take(&mut reader, ("pat", "pat_file"), &format!("{credential}.pat"), directories);
+    let allow_private = reader.flag("allow_private").unwrap_or(allow_private);
+    let client = if tokens_only { Some(None) } else { settings.client(&reader) };
+    reader.finish();
+    let name = name?;
+    let label = label.unwrap_or_else(|| name.to_string());
+    Some(Service { label, name, client: client?, pat: pat.map(|found| found.value), allow_private })
+}
+
+/// What a client is made of.
+struct Settings {
+    issuer: Option<String>,
+    authorization_endpoint: Option<Found<String>>,
+    token_endpoint: Option<Found<String>>,
+    revocation_endpoint: Option<String>,
+    client_id: Option<Found<String>>,
+    client_secret: Option<Found<Secret>>,
+    scopes: Scopes,
+    quirks: Quirks,
+}
+
+impl Settings {
+    fn take(reader: &mut Reader<'_>, credential: &str, directories: &Directories) -> Self {
+        let client_id = reader.parsed("client_id", printable);
+        let credential = format!("{credential}.client_secret");
+        let client_secret = secrets::take(reader, ("client_secret", "client_secret_file"), &credential, directories);
+        Self {
+            issuer: reader.parsed("issuer", endpoint).map(|found| found.value),
+            authorization_endpoint: reader.parsed("authorization_endpoint", endpoint),
+            token_endpoint: reader.parsed("token_endpoint", endpoint),
+            revocation_endpoint: reader.parsed("revocation_endpoint", revocation_endpoint).map(|found| found.value),
+            client_id,
+            client_secret,
+            scopes: Scopes::lenient(scopes(reader).unwrap_or_default().split(' ')),
+            quirks: quirks(reader),
+        }
+    }
+
+    /// `Some(None)`: there is none, and none is needed. `None`: it is not complete, which has been reported.
+    fn client(self, reader: &Reader<'_>) -> Option<Option<ServiceClient>> {
+        let missing = |place: &Place, key: &str, why: &str| reader.error(place, key, format!("is missing: {why}"));
+        let anything = [&self.authorization_endpoint, &self.token_endpoint].into_iter().flatten().next();
+        let Some(client_id) = self.client_id else {
+            if let Some(secret) = &self.client_secret {
+                reader.error(&secret.place, "client_secret", "needs client_id beside it");
+                return None;
+            }
+            let Some(_) = anything else { return Some(None) };
+            let why = "register a client at the provider and write its id here, or give pat (or pat_file) to use personal \
+                       access tokens alone";
+            missing(&reader.place, "client_id", why);
+            return None;
+        };
+        let complete = self.authorization_endpoint.is_some() && self.token_endpoint.is_some();
+        let why = "name a preset, or give both authorization_endpoint and token_endpoint";
+        if !complete {
+            let key = if self.authorization_endpoint.is_none() { "authorization_endpoint" } else { "token_endpoint" };
+            missing(&reader.place, key, why);
+        }
+        Some(Some(ServiceClient {
+            issuer: self.issuer,
+            authorization_endpoint: self.authorization_endpoint?.value,
+            token_endpoint: self.token_endpoint?.value,
+            revocation_endpoint: self.revocation_endpoint,
+            client_id: client_id.value,
+            client_secret: self.client_secret.map(|found| found.value),
+            scopes: self.scopes,
+            quirks: self.quirks,
+        }))
+    }
+}
+
+fn quirks(reader: &mut Reader<'_>) -> Quirks {
+    let plain = Quirks::default();
+    let authorize = reader.table("authorize").texts();
+    let mut text = |key| reader.parsed(key, some).map(|found| found.value);
+    let (scope_parameter, token_member) = (text("scope_parameter"), text("token_member"));
+    let scope_separator = text("scope_separator");
+    let method = reader.parsed("auth_method", |text| match text {
+        "client_secret_basic" | "client_secret_post" => Ok(text.to_owned()),
+        other => Err(format!("{other:?} is not known: write \"client_secret_basic\" or \"client_secret_post\"")),
+    });
+    let token_type = reader.parsed("token_type", |text| match text {
+        "bearer" => Ok(true),
+        "any" => Ok(false),
+        other => Err(format!("{other:?} is not known: write \"bearer\" or \"any\"")),
+    });
+    let token_body = reader.parsed("token_body", |text| match text {
+        "form" => Ok(TokenBody::Form),
+        "json" => Ok(TokenBody::Json),
+        other => Err(format!("{other:?} is not known: write \"form\" or \"json\"")),
+    });
+    let revocation = reader.parsed("revocation", |text| {
+        let unknown = || format!("{text:?} is not known: write \"rfc7009\", \"json\", \"github\" or \"bearer\"");
+        Revocation::parse(text).ok_or_else(unknown)
+    });
+    let ended = reader.list("ended", some);
+    Quirks {
+        // A service is asked for scopes, and no resource is named to it.
+        takes_resource: false,
+        authorize,
+        scope_parameter: scope_parameter.unwrap_or(plain.scope_parameter),
+        scope_separator: scope_separator.unwrap_or(plain.scope_separator),
+        pkce: reader.flag("pkce").unwrap_or(plain.pkce),
+        token_member,
+        checks_token_type: token_type.is_none_or(|found| found.value),
+        auth_method: method.map(|found| found.value),
+        token_body: token_body.map_or(plain.token_body, |found| found.value),
+        ended: ended.map(|found| found.value).unwrap_or_default(),
+        revocation: revocation.map_or(plain.revocation, |found| found.value),
+    }
+}
+
+fn some(text: &str) -> Result<String, String> {
+    let good = !text.is_empty() && !text.chars().any(char::is_control);
+    good.then(|| text.to_owned()).ok_or_else(|| "must not be empty".to_owned())
+}
+
+/// GitHub has the client in the path.
+fn revocation_endpoint(text: &str) -> Result<String, String> {
+    endpoint(&text.replace("{client_id}", "id")).map(|_| text.to_owned())
+}
+
+/// The presets, as data.
+mod presets {
+    use super::super::document::{Entries, Value, parse_document};
+    use std::sync::LazyLock;
+
+    static PRESETS: LazyLock<Entries> = LazyLock::new(|| {
+        #[allow(clippy::expect_used)] // compiled in, and read by a test
+        parse_document(include_str!("../services/presets.toml")).expect("presets.toml is TOML")
+    });
+
+    /// The keys of a preset.
+    pub(super) fn find(name: &str) -> Result<Entries, String> {
+        match PRESETS.get(name).map(|node| &node.value) {
+            Some(Value::Table(keys)) => Ok(keys.clone()),
+            _ => {
+                let known: Vec<&str> = names().collect();
+                Err(format!("{name:?} is not a preset: there are {}, or give the endpoints yourself", known.join(", ")))
+            }
+        }
+    }
+
+    /// All of them.
+    pub(super) fn names() -> impl Iterator<Item = &'static str> {
+        PRESETS.keys().map(String::as_str)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_in_addresses_and_in_the_store() {
+        let name = ServiceName::parse("my-google2").unwrap();
+        assert_eq!((name.as_str(), name.as_stored()), ("my-google2", "service:my-google2"));
+        assert_eq!(ServiceName::from_stored("service:my-google2"), Some(name));
+        for bad in ["", "Google", "a_b", "-a", "8080", "callback", "a/b", &"a".repeat(33)] {
+            assert!(ServiceName::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!(ServiceName::from_stored("mcp.example"), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! The other side of a connection as the administrator and the tables of providers know it, be it an upstream or a service.
+
+use super::providers;
+use super::sealed::AtServer;
+use super::{Connections, Target};
+use crate::config::{Service, UpstreamAuth};
+use crate::oauth::quirks::Quirks;
+use crate::secret::Secret;
+use crate::upstream::Upstream;
+use std::sync::Arc;
+
+/// Who is on the other side.
+pub(super) struct Party {
+    /// For people.
+    pub(super) name: String,
+    /// Whether it may be at private addresses.
+    pub(super) allow_private: bool,
+    of: Of,
+}
+
+enum Of {
+    Upstream(Arc<Upstream>),
+    Service(Arc<Service>),
+}
+
+impl Connections {
+    /// `None`: it is not configured any longer, or may not be used.
+    pub(super) fn party(&self, target: &Target) -> Option<Party> {
+        Some(match target {
+            Target::Upstream(authority) => {
+                let upstream = self.registry.by_authority(authority)?;
+                Party { name: upstream.name.clone(), allow_private: upstream.allow_private, of: Of::Upstream(upstream) }
+            }
+            Target::Service(name) => {
+                let service = self.services.find(name)?;
+                Party { name: service.label.clone(), allow_private: service.allow_private, of: Of::Service(service) }
+            }
+        })
+    }
+}
+
+impl Party {
+    /// What is special about its authorization server.
+    pub(super) fn quirks_at<'a>(&'a self, server: &AtServer) -> &'a Quirks {
+        match &self.of {
+            Of::Upstream(_) => providers::quirks_at(server),
+            Of::Service(service) => match &service.client {
+                Some(client) => &client.quirks,
+                None => providers::plain(),
+            },
+        }
+    }
+
+    /// Whether our client there is the one that the administrator registered.
+    pub(super) fn configured(&self, server: &AtServer) -> bool {
+        self.client().is_some_and(|(id, _)| id == server.client.id)
+    }
+
+    /// What was recorded, with the secret that the administrator has configured for that client since.
+    pub(super) fn with_current_secret(&self, server: &AtServer) -> AtServer {
+        let mut server = server.clone();
+        if let Some((id, Some(secret))) = self.client()
+            && id == server.client.id
+        {
+            server.client.secret = Some(secret.expose().to_owned());
+        }
+        server
+    }
+
+    /// The client that the administrator registered.
+    fn client(&self) -> Option<(&str, Option<&Secret>)> {
+        match &self.of {
+            Of::Upstream(upstream) => match &*upstream.auth {
+                UpstreamAuth::OAuth(settings) => {
+                    Some((settings.client_id.as_deref()?, settings.client_secret.as_ref()))
+                }
+                UpstreamAuth::Header { .. } | UpstreamAuth::None => None,
+            },
+            Of::Service(service) => {
+                let client = service.client.as_ref()?;
+                Some((&client.client_id, client.client_secret.as_ref()))
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! How an authorization server departs from the specifications. Nothing here is needed for one that follows them, which is
+//! what [`Quirks::default`] describes.
+
+/// What one authorization server does otherwise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quirks {
+    /// Whether `resource` may be sent (RFC 8707).
+    pub takes_resource: bool,
+    /// Further parameters of the authorization request.
+    pub authorize: Vec<(String, String)>,
+    /// The parameter of the authorization request that carries the scopes.
+    pub scope_parameter: String,
+    /// Between scopes, in requests and in answers.
+    pub scope_separator: String,
+    /// Whether a code challenge is sent (RFC 7636). Only a server that fails because of one is spared.
+    pub pkce: bool,
+    /// The member of the token response to look into.
+    pub token_member: Option<String>,
+    /// Whether `token_type` must be `Bearer`.
+    pub checks_token_type: bool,
+    /// How a client registered by hand authenticates at the token endpoint; `None`: as the metadata says.
+    pub auth_method: Option<String>,
+    /// How the parameters of a token request are written.
+    pub token_body: TokenBody,
+    /// Error codes that mean what `invalid_grant` means.
+    pub ended: Vec<String>,
+    /// How an authorization is given back.
+    pub revocation: Revocation,
+}
+
+impl Default for Quirks {
+    fn default() -> Self {
+        Self {
+            takes_resource: true,
+            authorize: Vec::new(),
+            scope_parameter: "scope".to_owned(),
+            scope_separator: " ".to_owned(),
+            pkce: true,
+            token_member: None,
+            checks_token_type: true,
+            auth_method: None,
+            token_body: TokenBody::Form,
+            ended: Vec::new(),
+            revocation: Revocation::default(),
+        }
+    }
+}
+
+impl Quirks {
+    /// Whether an error of the token endpoint means that the authorization is gone (RFC 6749 §5.2).
+    pub fn is_the_end(&self, code: &str) -> bool {
+        code == "invalid_grant" || self.ended.iter().any(|known| known == code)
+    }
+}
+
+/// How the parameters of a token request are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokenBody {
+    /// `application/x-www-form-urlencoded` (RFC 6749 §4.1.3).
+    #[default]
+    Form,
+    /// `application/json`, which Notion and Atlassian want.
+    Json,
+}
+
+/// What a revocation request looks like. The client's authentication is that of the token endpoint, where nothing else is
+/// said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Revocation {
+    /// RFC 7009 §2.1: a form with `token` and `token_type_hint`.
+    #[default]
+    Rfc7009,
+    /// The same parameters as JSON: Notion.
+    Json,
+    /// GitHub: `DELETE` with Basic authentication and `{"access_token": …}`; `{client_id}` in the address is filled in.
+    GitHub,
+    /// The access token as Bearer, and nothing else: Slack, Linear.
+    Bearer,
+}
+
+impl Revocation {
+    /// From the configuration or a preset; `None` for an unknown form.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "rfc7009" => Some(Self::Rfc7009),
+            "json" => Some(Self::Json),
+            "github" => Some(Self::GitHub),
+            "bearer" => Some(Self::Bearer),
+            _ => None,
+        }
+    }
+}

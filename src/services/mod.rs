@@ -1,0 +1,220 @@
+//! Services: OAuth providers such as Google or GitHub whose tokens are handed out through the broker. A person's
+//! authorization at one is a row of `connections` like any other, refreshed by the same engine; beside it there are
+//! personal access tokens (PATs), for when there is no connection or the provider is in trouble.
+
+mod pats;
+
+pub use crate::config::{Service, ServiceClient, ServiceName};
+pub use crate::connect::{CallbackQuery, ConnectError};
+pub use pats::{Pat, Pats};
+
+use crate::clock::Timestamp;
+use crate::connect::{ConnectionKey, Connections};
+use crate::error::Fault;
+use crate::ids::{Digest, UserId};
+use crate::oauth::scope::Scopes;
+use crate::revocation::Revocations;
+use crate::secret::Secret;
+use crate::store::{Connection, Store};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// All services. Shared behind an `Arc`.
+pub struct Services {
+    connections: Arc<Connections>,
+    revocations: Arc<Revocations>,
+    store: Store,
+    pats: Pats,
+}
+
+/// Where the provider sends the browser back to. Both are registered there, or the one that is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callback {
+    /// `/callback/{service}`
+    OfService,
+    /// `/auth/callback`
+    Shared,
+}
+
+/// What [`Services::begin`] needs to know.
+pub struct Begin<'a> {
+    /// Where.
+    pub service: &'a Service,
+    /// Who is going to consent: the person who is signed in.
+    pub user: UserId,
+    /// What is asked for besides the service's own default; what the person granted before is asked for again.
+    pub scopes: &'a Scopes,
+    /// Digest of the session cookie: the answer must come back to the same browser.
+    pub session: Digest,
+    /// Where the answer comes to.
+    pub callback: Callback,
+    /// A path on the root domain, where the person goes on afterwards.
+    pub return_to: &'a str,
+}
+
+/// A person has connected a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connected {
+    /// Which.
+    pub service: ServiceName,
+    /// Who.
+    pub user: UserId,
+    /// Where the person goes on.
+    pub return_to: String,
+}
+
+/// A token to use at the service.
+pub struct ServiceToken {
+    /// The token itself.
+    pub access_token: Secret,
+    /// `Bearer`; a PAT is used in the same way.
+    pub token_type: &'static str,
+    /// When it expires, if the provider said so: never later than that.
+    pub expires_at: Option<Timestamp>,
+    /// What it was granted for; empty for a PAT, of which that is not known.
+    pub scope: Scopes,
+    /// Where it comes from.
+    pub source: TokenSource,
+}
+
+/// Where a token comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenSource {
+    /// The person's consent at the provider.
+    OAuth,
+    /// A personal access token: the person's own, or the one that the configuration has for everybody.
+    Pat,
+}
+
+impl TokenSource {
+    /// As the broker's answers have it (DESIGN 1.7).
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OAuth => "oauth",
+            Self::Pat => "pat",
+        }
+    }
+}
+
+/// Why there is no token.
+#[derive(Debug)]
+pub enum NoToken {
+    /// The person must consent at the provider, to these scopes: what was asked for and what was granted before.
+    AuthorizationRequired {
+        /// For [`Begin::scopes`].
+        scopes: Scopes,
+    },
+    /// The provider is in trouble; the connection stays.
+    Trouble {
+        /// When to try again.
+        retry_after: Duration,
+        /// What happened.
+        fault: Fault,
+    },
+    /// The service has no OAuth client, and there is no personal access token.
+    NoPat(Fault),
+    /// We ourselves are in trouble.
+    Failed(Fault),
+}
+
+impl From<Fault> for NoToken {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault)
+    }
+}
+
+impl Services {
+    /// Nothing is contacted yet.
+    pub fn new(connections: Arc<Connections>, revocations: Arc<Revocations>, store: Store, pats: Pats) -> Self {
+        Self { connections, revocations, store, pats }
+    }
+
+    /// The service of that name.
+    pub fn find(&self, name: &str) -> Option<Arc<Service>> {
+        self.connections.services().find(&ServiceName::parse(name).ok()?)
+    }
+
+    /// All of them, by name.
+    pub fn list(&self) -> Vec<Arc<Service>> {
+        self.connections.services().list()
+    }
+
+    /// The person's authorization there, in whatever state; `None` when there never was one. Nothing of it is secret but
+    /// what is sealed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn connection(&self, service: &Service, user: UserId) -> Result<Option<Connection>, Fault> {
+        let key = ConnectionKey::service(user, service.name.clone());
+        Ok(self.store.connection(user, key.target.as_str(), "").await?)
+    }
+
+    /// Where to send the browser for the person's consent (RFC 6749 §4.1.1, RFC 7636).
+    ///
+    /// # Errors
+    /// When the service has no OAuth client, or the store fails.
+    pub async fn begin(&self, begin: Begin<'_>) -> Result<String, ConnectError> {
+        let _ = begin;
+        Err(ConnectError::at("authorization", Fault::gateway("services are not connected yet")))
+    }
+
+    /// Completes what [`Services::begin`] began. `at` is the service in the path that the answer came to, `None` for the
+    /// shared one: an answer that comes to another address than the one that was asked for is refused.
+    ///
+    /// # Errors
+    /// When the answer is not for this browser, is too late, was tampered with, or the provider refuses; the text says
+    /// what to correct.
+    pub async fn finish(
+        &self,
+        session: &Digest,
+        at: Option<&ServiceName>,
+        query: &CallbackQuery,
+    ) -> Result<Connected, ConnectError> {
+        let _ = (session, at, query);
+        Err(ConnectError::at("callback", Fault::gateway("services are not connected yet")))
+    }
+
+    /// A token for a person: of the connection, refreshed when it has less than ten minutes to live; else a PAT. `scopes`
+    /// are those that the caller cannot do without; empty: whatever was granted.
+    ///
+    /// # Errors
+    /// When there is neither.
+    pub async fn token(&self, service: &Service, user: UserId, scopes: &Scopes) -> Result<ServiceToken, NoToken> {
+        let _ = (service, user, scopes);
+        Err(NoToken::Failed(Fault::gateway("services are not connected yet")))
+    }
+
+    /// Forgets the person's authorization there, and gives it back at the provider where that is possible; `false` when
+    /// there is none. PATs stay.
+    ///
+    /// # Errors
+    /// When the store fails. What the provider says is only audited.
+    pub async fn disconnect(&self, service: &Service, user: UserId) -> Result<bool, Fault> {
+        let Some(row) = self.connection(service, user).await? else { return Ok(false) };
+        Ok(self.revocations.connection(row.id).await?)
+    }
+
+    /// Keeps a person's PAT, in place of an earlier one.
+    ///
+    /// # Errors
+    /// When it cannot be sent in a header; when the store fails.
+    pub async fn put_pat(&self, service: &Service, user: UserId, pat: &Secret) -> Result<(), Fault> {
+        self.pats.put(&service.name, user, pat).await
+    }
+
+    /// Forgets a person's PAT; `false` when there is none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn delete_pat(&self, service: &Service, user: UserId) -> Result<bool, Fault> {
+        self.pats.delete(&service.name, user).await
+    }
+
+    /// The PATs that a person has left here, by service; never the tokens themselves.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn pats(&self, user: UserId) -> Result<Vec<Pat>, Fault> {
+        self.pats.of(user).await
+    }
+}
