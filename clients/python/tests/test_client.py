@@ -19,8 +19,10 @@ from portcullis_client import (
     AuthorizationRequired,
     BrokerUnreachable,
     ConfigurationError,
+    Email,
     KeyRefused,
     NotAllowed,
+    PatRequired,
     PortcullisError,
     ProviderTrouble,
     RateLimited,
@@ -58,6 +60,14 @@ class Requests(unittest.IsolatedAsyncioTestCase):
         self.assertEqual((token.access_token, token.scope, token.source), (TOKEN, "a b", "oauth"))
         self.assertEqual(token.headers, {"Authorization": f"Bearer {TOKEN}"})
 
+    async def test_a_person_may_be_named_by_address(self) -> None:
+        async with Broker(granted()) as broker, broker.client() as client:
+            for person in [Email("alice@corp.com"), "alice@corp.com"]:
+                await client.token("google", person)
+        bodies = [asked.body for asked in broker.asked]
+        self.assertEqual(bodies[0], {"service": "google", "user_email": "alice@corp.com"})
+        self.assertEqual(bodies[1], {"service": "google", "user_id": "alice@corp.com"})
+
     async def test_a_link_and_the_end_of_a_connection(self) -> None:
         link = {"auth_url": "https://gw.example/auth/google?link=1", "expires_in": 600}
         async with Broker(http(200, link), http(204, b"")) as broker, broker.client() as client:
@@ -72,9 +82,11 @@ class Requests(unittest.IsolatedAsyncioTestCase):
     async def test_every_refusal_has_its_error_and_says_the_fix(self) -> None:
         cases: list[tuple[bytes, type[PortcullisError], str]] = [
             (unconnected(), AuthorizationRequired, "https://gw.example/auth/google?link=1"),
-            (http(401, {"error": "invalid_key"}), KeyRefused, "portcullis apikey create"),
+            (http(401, {"error": "authorization_required", "error_description": "keep one"}), PatRequired, "keep one"),
+            (http(401, {"error": "invalid_client"}), KeyRefused, "portcullis apikey create"),
             (http(401, b"<html>"), KeyRefused, "PORTCULLIS_API_KEY"),
-            (http(403, {"error": "forbidden"}), NotAllowed, "--service google --user alice"),
+            (http(403, {"error": "access_denied", "error_description": "why"}), NotAllowed, "(why)"),
+            (http(403, {"error": "access_denied"}), NotAllowed, "--service google --user alice"),
             (http(404, {"error": "unknown_service"}), ServiceUnknown, "[[service]]"),
             (http(400, {"error": "invalid_request", "error_description": "no scope"}), RequestRefused, "no scope"),
             (http(429, {}, Retry_After=7), RateLimited, "7 seconds"),
@@ -113,7 +125,7 @@ class Requests(unittest.IsolatedAsyncioTestCase):
     async def test_a_link_that_is_no_web_address_is_not_shown(self) -> None:
         for link in ["javascript:alert(1)", "file:///etc/passwd", "https://", "https://gw.example/\n", "http://[::1"]:
             async with Broker(unconnected(link)) as broker, broker.client() as client:
-                with self.assertRaises(KeyRefused):
+                with self.assertRaises(PatRequired):
                     await client.token("google", "alice")
 
     async def test_a_body_without_end_is_not_read_to_its_end(self) -> None:
@@ -183,14 +195,14 @@ class Kept(unittest.IsolatedAsyncioTestCase):
 
     async def test_our_clock_may_be_wrong(self) -> None:
         # The broker lives an hour ahead: what looks good for an hour and ten minutes is good for ten.
-        expires_at = time.time() + 4200
-        answer = http(200, {"access_token": TOKEN, "expires_at": expires_at}, Date=date(3600))
-        now = Time()
-        async with Broker(answer) as broker, broker.client(clocks=now.clocks()) as client:
-            await client.token("google", "alice")
-            now.move(545)
-            await client.token("google", "alice")
-        self.assertEqual(len(broker.asked), 2)
+        content = {"access_token": TOKEN, "expires_at": time.time() + 4200}
+        for answer in [http(200, content, Date=date(3600)), http(200, {**content, "expires_in": 600})]:
+            now = Time()
+            async with Broker(answer) as broker, broker.client(clocks=now.clocks()) as client:
+                await client.token("google", "alice")
+                now.move(545)
+                await client.token("google", "alice")
+            self.assertEqual(len(broker.asked), 2)
 
     async def test_what_is_not_kept(self) -> None:
         short, past = granted(50), granted(-5)

@@ -9,6 +9,7 @@ from ._errors import (
     ConfigurationError,
     KeyRefused,
     NotAllowed,
+    PatRequired,
     PortcullisError,
     ProviderTrouble,
     RateLimited,
@@ -18,7 +19,7 @@ from ._errors import (
 )
 from ._guard import current_token, require_auth
 from ._sync import SyncAuthClient
-from ._token import ServiceToken, Source
+from ._token import Email, ServiceToken, Source
 
 __all__ = [
     "AuthClient",
@@ -28,8 +29,10 @@ __all__ = [
     "Caller",
     "CallerUnknown",
     "ConfigurationError",
+    "Email",
     "KeyRefused",
     "NotAllowed",
+    "PatRequired",
     "PortcullisError",
     "ProviderTrouble",
     "RateLimited",

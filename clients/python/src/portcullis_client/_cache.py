@@ -63,9 +63,9 @@ class TokenCache:
         if entry is not None and entry.token.access_token == token.access_token:
             del self._entries[token.key]
 
-    def drop_connection(self, service: str, user_id: str) -> None:
+    def drop_connection(self, connection: Key) -> None:
         """Forgets a person's tokens of a service, whatever their scope."""
-        for key in [key for key in self._entries if (key.service, key.user_id) == (service, user_id)]:
+        for key in [key for key in self._entries if key.is_of(connection)]:
             del self._entries[key]
 
     def clear(self) -> None:

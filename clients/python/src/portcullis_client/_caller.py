@@ -35,7 +35,7 @@ def forwarded_user(caller: Caller) -> str:
 
 
 UserId = str | Callable[[Caller], str | Awaitable[str]]
-"""A user name or verified e-mail address at Portcullis, or a function that finds it."""
+"""A user name at Portcullis, an `Email`, or a function that finds one."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import httpx
 
 from . import _contract, _settings
 from ._cache import Clocks, Keeping, TokenCache
-from ._errors import AuthorizationRequired, BrokerUnreachable, PortcullisError, ProviderTrouble
+from ._errors import AuthorizationRequired, BrokerUnreachable, PatRequired, PortcullisError, ProviderTrouble
 from ._token import Key, ServiceToken
 
 logger = logging.getLogger("portcullis_client")
@@ -77,8 +77,11 @@ class AuthClient:
     async def token(self, service: str, user_id: str, *, scope: str | Iterable[str] | None = None) -> ServiceToken:
         """A token that is good for at least the next minute, unless the provider's live shorter.
 
-        Raises AuthorizationRequired when the person must connect the service first; NotAllowed, ServiceUnknown,
-        ProviderTrouble, RateLimited, KeyRefused, BrokerUnreachable, UnexpectedAnswer.
+        `user_id` is the person's user name at Portcullis, or an `Email`.
+
+        Raises AuthorizationRequired when the person must connect the service first, PatRequired when it has no other
+        way in than a personal access token; NotAllowed, ServiceUnknown, ProviderTrouble, RateLimited, KeyRefused,
+        RequestRefused, BrokerUnreachable, UnexpectedAnswer.
         """
         key = Key.of(service, user_id, scope)
         kept = self._cache.get(key)
@@ -99,11 +102,12 @@ class AuthClient:
 
     async def disconnect(self, service: str, user_id: str) -> None:
         """Ends the person's connection, at the provider too where that is possible. Raises what `auth_url` does."""
-        self._forget(service, user_id)
-        request = _contract.disconnect_request(Key.of(service, user_id, None))
+        connection = Key.of(service, user_id, None)
+        self._forget(connection)
+        request = _contract.disconnect_request(connection)
         _contract.disconnected(request, await self._exchange(request))
         # What was under way meanwhile is not kept either.
-        self._forget(service, user_id)
+        self._forget(connection)
 
     def invalidate(self, token: ServiceToken) -> None:
         """Forgets a token, because the service has refused it."""
@@ -131,7 +135,7 @@ class AuthClient:
         request = _contract.token_request(key)
         try:
             token, lifetime = _contract.granted(request, await self._exchange(request))
-        except (AuthorizationRequired, BrokerUnreachable, ProviderTrouble) as error:
+        except (AuthorizationRequired, PatRequired, BrokerUnreachable, ProviderTrouble) as error:
             pat = self._pat(key.service)
             if pat is None:
                 raise
@@ -178,9 +182,9 @@ class AuthClient:
         if not flight.cancelled():
             flight.exception()
 
-    def _forget(self, service: str, user_id: str) -> None:
-        self._cache.drop_connection(service, user_id)
-        for key in [key for key in self._flights if (key.service, key.user_id) == (service, user_id)]:
+    def _forget(self, connection: Key) -> None:
+        self._cache.drop_connection(connection)
+        for key in [key for key in self._flights if key.is_of(connection)]:
             del self._flights[key]
 
     def _tell_of_pat(self, service: str, error: PortcullisError) -> None:

@@ -14,6 +14,7 @@ from ._errors import (
     AuthorizationRequired,
     KeyRefused,
     NotAllowed,
+    PatRequired,
     PortcullisError,
     ProviderTrouble,
     RateLimited,
@@ -34,7 +35,7 @@ class Request(NamedTuple):
 
     @property
     def body(self) -> dict[str, str]:
-        body = {"service": self.key.service, "user_id": self.key.user_id}
+        body = {"service": self.key.service, self.key.named_by: self.key.user_id}
         return {**body, "scope": self.key.scope} if self.key.scope else body
 
 
@@ -68,7 +69,7 @@ class Answer:
         return None if until is None else max(0.0, (until - now).total_seconds())
 
     def date(self) -> datetime:
-        """The server's clock, so that ours need not be right."""
+        """The time at the server when it answered."""
         return _http_date(self.headers.get("date", "")) or datetime.now(timezone.utc)
 
     def member(self, name: str) -> Any:
@@ -117,18 +118,18 @@ def disconnected(request: Request, answer: Answer) -> None:
 
 def failure(request: Request, answer: Answer) -> PortcullisError:
     """What an answer means that is no success."""
-    service, user_id, _ = request.key
-    url = web_url(answer.text("auth_url"))
-    if answer.status == 401 and answer.text("error") == "authorization_required" and url:
-        return AuthorizationRequired(service, user_id, url)
-    reason = answer.text("error_description") or answer.text("detail") or answer.text("error")
+    service, user_id = request.key.service, request.key.user_id
+    reason = answer.text("error_description") or answer.text("error")
+    if answer.status == 401 and answer.text("error") == "authorization_required":
+        url = web_url(answer.text("auth_url"))
+        return AuthorizationRequired(service, user_id, url) if url else PatRequired(service, user_id, reason)
     match answer.status:
         case 400 | 422:
             return RequestRefused(reason or "it does not say why")
         case 401:
             return KeyRefused()
         case 403:
-            return NotAllowed(service, user_id)
+            return NotAllowed(service, user_id, reason)
         case 404:
             return ServiceUnknown(service, reason)
         case 429:
@@ -184,7 +185,11 @@ def _granted(key: Key, answer: Answer) -> Granted | str:
     token = ServiceToken(
         key, access_token, token_type=token_type, expires_at=expires_at, scope=answer.text("scope"), source=source
     )
-    return Granted(token, None if expires_at is None else (expires_at - answer.date()).total_seconds())
+    # By the broker's clock, so that ours need not be right.
+    expires_in = answer.member("expires_in")
+    if not _is_number(expires_in):
+        expires_in = None if expires_at is None else (expires_at - answer.date()).total_seconds()
+    return Granted(token, expires_in)
 
 
 def _moment(value: object) -> datetime | None:

@@ -26,6 +26,15 @@ class AuthorizationRequired(PortcullisError):
         self.auth_url = auth_url
 
 
+class PatRequired(PortcullisError):
+    """The person must give Portcullis a personal access token for the service: it cannot be connected otherwise."""
+
+    def __init__(self, service: str, user_id: str, reason: str) -> None:
+        super().__init__(f"{service} is not connected for {user_id}: {reason}")
+        self.service = service
+        self.user_id = user_id
+
+
 class CallerUnknown(PortcullisError):
     """Nobody knows for whom a tool was called."""
 
@@ -49,9 +58,9 @@ class KeyRefused(PortcullisError):
 class NotAllowed(PortcullisError):
     """The API key is good, but not for this service or this person."""
 
-    def __init__(self, service: str, user_id: str) -> None:
+    def __init__(self, service: str, user_id: str, reason: str = "") -> None:
         super().__init__(
-            f"The API key may not ask for {service} on behalf of {user_id}. Make one that may: "
+            f"The API key may not ask for {service} on behalf of {user_id}{_told(reason)}. Make one that may: "
             f"portcullis apikey create NAME --service {service} --user {user_id}"
         )
         self.service = service
@@ -62,10 +71,9 @@ class ServiceUnknown(PortcullisError):
     """The broker has no such service, or knows no such person."""
 
     def __init__(self, service: str, reason: str = "") -> None:
-        told = f" ({reason})" if reason else ""
         super().__init__(
-            f"Portcullis does not know {service!r}{told}. Its configuration needs a [[service]] of that name, and the "
-            "person must have signed in there once."
+            f"Portcullis cannot look for {service}{_told(reason)}. Its configuration needs a [[service]] of that name, "
+            "and the person an account there."
         )
         self.service = service
 
@@ -114,6 +122,10 @@ class UnexpectedAnswer(PortcullisError):
             f"{origin} answered with status {status}: {reason}. Does PORTCULLIS_URL name the root of a Portcullis?"
         )
         self.status = status
+
+
+def _told(reason: str) -> str:
+    return f" ({reason})" if reason else ""
 
 
 def _later(retry_after: float | None) -> str:

@@ -162,20 +162,20 @@ class _Gate:
             if call is None or not call.opens_urls:
                 raise
             if call.asks_by_result:
-                return await self._ask_by_result(call, required)
-            return await self._ask_by_request(call, required)
+                return await self._ask_by_result(call, user, required)
+            return await self._ask_by_request(call, user, required)
 
-    async def _ask_by_result(self, call: Call, required: AuthorizationRequired) -> Any:
+    async def _ask_by_result(self, call: Call, user: str, required: AuthorizationRequired) -> Any:
         from mcp_types import ElicitRequest, ElicitRequestURLParams, InputRequiredResult
 
         question = f"portcullis.{self.provider}"
         answer = call.responses.get(question)
         if answer is not None:
-            return await self._after(answer, required)
+            return await self._after(answer, user, required)
         params = ElicitRequestURLParams(message=self._message(required), url=required.auth_url)
         return InputRequiredResult(input_requests={question: ElicitRequest(params=params)})
 
-    async def _ask_by_request(self, call: Call, required: AuthorizationRequired) -> Any:
+    async def _ask_by_request(self, call: Call, user: str, required: AuthorizationRequired) -> Any:
         """MCP 2025-11-25: `elicitation/create` where the server can send requests, else the error that asks."""
         elicitation = f"portcullis-{uuid.uuid4()}"
         message = self._message(required)
@@ -188,11 +188,11 @@ class _Gate:
             params = ElicitRequestURLParams(message=message, url=required.auth_url, elicitation_id=elicitation)
             raise UrlElicitationRequiredError([params], message)
         answer = await call.session.elicit_url(message, required.auth_url, elicitation, call.request_id)
-        token = await self._after(answer, required)
+        token = await self._after(answer, user, required)
         await call.session.send_elicit_complete(elicitation, call.request_id)
         return token
 
-    async def _after(self, answer: Any, required: AuthorizationRequired) -> ServiceToken:
+    async def _after(self, answer: Any, user: str, required: AuthorizationRequired) -> ServiceToken:
         """`accept` says that the person opens the link, not that they are done."""
         action = getattr(answer, "action", None)
         if action != "accept":
@@ -200,12 +200,13 @@ class _Gate:
                 f"{self.provider} stays unconnected: the person did not want to open the link. "
                 "Ask them before you call this tool again."
             )
-        until, pause = time.monotonic() + self.patience, 1.0
+        # Each question makes a link at the broker, and a line in its audit log.
+        until, pause = time.monotonic() + self.patience, 2.0
         while time.monotonic() + pause < until:
             await asyncio.sleep(pause)
-            pause = min(pause * 1.5, 5.0)
+            pause = min(pause * 1.5, 10.0)
             try:
-                return await self._token(required.user_id)
+                return await self._token(user)
             except AuthorizationRequired as still:
                 required = still
         raise required

@@ -11,17 +11,29 @@ Source = Literal["oauth", "pat", "environment"]
 environment of this process (`PORTCULLIS_PAT_<SERVICE>`)."""
 
 
+class Email(str):
+    """A person by their verified e-mail address instead of their user name, which may look like one."""
+
+    __slots__ = ()
+
+
 class Key(NamedTuple):
     """Whose token, for what. The order of scopes means nothing (RFC 6749, section 3.3)."""
 
     service: str
     user_id: str
     scope: str
+    named_by: Literal["user_id", "user_email"] = "user_id"
 
     @classmethod
     def of(cls, service: str, user_id: str, scope: str | Iterable[str] | None) -> Key:
         scopes = scope.split() if isinstance(scope, str) else list(scope or ())
-        return cls(service, user_id, " ".join(sorted(set(scopes))))
+        named_by: Literal["user_id", "user_email"] = "user_email" if isinstance(user_id, Email) else "user_id"
+        return cls(service, str(user_id), " ".join(sorted(set(scopes))), named_by)
+
+    def is_of(self, other: Key) -> bool:
+        """Whether both are about the same connection."""
+        return self._replace(scope="") == other._replace(scope="")
 
 
 class ServiceToken:
