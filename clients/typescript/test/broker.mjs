@@ -7,8 +7,9 @@ export const KEY = 'id.secret-of-the-key';
 export const TOKEN = 'secret-of-the-token';
 export const LINK = 'https://gw.example/auth/google?link=1';
 
-/** The library as it was built: in `dist`, or where the environment says. */
-export const library = await import(process.env.PORTCULLIS_CLIENT ?? new URL('../dist/index.js', import.meta.url));
+/** Where the library is built: in `dist`, or where the environment says. */
+export const LIBRARY = process.env.PORTCULLIS_CLIENT ?? new URL('../dist/index.js', import.meta.url).href;
+export const library = await import(LIBRARY);
 
 /** Answers with the next of `answers`, the last of them again and again. */
 export class Broker {
