@@ -253,6 +253,8 @@ impl App {
             identity: self.identity.clone(),
             revocations: self.revocations.clone(),
             registry: self.registry.clone(),
+            services: self.connections.services().clone(),
+            pats: Some(Pats::new(self.store.clone(), self.vault.clone(), self.clock.clone())),
             api_keys: self.api_keys.clone(),
             sessions: self.sessions.clone(),
             signing: Some(signing),

@@ -21,6 +21,7 @@ mod identities;
 mod listings;
 mod records;
 mod service_links;
+mod service_listings;
 mod services;
 mod sessions;
 mod signing_keys;
