@@ -323,6 +323,7 @@ impl App {
             store: self.store.clone(),
             registry: self.registry.clone(),
             health: self.health.clone(),
+            services: self.services.clone(),
             connections: self.connections.clone(),
             audit: self.audit.clone(),
             clock: self.clock.clone(),
