@@ -1,6 +1,7 @@
 //! Our client toward the upstreams' authorization servers: discovery, registration, authorization, refresh, and the
 //! credentials that come of it.
 
+mod advice;
 mod authorize;
 mod callback;
 mod discovery;
@@ -14,6 +15,7 @@ mod providers;
 mod refresh;
 mod register;
 mod sealed;
+mod service;
 mod stepup;
 mod table;
 mod target;
@@ -35,6 +37,7 @@ use flights::Refreshes;
 use lives::CredentialLives;
 use memory::Memory;
 use moka::sync::Cache;
+pub use service::{HeldToken, ServiceRequest};
 use std::sync::Arc;
 use std::time::Duration;
 pub use stepup::StepUp;

@@ -14,6 +14,7 @@ mod consents;
 mod derived_grants;
 mod devices;
 mod factors;
+mod following;
 mod grants;
 mod groups;
 mod housekeeping;
@@ -31,6 +32,7 @@ mod used_once;
 
 pub use clients::{Registered, RoomForClients};
 pub use connections::REFRESH_LEASE;
+pub use following::{JournalPosition, News};
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
 pub use groups::BY_ADMINISTRATOR;
 pub use identities::Unlinked;
