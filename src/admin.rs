@@ -8,9 +8,14 @@ use axum::extract::State;
 use axum::routing::get;
 use http::{StatusCode, header};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// How long the database may take to show that it is there.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// Serves on a listening socket until `stopping`.
 ///
@@ -42,10 +47,11 @@ async fn metrics(State(app): State<Arc<App>>) -> ([(header::HeaderName, &'static
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], app.metrics.encode())
 }
 
-/// Ready when the database answers.
+/// Ready when the database answers and what others change in it is followed: a node that is cut off is to be left out.
 async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
-    match app.store.latest_change().await {
-        Ok(_) => (StatusCode::OK, "ready\n"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
+    match timeout(ANSWER, app.store.latest_change()).await {
+        Ok(Ok(_)) if app.tokens.freshness().is_current() => (StatusCode::OK, "ready\n"),
+        Ok(Ok(_)) => (StatusCode::SERVICE_UNAVAILABLE, "changes in the database are not followed\n"),
+        Ok(Err(_)) | Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
     }
 }

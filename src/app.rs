@@ -27,15 +27,15 @@ use crate::jwks::RemoteKeys;
 use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::RateLimits;
 use crate::revocation::{self, Revocations};
-use crate::services::{Pats, Services};
+use crate::services::{Pats, Services, ServicesParts};
 use crate::session::Sessions;
-use crate::store::Store;
+use crate::store::{JournalPosition, Store};
 use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
 use crate::upstream::{HealthTable, Registry};
 use crate::vault::Vault;
 use arc_swap::ArcSwap;
-use follow::Follower;
+use follow::{Bounds, Follower};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,8 +75,8 @@ pub struct App {
     remote_keys: Arc<RemoteKeys>,
     http: HttpClient,
     random: Random,
-    /// The newest change of the database that memory knows.
-    known_change: i64,
+    /// How far memory knows the changes of the database.
+    position: JournalPosition,
 }
 
 impl App {
@@ -105,7 +105,7 @@ impl App {
         let vault = Vault::new(&key, &config.vault.previous)?;
         vault.check(&store).await?;
         store.keep_group_sources(&config.login.provider_names()).await?;
-        let known_change = store.latest_change().await?;
+        let position = store.journal_position().await?;
         let lives = Arc::new(GrantLives::default());
         let (time, dice) = (clock.clone(), random.clone());
         let keys = SigningKeys::load(store.clone(), vault.clone(), time, dice, &config.tokens).await?;
@@ -134,7 +134,13 @@ impl App {
             revocation::Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
         let revocations = Arc::new(Revocations::new(store.clone(), clock.clone(), memory));
         let pats = Pats::new(store.clone(), vault.clone(), clock.clone());
-        let services = Services::new(connections.clone(), revocations.clone(), store.clone(), pats);
+        let services = Services::new(ServicesParts {
+            connections: connections.clone(),
+            revocations: revocations.clone(),
+            store: store.clone(),
+            pats,
+            site: site.clone(),
+        });
         let local = config.login.local.as_ref();
         Ok(Self {
             tokens: Arc::new(tokens),
@@ -168,7 +174,7 @@ impl App {
             http,
             random,
             health,
-            known_change,
+            position,
         })
     }
 
@@ -216,7 +222,7 @@ impl App {
     pub fn background(self: Arc<Self>, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
         vec![
             tokio::spawn(self.connections.clone().keep_fresh(stopping.clone())),
-            tokio::spawn(Follower::after(self.known_change).run(self.clone())),
+            tokio::spawn(Follower::after(self.position.clone(), Bounds::FILE).run(self.clone())),
             tokio::spawn(self.sweep()),
         ]
     }
@@ -253,6 +259,8 @@ impl App {
             identity: self.identity.clone(),
             revocations: self.revocations.clone(),
             registry: self.registry.clone(),
+            services: self.connections.services().clone(),
+            pats: Some(Pats::new(self.store.clone(), self.vault.clone(), self.clock.clone())),
             api_keys: self.api_keys.clone(),
             sessions: self.sessions.clone(),
             signing: Some(signing),
@@ -321,6 +329,7 @@ impl App {
             store: self.store.clone(),
             registry: self.registry.clone(),
             health: self.health.clone(),
+            services: self.services.clone(),
             connections: self.connections.clone(),
             audit: self.audit.clone(),
             clock: self.clock.clone(),

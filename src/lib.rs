@@ -30,6 +30,7 @@ pub mod audit;
 pub mod connect;
 pub mod csrf;
 pub mod factors;
+pub mod freshness;
 pub mod identity;
 pub mod jwks;
 pub mod machine;

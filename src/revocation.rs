@@ -149,6 +149,16 @@ impl Revocations {
         Ok(())
     }
 
+    /// Takes over whatever may have happened to connections, people and upstreams, where the journal does not tell any more.
+    ///
+    /// # Errors
+    /// When the store fails: then memory is not current yet.
+    pub async fn catch_up_with_all(&self) -> Result<(), Fault> {
+        let Some(memory) = &self.memory else { return Ok(()) };
+        memory.connections.catch_up_with_all().await?;
+        self.follow_upstreams().await
+    }
+
     fn forget(&self, ended: &Ended) {
         let Some(memory) = &self.memory else { return };
         ended.grants.iter().for_each(|grant| memory.lives.end(*grant));

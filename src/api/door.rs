@@ -15,7 +15,7 @@ use crate::ratelimit::RateLimits;
 use crate::request::Arrival;
 use crate::session::Sessions;
 use crate::store::{Role, User};
-use crate::tokens::{AccessToken, AccessTokens, Purpose, Unproven};
+use crate::tokens::{AccessToken, AccessTokens, Purpose, Unproven, Unverified};
 use axum::extract::FromRequestParts;
 use http::request::Parts as Head;
 use http::{HeaderMap, header};
@@ -118,7 +118,10 @@ impl Parts {
     async fn with_token(&self, head: &Head, presented: &Presented<'_>) -> Result<User, Problem> {
         let refused =
             || self.invalid("the access token is invalid, expired or revoked, or for another resource: get a new one");
-        let token = self.tokens.verify(presented.token).map_err(|_| refused())?;
+        let token = self.tokens.verified(presented.token).await.map_err(|unverified| match unverified {
+            Unverified::Invalid => refused(),
+            Unverified::Outdated(outdated) => outdated.into(),
+        })?;
         if !self.is_for_us(&token) {
             return Err(refused());
         }

@@ -2,6 +2,7 @@
 
 use crate::administration::Refused;
 use crate::error::Fault;
+use crate::freshness::{self, Outdated};
 use crate::oauth::challenge::BearerChallenge;
 use crate::ratelimit::Limited;
 use crate::tokens::DPOP_NONCE;
@@ -10,6 +11,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response as Described, ResponseBuilder};
 use utoipa::{IntoResponses, ToSchema};
 
@@ -25,6 +27,8 @@ pub(super) struct Problem {
     /// `DPoP-Nonce`.
     nonce: Option<String>,
     limited: Option<Box<Limited>>,
+    /// `Retry-After`.
+    retry_after: Option<Duration>,
 }
 
 /// A problem (RFC 9457).
@@ -45,7 +49,7 @@ pub(super) struct Body<'a> {
 
 impl Problem {
     pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), challenge: None, nonce: None, limited: None }
+        Self { status, detail: detail.into(), challenge: None, nonce: None, limited: None, retry_after: None }
     }
 
     pub(super) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -87,6 +91,13 @@ impl From<Limited> for Problem {
     }
 }
 
+impl From<Outdated> for Problem {
+    fn from(outdated: Outdated) -> Self {
+        let retry_after = Some(freshness::RETRY_AFTER);
+        Self { retry_after, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, outdated.to_string()) }
+    }
+}
+
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
@@ -117,6 +128,9 @@ impl IntoResponse for Problem {
                 headers.insert(name, value);
             }
         }
+        if let Some(pause) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs()));
+        }
         if let Some(limited) = self.limited {
             limited.write(headers);
         }
@@ -132,6 +146,7 @@ impl IntoResponses for Problem {
             ("403", "Whoever it is does not administer the gateway, or the request was not sent by a page of it."),
             ("429", "Too many requests. `Retry-After` says when to come again."),
             ("500", "The gateway failed. Its log says more."),
+            ("503", "The database cannot be reached. `Retry-After` says when to come again."),
         ];
         all.into_iter().map(|(status, text)| (status.to_owned(), described(text).into())).collect()
     }

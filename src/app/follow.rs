@@ -1,29 +1,55 @@
-//! Bringing memory up to what other processes (the command line, other nodes) wrote into the database.
+//! Bringing memory up to what other processes (the command line, other nodes) wrote into the database, and saying how far
+//! memory may be trusted meanwhile.
 
 use super::App;
 use crate::error::Fault;
-use crate::store::Change;
+use crate::store::{Change, JournalPosition, News};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::MissedTickBehavior;
+use std::time::{Duration, Instant};
+use tokio::time::{MissedTickBehavior, timeout};
 
-/// How soon a change that another process wrote is noticed. What is revoked must have ended within a second,
+/// How soon a change that another process wrote is noticed where nobody tells. What is revoked must have ended within a second,
 /// and a stream may be given half of it to finish an event.
 const EVERY: Duration = Duration::from_millis(250);
 
+/// How long taking over what was read may last. A database that does not answer must not hold us longer than it is silent.
+const TAKING_OVER: Duration = Duration::from_secs(30);
+
+/// For how long what was read is good.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// After the beginning of the last complete reading, requests that depend on memory wait, and then are refused for now.
+    pub(super) requests: Duration,
+    /// After so much more, open streams end. Long enough for a database to be restarted or replaced: a stream carries what was
+    /// allowed when it began, and everything that its client sends is a request.
+    pub(super) streams: Duration,
+}
+
+impl Bounds {
+    /// A database on the network. Nobody gets in with what was revoked a second ago.
+    pub(super) const NETWORK: Self = Self { requests: Duration::from_secs(1), streams: Duration::from_secs(60) };
+    /// A file, which cannot be cut off: only a disk that hangs, or a machine that does nothing at all, makes us late.
+    pub(super) const FILE: Self = Self { requests: Duration::from_secs(5), ..Self::NETWORK };
+}
+
 /// How far the journal of changes was followed.
 pub(super) struct Follower {
-    /// The newest change that was read.
-    known: i64,
-    /// Those that could not be taken over yet. They do not keep later ones waiting: each is about something else, or says
-    /// only that something must be read again.
-    owed: Vec<Change>,
+    position: JournalPosition,
+    /// What was read and is not taken over yet, and whether that failed before. One does not keep others waiting: each is about
+    /// something else, or says only that something must be read again.
+    owed: HashMap<Change, bool>,
+    /// Since when the journal cannot be read.
+    cut_off_since: Option<Instant>,
+    /// The journal does not tell everything that happened.
+    everything: bool,
+    bounds: Bounds,
 }
 
 impl Follower {
-    /// Follows from the change of this number on.
-    pub(super) fn after(known: i64) -> Self {
-        Self { known, owed: Vec::new() }
+    /// Follows from this position on.
+    pub(super) fn after(position: JournalPosition, bounds: Bounds) -> Self {
+        Self { position, owed: HashMap::new(), cut_off_since: None, everything: false, bounds }
     }
 
     /// Follows as long as the process lives.
@@ -32,38 +58,104 @@ impl Follower {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.catch_up(&app).await;
+            self.round(&app).await;
         }
     }
 
-    async fn catch_up(&mut self, app: &App) {
-        for change in std::mem::take(&mut self.owed) {
-            match app.follow(change).await {
-                Ok(()) => tracing::info!(?change, "a change in the database was taken over at last"),
-                Err(_) => self.owed.push(change),
-            }
-        }
-        match app.store.changes_after(self.known).await {
-            Ok(changes) => {
-                for (number, change) in changes {
-                    self.known = number;
-                    self.take_over(app, number, change).await;
+    /// Reads what is new and takes it over. Memory is current as of the moment before.
+    async fn round(&mut self, app: &App) {
+        let read_at = Instant::now();
+        match self.catch_up(app).await {
+            Ok(true) => {
+                app.tokens.freshness().renew(read_at, self.bounds.requests);
+                if let Some(since) = self.cut_off_since.take() {
+                    tracing::info!(after = ?since.elapsed(), "the journal of changes is followed again");
                 }
             }
-            Err(error) => tracing::error!(%error, "changes in the database cannot be followed: trying again"),
+            Ok(false) => {}
+            Err(fault) => self.cut_off(app, read_at, &fault),
         }
     }
 
-    async fn take_over(&mut self, app: &App, number: i64, change: Option<Change>) {
-        let Some(change) = change else {
-            return tracing::warn!(number, "a newer version changed something in the database: restart this one");
-        };
-        let Err(fault) = app.follow(change).await else { return };
-        tracing::error!(%fault, ?change, "a change in the database is not taken over yet: trying again");
-        if !self.owed.contains(&change) {
-            self.owed.push(change);
+    /// Whether nothing that was read has yet to be taken over, apart from what cannot be at all.
+    async fn catch_up(&mut self, app: &App) -> Result<bool, Fault> {
+        if !self.everything {
+            let news = timeout(self.bounds.requests, app.store.news_since(&self.position)).await;
+            match news.map_err(|_| silent())?? {
+                News::Changes(changes, position) => {
+                    for change in changes {
+                        match change {
+                            Some(change) => _ = self.owed.entry(change).or_insert(false),
+                            None => {
+                                tracing::warn!("a newer version changed something in the database: restart this one")
+                            }
+                        }
+                    }
+                    self.position = position;
+                }
+                News::Lost => self.everything = true,
+            }
+        }
+        timeout(TAKING_OVER, async {
+            if self.everything {
+                self.begin_anew(app).await?;
+            }
+            Ok(self.pay(app).await)
+        })
+        .await
+        .map_err(|_| silent())?
+    }
+
+    /// Takes over what is owed; whether nothing failed for the first time.
+    async fn pay(&mut self, app: &App) -> bool {
+        let mut in_order = true;
+        for change in self.owed.keys().copied().collect::<Vec<_>>() {
+            let Some(failed_before) = self.owed.get_mut(&change) else { continue };
+            match app.follow(change).await {
+                Ok(()) => {
+                    if *failed_before {
+                        tracing::info!(?change, "a change in the database was taken over at last");
+                    }
+                    self.owed.remove(&change);
+                }
+                Err(_) if *failed_before => {}
+                Err(fault) => {
+                    tracing::error!(%fault, ?change, "a change in the database is not taken over yet: trying again");
+                    (*failed_before, in_order) = (true, false);
+                }
+            }
+        }
+        in_order
+    }
+
+    /// Reads everything again that memory depends on.
+    async fn begin_anew(&mut self, app: &App) -> Result<(), Fault> {
+        tracing::warn!("the journal of changes does not tell all that happened: everything is read again");
+        let position = app.store.journal_position().await?;
+        app.tokens.recall_revocations(&app.store).await?;
+        app.revocations.catch_up_with_all().await?;
+        self.owed.clear();
+        self.owed.insert(Change::KeysChanged, false);
+        (self.position, self.everything) = (position, false);
+        Ok(())
+    }
+
+    fn cut_off(&mut self, app: &App, now: Instant, fault: &Fault) {
+        let since = *self.cut_off_since.get_or_insert_with(|| {
+            tracing::error!(%fault, "changes in the database cannot be followed: trying again");
+            now
+        });
+        let freshness = app.tokens.freshness();
+        // Another database may answer next, which does not know all that we do.
+        self.everything |= since.elapsed() > self.bounds.requests;
+        if freshness.overdue() > self.bounds.streams && app.lives.interrupt() {
+            tracing::error!("changes in the database cannot be followed for long: open streams end");
         }
     }
+}
+
+fn silent() -> Fault {
+    Fault::gateway("the database does not answer")
 }
 
 impl App {
@@ -79,21 +171,86 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
+    use crate::clock::{Clock, Timestamp};
     use crate::config::{Source, load};
+    use crate::freshness::Outdated;
     use crate::ids::{GrantId, Random};
     use crate::jose::SigningAlgorithm;
-    use crate::store::{Grant, SigningKey};
+    use crate::store::{Decision, Grant, SigningKey, Store, Upstream};
+    use crate::tokens::Unverified;
     use std::collections::BTreeMap;
+
+    async fn app(home: &tempfile::TempDir) -> App {
+        let state = home.path().display().to_string();
+        let source = Source { file: None, environment: BTreeMap::from([("XDG_STATE_HOME".to_owned(), state)]) };
+        App::build(load(&source).unwrap(), &[], Clock::system(), Random::default()).await.unwrap()
+    }
+
+    /// The end of a journal in which more has happened than in that of any other test.
+    async fn elsewhere() -> JournalPosition {
+        let store = Store::open("sqlite::memory:").await.unwrap();
+        for _ in 0..20 {
+            store.delete_signing_key("none").await.unwrap();
+            store.put_upstream(&approved()).await.unwrap();
+        }
+        store.journal_position().await.unwrap()
+    }
+
+    fn approved() -> Upstream {
+        Upstream {
+            authority: "notes.example".to_owned(),
+            decision: Decision::Approved,
+            alias: Some("notes".to_owned()),
+            name: None,
+            decided_by: None,
+            decided_at: Timestamp(0),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_journal_does_not_tell_any_more_is_read_again() {
+        let home = tempfile::tempdir().unwrap();
+        let app = app(&home).await;
+        let grant = known_grant(&app, GrantId::random(&Random::default())).await;
+        let life = app.lives.of(grant);
+        app.store.revoke_grant(grant, app.clock.now()).await.unwrap();
+        app.store.put_upstream(&approved()).await.unwrap();
+
+        let mut follower = Follower::after(elsewhere().await, Bounds::FILE);
+        follower.round(&app).await;
+        assert!(life.has_ended());
+        assert_eq!(app.registry.all().len(), 1);
+        assert_eq!(follower.position, app.store.journal_position().await.unwrap());
+        assert!(app.tokens.freshness().is_current());
+    }
+
+    #[tokio::test]
+    async fn whoever_is_cut_off_trusts_memory_no_longer_and_ends_what_is_open_later() {
+        let home = tempfile::tempdir().unwrap();
+        let app = app(&home).await;
+        let (now, grant) = (Duration::ZERO, known_grant(&app, GrantId::random(&Random::default())).await);
+        let life = app.lives.of(grant);
+        let mut follower =
+            Follower::after(app.position.clone(), Bounds { requests: now, streams: Bounds::NETWORK.streams });
+        app.tokens.freshness().renew(Instant::now(), now);
+        app.store.close().await;
+        follower.round(&app).await;
+        assert_eq!(app.tokens.verify("").unwrap_err(), Unverified::Outdated(Outdated));
+        assert!(!life.has_ended());
+        assert!(follower.everything, "another database may come");
+
+        follower.bounds.streams = now;
+        follower.round(&app).await;
+        assert!(life.has_ended());
+        assert!(!app.lives.of(grant).has_ended(), "the grant itself goes on");
+    }
 
     #[tokio::test]
     async fn what_cannot_be_taken_over_is_tried_again_and_keeps_nothing_waiting() {
         let home = tempfile::tempdir().unwrap();
-        let state = home.path().display().to_string();
-        let source = Source { file: None, environment: BTreeMap::from([("XDG_STATE_HOME".to_owned(), state)]) };
-        let (clock, random) = (Clock::system(), Random::default());
-        let app = App::build(load(&source).unwrap(), &[], clock.clone(), random.clone()).await.unwrap();
-        let mut follower = Follower::after(app.known_change);
+        let app = app(&home).await;
+        let (clock, random) = (app.clock.clone(), Random::default());
+        let mut follower = Follower::after(app.position.clone(), Bounds::FILE);
         let unreadable = SigningKey {
             kid: "unreadable".to_owned(),
             algorithm: SigningAlgorithm::Es256,
@@ -107,14 +264,14 @@ mod tests {
         let grant = known_grant(&app, GrantId::random(&random)).await;
         app.store.revoke_grant(grant, clock.now()).await.unwrap();
 
-        follower.catch_up(&app).await;
-        assert_eq!(follower.owed, [Change::KeysChanged]);
+        follower.round(&app).await;
+        assert_eq!(follower.owed.keys().collect::<Vec<_>>(), [&Change::KeysChanged]);
         assert!(app.lives.of(grant).has_ended());
-        follower.catch_up(&app).await;
-        assert_eq!(follower.owed, [Change::KeysChanged]);
+        follower.round(&app).await;
+        assert_eq!(follower.owed.keys().collect::<Vec<_>>(), [&Change::KeysChanged]);
         app.store.delete_signing_key("unreadable").await.unwrap();
-        follower.catch_up(&app).await;
-        assert_eq!(follower.owed, []);
+        follower.round(&app).await;
+        assert!(follower.owed.is_empty());
     }
 
     async fn known_grant(app: &App, id: GrantId) -> GrantId {

@@ -252,7 +252,7 @@ fn resource(text: &str) -> Result<String, String> {
 }
 
 /// Not what belongs to the connection or to the message as a whole.
-fn header_name(text: &str) -> Result<HeaderName, String> {
+pub(super) fn header_name(text: &str) -> Result<HeaderName, String> {
     const TAKEN: [&str; 11] = [
         "connection",
         "content-length",

@@ -118,7 +118,7 @@ impl Connections {
         })
     }
 
-    /// Records the flow and says where it goes on.
+    /// The flow toward an upstream.
     async fn redirect(
         &self,
         upstream: &Upstream,
@@ -126,30 +126,47 @@ impl Connections {
         settings: &OAuthSettings,
         (server, client, scope): (Discovered, OurClient, Scopes),
     ) -> Result<String, ConnectError> {
-        let step = |fault: Fault| ConnectError::at("authorization", fault);
-        let state = self.random.token();
-        let verifier = pkce::verifier(&self.random);
-        let pending = Pending {
-            user: request.key.user.to_string(),
-            authority: request.key.target.to_string(),
-            account: request.key.account_text().to_owned(),
+        let outset = Outset {
+            key: request.key,
+            authorization_endpoint: &server.authorization_endpoint,
             expected_iss: server.issuer_known.then(|| server.issuer.clone()),
             iss_promised: server.iss_promised,
-            server: AtServer {
-                resource: resource_to_send(upstream, request.path, settings, &server),
-                issuer: server.issuer.clone(),
-                token_endpoint: server.token_endpoint.clone(),
-                client,
-                redirect_uri: self.redirect_uri(),
-            },
-            verifier: verifier.expose().to_owned(),
-            scope: scope.to_string(),
-            return_to: request.return_to.to_owned(),
+            quirks: register::quirks_of(upstream, &server),
+            allow_private: upstream.allow_private,
+            scope,
+            session: request.session,
+            return_to: request.return_to,
+        };
+        let at_server = AtServer {
+            resource: resource_to_send(upstream, request.path, settings, &server),
+            issuer: server.issuer.clone(),
+            token_endpoint: server.token_endpoint.clone(),
+            client,
+            redirect_uri: self.redirect_uri(),
+            revocation_endpoint: server.revocation_endpoint.clone(),
+        };
+        self.set_out(outset, at_server).await
+    }
+
+    /// Records a flow and says where it goes on.
+    pub(super) async fn set_out(&self, outset: Outset<'_>, server: AtServer) -> Result<String, ConnectError> {
+        let step = |fault: Fault| ConnectError::at("authorization", fault);
+        let state = self.random.token();
+        let pending = Pending {
+            user: outset.key.user.to_string(),
+            authority: outset.key.target.to_string(),
+            account: outset.key.account_text().to_owned(),
+            expected_iss: outset.expected_iss,
+            iss_promised: outset.iss_promised,
+            server,
+            verifier: pkce::verifier(&self.random).expose().to_owned(),
+            scope: outset.scope.to_string(),
+            return_to: outset.return_to.to_owned(),
         };
         let mut url =
-            check_url(&server.authorization_endpoint, upstream.allow_private).map_err(|error| step(error.into()))?;
-        add_parameters(&mut url, &pending, &state, register::quirks_of(upstream, &server));
-        self.insert_flow(&flow_id(&state), request.session, &pending).await.map_err(step)?;
+            check_url(outset.authorization_endpoint, outset.allow_private).map_err(|error| step(error.into()))?;
+        add_parameters(&mut url, &pending, &state, outset.quirks);
+        self.insert_flow(&flow_id(&state), outset.session, &pending).await.map_err(step)?;
         Ok(url.into())
     }
 
@@ -158,6 +175,22 @@ impl Connections {
         let expires_at = self.clock.now().after(FLOW_LIFE);
         Ok(self.store.insert_flow(&Flow { id: *id, session, data, expires_at }).await?)
     }
+}
+
+/// What a browser is sent out with, besides what the token endpoint is going to need.
+pub(super) struct Outset<'a> {
+    pub(super) key: &'a ConnectionKey,
+    pub(super) authorization_endpoint: &'a str,
+    /// What `iss` must be (RFC 9207 §2.4), where it is known.
+    pub(super) expected_iss: Option<String>,
+    /// Whether the metadata promised `iss`.
+    pub(super) iss_promised: bool,
+    pub(super) quirks: &'a Quirks,
+    pub(super) allow_private: bool,
+    pub(super) scope: Scopes,
+    /// Digest of the session cookie.
+    pub(super) session: Digest,
+    pub(super) return_to: &'a str,
 }
 
 /// The flow behind a `state`. Other flows share the table, so theirs are told apart by the prefix.
@@ -172,10 +205,12 @@ fn add_parameters(url: &mut Url, pending: &Pending, state: &str, quirks: &Quirks
     let mut query = url.query_pairs_mut();
     query.append_pair("response_type", "code").append_pair("client_id", &pending.server.client.id);
     query.append_pair("redirect_uri", &pending.server.redirect_uri).append_pair("state", state);
-    query.append_pair("code_challenge", Challenge::of(&pending.verifier).as_str());
-    query.append_pair("code_challenge_method", "S256");
+    if quirks.pkce {
+        query.append_pair("code_challenge", Challenge::of(&pending.verifier).as_str());
+        query.append_pair("code_challenge_method", "S256");
+    }
     if !scope.is_empty() {
-        query.append_pair("scope", &scope);
+        query.append_pair(&quirks.scope_parameter, &scope);
     }
     if let Some(resource) = &pending.server.resource {
         query.append_pair("resource", resource);

@@ -1,5 +1,6 @@
 //! The way back from an upstream's consent: state, session, `iss`, and the exchange of the code.
 
+use super::advice;
 use super::authorize::flow_id;
 use super::party::Party;
 use super::sealed::{Pending, Tokens};
@@ -36,15 +37,26 @@ impl Connections {
     /// # Errors
     /// When the answer is not for this browser, is too late, was tampered with, or the upstream refuses.
     pub async fn finish(self: &Arc<Self>, session: &Digest, query: CallbackQuery) -> Result<String, ConnectError> {
+        let pending = self.arrive(session, &self.redirect_uri(), &query).await?;
+        Ok(pending.return_to.clone())
+    }
+
+    /// Takes an answer that came to this redirect URI. What it was the answer to.
+    pub(super) async fn arrive(
+        &self,
+        session: &Digest,
+        redirect_uri: &str,
+        query: &CallbackQuery,
+    ) -> Result<Pending, ConnectError> {
         let pending = self.claim(session, query.state.as_deref()).await?;
-        let outcome = self.complete(&pending, &query).await;
+        let outcome = self.complete(&pending, redirect_uri, query).await;
         if let Some(key) = pending.key() {
             let trouble = query.error.as_deref().is_none_or(|error| TROUBLE.contains(&error));
             let settled = outcome.as_ref().map_or_else(|error| error.step == "authorization" && !trouble, |()| true);
             self.step_up_answered(&key, settled).await;
         }
         outcome.map_err(|error| error.on_the_way_to(&pending.return_to))?;
-        Ok(pending.return_to.clone())
+        Ok(pending)
     }
 
     /// The flow of a `state`, for the browser that began it and once only.
@@ -66,27 +78,31 @@ impl Connections {
         self.open_pending(&id, &flow.data).map_err(step)
     }
 
-    async fn complete(&self, pending: &Pending, query: &CallbackQuery) -> Result<(), ConnectError> {
+    async fn complete(&self, pending: &Pending, redirect_uri: &str, query: &CallbackQuery) -> Result<(), ConnectError> {
         let step = |fault| ConnectError::at("callback", fault);
+        // Each server answers to an address of its own, so that none can pass for another (RFC 9700 §4.4.2.2).
+        if pending.server.redirect_uri != redirect_uri {
+            let text = "The answer came to another address than the one that was asked for. Please begin again.";
+            return Err(step(Fault::caller(text)));
+        }
         let key = pending.key().ok_or_else(|| step(Fault::gateway("a flow is damaged")))?;
         let party = self.party(&key.target);
         let party =
             party.ok_or_else(|| step(Fault::caller("this gateway does not connect to that server any longer")))?;
         check_issuer(pending, query.iss.as_deref(), &party.name).map_err(step)?;
         if let Some(error) = &query.error {
-            return Err(refused(&party.name, error, query.error_description.as_deref()));
+            return Err(refused(&party, pending, error, query.error_description.as_deref()));
         }
         let code = query.code.as_deref().filter(|code| !code.is_empty());
         let code = code.ok_or_else(|| {
             let text = format!("{} sent you back without an authorization code. Please try again.", party.name);
             step(Fault::upstream(text.clone(), text))
         })?;
-        let parameters = [
-            ("grant_type", "authorization_code"),
-            ("code", code),
-            ("redirect_uri", &pending.server.redirect_uri),
-            ("code_verifier", &pending.verifier),
-        ];
+        let mut parameters =
+            vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", &pending.server.redirect_uri)];
+        if party.quirks_at(&pending.server).pkce {
+            parameters.push(("code_verifier", &pending.verifier));
+        }
         let answer = token_endpoint::request(&self.http, &pending.server, &party, &parameters).await;
         let granted = match answer {
             Ok(granted) => granted,
@@ -118,13 +134,17 @@ impl Connections {
             TokenError::Trouble { fault, .. } => fault,
             TokenError::Refused { code, description } => {
                 let name = &party.name;
-                let mut public = format!("{name} did not accept its own authorization code. Please try again.");
-                if code == "invalid_client" || code == "unauthorized_client" {
-                    public = format!("{name} does not know this gateway any longer. Please try again.");
+                let unknown = advice::is_about_our_client(&code);
+                if unknown && !party.configured(&pending.server) {
                     if let Err(fault) = self.drop_client(&pending.server.issuer, &pending.server.client.id).await {
                         tracing::error!(%fault, "a registration that is not known any longer cannot be dropped");
                     }
                 }
+                let public = match advice::on(party, &pending.server, &code) {
+                    Some(advice) => advice,
+                    None if unknown => format!("{name} does not know this gateway any longer. Please try again."),
+                    None => format!("{name} did not accept its own authorization code. Please try again."),
+                };
                 Fault::upstream(public, format_args!("code exchange at {}: {code}: {description}", pending.authority))
             }
         };
@@ -151,13 +171,15 @@ fn check_issuer(pending: &Pending, iss: Option<&str>, name: &str) -> Result<(), 
     })
 }
 
-fn refused(name: &str, error: &str, description: Option<&str>) -> ConnectError {
+fn refused(party: &Party, pending: &Pending, error: &str, description: Option<&str>) -> ConnectError {
+    let name = &party.name;
     let private = format!("{name}: {}: {}", printable(error, 60), printable(description.unwrap_or_default(), 300));
     let denied = error == "access_denied";
-    let public = match KNOWN_ERRORS.iter().find(|known| **known == error) {
+    let public = match (advice::on(party, &pending.server, error), KNOWN_ERRORS.iter().find(|known| **known == error)) {
         _ if denied => format!("You did not give Portcullis access to {name}."),
-        Some(known) => format!("{name} refused the authorization ({known})."),
-        None => format!("{name} refused the authorization."),
+        (Some(advice), _) => advice,
+        (None, Some(known)) => format!("{name} refused the authorization ({known})."),
+        (None, None) => format!("{name} refused the authorization."),
     };
     ConnectError { denied, ..ConnectError::at("authorization", Fault::upstream(public, private)) }
 }

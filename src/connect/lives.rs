@@ -9,7 +9,7 @@ use crate::life::Life;
 use crate::store::ConnectionState;
 use moka::sync::Cache;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -100,6 +100,16 @@ impl CredentialLives {
         gone.iter().filter_map(|entry| entry.life.upgrade()).for_each(|life| life.finish());
     }
 
+    /// The connections that somebody holds a credential of.
+    fn connections(&self) -> Vec<ConnectionId> {
+        let alive = self.alive.lock();
+        let of_connection = |source: &Source| match source {
+            Source::Connection(id) => Some(*id),
+            Source::Configuration(..) => None,
+        };
+        alive.keys().filter_map(of_connection).collect()
+    }
+
     /// Drops what nobody holds any more.
     pub(super) fn sweep(&self) {
         self.alive.lock().retain(|_, entry| entry.life.strong_count() > 0);
@@ -123,6 +133,25 @@ impl Connections {
             Some(row) if row.state == ConnectionState::NeedsConsent => self.ended_at(id, row.version),
             Some(_) => {}
         }
+        Ok(())
+    }
+
+    /// Learns what became of all connections, after changes that nobody can name any more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn catch_up_with_all(&self) -> Result<(), Fault> {
+        self.lives.sweep();
+        self.memory.forget_all();
+        let mut gone: HashSet<ConnectionId> = self.lives.connections().into_iter().collect();
+        let ids: Vec<_> = gone.iter().copied().collect();
+        for (id, version, state) in self.store.states_of_connections(&ids).await? {
+            gone.remove(&id);
+            if state == ConnectionState::NeedsConsent {
+                self.ended_at(id, version);
+            }
+        }
+        gone.into_iter().for_each(|id| self.cut_off(id));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Our client toward the upstreams' authorization servers: discovery, registration, authorization, refresh, and the
 //! credentials that come of it.
 
+mod advice;
 mod authorize;
 mod callback;
 mod discovery;
@@ -14,6 +15,7 @@ mod providers;
 mod refresh;
 mod register;
 mod sealed;
+mod service;
 mod stepup;
 mod table;
 mod target;
@@ -35,6 +37,7 @@ use flights::Refreshes;
 use lives::CredentialLives;
 use memory::Memory;
 use moka::sync::Cache;
+pub use service::{HeldToken, ServiceRequest};
 use std::sync::Arc;
 use std::time::Duration;
 pub use stepup::StepUp;
@@ -95,7 +98,7 @@ pub struct Connections {
     vault: Vault,
     http: HttpClient,
     registry: Arc<Registry>,
-    services: ServiceTable,
+    services: Arc<ServiceTable>,
     site: Site,
     clock: Clock,
     random: Random,
@@ -195,7 +198,7 @@ impl Connections {
             vault: parts.vault,
             http: parts.http,
             registry: parts.registry,
-            services: ServiceTable::default(),
+            services: Arc::default(),
             site: parts.site,
             clock: parts.clock,
             random: parts.random,
@@ -209,7 +212,7 @@ impl Connections {
     }
 
     /// The services that there are, besides upstreams.
-    pub fn services(&self) -> &ServiceTable {
+    pub fn services(&self) -> &Arc<ServiceTable> {
         &self.services
     }
 

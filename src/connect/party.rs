@@ -56,6 +56,14 @@ impl Party {
         self.client().is_some_and(|(id, _)| id == server.client.id)
     }
 
+    /// Where the administrator configures it.
+    pub(super) fn place(&self) -> String {
+        match &self.of {
+            Of::Upstream(upstream) => format!("the [[upstream]] {}", upstream.authority),
+            Of::Service(service) => format!("the [[service]] {}", service.name),
+        }
+    }
+
     /// What was recorded, with the secret that the administrator has configured for that client since.
     pub(super) fn with_current_secret(&self, server: &AtServer) -> AtServer {
         let mut server = server.clone();

@@ -63,6 +63,7 @@ fn parse(table: &Table) -> Provider {
             .filter_map(|(key, value)| Some((key.to_owned(), value.as_str()?.to_owned())))
             .collect(),
         scope_separator: text("scope_separator").unwrap_or_else(|| plain.scope_separator.clone()),
+        granted_scope_separator: text("granted_scope_separator"),
         token_member: text("token_member"),
         checks_token_type: text("token_type").is_none_or(|which| which != "any"),
         auth_method: text("auth_method"),

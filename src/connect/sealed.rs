@@ -30,6 +30,9 @@ pub(super) struct AtServer {
     pub(super) redirect_uri: String,
     /// RFC 8707; `None`: not sent.
     pub(super) resource: Option<String>,
+    /// Where the authorization is given back (RFC 7009), as far as the metadata says.
+    #[serde(default)]
+    pub(super) revocation_endpoint: Option<String>,
 }
 
 /// The tokens of a connection. An open one, used without authorization, has an empty access token and no server.

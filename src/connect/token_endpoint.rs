@@ -8,10 +8,15 @@ use crate::oauth::basic;
 use crate::oauth::quirks::{Quirks, TokenBody};
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::request::Builder;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use serde_json::{Map, Value};
 use std::time::Duration;
+use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
+
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) const JSON: &str = "application/json";
 
 /// The longest wait before a server in trouble is asked again.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(15);
@@ -54,44 +59,50 @@ pub(super) async fn request(
 ) -> Result<Granted, TokenError> {
     let trouble = |fault: Fault| TokenError::Trouble { retry_after: None, fault };
     let quirks = party.quirks_at(server);
-    let request = build(server, quirks.token_body, parameters).map_err(|error| trouble(Fault::gateway(error)))?;
+    let request = build(server, quirks, parameters).map_err(|error| trouble(Fault::gateway(error)))?;
     let fetched = http.send(request, party.allow_private).await.map_err(|error| trouble(error.into()))?;
     interpret(&fetched, quirks)
 }
 
-fn build(server: &AtServer, body: TokenBody, parameters: &[(&str, &str)]) -> Result<Request<Bytes>, http::Error> {
-    let OurClient { id, secret, auth_method } = &server.client;
+fn build(server: &AtServer, quirks: &Quirks, parameters: &[(&str, &str)]) -> Result<Request<Bytes>, http::Error> {
     let mut form = url::form_urlencoded::Serializer::new(String::new());
     form.extend_pairs(parameters);
     if let Some(resource) = &server.resource {
         form.append_pair("resource", resource);
     }
-    let kind = match body {
-        TokenBody::Form => "application/x-www-form-urlencoded",
-        TokenBody::Json => "application/json",
-    };
-    let mut request =
-        Request::post(&server.token_endpoint).header(ACCEPT, "application/json").header(CONTENT_TYPE, kind);
+    let request = start(Request::post(&server.token_endpoint), quirks);
+    let request = authenticated(request, &server.client, &mut form)?;
+    let form = form.finish();
+    match quirks.token_body {
+        TokenBody::Form => request.header(CONTENT_TYPE, FORM).body(Bytes::from(form)),
+        TokenBody::Json => request.header(CONTENT_TYPE, JSON).body(Bytes::from(json_of(&form))),
+    }
+}
+
+/// What every request to a provider has.
+pub(super) fn start(request: Builder, quirks: &Quirks) -> Builder {
+    let request = request.header(ACCEPT, JSON);
+    quirks.headers.iter().fold(request, |request, (name, value)| request.header(name, value))
+}
+
+/// Authenticates our client in the way that it is registered for (RFC 6749 §2.3.1).
+pub(super) fn authenticated(
+    request: Builder,
+    OurClient { id, secret, auth_method }: &OurClient,
+    form: &mut Serializer<'_, String>,
+) -> Result<Builder, http::Error> {
     match (auth_method.as_str(), secret) {
         ("client_secret_basic", Some(secret)) => {
-            request = request.header(AUTHORIZATION, basic::credentials(id, secret)?)
+            return Ok(request.header(AUTHORIZATION, basic::credentials(id, secret)?));
         }
-        ("client_secret_post", Some(secret)) => {
-            form.append_pair("client_id", id).append_pair("client_secret", secret);
-        }
-        _ => {
-            form.append_pair("client_id", id);
-        }
-    }
-    let form = form.finish();
-    request.body(match body {
-        TokenBody::Form => Bytes::from(form),
-        TokenBody::Json => Bytes::from(json_of(&form)),
-    })
+        ("client_secret_post", Some(secret)) => form.append_pair("client_id", id).append_pair("client_secret", secret),
+        _ => form.append_pair("client_id", id),
+    };
+    Ok(request)
 }
 
 /// The members of a form as an object of texts.
-fn json_of(form: &str) -> String {
+pub(super) fn json_of(form: &str) -> String {
     let pairs = url::form_urlencoded::parse(form.as_bytes());
     let object: Map<String, Value> =
         pairs.map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect();
@@ -118,10 +129,9 @@ fn interpret(fetched: &Fetched, quirks: &Quirks) -> Result<Granted, TokenError> 
 }
 
 fn granted(members: &Map<String, Value>, quirks: &Quirks) -> Result<Granted, &'static str> {
-    let members = match &quirks.token_member {
-        Some(inner) => members.get(inner).and_then(Value::as_object).unwrap_or(members),
-        None => members,
-    };
+    let inner = quirks.token_member.as_ref().and_then(|inner| members.get(inner)?.as_object());
+    // The answer to a refresh has the renewed token at its top.
+    let members = inner.filter(|inner| inner.contains_key("access_token")).unwrap_or(members);
     let text = |name: &str| members.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let access_token = text("access_token").ok_or("answered without an access token")?;
     if HeaderValue::from_str(access_token).is_err() || access_token.contains(char::is_whitespace) {
@@ -139,12 +149,21 @@ fn granted(members: &Map<String, Value>, quirks: &Quirks) -> Result<Granted, &'s
         access_token: Zeroizing::new(access_token.to_owned()),
         refresh_token: text("refresh_token").map(|token| Zeroizing::new(token.to_owned())),
         expires_in: seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs),
-        scope: text("scope").map(|scope| scope.replace(&quirks.scope_separator, " ")),
+        scope: scope_of(members).filter(|_| !quirks.all_or_nothing).map(|scope| quirks.scopes_of(&scope).to_string()),
     })
 }
 
+/// A text (RFC 6749 §5.1), or the list of texts that some servers answer with.
+fn scope_of(members: &Map<String, Value>) -> Option<String> {
+    match members.get("scope")? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        Value::Array(list) => Some(list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")),
+        _ => None,
+    }
+}
+
 /// JSON, or the form encoding that GitHub once began with.
-fn members(fetched: &Fetched) -> Option<Map<String, Value>> {
+pub(super) fn members(fetched: &Fetched) -> Option<Map<String, Value>> {
     let kind = fetched.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
     if essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {

@@ -15,6 +15,7 @@ use crate::jwks::RemoteKeys;
 use crate::request::Arrival;
 use crate::revocation::Memory;
 use crate::secret::Secret;
+use crate::services::{Pats, Services};
 use crate::store::{Connection, ConnectionState, Role, User};
 use crate::vault::Vault;
 use axum::body::Body;
@@ -73,7 +74,7 @@ impl House {
             keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
             http,
             store: store.clone(),
-            vault,
+            vault: vault.clone(),
             site: site.clone(),
             clock: clock.clone(),
             random: random.clone(),
@@ -98,12 +99,17 @@ impl House {
             registry: registry.clone(),
             sessions: sessions.clone(),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
+            services: connections.services().clone(),
+            pats: None,
             signing: None,
             audit: audit.clone(),
             clock: clock.clone(),
             random: random.clone(),
         };
+        let pats = Pats::new(store.clone(), vault.clone(), clock.clone());
+        let services = Services::new(connections.clone(), revocations.clone(), store.clone(), pats);
         let dashboard = Arc::new(Dashboard {
+            services: Arc::new(services),
             administration: Arc::new(administration),
             providers: Arc::new(Providers::new(tools, &login)),
             passwords: login.password,

@@ -2,11 +2,13 @@
 
 use super::Passed;
 use crate::error::Fault;
+use crate::freshness;
 use crate::hostname::{HostName, Realm, Site};
 use crate::oauth::challenge::BearerChallenge;
 use crate::page::{self, MessagePage};
 use crate::paths;
 use crate::store::StoreError;
+use crate::tokens::Unverified;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -35,6 +37,8 @@ pub(super) enum Refused {
     ForeignPage,
     /// The proxy asks in a way that makes no sense.
     BadRequest(String),
+    /// The database cannot be reached, and so nobody knows what was revoked.
+    Outdated,
     /// We ourselves failed: nobody passes.
     Failed(Fault),
 }
@@ -42,6 +46,15 @@ pub(super) enum Refused {
 impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
         Refused::Failed(fault)
+    }
+}
+
+impl From<Unverified> for Refused {
+    fn from(unverified: Unverified) -> Self {
+        match unverified {
+            Unverified::Invalid => Refused::InvalidToken,
+            Unverified::Outdated(_) => Refused::Outdated,
+        }
     }
 }
 
@@ -101,6 +114,11 @@ pub(super) fn refused(refused: &Refused, reader: &Reader) -> Response {
         Refused::NotPermitted => (StatusCode::FORBIDDEN, "access_denied", "you may not use this: ask an administrator"),
         Refused::ForeignPage => (StatusCode::FORBIDDEN, "access_denied", "a page of another origin sent this request"),
         Refused::BadRequest(why) => (StatusCode::BAD_REQUEST, "invalid_request", why.as_str()),
+        Refused::Outdated => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "temporarily_unavailable",
+            "the gateway cannot reach its database: try again shortly",
+        ),
         Refused::Failed(fault) => {
             tracing::error!(%fault, "/verify failed");
             (fault.status(), "server_error", &*fault.public)
@@ -114,6 +132,10 @@ pub(super) fn refused(refused: &Refused, reader: &Reader) -> Response {
         }
     };
     response.headers_mut().extend(no_store());
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        let pause = HeaderValue::from(freshness::RETRY_AFTER.as_secs());
+        response.headers_mut().insert(header::RETRY_AFTER, pause);
+    }
     if status == StatusCode::UNAUTHORIZED {
         let challenge = BearerChallenge {
             resource_metadata: Some(format!("{}{}", reader.resource, paths::PROTECTED_RESOURCE)),

@@ -71,7 +71,7 @@ impl ForwardAuth {
     async fn admit(&self, headers: &HeaderMap, named: Option<&HostName>) -> Result<Passed, Refused> {
         let (user, client_id) = match token_of(headers)? {
             Some(token) => {
-                let token = self.tokens.verify(token).map_err(|_| Refused::InvalidToken)?;
+                let token = self.tokens.verified(token).await?;
                 self.check_token(&token, named)?;
                 let user = self.store.user(token.user).await?.filter(|user| !user.disabled);
                 (user.ok_or(Refused::InvalidToken)?, token.client_id.clone())

@@ -14,6 +14,7 @@ use crate::jose;
 use crate::oauth::error::Code;
 use crate::request::Arrival;
 use crate::store::{Grant, User};
+use crate::tokens::Unverified;
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -121,7 +122,11 @@ impl Issuer {
     }
 
     async fn access_token(&self, realm: &Realm, caller: &Caller, text: &str) -> Result<Option<Active>, Refused> {
-        let Ok(token) = self.tokens.verify(text) else { return Ok(None) };
+        let token = match self.tokens.verified(text).await {
+            Ok(token) => token,
+            Err(Unverified::Invalid) => return Ok(None),
+            Err(Unverified::Outdated(outdated)) => return Err(outdated.into()),
+        };
         let may_know = match caller {
             Caller::Client(client) => *token.client_id == *client.id,
             Caller::Key(key) => key.may_introspect(&token.audience),

@@ -1,6 +1,7 @@
 //! Answers: JSON that nobody caches, OAuth errors, redirects, and who may call from a browser.
 
 use crate::error::{Culprit, Fault};
+use crate::freshness::{self, Outdated};
 use crate::oauth::error::{Code, OauthError};
 use crate::store::StoreError;
 use crate::tokens::DPOP_NONCE;
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderName};
 use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
+use std::time::Duration;
 
 /// A JSON answer that is never stored (RFC 6749 §5.1).
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
@@ -52,6 +54,8 @@ pub(super) struct Refused {
     pub(super) challenge: Option<HeaderValue>,
     /// `DPoP-Nonce` (RFC 9449 §8).
     pub(super) dpop_nonce: Option<HeaderValue>,
+    /// `Retry-After`.
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Refused {
@@ -62,7 +66,7 @@ impl Refused {
             Code::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         };
-        Self { status, error, challenge: None, dpop_nonce: None }
+        Self { status, error, challenge: None, dpop_nonce: None, retry_after: None }
     }
 
     pub(super) fn because(code: Code, description: &'static str) -> Self {
@@ -89,6 +93,14 @@ impl From<Fault> for Refused {
     }
 }
 
+impl From<Outdated> for Refused {
+    fn from(_: Outdated) -> Self {
+        let retry_after = Some(freshness::RETRY_AFTER);
+        let text = "the gateway cannot reach its database: try again shortly";
+        Self { retry_after, ..Self::because(Code::TemporarilyUnavailable, text) }
+    }
+}
+
 impl From<StoreError> for Refused {
     fn from(error: StoreError) -> Self {
         Fault::from(error).into()
@@ -103,6 +115,9 @@ impl IntoResponse for Refused {
         }
         if let Some(nonce) = self.dpop_nonce {
             response.headers_mut().insert(DPOP_NONCE, nonce);
+        }
+        if let Some(pause) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs()));
         }
         response
     }

@@ -8,6 +8,7 @@ use super::token;
 use crate::hostname::Realm;
 use crate::ids::{Digest, GrantId};
 use crate::request::Arrival;
+use crate::tokens::Unverified;
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -46,7 +47,11 @@ async fn grant_of(
         let own = grant.filter(|grant| grant.client_id == client.id && grant.realm == realm.key());
         return Ok(own.map(|grant| grant.id));
     }
-    let token = issuer.tokens.verify(token).ok();
+    let token = match issuer.tokens.verified(token).await {
+        Ok(token) => Some(token),
+        Err(Unverified::Invalid) => None,
+        Err(Unverified::Outdated(outdated)) => return Err(outdated.into()),
+    };
     let own = token.filter(|token| *token.client_id == *client.id && *token.issuer == issuer.site.issuer(realm));
     Ok(own.map(|token| token.grant))
 }

@@ -1,6 +1,9 @@
 //! How an authorization server departs from the specifications. Nothing here is needed for one that follows them, which is
 //! what [`Quirks::default`] describes.
 
+use super::scope::{OFFLINE_ACCESS, Scopes};
+use http::{HeaderName, HeaderValue};
+
 /// What one authorization server does otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quirks {
@@ -10,8 +13,14 @@ pub struct Quirks {
     pub authorize: Vec<(String, String)>,
     /// The parameter of the authorization request that carries the scopes.
     pub scope_parameter: String,
-    /// Between scopes, in requests and in answers.
+    /// Between scopes in requests, and in answers too.
     pub scope_separator: String,
+    /// What else is between scopes in answers.
+    pub granted_scope_separator: Option<String>,
+    /// Whether all scopes that were asked for are granted whenever any are, whatever the answer calls them.
+    pub all_or_nothing: bool,
+    /// What a scope contains without saying so.
+    pub implied_scopes: Vec<(String, Scopes)>,
     /// Whether a code challenge is sent (RFC 7636). Only a server that fails because of one is spared.
     pub pkce: bool,
     /// The member of the token response to look into.
@@ -22,6 +31,8 @@ pub struct Quirks {
     pub auth_method: Option<String>,
     /// How the parameters of a token request are written.
     pub token_body: TokenBody,
+    /// Further headers of requests to the token and revocation endpoints.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Error codes that mean what `invalid_grant` means.
     pub ended: Vec<String>,
     /// How an authorization is given back.
@@ -35,11 +46,15 @@ impl Default for Quirks {
             authorize: Vec::new(),
             scope_parameter: "scope".to_owned(),
             scope_separator: " ".to_owned(),
+            granted_scope_separator: None,
+            all_or_nothing: false,
+            implied_scopes: Vec::new(),
             pkce: true,
             token_member: None,
             checks_token_type: true,
             auth_method: None,
             token_body: TokenBody::Form,
+            headers: Vec::new(),
             ended: Vec::new(),
             revocation: Revocation::default(),
         }
@@ -47,6 +62,23 @@ impl Default for Quirks {
 }
 
 impl Quirks {
+    /// The scopes of an answer, as RFC 6749 §3.3 has them.
+    pub fn scopes_of(&self, answered: &str) -> Scopes {
+        let mut text = answered.replace(&self.scope_separator, " ");
+        if let Some(separator) = &self.granted_scope_separator {
+            text = text.replace(separator, " ");
+        }
+        Scopes::lenient(text.split(' '))
+    }
+
+    /// Whether what was granted is enough for what is `wanted`. `offline_access` and `openid` are about the answer itself,
+    /// and not every server lists them.
+    pub fn covers(&self, granted: &Scopes, wanted: &Scopes) -> bool {
+        let implied = self.implied_scopes.iter().filter(|(scope, _)| granted.contains(scope));
+        let all = implied.fold(granted.clone(), |all, (_, contained)| all.union(contained));
+        wanted.without(OFFLINE_ACCESS).without("openid").is_subset(&all)
+    }
+
     /// Whether an error of the token endpoint means that the authorization is gone (RFC 6749 §5.2).
     pub fn is_the_end(&self, code: &str) -> bool {
         code == "invalid_grant" || self.ended.iter().any(|known| known == code)
@@ -59,7 +91,7 @@ pub enum TokenBody {
     /// `application/x-www-form-urlencoded` (RFC 6749 §4.1.3).
     #[default]
     Form,
-    /// `application/json`, which Notion and Atlassian want.
+    /// `application/json`: Notion, Atlassian.
     Json,
 }
 
@@ -74,7 +106,9 @@ pub enum Revocation {
     Json,
     /// GitHub: `DELETE` with Basic authentication and `{"access_token": …}`; `{client_id}` in the address is filled in.
     GitHub,
-    /// The access token as Bearer, and nothing else: Slack, Linear.
+    /// A form with `token` and nothing else, which ends the whole grant: Google.
+    Token,
+    /// The access token as Bearer, and nothing else: Slack, Dropbox.
     Bearer,
 }
 
@@ -85,6 +119,7 @@ impl Revocation {
             "rfc7009" => Some(Self::Rfc7009),
             "json" => Some(Self::Json),
             "github" => Some(Self::GitHub),
+            "token" => Some(Self::Token),
             "bearer" => Some(Self::Bearer),
             _ => None,
         }

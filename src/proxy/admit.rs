@@ -5,7 +5,7 @@ use super::route::Target;
 use crate::connect::ConnectionKey;
 use crate::oauth::scheme::Scheme;
 use crate::ratelimit::RateLimits;
-use crate::tokens::{AccessToken, AccessTokens, Purpose, Unproven};
+use crate::tokens::{AccessToken, AccessTokens, Purpose, Unproven, Unverified};
 use http::{HeaderMap, header};
 use pingora::http::RequestHeader;
 use std::sync::Arc;
@@ -40,7 +40,10 @@ pub(super) async fn admit(
     request: &RequestHeader,
 ) -> Result<Permit, Refusal> {
     let (scheme, presented) = presented(&request.headers)?;
-    let token = tokens.verify(presented).map_err(|_| Refusal::Unauthorized(TokenError::Invalid))?;
+    let token = tokens.verified(presented).await.map_err(|unverified| match unverified {
+        Unverified::Invalid => Refusal::Unauthorized(TokenError::Invalid),
+        Unverified::Outdated(outdated) => Refusal::Outdated(outdated),
+    })?;
     if &*token.issuer != target.origin.as_str() || !target.is_audience(&token.audience) {
         return Err(Refusal::Unauthorized(TokenError::Invalid));
     }

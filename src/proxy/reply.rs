@@ -3,6 +3,7 @@
 use super::body::discard_small;
 use super::headers;
 use super::policy::Denied;
+use crate::freshness::{self, Outdated};
 use crate::oauth::challenge::BearerChallenge;
 use crate::oauth::scheme::Scheme;
 use crate::paths;
@@ -61,6 +62,8 @@ pub(super) enum Refusal {
     },
     /// As many requests as allowed wait for the upstream.
     Busy,
+    /// The database cannot be reached, and so nobody knows what was revoked.
+    Outdated(Outdated),
     /// The upstream's authorization server is in trouble.
     AuthorizationTrouble {
         /// Whether it did not answer in time.
@@ -146,7 +149,7 @@ impl Refusal {
             Refusal::AuthorizationTrouble { timeout: true, .. } | Refusal::OutOfOrder { timeout: true, .. } => {
                 StatusCode::GATEWAY_TIMEOUT
             }
-            Refusal::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Busy | Refusal::Outdated(_) => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::ByPolicy(denied) => denied.status,
             Refusal::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -187,6 +190,7 @@ impl Refusal {
             Refusal::BadGateway(why) => why.clone(),
             Refusal::GatewayTimeout => "the upstream did not answer in time".to_owned(),
             Refusal::OutOfOrder { .. } => "the upstream could not be reached a moment ago: see Retry-After".to_owned(),
+            Refusal::Outdated(outdated) => outdated.to_string(),
             Refusal::Busy => "too many requests are under way: see Retry-After".to_owned(),
             Refusal::AuthorizationTrouble { .. } => {
                 "the upstream's authorization server is in trouble: see Retry-After".to_owned()
@@ -228,6 +232,7 @@ pub(super) async fn refuse(session: &mut ServerSession, refusal: &Refusal, asked
             head.insert_header(header::RETRY_AFTER, retry_after.as_secs().max(1))?;
         }
         Refusal::Busy => head.insert_header(header::RETRY_AFTER, 1)?,
+        Refusal::Outdated(_) => head.insert_header(header::RETRY_AFTER, freshness::RETRY_AFTER.as_secs())?,
         _ => {}
     }
     write_whole(session, head, body).await

@@ -9,8 +9,9 @@ pub use crate::connect::{CallbackQuery, ConnectError};
 pub use pats::{Pat, Pats};
 
 use crate::clock::Timestamp;
-use crate::connect::{ConnectionKey, Connections};
+use crate::connect::{ConnectionKey, Connections, NoCredential, ServiceRequest, Target};
 use crate::error::Fault;
+use crate::hostname::Site;
 use crate::ids::{Digest, UserId};
 use crate::oauth::scope::Scopes;
 use crate::revocation::Revocations;
@@ -25,6 +26,21 @@ pub struct Services {
     revocations: Arc<Revocations>,
     store: Store,
     pats: Pats,
+    site: Site,
+}
+
+/// What [`Services`] works with.
+pub struct ServicesParts {
+    /// People's authorizations.
+    pub connections: Arc<Connections>,
+    /// Ends them.
+    pub revocations: Arc<Revocations>,
+    /// Says what there is.
+    pub store: Store,
+    /// Personal access tokens.
+    pub pats: Pats,
+    /// Our own names, for redirect URIs.
+    pub site: Site,
 }
 
 /// Where the provider sends the browser back to. Both are registered there, or the one that is used.
@@ -117,6 +133,14 @@ pub enum NoToken {
     Failed(Fault),
 }
 
+/// Why a consent gives no token.
+enum Without {
+    /// It is too little: a PAT, of which nobody knows what it may do, is no answer to that.
+    Scopes(Scopes),
+    /// There is nothing to use.
+    Anything(NoToken),
+}
+
 impl From<Fault> for NoToken {
     fn from(fault: Fault) -> Self {
         Self::Failed(fault)
@@ -125,8 +149,9 @@ impl From<Fault> for NoToken {
 
 impl Services {
     /// Nothing is contacted yet.
-    pub fn new(connections: Arc<Connections>, revocations: Arc<Revocations>, store: Store, pats: Pats) -> Self {
-        Self { connections, revocations, store, pats }
+    pub fn new(parts: ServicesParts) -> Self {
+        let ServicesParts { connections, revocations, store, pats, site } = parts;
+        Self { connections, revocations, store, pats, site }
     }
 
     /// The service of that name.
@@ -154,8 +179,19 @@ impl Services {
     /// # Errors
     /// When the service has no OAuth client, or the store fails.
     pub async fn begin(&self, begin: Begin<'_>) -> Result<String, ConnectError> {
-        let _ = begin;
-        Err(ConnectError::at("authorization", Fault::gateway("services are not connected yet")))
+        let key = ConnectionKey::service(begin.user, begin.service.name.clone());
+        let request = ServiceRequest {
+            key: &key,
+            service: begin.service,
+            scopes: begin.scopes,
+            session: begin.session,
+            redirect_uri: self.redirect_uri(match begin.callback {
+                Callback::OfService => Some(&begin.service.name),
+                Callback::Shared => None,
+            }),
+            return_to: begin.return_to,
+        };
+        self.connections.begin_service(request).await
     }
 
     /// Completes what [`Services::begin`] began. `at` is the service in the path that the answer came to, `None` for the
@@ -170,8 +206,11 @@ impl Services {
         at: Option<&ServiceName>,
         query: &CallbackQuery,
     ) -> Result<Connected, ConnectError> {
-        let _ = (session, at, query);
-        Err(ConnectError::at("callback", Fault::gateway("services are not connected yet")))
+        let (key, return_to) = self.connections.finish_service(session, &self.redirect_uri(at), query).await?;
+        match key.target {
+            Target::Service(service) => Ok(Connected { service, user: key.user, return_to }),
+            Target::Upstream(_) => Err(ConnectError::at("callback", Fault::gateway("a flow is damaged"))),
+        }
     }
 
     /// A token for a person: of the connection, refreshed when it has less than ten minutes to live; else a PAT. `scopes`
@@ -180,8 +219,49 @@ impl Services {
     /// # Errors
     /// When there is neither.
     pub async fn token(&self, service: &Service, user: UserId, scopes: &Scopes) -> Result<ServiceToken, NoToken> {
-        let _ = (service, user, scopes);
-        Err(NoToken::Failed(Fault::gateway("services are not connected yet")))
+        let without = match self.granted_token(service, user, scopes).await {
+            Ok(token) => return Ok(token),
+            Err(Without::Scopes(scopes)) => return Err(NoToken::AuthorizationRequired { scopes }),
+            Err(Without::Anything(without)) => without,
+        };
+        if let NoToken::Failed(_) = &without {
+            return Err(without);
+        }
+        let own = self.pats.open(&service.name, user).await?;
+        let pat = own.or_else(|| service.pat.clone()).ok_or(without)?;
+        let (token_type, scope) = ("Bearer", Scopes::default());
+        Ok(ServiceToken { access_token: pat, token_type, expires_at: None, scope, source: TokenSource::Pat })
+    }
+
+    /// What the person's consent gives.
+    async fn granted_token(&self, service: &Service, user: UserId, wanted: &Scopes) -> Result<ServiceToken, Without> {
+        let Some(client) = &service.client else {
+            let text =
+                format!("{} is used with personal access tokens, and there is none for this person", service.label);
+            return Err(Without::Anything(NoToken::NoPat(Fault::caller(text))));
+        };
+        let key = ConnectionKey::service(user, service.name.clone());
+        let held = self.connections.service_token(&key).await.map_err(|why| {
+            Without::Anything(match why {
+                NoCredential::NeedsConsent => NoToken::AuthorizationRequired { scopes: wanted.clone() },
+                NoCredential::Trouble { retry_after, fault } => NoToken::Trouble { retry_after, fault },
+                NoCredential::Failed(fault) => NoToken::Failed(fault),
+            })
+        })?;
+        if !client.quirks.covers(&held.scope, wanted) {
+            return Err(Without::Scopes(held.scope.union(wanted)));
+        }
+        let (access_token, expires_at) = (held.access_token, held.expires_at);
+        let source = TokenSource::OAuth;
+        Ok(ServiceToken { access_token, token_type: "Bearer", expires_at, scope: held.scope, source })
+    }
+
+    fn redirect_uri(&self, service: Option<&ServiceName>) -> String {
+        let root = self.site.root_origin();
+        match service {
+            Some(name) => format!("{root}/callback/{name}"),
+            None => format!("{root}/auth/callback"),
+        }
     }
 
     /// Forgets the person's authorization there, and gives it back at the provider where that is possible; `false` when

@@ -475,7 +475,7 @@ pub struct Ended {
 }
 
 /// Something that changed in the database and that memory must learn about, in this process and in every other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
     /// A grant was revoked: its tokens are worth nothing, its streams end.
     GrantRevoked(GrantId),

@@ -46,11 +46,18 @@ impl GrantLives {
         }
     }
 
-    /// Ends every life without ending the grants: tokens in memory are refused and streams closed, tokens that are verified
-    /// anew are good.
-    pub fn interrupt(&self) {
+    /// Whether a grant is known to be revoked.
+    pub fn has_ended(&self, grant: GrantId) -> bool {
+        self.state.lock().ended.contains(&grant)
+    }
+
+    /// Ends every life without ending the grants: streams are closed, and tokens are verified anew.
+    /// Whether there were any.
+    pub fn interrupt(&self) -> bool {
         let alive = std::mem::take(&mut self.state.lock().alive);
-        alive.into_values().filter_map(|life| life.upgrade()).for_each(|life| life.finish());
+        let alive: Vec<_> = alive.into_values().filter_map(|life| life.upgrade()).collect();
+        alive.iter().for_each(|life| life.finish());
+        !alive.is_empty()
     }
 
     /// The grants that are known to have ended. Read it before asking the store which of them still matter: a grant that

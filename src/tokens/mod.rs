@@ -12,10 +12,11 @@ pub use dpop::{DPOP, DPOP_NONCE, Proofs, Purpose, Unproven};
 pub use keys::{JWKS_MAX_AGE, KeyState, PUBLISH_AHEAD, Rotation, SigningKeys, states};
 pub use lives::GrantLives;
 pub use mint::NewToken;
-pub use verify::{AccessToken, InvalidToken};
+pub use verify::{AccessToken, Unverified};
 
 use crate::clock::Clock;
 use crate::error::Fault;
+use crate::freshness::Freshness;
 use crate::ids::{Digest, Random};
 use crate::store::{Store, StoreError};
 use keys::Reloaded;
@@ -31,13 +32,19 @@ pub struct AccessTokens {
     random: Random,
     verified: Cache<Digest, Arc<AccessToken>>,
     proofs: Proofs,
+    freshness: Arc<Freshness>,
 }
 
 impl AccessTokens {
     /// Nothing is remembered yet; call [`AccessTokens::recall_revocations`] before the first [`AccessTokens::verify`].
     pub fn new(keys: Arc<SigningKeys>, lives: Arc<GrantLives>, clock: Clock, random: Random) -> Self {
         let (verified, proofs) = (verify::cache(clock.clone()), keys.proofs());
-        Self { keys, lives, clock, random, verified, proofs }
+        Self { keys, lives, clock, random, verified, proofs, freshness: Arc::default() }
+    }
+
+    /// How far what is in memory may be trusted: no token is verified while it is not current.
+    pub fn freshness(&self) -> &Arc<Freshness> {
+        &self.freshness
     }
 
     /// What checks that whoever presents a bound token has its key (RFC 9449).

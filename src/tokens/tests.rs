@@ -122,7 +122,7 @@ async fn a_cached_token_expires_to_the_second() {
     let token = world.mint();
     assert!(world.tokens.verify(&token).is_ok());
     world.clock.advance(TTL);
-    assert_eq!(world.tokens.verify(&token).unwrap_err(), InvalidToken);
+    assert_eq!(world.tokens.verify(&token).unwrap_err(), Unverified::Invalid);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use super::AccessTokens;
 use super::mint::{Claims, TYPE};
 use crate::clock::{Clock, Timestamp};
+use crate::freshness::Outdated;
 use crate::ids::{Digest, GrantId, UserId};
 use crate::life::Life;
 use data_encoding::BASE64URL_NOPAD;
@@ -47,60 +48,91 @@ pub struct AccessToken {
     pub life: Arc<Life>,
 }
 
-/// Not a valid token of ours: wrong signature, wrong type, expired, revoked. Callers learn no more than that.
+/// Why a token was not verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the access token is invalid, expired or revoked")]
-pub struct InvalidToken;
+pub enum Unverified {
+    /// It is not a valid token of ours: wrong signature, wrong type, expired, revoked. Callers learn no more than that.
+    #[error("the access token is invalid, expired or revoked")]
+    Invalid,
+    /// Nothing is wrong with the token as far as anybody knows, but what was revoked lately cannot be known: the answer is 503
+    /// and never 401, which would make clients throw good tokens away.
+    #[error(transparent)]
+    Outdated(#[from] Outdated),
+}
 
 impl AccessTokens {
+    /// [`AccessTokens::verify`], which waits for a moment where memory is not current.
+    ///
+    /// # Errors
+    /// [`Unverified`].
+    pub async fn verified(&self, token: &str) -> Result<Arc<AccessToken>, Unverified> {
+        match self.verify(token) {
+            Err(Unverified::Outdated(_)) => {
+                // On the heap: nearly no request ever waits here.
+                Box::pin(self.freshness.regained()).await?;
+                self.verify(token)
+            }
+            known => known,
+        }
+    }
+
     /// Verifies signature, type (`at+jwt`), times and the grant's life. The result is remembered under the SHA-256 of
     /// the whole token for as long as the token lives. Issuer and audience are the caller's to compare.
     ///
     /// # Errors
-    /// [`InvalidToken`], whatever the reason.
-    pub fn verify(&self, token: &str) -> Result<Arc<AccessToken>, InvalidToken> {
+    /// [`Unverified::Invalid`], whatever the reason; [`Unverified::Outdated`] when it cannot be known whether it is revoked.
+    pub fn verify(&self, token: &str) -> Result<Arc<AccessToken>, Unverified> {
         if token.len() > MAX_LENGTH {
-            return Err(InvalidToken);
+            return Err(Unverified::Invalid);
+        }
+        // A signature may be that of a key, a grant one that ended, of which only the journal would tell.
+        if !self.freshness.is_current() {
+            return Err(Outdated.into());
         }
         let digest = Digest::of(token);
         let known = match self.verified.get(&digest) {
-            Some(known) => known,
-            None => {
+            Some(known) if !self.is_interrupted(&known) => known,
+            _ => {
                 let new = Arc::new(self.verify_anew(token)?);
                 self.verified.insert(digest, new.clone());
                 new
             }
         };
         if known.expires_at <= self.clock.now() || known.life.has_ended() {
-            return Err(InvalidToken);
+            return Err(Unverified::Invalid);
         }
         Ok(known)
     }
 
-    fn verify_anew(&self, token: &str) -> Result<AccessToken, InvalidToken> {
-        let header = Header::of(token).ok_or(InvalidToken)?;
-        let key = self.keys.find(&header.kid).ok_or(InvalidToken)?;
+    /// Whether the life that a token was verified with has ended, and its grant has not.
+    fn is_interrupted(&self, known: &AccessToken) -> bool {
+        known.life.has_ended() && !self.lives.has_ended(known.grant)
+    }
+
+    fn verify_anew(&self, token: &str) -> Result<AccessToken, Unverified> {
+        let header = Header::of(token).ok_or(Unverified::Invalid)?;
+        let key = self.keys.find(&header.kid).ok_or(Unverified::Invalid)?;
         let is_access_token = [TYPE, "application/at+jwt"].iter().any(|typ| header.typ.eq_ignore_ascii_case(typ));
         if !is_access_token || header.alg != key.algorithm {
-            return Err(InvalidToken);
+            return Err(Unverified::Invalid);
         }
         let data = jsonwebtoken::decode::<Claims>(token, &key.decoding, &signature_only(key.algorithm));
-        let claims = data.map_err(|_| InvalidToken)?.claims;
+        let claims = data.map_err(|_| Unverified::Invalid)?.claims;
         if claims.exp <= claims.iat || claims.iat > self.clock.now().after(CLOCK_SKEW).seconds() {
-            return Err(InvalidToken);
+            return Err(Unverified::Invalid);
         }
         let expires_at = Timestamp(claims.exp).min(Timestamp(claims.iat).after(self.longest_ttl()));
         // Whoever gets hold of a retired key cannot make its tokens live longer than the last true one.
         let expires_at = key.spent_at.map_or(expires_at, |spent_at| expires_at.min(spent_at));
         if expires_at <= self.clock.now() {
-            return Err(InvalidToken);
+            return Err(Unverified::Invalid);
         }
-        let grant = claims.gid.parse().map_err(|_| InvalidToken)?;
+        let grant = claims.gid.parse().map_err(|_| Unverified::Invalid)?;
         let life = self.lives.of(grant);
         // Asked again once there is a life: a key that is taken away at this moment ends it.
-        self.keys.find(&header.kid).ok_or(InvalidToken)?;
+        self.keys.find(&header.kid).ok_or(Unverified::Invalid)?;
         Ok(AccessToken {
-            user: claims.sub.parse().map_err(|_| InvalidToken)?,
+            user: claims.sub.parse().map_err(|_| Unverified::Invalid)?,
             issuer: claims.iss,
             audience: claims.aud,
             username: claims.username,

@@ -19,6 +19,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "identity",
             "jwks",
             "factors",
+            "freshness",
             "machine",
             "page",
             "ratelimit",

@@ -13,7 +13,7 @@ use crate::oauth::error::Code;
 use crate::oauth::resource;
 use crate::oauth::scope::Scopes;
 use crate::store::{Grant, User};
-use crate::tokens::AccessToken;
+use crate::tokens::{AccessToken, Unverified};
 use std::sync::Arc;
 
 /// The only type of token that is issued (§3).
@@ -27,7 +27,7 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
         return Err(Refused::because(Code::UnauthorizedClient, "only a confidential client may exchange tokens"));
     }
     check_types(request.form)?;
-    let subject = subject(issuer, request)?;
+    let subject = subject(issuer, request).await?;
     let (parent, user) = issuer.in_force(subject.grant).await?.ok_or_else(bad_subject)?;
     if !issuer.permits(request.realm, user.id).await? {
         return Err(bad_subject());
@@ -61,8 +61,12 @@ fn check_types(form: &Parameters) -> Result<(), Refused> {
 
 /// The token that is offered. One that was exchanged already is refused: whoever acts for somebody does so directly. One that
 /// is bound to a key (RFC 9449) is good for requests with that key alone, and so is what comes out of it.
-fn subject(issuer: &Issuer, request: &TokenRequest<'_>) -> Result<Arc<AccessToken>, Refused> {
-    let subject = issuer.tokens.verify(request.form.require("subject_token")?).map_err(|_| bad_subject())?;
+async fn subject(issuer: &Issuer, request: &TokenRequest<'_>) -> Result<Arc<AccessToken>, Refused> {
+    let offered = request.form.require("subject_token")?;
+    let subject = issuer.tokens.verified(offered).await.map_err(|unverified| match unverified {
+        Unverified::Invalid => bad_subject(),
+        Unverified::Outdated(outdated) => outdated.into(),
+    })?;
     if *subject.issuer != issuer.site.issuer(request.realm) {
         return Err(bad_subject());
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::tokens::tests::{TTL, World, lifetimes, part, tokens_of, world};
-use crate::tokens::{AccessTokens, InvalidToken};
+use crate::tokens::{AccessTokens, Unverified};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ async fn a_key_is_published_then_signs_then_verifies_and_is_gone() {
     world.clock.advance(TTL - Duration::from_secs(10));
     assert!(world.tokens.verify(&last).is_ok() && world.tokens.verify(&first).is_ok());
     world.clock.advance(Duration::from_secs(10));
-    assert_eq!(world.tokens.verify(&last).err(), Some(InvalidToken));
+    assert_eq!(world.tokens.verify(&last).err(), Some(Unverified::Invalid));
     assert_eq!(kids(&world.tokens), [new.kid.as_str()], "it is in the set no longer than it can be of use");
     assert_eq!(states_of(&world).await, [KeyState::Spent, KeyState::Signing]);
     let config = config::Tokens { key_rotation: None, ..lifetimes(TTL) };
