@@ -7,6 +7,7 @@
 mod chaos_proxy;
 mod chromium;
 mod client;
+mod client_libraries;
 mod gateway;
 mod github;
 mod h2_attacks;
