@@ -8,7 +8,9 @@ use http::{Method, StatusCode, header};
 use portcullis::devkit::browser::Browser;
 use portcullis::secret::Secret;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
+use tokio::process::Command;
 
 #[tokio::test]
 async fn like_google_from_nothing_to_a_token_and_its_renewal() {
@@ -103,8 +105,9 @@ async fn the_other_shape_does_the_same() {
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
 
     for _ in 0..2 {
-        let page = send(&program, Method::DELETE, &world.url("/auth/revoke?service=google&user_id=alice"), &form[..1], None);
-        assert_eq!(page.await.status, StatusCode::NO_CONTENT, "also when there is nothing to end any more");
+        let address = world.url("/auth/revoke?service=google&user_id=alice");
+        let page = send(&program, Method::DELETE, &address, &form[..1], None).await;
+        assert_eq!(page.status, StatusCode::NO_CONTENT, "also when there is nothing to end any more");
     }
     let (status, answer) = world.ask(Method::POST, "/auth/token", about).await;
     assert_eq!((status, &answer["error"]), (StatusCode::UNAUTHORIZED, &json!("authorization_required")));
@@ -196,6 +199,25 @@ async fn an_authorization_that_the_service_ended_leads_back_to_consent() {
     let asked = world.provider.counted().await["asked"].clone();
     world.connect().await;
     assert_ne!(world.provider.counted().await["asked"], asked, "the person was asked again");
+}
+
+/// The examples of docs/broker.md, as they are written there.
+#[tokio::test]
+async fn the_documented_examples_work() {
+    let world = World::new(Shape::GitHub).await;
+    let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/broker.md")).unwrap();
+    let blocks = document.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let examples: Vec<&str> = blocks.flat_map(|block| block.split("\n\n")).collect();
+    let said = ["authorization_required", "auth_url", "authorization_required", "204"];
+    assert_eq!(examples.len(), said.len());
+    for (example, part) in examples.iter().zip(said) {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &example.replace("curl -s", "curl -s -w '%{http_code}'")]).kill_on_drop(true);
+        shell.env("KEY", world.key.expose()).env("GATEWAY", world.gateway.root());
+        let output = tokio::time::timeout(Duration::from_secs(60), shell.output()).await.unwrap().unwrap();
+        let answer = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && answer.contains(part), "{example}: {answer}");
+    }
 }
 
 /// No token, link or key stands in the log or, in clear, in the database.

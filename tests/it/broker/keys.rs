@@ -40,9 +40,8 @@ async fn a_key_keeps_to_its_services_and_people_and_learns_of_nobody_else() {
     // A key for everybody may know who everybody is.
     let (status, answer) = world.ask(Method::POST, "/token/github", json!({ "user_id": "nobody-at-all" })).await;
     assert_eq!((status, &answer["error"]), (StatusCode::NOT_FOUND, &json!("unknown_user")));
-    app.store.set_user_disabled(alice.id, false, app.clock.now()).await.unwrap();
     let bob = app.store.user_by_name(BOB).await.unwrap().unwrap();
-    app.store.set_user_disabled(bob.id, true, app.clock.now()).await.unwrap();
+    app.store.disable_user(bob.id, app.clock.now()).await.unwrap();
     let (status, answer) = world.ask(Method::POST, "/token/legacy", json!({ "user_id": BOB })).await;
     assert_eq!((status, &answer["error"]), (StatusCode::FORBIDDEN, &json!("access_denied")));
 }

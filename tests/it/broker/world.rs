@@ -3,10 +3,9 @@
 use crate::client::{alice, send};
 use crate::clients::{node, retell};
 use crate::gateway::{Gateway, PASSWORD, USER};
-use crate::visitors::without_limits;
+use crate::visitors::{services, without_limits};
 use http::{Method, StatusCode};
 use portcullis::apikey::NewApiKey;
-use portcullis::config::{Service, Source, load};
 use portcullis::devkit::browser::{Arrived, Browser, Credentials, Page};
 use portcullis::ids::ApiKeyId;
 use portcullis::secret::Secret;
@@ -129,16 +128,6 @@ impl World {
         let user = store.user_by_name(name).await.unwrap().unwrap();
         !store.connections_of(user.id).await.unwrap().is_empty()
     }
-}
-
-/// The services of a configuration.
-pub fn services(text: &str) -> Vec<Service> {
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("portcullis.toml");
-    std::fs::write(&file, text).unwrap();
-    let state = directory.path().display().to_string();
-    let environment = [("XDG_STATE_HOME".to_owned(), state)].into();
-    load(&Source { file: Some(file), environment }).unwrap().service
 }
 
 pub fn bob() -> Credentials {
