@@ -19,8 +19,9 @@ const LIFE: Duration = Duration::from_secs(900);
 pub(super) struct Link {
     /// To be opened by the person.
     auth_url: String,
-    /// In seconds.
-    expires_in: u64,
+    /// In seconds; absent for a page that is always there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in: Option<u64>,
 }
 
 /// What is different about links.
@@ -49,7 +50,12 @@ impl Broker {
         self.store.insert_service_link(&link).await?;
         caller.record(self, "service.link_created", &format!("{name} for {}", subject.user.name));
         let auth_url = format!("{}/auth/{name}?link={}", self.site.root_origin(), *secret);
-        Ok(Link { auth_url, expires_in: link.expires_at.since(now).as_secs() })
+        Ok(Link { auth_url, expires_in: Some(link.expires_at.since(now).as_secs()) })
+    }
+
+    /// Where anybody keeps a personal access token, for services that nobody can sign in to.
+    pub(super) fn account_page(&self) -> Link {
+        Link { auth_url: format!("{}/account", self.site.root_origin()), expires_in: None }
     }
 
     /// The link with this secret, if it is still good for this service, and the name of the key that made it.

@@ -74,9 +74,9 @@ impl Refusal {
         Self { link: Some(link), ..Self::new(StatusCode::UNAUTHORIZED, "authorization_required", description) }
     }
 
-    /// There is neither a connection nor a token of the person's, and no way to make a connection.
-    pub(super) fn needs_pat(fault: Fault) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "authorization_required", fault.public)
+    /// The service has no OAuth client, and the person has left no token at `link`.
+    pub(super) fn needs_pat(link: Link, fault: Fault) -> Self {
+        Self { link: Some(link), ..Self::new(StatusCode::UNAUTHORIZED, "authorization_required", fault.public) }
     }
 
     /// The service's provider is in trouble.

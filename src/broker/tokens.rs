@@ -54,8 +54,7 @@ pub(super) async fn shared(
 pub(super) async fn init(State(broker): State<Arc<Broker>>, caller: Caller, ask: Ask) -> Result<Json<Link>, Refusal> {
     let subject = caller.subject(&broker, ask.service()?, &ask).await?;
     if subject.service.client.is_none() {
-        let description = "that service has no OAuth client: the person keeps a personal access token instead";
-        return Err(Refusal::bad_request(description));
+        return Ok(Json(broker.account_page()));
     }
     let scopes = ask.scopes()?;
     let wish = Wish { scopes: &scopes, callback: LinkCallback::Shared, return_to: broker.return_to(&ask)? };
@@ -93,7 +92,7 @@ impl Broker {
                 let wish = Wish { scopes: &scopes, callback, return_to };
                 Err(Refusal::authorization_required(self.link(caller, &subject, wish).await?))
             }
-            Err(NoToken::NoPat(fault)) => Err(Refusal::needs_pat(fault)),
+            Err(NoToken::NoPat(fault)) => Err(Refusal::needs_pat(self.account_page(), fault)),
             Err(NoToken::Trouble { retry_after, fault }) => {
                 tracing::warn!(%fault, service = %subject.service.name, "a service's provider is in trouble");
                 Err(Refusal::trouble(retry_after, fault))

@@ -15,7 +15,7 @@ use crate::jwks::RemoteKeys;
 use crate::request::Arrival;
 use crate::revocation::Memory;
 use crate::secret::Secret;
-use crate::services::{Pats, Services};
+use crate::services::{Pats, Services, ServicesParts};
 use crate::store::{Connection, ConnectionState, Role, User};
 use crate::vault::Vault;
 use axum::body::Body;
@@ -107,7 +107,13 @@ impl House {
             random: random.clone(),
         };
         let pats = Pats::new(store.clone(), vault.clone(), clock.clone());
-        let services = Services::new(connections.clone(), revocations.clone(), store.clone(), pats);
+        let services = Services::new(ServicesParts {
+            connections: connections.clone(),
+            revocations: revocations.clone(),
+            store: store.clone(),
+            pats,
+            site: site.clone(),
+        });
         let dashboard = Arc::new(Dashboard {
             services: Arc::new(services),
             administration: Arc::new(administration),

@@ -26,6 +26,7 @@ mod api;
 mod assertions;
 mod bad_input;
 mod bodies;
+mod broker;
 mod chaos;
 mod clients;
 mod conformance;

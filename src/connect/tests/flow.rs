@@ -1,4 +1,5 @@
 use super::*;
+use crate::hostname::Account;
 
 #[tokio::test]
 async fn b63_b70_a_complete_flow_ends_with_a_credential_and_survives_a_restart() {
