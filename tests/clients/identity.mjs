@@ -67,9 +67,7 @@ function openidProvider() {
     findAccount: (_ctx, id) => ({ accountId: id, claims: () => accounts.get(id) }),
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     features: { devInteractions: { enabled: false } },
-    // The default wants `offline_access`.
-    issueRefreshToken: (_ctx, client) => client.grantTypeAllowed('refresh_token'),
-    ttl: { AccessToken: 3600, Grant: 86400, Interaction: 600, RefreshToken: 86400, Session: 86400, IdToken: 3600 },
+    ttl: { AccessToken: 3600, Grant: 86400, Interaction: 600, Session: 86400, IdToken: 3600 },
   });
 }
 

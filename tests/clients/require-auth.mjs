@@ -1,6 +1,6 @@
 // An MCP server whose tool is guarded by `requireAuth` of clients/typescript, and the official SDK's client that calls it.
 //
-// Usage: require-auth.mjs v1|v2 USERINFO-URL, with the built library in PORTCULLIS_CLIENT. Each line of standard input is
+// Usage: require-auth.mjs v1|v2 WHOAMI-URL, with the built library in PORTCULLIS_CLIENT. Each line of standard input is
 // a call: who makes it, and whether the client opens links. Each answer is a line: the tool's result, or `open` with a
 // link, after which the next line says what the person did.
 
@@ -19,8 +19,8 @@ import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
 import { z } from 'zod';
 
 const { AuthClient, requireAuth } = await import(process.env.PORTCULLIS_CLIENT);
-const [version, userinfo] = process.argv.slice(2);
-const IDENTITY = { name: 'directory', version: '1.0.0' };
+const [version, whoamiUrl] = process.argv.slice(2);
+const IDENTITY = { name: 'whoami', version: '1.0.0' };
 let ahead = 0;
 const clocks = { steady: () => performance.now() + 1000 * ahead, wall: () => Date.now() + 1000 * ahead };
 const broker = new AuthClient({ clocks });
@@ -38,8 +38,8 @@ process.exit(0);
 
 /** The tool of both servers. */
 function guarded(server) {
-  return requireAuth(broker, { provider: 'directory', scopes: ['openid'], server }, async (token, { greeting }) => {
-    const answer = await fetch(userinfo, { headers: token.headers });
+  return requireAuth(broker, { provider: 'google', scopes: ['openid'], server }, async (token, { greeting }) => {
+    const answer = await fetch(whoamiUrl, { headers: token.headers });
     if (answer.status === 401) broker.invalidate(token);
     const { sub } = await answer.json();
     const told = { greeting, sub, source: token.source, token: token.accessToken };

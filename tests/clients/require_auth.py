@@ -1,6 +1,6 @@
 """An MCP server whose tool is guarded by `@require_auth` of clients/python, and the official SDK's client that calls it.
 
-Usage: require_auth.py fastmcp|official USERINFO-URL. Each line of standard input is a call: who makes it, in which
+Usage: require_auth.py fastmcp|official WHOAMI-URL. Each line of standard input is a call: who makes it, in which
 protocol era, and whether the client opens links. Each answer is a line: the tool's result, or `open` with a link, after
 which the next line says that the person has been there.
 """
@@ -29,17 +29,17 @@ CLOCKS = Clocks(lambda: asyncio.get_running_loop().time() + ahead, lambda: datet
 PEOPLE = ["alice", "bob"]
 
 
-async def main(kind, userinfo):
+async def main(kind, whoami_url):
     global ahead
     client = AuthClient(clocks=CLOCKS)
     server = fastmcp_server() if kind == "fastmcp" else official_server()
 
     @server.tool()
-    @require_auth(client, provider="directory", scopes=["openid"])
+    @require_auth(client, provider="google", scopes=["openid"])
     async def whoami(greeting: str, token: ServiceToken) -> str:
-        """Asks the directory who that is."""
-        async with httpx.AsyncClient(headers=token.headers) as directory:
-            answer = await directory.get(userinfo)
+        """Asks the service who that is."""
+        async with httpx.AsyncClient(headers=token.headers) as google:
+            answer = await google.get(whoami_url)
         if answer.status_code == 401:
             client.invalidate(token)
         subject = answer.json().get("sub")
@@ -75,7 +75,7 @@ async def call(url, line):
 
 def fastmcp_server():
     claims = {name: {"client_id": "test", "sub": f"id of {name}", "username": name} for name in PEOPLE}
-    return FastMCP("directory", auth=StaticTokenVerifier(claims))
+    return FastMCP("whoami", auth=StaticTokenVerifier(claims))
 
 
 def official_server():
@@ -86,7 +86,7 @@ def official_server():
             return AccessToken(token=token, client_id="test", scopes=[], subject=token) if token in PEOPLE else None
 
     settings = AuthSettings(issuer_url="http://127.0.0.1", resource_server_url=None)
-    return MCPServer("directory", token_verifier=Verifier(), auth=settings)
+    return MCPServer("whoami", token_verifier=Verifier(), auth=settings)
 
 
 async def read():

@@ -22,7 +22,6 @@ from portcullis_client import (
     Email,
     KeyRefused,
     NotAllowed,
-    PatRequired,
     PortcullisError,
     ProviderTrouble,
     RateLimited,
@@ -68,10 +67,17 @@ class Requests(unittest.IsolatedAsyncioTestCase):
         self.assertEqual(bodies[0], {"service": "google", "user_email": "alice@corp.com"})
         self.assertEqual(bodies[1], {"service": "google", "user_id": "alice@corp.com"})
 
-    async def test_a_link_and_the_end_of_a_connection(self) -> None:
+    async def test_a_link_ends_and_an_account_page_does_not(self) -> None:
+        link = {"auth_url": "https://gw.example/auth/google?link=1", "expires_in": 600}
+        async with Broker(http(200, link)) as broker, broker.client() as client:
+            self.assertEqual(await client.auth_url("google", "alice", scope="a"), (link["auth_url"], 600))
+        async with Broker(http(200, {"auth_url": "https://gw.example/account"})) as broker, broker.client() as client:
+            self.assertEqual(await client.auth_url("notes", "alice"), ("https://gw.example/account", None))
+
+    async def test_links_and_ends_are_asked_for_as_the_interface_says(self) -> None:
         link = {"auth_url": "https://gw.example/auth/google?link=1", "expires_in": 600}
         async with Broker(http(200, link), http(204, b"")) as broker, broker.client() as client:
-            self.assertEqual(await client.auth_url("google", "alice", scope="a"), (link["auth_url"], 600))
+            await client.auth_url("google", "alice", scope="a")
             await client.disconnect("google", "alice")
         first, second = broker.asked
         self.assertEqual((first.method, first.path), ("POST", "/auth/init"))
@@ -82,7 +88,6 @@ class Requests(unittest.IsolatedAsyncioTestCase):
     async def test_every_refusal_has_its_error_and_says_the_fix(self) -> None:
         cases: list[tuple[bytes, type[PortcullisError], str]] = [
             (unconnected(), AuthorizationRequired, "https://gw.example/auth/google?link=1"),
-            (http(401, {"error": "authorization_required", "error_description": "keep one"}), PatRequired, "keep one"),
             (http(401, {"error": "invalid_client"}), KeyRefused, "portcullis apikey create"),
             (http(401, b"<html>"), KeyRefused, "PORTCULLIS_API_KEY"),
             (http(403, {"error": "access_denied", "error_description": "why"}), NotAllowed, "(why)"),
@@ -94,6 +99,7 @@ class Requests(unittest.IsolatedAsyncioTestCase):
             (http(504, {}, Retry_After=date(3600)), ProviderTrouble, "seconds"),
             (http(301, b"", Location="https://elsewhere.example/"), UnexpectedAnswer, "PORTCULLIS_URL"),
             (http(500, b"oops"), UnexpectedAnswer, "500"),
+            (http(500, {"error": "server_error"}), ProviderTrouble, "a minute"),
             (http(200, b"<html>hello</html>"), UnexpectedAnswer, "PORTCULLIS_URL"),
         ]
         for answer, kind, told in cases:
@@ -125,7 +131,7 @@ class Requests(unittest.IsolatedAsyncioTestCase):
     async def test_a_link_that_is_no_web_address_is_not_shown(self) -> None:
         for link in ["javascript:alert(1)", "file:///etc/passwd", "https://", "https://gw.example/\n", "http://[::1"]:
             async with Broker(unconnected(link)) as broker, broker.client() as client:
-                with self.assertRaises(PatRequired):
+                with self.assertRaises(KeyRefused):
                     await client.token("google", "alice")
 
     async def test_a_body_without_end_is_not_read_to_its_end(self) -> None:

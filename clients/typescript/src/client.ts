@@ -14,7 +14,7 @@ import {
   Retries,
   tokenRequest,
 } from './contract.ts';
-import { AuthorizationRequired, BrokerUnreachable, PatRequired, ProviderTrouble } from './errors.ts';
+import { AuthorizationRequired, BrokerUnreachable, ProviderTrouble } from './errors.ts';
 import { apiKey, baseUrl, type Pats, personalTokens } from './settings.ts';
 import { Key, type Person, ServiceToken } from './token.ts';
 
@@ -48,10 +48,13 @@ export interface TokenOptions {
   scope?: string | readonly string[];
 }
 
-/** Where a person connects a service. For that person only, once, within `expiresIn` seconds. */
+/**
+ * Where a person connects a service. For that person only, once, within `expiresIn` seconds; `undefined`: the page on
+ * which everybody leaves their personal access tokens.
+ */
 export interface AuthLink {
   readonly url: string;
-  readonly expiresIn: number;
+  readonly expiresIn: number | undefined;
 }
 
 /** A token on its way. */
@@ -91,9 +94,8 @@ export class AuthClient {
   /**
    * A token that is good for at least the next minute, unless the provider's live shorter.
    *
-   * @throws AuthorizationRequired when the person must connect the service first, PatRequired when it has no other way in
-   * than a personal access token; NotAllowed, ServiceUnknown, ProviderTrouble, RateLimited, KeyRefused, RequestRefused,
-   * BrokerUnreachable, UnexpectedAnswer.
+   * @throws AuthorizationRequired when the person must connect the service first; NotAllowed, ServiceUnknown,
+   * ProviderTrouble, RateLimited, KeyRefused, RequestRefused, BrokerUnreachable, UnexpectedAnswer.
    */
   async token(service: string, user: Person, { scope }: TokenOptions = {}): Promise<ServiceToken> {
     const key = new Key(service, user, scope);
@@ -199,7 +201,7 @@ export class AuthClient {
 }
 
 function mayBeReplaced(error: unknown): boolean {
-  return [AuthorizationRequired, PatRequired, BrokerUnreachable, ProviderTrouble].some((kind) => error instanceof kind);
+  return [AuthorizationRequired, BrokerUnreachable, ProviderTrouble].some((kind) => error instanceof kind);
 }
 
 /** As much of a body as is read. */

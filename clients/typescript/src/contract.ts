@@ -4,7 +4,6 @@ import {
   AuthorizationRequired,
   KeyRefused,
   NotAllowed,
-  PatRequired,
   type PortcullisError,
   ProviderTrouble,
   RateLimited,
@@ -96,14 +95,12 @@ export function granted(request: Request, answer: Answer): { token: ServiceToken
   return { token, lifetime: expiresAt && (expiresAt.getTime() - answer.date()) / 1000 };
 }
 
-/** The link of an answer, and for how many seconds it is good. */
-export function link(request: Request, answer: Answer): { url: string; expiresIn: number } {
+/** The link of an answer, and for how many seconds it is good, if it ends. */
+export function link(request: Request, answer: Answer): { url: string; expiresIn: number | undefined } {
   if (answer.status !== 200) throw failure(request, answer);
   const [url, expiresIn] = [webUrl(answer.text('auth_url')), answer.member('expires_in')];
-  if (!url || typeof expiresIn !== 'number') {
-    throw new UnexpectedAnswer(answer.origin, answer.status, 'it has no auth_url and expires_in');
-  }
-  return { url, expiresIn };
+  if (!url) throw new UnexpectedAnswer(answer.origin, answer.status, 'it has no auth_url');
+  return { url, expiresIn: typeof expiresIn === 'number' ? expiresIn : undefined };
 }
 
 export function disconnected(request: Request, answer: Answer): void {
@@ -131,10 +128,12 @@ export class Retries {
 function failure({ key }: Request, answer: Answer): PortcullisError {
   const { service, user } = key;
   const reason = answer.text('error_description') || answer.text('error');
-  if (answer.status === 401 && answer.text('error') === 'authorization_required') {
-    const url = webUrl(answer.text('auth_url'));
-    return url ? new AuthorizationRequired(service, user, url) : new PatRequired(service, user, reason);
+  const url = webUrl(answer.text('auth_url'));
+  if (answer.status === 401 && answer.text('error') === 'authorization_required' && url) {
+    return new AuthorizationRequired(service, user, url);
   }
+  // The broker's own trouble: its log says more.
+  if (answer.status === 500 && answer.text('error')) return new ProviderTrouble(service, undefined);
   switch (answer.status) {
     case 400:
     case 422:

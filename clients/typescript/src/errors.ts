@@ -15,21 +15,17 @@ export class ConfigurationError extends PortcullisError {}
 export class AuthorizationRequired extends PortcullisError {
   readonly service: string;
   readonly user: string;
-  /** For that person only, once; may be shown to them. */
+  /**
+   * May be shown to the person. It is for them alone, and for once; where a service knows personal access tokens only, it
+   * is the page on which to leave one.
+   */
   readonly authUrl: string;
 
   constructor(service: string, user: string, authUrl: string) {
-    super(`${service} is not connected for ${user}. Open this link, sign in and approve, then try again: ${authUrl}`);
+    super(`${service} is not connected for ${user}. Open this link, sign in and go on from there, then try again: ${authUrl}`);
     this.service = service;
     this.user = user;
     this.authUrl = authUrl;
-  }
-}
-
-/** The person must give Portcullis a personal access token for the service: it cannot be connected otherwise. */
-export class PatRequired extends PortcullisError {
-  constructor(service: string, user: string, reason: string) {
-    super(`${service} is not connected for ${user}: ${reason}`);
   }
 }
 

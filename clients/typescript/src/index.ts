@@ -8,7 +8,6 @@ export {
   ConfigurationError,
   KeyRefused,
   NotAllowed,
-  PatRequired,
   PortcullisError,
   ProviderTrouble,
   RateLimited,

@@ -49,11 +49,16 @@ test('a link and the end of a connection', async () => {
   assert.deepEqual(asked[1].body, { service: 'google', user_id: 'alice' });
 });
 
+test('a link to the account page does not end', async () => {
+  await withBroker([answer(200, { auth_url: 'https://gw.example/account' })], async (broker) => {
+    assert.deepEqual(await broker.client().authUrl('notes', 'alice'), { url: 'https://gw.example/account', expiresIn: undefined });
+  });
+});
+
 test('every refusal has its error and says the fix', async () => {
   const later = new Date(Date.now() + 3_600_000).toUTCString();
   const cases = [
     [unconnected(), 'AuthorizationRequired', LINK],
-    [answer(401, { error: 'authorization_required', error_description: 'keep one' }), 'PatRequired', 'keep one'],
     [answer(401, { error: 'invalid_client' }), 'KeyRefused', 'portcullis apikey create'],
     [{ status: 401, raw: '<html>' }, 'KeyRefused', 'PORTCULLIS_API_KEY'],
     [answer(403, { error: 'access_denied', error_description: 'why' }), 'NotAllowed', '(why)'],
@@ -65,6 +70,7 @@ test('every refusal has its error and says the fix', async () => {
     [answer(504, {}, { 'retry-after': later }), 'ProviderTrouble', 'seconds'],
     [answer(301, {}, { location: 'https://elsewhere.example/' }), 'UnexpectedAnswer', 'PORTCULLIS_URL'],
     [answer(500, []), 'UnexpectedAnswer', '500'],
+    [answer(500, { error: 'server_error' }), 'ProviderTrouble', 'a minute'],
     [{ status: 200, raw: '<html>hello</html>' }, 'UnexpectedAnswer', 'PORTCULLIS_URL'],
   ];
   for (const [given, kind, told] of cases) {
@@ -101,7 +107,7 @@ test('nonsense is no token', async () => {
 test('a link that is no web address is not shown', async () => {
   for (const link of ['javascript:alert(1)', 'file:///etc/passwd', 'https://', 'https://gw.example/\n', 'http://[::1']) {
     await withBroker([unconnected(link)], async (broker) => {
-      await assert.rejects(broker.client().token('google', 'alice'), { name: 'PatRequired' });
+      await assert.rejects(broker.client().token('google', 'alice'), { name: 'KeyRefused' });
     });
   }
 });

@@ -13,17 +13,18 @@ import httpx
 
 from . import _contract, _settings
 from ._cache import Clocks, Keeping, TokenCache
-from ._errors import AuthorizationRequired, BrokerUnreachable, PatRequired, PortcullisError, ProviderTrouble
+from ._errors import AuthorizationRequired, BrokerUnreachable, PortcullisError, ProviderTrouble
 from ._token import Key, ServiceToken
 
 logger = logging.getLogger("portcullis_client")
 
 
 class AuthLink(NamedTuple):
-    """Where a person connects a service. For that person only, once, within `expires_in` seconds."""
+    """Where a person connects a service. For that person only, once, within `expires_in` seconds; `None`: the page on
+    which everybody leaves their personal access tokens."""
 
     url: str
-    expires_in: float
+    expires_in: float | None
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,8 @@ class AuthClient:
 
         `user_id` is the person's user name at Portcullis, or an `Email`.
 
-        Raises AuthorizationRequired when the person must connect the service first, PatRequired when it has no other
-        way in than a personal access token; NotAllowed, ServiceUnknown, ProviderTrouble, RateLimited, KeyRefused,
-        RequestRefused, BrokerUnreachable, UnexpectedAnswer.
+        Raises AuthorizationRequired when the person must connect the service first; NotAllowed, ServiceUnknown,
+        ProviderTrouble, RateLimited, KeyRefused, RequestRefused, BrokerUnreachable, UnexpectedAnswer.
         """
         key = Key.of(service, user_id, scope)
         kept = self._cache.get(key)
@@ -135,7 +135,7 @@ class AuthClient:
         request = _contract.token_request(key)
         try:
             token, lifetime = _contract.granted(request, await self._exchange(request))
-        except (AuthorizationRequired, PatRequired, BrokerUnreachable, ProviderTrouble) as error:
+        except (AuthorizationRequired, BrokerUnreachable, ProviderTrouble) as error:
             pat = self._pat(key.service)
             if pat is None:
                 raise

@@ -14,7 +14,6 @@ from ._errors import (
     AuthorizationRequired,
     KeyRefused,
     NotAllowed,
-    PatRequired,
     PortcullisError,
     ProviderTrouble,
     RateLimited,
@@ -101,14 +100,14 @@ def granted(request: Request, answer: Answer) -> Granted:
     return found
 
 
-def link(request: Request, answer: Answer) -> tuple[str, float]:
-    """The link of an answer, and for how many seconds it is good."""
+def link(request: Request, answer: Answer) -> tuple[str, float | None]:
+    """The link of an answer, and for how many seconds it is good, if it ends."""
     if answer.status != 200:
         raise failure(request, answer)
     url, expires_in = web_url(answer.text("auth_url")), answer.member("expires_in")
-    if not url or not _is_number(expires_in):
-        raise UnexpectedAnswer(answer.origin, answer.status, "it has no auth_url and expires_in")
-    return url, float(expires_in)
+    if not url:
+        raise UnexpectedAnswer(answer.origin, answer.status, "it has no auth_url")
+    return url, float(expires_in) if _is_number(expires_in) else None
 
 
 def disconnected(request: Request, answer: Answer) -> None:
@@ -120,9 +119,9 @@ def failure(request: Request, answer: Answer) -> PortcullisError:
     """What an answer means that is no success."""
     service, user_id = request.key.service, request.key.user_id
     reason = answer.text("error_description") or answer.text("error")
-    if answer.status == 401 and answer.text("error") == "authorization_required":
-        url = web_url(answer.text("auth_url"))
-        return AuthorizationRequired(service, user_id, url) if url else PatRequired(service, user_id, reason)
+    url = web_url(answer.text("auth_url"))
+    if answer.status == 401 and answer.text("error") == "authorization_required" and url:
+        return AuthorizationRequired(service, user_id, url)
     match answer.status:
         case 400 | 422:
             return RequestRefused(reason or "it does not say why")
@@ -136,6 +135,9 @@ def failure(request: Request, answer: Answer) -> PortcullisError:
             return RateLimited(answer.retry_after())
         case 502 | 503 | 504:
             return ProviderTrouble(service, answer.retry_after())
+        case 500 if answer.text("error"):
+            # The broker's own trouble: its log says more.
+            return ProviderTrouble(service, None)
     return UnexpectedAnswer(answer.origin, answer.status, reason or "no reason given")
 
 

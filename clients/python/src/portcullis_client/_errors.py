@@ -14,25 +14,18 @@ class ConfigurationError(PortcullisError, ValueError):
 class AuthorizationRequired(PortcullisError):
     """The person has not connected the service yet, or not with these scopes.
 
-    `auth_url` is for that person only, can be used once, and may be shown to them.
+    `auth_url` may be shown to the person. It is for them alone, and for once; where a service knows personal access
+    tokens only, it is the page on which to leave one.
     """
 
     def __init__(self, service: str, user_id: str, auth_url: str) -> None:
         super().__init__(
-            f"{service} is not connected for {user_id}. Open this link, sign in and approve, then try again: {auth_url}"
+            f"{service} is not connected for {user_id}. Open this link, sign in and go on from there, then try again: "
+            f"{auth_url}"
         )
         self.service = service
         self.user_id = user_id
         self.auth_url = auth_url
-
-
-class PatRequired(PortcullisError):
-    """The person must give Portcullis a personal access token for the service: it cannot be connected otherwise."""
-
-    def __init__(self, service: str, user_id: str, reason: str) -> None:
-        super().__init__(f"{service} is not connected for {user_id}: {reason}")
-        self.service = service
-        self.user_id = user_id
 
 
 class CallerUnknown(PortcullisError):
