@@ -222,6 +222,7 @@ impl App {
     pub fn background(self: Arc<Self>, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
         vec![
             tokio::spawn(self.connections.clone().keep_fresh(stopping.clone())),
+            tokio::spawn(self.connections.clone().part(self.audit.clone(), stopping.clone())),
             tokio::spawn(Follower::after(self.position.clone(), Bounds::FILE).run(self.clone())),
             tokio::spawn(self.sweep()),
         ]

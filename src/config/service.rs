@@ -124,6 +124,12 @@ impl ServiceClient {
     }
 }
 
+/// The names of all presets.
+#[cfg(test)]
+pub(super) fn preset_names() -> impl Iterator<Item = &'static str> {
+    presets::names()
+}
+
 /// Every `[[service]]`, no name twice.
 pub(super) fn all(readers: Vec<Reader<'_>>, allow_private: bool, directories: &Directories) -> Vec<Service> {
     let mut seen: BTreeMap<ServiceName, Place> = BTreeMap::new();
@@ -178,6 +184,8 @@ struct Settings {
     issuer: Option<String>,
     authorization_endpoint: Option<Found<String>>,
     token_endpoint: Option<Found<String>>,
+    /// The first endpoint that is not given at all.
+    missing: Option<&'static str>,
     revocation_endpoint: Option<String>,
     client_id: Option<Found<String>>,
     client_secret: Option<Found<Secret>>,
@@ -190,7 +198,9 @@ impl Settings {
         let client_id = reader.parsed("client_id", printable);
         let credential = format!("{credential}.client_secret");
         let client_secret = secrets::take(reader, ("client_secret", "client_secret_file"), &credential, directories);
+        let missing = ["authorization_endpoint", "token_endpoint"].into_iter().find(|key| !reader.has(key));
         Self {
+            missing,
             issuer: reader.parsed("issuer", endpoint).map(|found| found.value),
             authorization_endpoint: reader.parsed("authorization_endpoint", endpoint),
             token_endpoint: reader.parsed("token_endpoint", endpoint),
@@ -217,11 +227,8 @@ impl Settings {
             missing(&reader.place, "client_id", why);
             return None;
         };
-        let complete = self.authorization_endpoint.is_some() && self.token_endpoint.is_some();
-        let why = "name a preset, or give both authorization_endpoint and token_endpoint";
-        if !complete {
-            let key = if self.authorization_endpoint.is_none() { "authorization_endpoint" } else { "token_endpoint" };
-            missing(&reader.place, key, why);
+        if let Some(key) = self.missing {
+            missing(&reader.place, key, "name a preset, or give both authorization_endpoint and token_endpoint");
         }
         Some(Some(ServiceClient {
             issuer: self.issuer,

@@ -117,9 +117,11 @@ impl CredentialLives {
 }
 
 impl Connections {
-    /// A connection is gone for good: its credential is not given out any more, and what is open with it ends.
+    /// A connection is gone for good: its credential is not given out any more, what is open with it ends, and
+    /// [`Connections::part`] gives it back.
     pub fn cut_off(&self, id: ConnectionId) {
         self.ended_at(id, i64::MAX);
+        self.parted.notify_one();
     }
 
     /// Learns what became of a connection, after [`crate::store::Change::ConnectionChanged`].

@@ -10,6 +10,7 @@ mod inject;
 mod keeper;
 mod lives;
 mod memory;
+mod parting;
 mod party;
 mod providers;
 mod refresh;
@@ -43,6 +44,7 @@ use std::time::Duration;
 pub use stepup::StepUp;
 pub use table::ServiceTable;
 pub use target::{ConnectionKey, Target};
+use tokio::sync::Notify;
 
 /// What is injected into a request to an upstream. It can only be made here, so that nothing is forwarded without one.
 pub struct Credential {
@@ -110,6 +112,8 @@ pub struct Connections {
     /// One registration at a time per issuer.
     registering: Cache<String, Arc<tokio::sync::Mutex<()>>>,
     refreshes: Refreshes,
+    /// Something ended that is to be given back.
+    parted: Notify,
 }
 
 /// What [`Connections`] works with.
@@ -208,6 +212,7 @@ impl Connections {
             scopes: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build(),
             registering: Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(60)).build(),
             refreshes: Refreshes::new(),
+            parted: Notify::new(),
         }
     }
 
@@ -242,4 +247,4 @@ impl From<Fault> for NoCredential {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

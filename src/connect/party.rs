@@ -64,6 +64,13 @@ impl Party {
         }
     }
 
+    /// Where the configuration says that authorizations are given back.
+    pub(super) fn revocation_endpoint(&self, server: &AtServer) -> Option<&str> {
+        let Of::Service(service) = &self.of else { return None };
+        let client = service.client.as_ref().filter(|client| client.client_id == server.client.id)?;
+        client.revocation_endpoint.as_deref()
+    }
+
     /// What was recorded, with the secret that the administrator has configured for that client since.
     pub(super) fn with_current_secret(&self, server: &AtServer) -> AtServer {
         let mut server = server.clone();

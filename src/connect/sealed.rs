@@ -2,8 +2,8 @@
 
 use super::{ConnectionKey, Connections};
 use crate::error::Fault;
-use crate::ids::Digest;
-use crate::store::Connection;
+use crate::ids::{ConnectionId, Digest, UserId};
+use crate::store::{Connection, Parting};
 use crate::vault::Place;
 use data_encoding::{BASE64, HEXLOWER};
 use serde::de::DeserializeOwned;
@@ -79,12 +79,24 @@ impl Connections {
     }
 
     pub(super) fn open_tokens(&self, row: &Connection) -> Result<Tokens, Fault> {
-        let user = row.user.to_string();
-        let key = row_of(&user, &row.authority, &row.account);
-        let opened = self
-            .vault
-            .open(&connection_place(&key, &user, &row.authority), &row.sealed)
-            .map_err(|error| Fault::gateway(format!("connection {}: {error}", row.id)))?;
+        self.open_at((row.user, &row.authority, &row.account), row.id, &row.sealed)
+    }
+
+    /// The tokens of a connection that there is no more.
+    pub(super) fn open_parting(&self, parting: &Parting) -> Result<Tokens, Fault> {
+        self.open_at((parting.user, &parting.authority, &parting.account), parting.id, &parting.sealed)
+    }
+
+    fn open_at(
+        &self,
+        (user, authority, account): (UserId, &str, &str),
+        id: ConnectionId,
+        sealed: &[u8],
+    ) -> Result<Tokens, Fault> {
+        let user = user.to_string();
+        let row = row_of(&user, authority, account);
+        let opened = self.vault.open(&connection_place(&row, &user, authority), sealed);
+        let opened = opened.map_err(|error| Fault::gateway(format!("connection {id}: {error}")))?;
         from_json(&opened, "connection")
     }
 

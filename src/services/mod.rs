@@ -298,3 +298,6 @@ impl Services {
         self.pats.of(user).await
     }
 }
+
+#[cfg(test)]
+mod tests;

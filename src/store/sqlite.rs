@@ -30,6 +30,7 @@ const MIGRATIONS: [(i64, &str, SqlStr); 11] = [
     (9, "factors", SqlStr::from_static(include_str!("../../migrations/sqlite/0009_factors.sql"))),
     (10, "access", SqlStr::from_static(include_str!("../../migrations/sqlite/0010_access.sql"))),
     (12, "services", SqlStr::from_static(include_str!("../../migrations/sqlite/0012_services.sql"))),
+    (13, "links to services", SqlStr::from_static(include_str!("../../migrations/sqlite/0013_service_links.sql"))),
 ];
 
 /// How long a writer waits for another process.

@@ -5,7 +5,7 @@ mod flow;
 mod refreshing;
 mod registering;
 mod stepping_up;
-mod stranger;
+pub(crate) mod stranger;
 
 use super::*;
 use crate::config::{OAuthSettings, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};

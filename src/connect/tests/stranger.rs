@@ -4,6 +4,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
+use http::HeaderMap;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -12,9 +13,11 @@ use std::sync::Arc;
 
 /// What a path answers instead of what it should.
 #[derive(Clone)]
-pub(super) enum Reply {
+pub(crate) enum Reply {
     Json(u16, Value),
     Text(u16, &'static str),
+    /// `application/x-www-form-urlencoded`.
+    Form(u16, &'static str),
     Redirect(String),
     Challenge(String),
     /// That challenge to a body with these words in it, that status for any other.
@@ -27,21 +30,32 @@ pub(super) enum Reply {
 
 /// A request that arrived.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) line: String,
-    pub(super) authorization: Option<String>,
-    pub(super) body: String,
+pub(crate) struct Seen {
+    pub(crate) line: String,
+    pub(crate) authorization: Option<String>,
+    /// `notion-version`, which one provider asks for.
+    pub(crate) version: Option<String>,
+    pub(crate) body: String,
 }
 
 impl Seen {
-    pub(super) fn form(&self) -> HashMap<String, String> {
+    pub(crate) fn form(&self) -> HashMap<String, String> {
         url::form_urlencoded::parse(self.body.as_bytes()).into_owned().collect()
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// The parameters, however they are written.
+    fn parameters(&self) -> HashMap<String, String> {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| self.form())
     }
 }
 
-pub(super) struct Stranger {
-    pub(super) authority: String,
-    pub(super) origin: String,
+pub(crate) struct Stranger {
+    pub(crate) authority: String,
+    pub(crate) origin: String,
     scripts: Mutex<HashMap<String, Reply>>,
     seen: Mutex<Vec<Seen>>,
     /// code -> code_challenge
@@ -49,11 +63,11 @@ pub(super) struct Stranger {
     /// The number of the tokens that are good now.
     generation: Mutex<u32>,
     /// Whether a refresh token is replaced at every use.
-    pub(super) rotates: Mutex<bool>,
+    pub(crate) rotates: Mutex<bool>,
 }
 
 impl Stranger {
-    pub(super) async fn start() -> Arc<Self> {
+    pub(crate) async fn start() -> Arc<Self> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let authority = listener.local_addr().unwrap().to_string();
         let stranger = Arc::new(Self {
@@ -71,42 +85,44 @@ impl Stranger {
     }
 
     /// The issuer, which has a path so that every order of discovery shows.
-    pub(super) fn issuer(&self) -> String {
+    pub(crate) fn issuer(&self) -> String {
         format!("{}/tenant", self.origin)
     }
 
     /// From now on, `line` (`GET /path`) is answered with `reply`.
-    pub(super) fn answers(&self, line: &str, reply: Reply) {
+    pub(crate) fn answers(&self, line: &str, reply: Reply) {
         self.scripts.lock().insert(line.to_owned(), reply);
     }
 
-    pub(super) fn missing(&self, line: &str) {
+    pub(crate) fn missing(&self, line: &str) {
         self.answers(line, Reply::Text(404, "not here"));
     }
 
-    pub(super) fn as_it_should(&self, line: &str) {
+    pub(crate) fn as_it_should(&self, line: &str) {
         self.scripts.lock().remove(line);
     }
 
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.seen.lock().iter().map(|seen| seen.line.clone()).collect()
     }
 
-    pub(super) fn count(&self, line: &str) -> usize {
+    pub(crate) fn count(&self, line: &str) -> usize {
         self.seen.lock().iter().filter(|seen| seen.line == line).count()
     }
 
-    pub(super) fn last(&self, line: &str) -> Seen {
+    pub(crate) fn last(&self, line: &str) -> Seen {
         self.seen.lock().iter().rfind(|seen| seen.line == line).cloned().unwrap()
     }
 
     /// The person consents: what the browser brings back.
-    pub(super) fn consent(&self, url: &str) -> super::CallbackQuery {
+    pub(crate) fn consent(&self, url: &str) -> super::CallbackQuery {
         let url = url::Url::parse(url).unwrap();
         let query: HashMap<String, String> = url.query_pairs().into_owned().collect();
-        assert_eq!((query["response_type"].as_str(), query["code_challenge_method"].as_str()), ("code", "S256"));
+        assert_eq!(query["response_type"], "code");
+        let challenge = query.get("code_challenge").cloned().unwrap_or_default();
+        assert!(challenge.is_empty() || query["code_challenge_method"] == "S256");
         let code = format!("code-{}", self.codes.lock().len());
-        self.codes.lock().insert(code.clone(), query["code_challenge"].clone());
+        self.codes.lock().insert(code.clone(), challenge);
         super::CallbackQuery {
             state: Some(query["state"].clone()),
             code: Some(code),
@@ -115,7 +131,7 @@ impl Stranger {
         }
     }
 
-    pub(super) fn resource_metadata(&self) -> Value {
+    pub(crate) fn resource_metadata(&self) -> Value {
         json!({
             "resource": format!("{}/mcp", self.origin),
             "authorization_servers": [self.issuer()],
@@ -123,7 +139,7 @@ impl Stranger {
         })
     }
 
-    pub(super) fn server_metadata(&self) -> Value {
+    pub(crate) fn server_metadata(&self) -> Value {
         json!({
             "issuer": self.issuer(),
             "authorization_endpoint": format!("{}/tenant/authorize", self.origin),
@@ -145,7 +161,7 @@ impl Stranger {
             "GET /.well-known/oauth-protected-resource/mcp" => Reply::Json(200, self.resource_metadata()),
             "GET /.well-known/oauth-authorization-server/tenant" => Reply::Json(200, self.server_metadata()),
             "POST /tenant/register" | "POST /register" => Reply::Json(201, json!({ "client_id": "dynamic" })),
-            "POST /tenant/token" | "POST /token" => self.token(&seen.form()),
+            "POST /tenant/token" | "POST /token" => self.token(&seen.parameters()),
             _ => Reply::Text(404, "not here"),
         }
     }
@@ -154,7 +170,9 @@ impl Stranger {
         let mut generation = self.generation.lock();
         let good = match form["grant_type"].as_str() {
             "authorization_code" => self.codes.lock().remove(&form["code"]).is_some_and(|challenge| {
-                crate::oauth::pkce::Challenge::parse(&challenge).unwrap().is_answered_by(&form["code_verifier"])
+                let answered =
+                    |challenge: crate::oauth::pkce::Challenge| challenge.is_answered_by(&form["code_verifier"]);
+                crate::oauth::pkce::Challenge::parse(&challenge).map_or(!form.contains_key("code_verifier"), answered)
             }),
             "refresh_token" => form["refresh_token"] == format!("rt-{}", *generation) || !*self.rotates.lock(),
             _ => false,
@@ -174,9 +192,11 @@ impl Stranger {
 
 async fn answer(State(stranger): State<Arc<Stranger>>, request: Request) -> Response {
     let line = format!("{} {}", request.method(), request.uri().path());
-    let authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    let header = |headers: &HeaderMap, name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    let (authorization, version) =
+        (header(request.headers(), "authorization"), header(request.headers(), "notion-version"));
     let body = axum::body::to_bytes(request.into_body(), 100_000).await.unwrap();
-    let seen = Seen { line: line.clone(), authorization, body: String::from_utf8(body.to_vec()).unwrap() };
+    let seen = Seen { line: line.clone(), authorization, version, body: String::from_utf8(body.to_vec()).unwrap() };
     stranger.seen.lock().push(seen.clone());
     let scripted = stranger.scripts.lock().get(&line).cloned();
     match scripted.unwrap_or_else(|| stranger.proper(&seen)) {
@@ -184,6 +204,9 @@ async fn answer(State(stranger): State<Arc<Stranger>>, request: Request) -> Resp
             respond(status, &[("content-type", "application/json")], Body::from(value.to_string()))
         }
         Reply::Text(status, text) => respond(status, &[("content-type", "text/plain")], Body::from(text)),
+        Reply::Form(status, text) => {
+            respond(status, &[("content-type", "application/x-www-form-urlencoded; charset=utf-8")], Body::from(text))
+        }
         Reply::Redirect(to) => respond(302, &[("location", &to)], Body::empty()),
         Reply::Challenge(challenge) => respond(401, &[("www-authenticate", &challenge)], Body::empty()),
         Reply::ChallengeTo(words, challenge, _) if seen.body.contains(words) => {
