@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -10,7 +11,12 @@ from datetime import datetime, timezone
 from email.utils import format_datetime
 from typing import Any
 
+import httpx._transports.default as transports
+
 from portcullis_client import AuthClient
+
+# Authorities are read once for all clients: that takes longer than a test.
+transports.create_ssl_context = functools.cache(transports.create_ssl_context)  # type: ignore[attr-defined]
 
 KEY = "id.secret-of-the-key"
 TOKEN = "secret-of-the-token"
