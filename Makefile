@@ -94,7 +94,7 @@ chaos: deps-build ## The chaos proxy with many seeds
 	PORTCULLIS_CHAOS_SEEDS=$${SEEDS:-100} cargo test --test it chaos:: -- --nocapture
 
 .PHONY: deps
-deps: deps-build deps-clients ## Install what the tests need
+deps: deps-build deps-clients deps-postgres ## Install what the tests need
 
 .PHONY: deps-build
 deps-build:
@@ -106,6 +106,11 @@ $(TOOLS)/bin/cmake:
 	@python3 -m venv $(TOOLS)/cmake 2>/dev/null || { $(call need,cmake,cmake); exit 0; }; \
 	$(TOOLS)/cmake/bin/pip install --quiet --disable-pip-version-check cmake==$(CMAKE_VERSION); \
 	mkdir -p $(@D); ln -sf ../cmake/bin/cmake $@
+
+# The tests start servers of their own; Debian's package puts the programs outside of the path.
+.PHONY: deps-postgres
+deps-postgres:
+	@compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || $(call need,initdb,postgresql)
 
 .PHONY: deps-clients
 deps-clients: $(CLIENTS)/node_modules/.installed $(CLIENTS)/.venv/.installed $(CONFORMANCE)/node_modules/.installed

@@ -100,7 +100,7 @@ impl App {
         resolver: Resolver,
     ) -> Result<Self, Fault> {
         let site = site_of(&config, addresses);
-        let store = Store::open(&config.store_url).await?;
+        let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
         let key = config::vault_key(&config.vault, &random)?;
         let vault = Vault::new(&key, &config.vault.previous)?;
         vault.check(&store).await?;
@@ -127,6 +127,7 @@ impl App {
             clock: clock.clone(),
             random: random.clone(),
             metrics: metrics.clone(),
+            spool: config.spool.clone(),
         });
         connections.services().reconfigure(std::mem::take(&mut config.service));
         let connections = Arc::new(connections);

@@ -1,7 +1,7 @@
 -- Personal access tokens that people left for services, sealed. No reference to a service: those are in the configuration.
 CREATE TABLE service_pats (
     user_id    BYTEA   NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    service    TEXT    NOT NULL,
+    service    TEXT    COLLATE "C" NOT NULL,
     sealed     BYTEA   NOT NULL,
     created_at BIGINT  NOT NULL,
     PRIMARY KEY (user_id, service)
@@ -12,8 +12,8 @@ CREATE TABLE service_pats (
 CREATE TABLE partings (
     id         BYTEA   NOT NULL PRIMARY KEY CHECK (length(id) = 16),
     user_id    BYTEA   NOT NULL CHECK (length(user_id) = 16),
-    authority  TEXT    NOT NULL,
-    account    TEXT    NOT NULL,
+    authority  TEXT    COLLATE "C" NOT NULL,
+    account    TEXT    COLLATE "C" NOT NULL,
     sealed     BYTEA   NOT NULL,
     attempts   BIGINT  NOT NULL,
     due_at     BIGINT  NOT NULL

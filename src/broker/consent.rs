@@ -47,8 +47,8 @@ pub(super) async fn show(
     uri: Uri,
     address: Address,
 ) -> Result<Response, Stop> {
-    let visit = broker.visit(&headers, &uri, address).await?;
-    Ok(visit.page(&uri))
+    let guest = broker.receive(&headers, &uri, address).await?;
+    Ok(broker.visit(guest).await?.page(&uri))
 }
 
 /// `POST /auth/{service}`, sent by the page of the same address.
@@ -60,9 +60,10 @@ pub(super) async fn decide(
     address: Address,
     sent: Result<Form<Decision>, FormRejection>,
 ) -> Result<Response, Stop> {
-    let visit = broker.visit(&headers, &uri, address).await?;
+    let guest = broker.receive(&headers, &uri, address).await?;
     let Form(sent) = sent.map_err(|_| Stop::Unreadable)?;
-    csrf::check(&broker.site, &headers, &visit.person.csrf_token, Some(&sent.csrf_token))?;
+    csrf::check(&broker.site, &headers, &guest.person.csrf_token, Some(&sent.csrf_token))?;
+    let visit = broker.visit(guest).await?;
     let (name, label) = (&visit.person.user.name, &visit.service.label);
     if sent.decision != "approve" {
         broker.audit.record(name, "service.declined", visit.service.name.as_str(), Some(arrival.client));
@@ -89,6 +90,13 @@ pub(super) async fn decide(
     Ok(pages::see_other(&provider))
 }
 
+/// Somebody who is signed in, at an address whose content nobody has looked at.
+struct Guest {
+    person: SignedIn,
+    service: Arc<Service>,
+    opened: Opened,
+}
+
 /// A person at the address that is for them.
 struct Visit {
     person: SignedIn,
@@ -101,35 +109,34 @@ struct Visit {
 }
 
 impl Broker {
-    async fn visit(&self, headers: &HeaderMap, uri: &Uri, (service, query): Address) -> Result<Visit, Stop> {
+    async fn receive(&self, headers: &HeaderMap, uri: &Uri, (service, query): Address) -> Result<Guest, Stop> {
         let Ok(Path(service)) = service else { return Err(Stop::UnknownService) };
         let service = self.services.find(&service).ok_or(Stop::UnknownService)?;
         let Ok(Query(opened)) = query else { return Err(Stop::Unreadable) };
         let person = self.sessions.find(headers).await?;
         let person = person.ok_or_else(|| Stop::SignInFirst(address_of(uri)))?;
-        let visit = match &opened.link {
-            Some(secret) => {
-                let found = self.find_link(secret, service.name.as_str()).await?.ok_or(Stop::LinkIsGone)?;
-                if found.0.user != person.user.id {
-                    return Err(Stop::SomebodyElse);
-                }
-                let scopes = Scopes::lenient(found.0.scope.split(' '));
-                let return_to = found.0.return_to.clone().unwrap_or_default();
-                Visit { person, service, link: Some(found), scopes, return_to }
-            }
-            None => {
-                self.must_be(&person, &opened).await?;
-                let scopes = Scopes::parse(&opened.scope).map_err(|_| Stop::Unreadable)?;
-                if !opened.return_to.is_empty() && self.destination(&opened.return_to).is_none() {
-                    return Err(Stop::Destination);
-                }
-                Visit { person, service, link: None, scopes, return_to: opened.return_to }
-            }
-        };
-        match visit.service.client {
-            Some(_) => Ok(visit),
-            None => Err(Stop::NoOAuth(visit.service.label.clone())),
+        Ok(Guest { person, service, opened })
+    }
+
+    async fn visit(&self, Guest { person, service, opened }: Guest) -> Result<Visit, Stop> {
+        if service.client.is_none() {
+            return Err(Stop::NoOAuth(service.label.clone()));
         }
+        if let Some(secret) = &opened.link {
+            let found = self.find_link(secret, service.name.as_str()).await?.ok_or(Stop::LinkIsGone)?;
+            if found.0.user != person.user.id {
+                return Err(Stop::SomebodyElse);
+            }
+            let scopes = Scopes::lenient(found.0.scope.split(' '));
+            let return_to = found.0.return_to.clone().unwrap_or_default();
+            return Ok(Visit { person, service, link: Some(found), scopes, return_to });
+        }
+        self.must_be(&person, &opened).await?;
+        let scopes = Scopes::parse(&opened.scope).map_err(|_| Stop::Unreadable)?;
+        if !opened.return_to.is_empty() && self.destination(&opened.return_to).is_none() {
+            return Err(Stop::Destination);
+        }
+        Ok(Visit { person, service, link: None, scopes, return_to: opened.return_to })
     }
 
     /// Whether the address names the person who is signed in, or nobody.

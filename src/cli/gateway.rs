@@ -51,7 +51,7 @@ impl Gateway {
         }
         let mut config = load(source)?;
         let (clock, random) = (Clock::system(), Random::default());
-        let store = Store::open(&config.store_url).await?;
+        let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
         let (signing, pats) = match seals {
             true => {
                 let vault = Vault::new(&config::vault_key(&config.vault, &random)?, &config.vault.previous)?;

@@ -1,6 +1,6 @@
 //! What a new configuration changes, and what it cannot change in a program that runs.
 
-use super::{Config, Login, OAuthSettings, Tls, UpstreamAuth, VaultKeys, login};
+use super::{Config, Database, Login, OAuthSettings, Tls, UpstreamAuth, VaultKeys, login};
 use crate::secret::Secret;
 
 impl Config {
@@ -13,7 +13,9 @@ impl Config {
             keep("server.listen", &mut new.listen, &old.listen),
             keep("server.admin_listen", &mut new.admin_listen, &old.admin_listen),
             keep("server.public_url", &mut new.public, &old.public),
-            keep("store.url", &mut self.store_url, &running.store_url),
+            self.store.keep_url(&running.store),
+            keep("store.connections", &mut self.store.connections, &running.store.connections),
+            keep("store.spool", &mut self.spool, &running.spool),
             keep("telemetry.log_format", &mut self.telemetry.json, &running.telemetry.json),
         ];
         fixed.push(keep("audit.requests", &mut self.audit.requests, &running.audit.requests));
@@ -56,6 +58,16 @@ impl Config {
             ("telemetry.level", self.telemetry.level != running.telemetry.level),
         ];
         changed.into_iter().filter_map(|(name, changed)| changed.then_some(name)).collect()
+    }
+}
+
+impl Database {
+    fn keep_url(&mut self, running: &Database) -> Option<&'static str> {
+        if self.url.matches(running.url.expose()) {
+            return None;
+        }
+        self.url = running.url.clone();
+        Some("store.url")
     }
 }
 

@@ -1,10 +1,10 @@
-//! `[server]`, `[tls]`, `[store]` and `[vault]`, whose defaults depend on each other: on one's own machine
+//! `[server]`, `[tls]` and `[vault]`, whose defaults depend on each other: on one's own machine
 //! (`domain = "localhost"`) everything has a default; anywhere else TLS must be decided about.
 
 use super::document::{Node, Place, Value};
 use super::reader::{Found, Reader};
 use super::secrets::{self, Directories};
-use super::{Server, Tls, VaultKeys, units, vault_key};
+use super::{Server, Tls, VaultKeys, database, units, vault_key};
 use crate::hostname::{Authority, Scheme};
 use crate::secret::Secret;
 use ipnet::IpNet;
@@ -127,27 +127,6 @@ pub(super) fn tls(mut reader: Reader<'_>, domain: &Found<String>, directories: &
     tls
 }
 
-/// `[store] url`
-pub(super) fn store_url(mut reader: Reader<'_>, domain: &str, environment: &BTreeMap<String, String>) -> String {
-    let url = reader.parsed("url", |text| match text.split_once(':') {
-        Some(("sqlite", rest))
-            if rest == ":memory:" || rest.strip_prefix("//").is_some_and(|path| !path.is_empty()) =>
-        {
-            Ok(text.to_owned())
-        }
-        Some(("postgres" | "postgresql", _)) => {
-            Err("PostgreSQL is not supported by this version yet: write \"sqlite:///path/to/portcullis.db\"".to_owned())
-        }
-        // Not quoted: another database's URL may hold a password.
-        _ => Err("must be a URL like \"sqlite:///var/lib/portcullis/portcullis.db\"".to_owned()),
-    });
-    reader.finish();
-    url.map_or_else(
-        || format!("sqlite://{}", state_directory(domain, environment).join("portcullis.db").display()),
-        |found| found.value,
-    )
-}
-
 /// `[vault]`. The key file is neither read nor made here.
 pub(super) fn vault(mut reader: Reader<'_>, store_url: &str, directories: &Directories) -> VaultKeys {
     let text = secrets::take_text(&mut reader, "key");
@@ -164,6 +143,9 @@ pub(super) fn vault(mut reader: Reader<'_>, store_url: &str, directories: &Direc
             }
         }
     });
+    if given.is_none() && file.is_none() {
+        database::needs_given_key(&reader, store_url);
+    }
     let key = given.and_then(|found| normalized(&reader, "key", &found));
     let previous = previous_keys(&mut reader, directories);
     reader.finish();
@@ -196,14 +178,14 @@ fn normalized(reader: &Reader<'_>, key: &str, found: &Found<Secret>) -> Option<S
 }
 
 /// Where data lives when nothing is said (XDG Base Directory Specification: relative paths there count as unset).
-fn state_directory(domain: &str, environment: &BTreeMap<String, String>) -> PathBuf {
+pub(super) fn state_directory(domain: &str, environment: &BTreeMap<String, String>) -> PathBuf {
     let absolute = |name: &str| environment.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let own = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
     own.filter(|_| domain == LOCALHOST).unwrap_or_else(|| PathBuf::from("/var/lib")).join("portcullis")
 }
 
 /// The file of a `sqlite://` URL; none for a database in memory.
-fn database_file(url: &str) -> Option<&Path> {
+pub(super) fn database_file(url: &str) -> Option<&Path> {
     let path = url.strip_prefix("sqlite://")?.split('?').next()?;
     (!path.is_empty() && path != ":memory:").then(|| Path::new(path))
 }

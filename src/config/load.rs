@@ -2,7 +2,7 @@
 
 use super::reader::{Errors, Reader};
 use super::secrets::Directories;
-use super::{Config, document, ground, registration, sections, service, upstream, worker};
+use super::{Config, database, document, ground, registration, sections, service, upstream, worker};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -57,8 +57,9 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
     let mut server = root.table("server");
     let domain = ground::domain(&mut server);
     let tls = ground::tls(root.table("tls"), &domain, directories);
-    let store_url = ground::store_url(root.table("store"), &domain.value, &source.environment);
-    let vault = ground::vault(root.table("vault"), &store_url, directories);
+    let state = ground::state_directory(&domain.value, &source.environment);
+    let (store, spool) = database::read(root.table("store"), directories, &state);
+    let vault = ground::vault(root.table("vault"), store.url.expose(), directories);
     let upstreams = sections::upstreams(root.table("upstreams"), directories);
     let upstream = upstream::all(root.tables("upstream"), worker.servers, |reader| {
         upstream::read(reader, &domain.value, upstreams.allow_private, directories)
@@ -68,7 +69,8 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
     Config {
         server: ground::server(server, domain.value, &tls),
         tls,
-        store_url,
+        store,
+        spool,
         vault,
         login,
         tokens: sections::tokens(root.table("tokens")),

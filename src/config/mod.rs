@@ -2,6 +2,7 @@
 //! into one tree, `reader` takes typed keys out of it, the modules of the sections check them.
 
 mod change;
+mod database;
 mod document;
 mod ground;
 mod load;
@@ -18,6 +19,7 @@ mod upstream;
 mod vault_key;
 mod worker;
 
+pub use database::Database;
 pub use load::{ConfigErrors, Source, load};
 pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
 pub use registration::{Registration, RegistrationMode};
@@ -39,8 +41,10 @@ pub struct Config {
     pub server: Server,
     /// `[tls]`
     pub tls: Tls,
-    /// `[store] url`, such as `sqlite:///var/lib/portcullis/portcullis.db`.
-    pub store_url: String,
+    /// `[store]`
+    pub store: Database,
+    /// `[store] spool`, where answers of token endpoints wait for the database; none for a database in memory.
+    pub spool: Option<PathBuf>,
     /// `[vault]`
     pub vault: VaultKeys,
     /// `[login]`

@@ -65,7 +65,7 @@ fn assert_errors(errors: &[String], expected: &[&str]) {
 fn assert_same(a: &Config, b: &Config) {
     assert_eq!(a.server, b.server);
     assert_eq!(a.tls, b.tls);
-    assert_eq!(a.store_url, b.store_url);
+    assert_eq!((a.store.url.expose(), a.store.connections), (b.store.url.expose(), b.store.connections));
     assert_eq!(a.vault.key_file, b.vault.key_file);
     assert_eq!((a.vault.key.is_some(), a.vault.previous.len()), (b.vault.key.is_some(), b.vault.previous.len()));
     assert_eq!((a.login.password, a.login.local.is_some()), (b.login.password, b.login.local.is_some()));
@@ -126,11 +126,18 @@ fn one_s_own_machine_needs_no_configuration() {
     assert_eq!(config.server.domain, "localhost");
     assert_eq!(config.server.listen, ["127.0.0.1:8080".parse().unwrap()]);
     assert_eq!(config.tls, Tls::Off);
-    assert_eq!(config.store_url, "sqlite:///home/alice/.local/state/portcullis/portcullis.db");
+    assert_eq!(config.store.url.expose(), "sqlite:///home/alice/.local/state/portcullis/portcullis.db");
     assert_eq!(config.vault.key_file.as_deref(), Some(Path::new("/home/alice/.local/state/portcullis/vault.key")));
-    let url = |variables| load(&environment(variables)).unwrap().store_url;
+    let url = |variables| load(&environment(variables)).unwrap().store.url.expose().to_owned();
     assert_eq!(url(&[("XDG_STATE_HOME", "/state"), ("HOME", "/h")]), "sqlite:///state/portcullis/portcullis.db");
     assert_eq!(url(&[("XDG_STATE_HOME", "relative")]), "sqlite:///var/lib/portcullis/portcullis.db");
+    let spool = |variables: &[_]| load(&environment(variables)).map(|config| config.spool);
+    let (home, url, own) = (("HOME", "/h"), "PORTCULLIS__STORE__URL", "PORTCULLIS__STORE__SPOOL");
+    let of = |path| Some(std::path::PathBuf::from(path));
+    assert_eq!(spool(&[home]).unwrap(), of("/h/.local/state/portcullis/portcullis.db-spool"));
+    assert_eq!(spool(&[home, (url, "sqlite::memory:")]).unwrap(), None);
+    assert_eq!(spool(&[home, (own, "/spool")]).unwrap(), of("/spool"));
+    assert!(spool(&[home, (own, "spool")]).is_err());
 }
 
 #[test]
@@ -141,7 +148,7 @@ fn a_public_domain_has_other_defaults() {
     assert_eq!(config.server.domain, "gw.example");
     assert_eq!(config.server.listen, ["0.0.0.0:443".parse().unwrap()]);
     assert_eq!(config.tls, Tls::Files { cert: trial.path("c.pem").into(), key: "/k.pem".into() });
-    assert_eq!(config.store_url, "sqlite:///var/lib/portcullis/portcullis.db");
+    assert_eq!(config.store.url.expose(), "sqlite:///var/lib/portcullis/portcullis.db");
     let proxied =
         Trial::new("server.domain = \"gw.example\"\ntls.mode = \"off\"\nserver.public_url = \"https://gw.example/\"");
     assert_eq!(proxied.load().server.public, Some((Scheme::Https, 443)));

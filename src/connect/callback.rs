@@ -118,6 +118,7 @@ impl Connections {
             server: Some(pending.server.clone()),
             asked: pending.scope.clone(),
             replaced_rejected_at: None,
+            previous_refresh_token: None,
         };
         let scope = granted.scope.as_deref().unwrap_or(&pending.scope);
         let scope = Scopes::lenient(scope.split(' ')).to_string();

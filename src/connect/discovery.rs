@@ -195,22 +195,26 @@ impl Search<'_> {
 
     /// Fetches a JSON document, following redirects within its origin. `None`: there is no such document there.
     async fn json<T: DeserializeOwned>(&self, url: &str) -> Result<Option<T>, Fault> {
-        let mut url = check_url(url, self.upstream.allow_private)?;
-        for _ in 0..=REDIRECTS {
-            let request = Request::get(url.as_str()).header(ACCEPT, "application/json");
-            let request = request.body(Bytes::new()).map_err(Fault::gateway)?;
-            let fetched = self.http.send(request, self.upstream.allow_private).await?;
-            if !fetched.status.is_redirection() {
-                return usable(&fetched, &url);
-            }
-            let location = fetched.headers.get(LOCATION).and_then(|value| value.to_str().ok());
-            match location.and_then(|location| url.join(location).ok()).filter(|next| next.origin() == url.origin()) {
-                Some(next) => url = check_url(next.as_str(), self.upstream.allow_private)?,
-                None => return Ok(None),
-            }
-        }
-        Ok(None)
+        json(self.http, url, self.upstream.allow_private).await
     }
+}
+
+async fn json<T: DeserializeOwned>(http: &HttpClient, url: &str, allow_private: bool) -> Result<Option<T>, Fault> {
+    let mut url = check_url(url, allow_private)?;
+    for _ in 0..=REDIRECTS {
+        let request = Request::get(url.as_str()).header(ACCEPT, "application/json");
+        let request = request.body(Bytes::new()).map_err(Fault::gateway)?;
+        let fetched = http.send(request, allow_private).await?;
+        if !fetched.status.is_redirection() {
+            return usable(&fetched, &url);
+        }
+        let location = fetched.headers.get(LOCATION).and_then(|value| value.to_str().ok());
+        match location.and_then(|location| url.join(location).ok()).filter(|next| next.origin() == url.origin()) {
+            Some(next) => url = check_url(next.as_str(), allow_private)?,
+            None => return Ok(None),
+        }
+    }
+    Ok(None)
 }
 
 fn usable<T: DeserializeOwned>(fetched: &Fetched, url: &url::Url) -> Result<Option<T>, Fault> {

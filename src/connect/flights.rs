@@ -13,6 +13,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long the end of the process waits for a database to take what is on the disk anyway.
+const LAST_CHANCE: Duration = Duration::from_secs(1);
+
 /// What a refresh ends with.
 pub(super) type Outcome = Result<Arc<Credential>, NoCredential>;
 /// Shared by everybody who asks for the same connection.
@@ -31,7 +34,6 @@ pub(super) struct Refreshes {
 #[derive(Clone)]
 struct Trouble {
     failures: u32,
-    since: Timestamp,
     until: Timestamp,
     fault: Fault,
 }
@@ -51,9 +53,10 @@ impl Refreshes {
     }
 
     /// When nobody is waiting, longer and longer pauses are fine: up to ten minutes.
-    pub(super) fn may_try_unasked(&self, id: ConnectionId, now: Timestamp) -> bool {
-        let pause = |trouble: &Trouble| Duration::from_secs(1 << trouble.failures.min(9));
-        self.troubles.get(&id).is_none_or(|trouble| now >= trouble.since.after(pause(&trouble)))
+    /// Kept in the row, so that every node waits for it.
+    pub(super) fn again_unasked(&self, id: ConnectionId, now: Timestamp) -> Timestamp {
+        let failures = self.troubles.get(&id).map_or(1, |trouble| trouble.failures);
+        now.after(Duration::from_secs(1 << failures.min(9)))
     }
 
     fn trouble_of(&self, id: ConnectionId, now: Timestamp) -> Option<NoCredential> {
@@ -72,7 +75,7 @@ impl Refreshes {
         let failures = self.troubles.get(&id).map_or(1, |trouble| trouble.failures.saturating_add(1));
         let pause = asked.unwrap_or(Duration::from_secs(1 << failures.min(4)));
         let retry_after = pause.clamp(Duration::from_secs(1), LONGEST_WAIT);
-        let trouble = Trouble { failures, since: now, until: now.after(retry_after), fault: fault.clone() };
+        let trouble = Trouble { failures, until: now.after(retry_after), fault: fault.clone() };
         self.troubles.insert(id, trouble);
         NoCredential::Trouble { retry_after, fault }
     }
@@ -88,10 +91,12 @@ impl Drop for Landing {
 }
 
 impl Connections {
-    /// Waits for the refreshes under way: what an upstream has rotated must be written down before the process ends.
+    /// Waits for the refreshes under way and for what they brought: what an upstream has rotated must be written down before
+    /// the process ends. What the database does not take in time is in the spool for the next process.
     pub async fn settle(&self) {
         let flights: Vec<Flight> = self.refreshes.flights.lock().values().cloned().collect();
         futures_util::future::join_all(flights).await;
+        self.answers.settled(LAST_CHANCE).await;
     }
 
     /// Joins the refresh that is under way for this connection, or begins one. `version` is what the caller saw;

@@ -2,14 +2,20 @@
 
 use super::discovery::Hint;
 use super::{ConnectionKey, Connections, Credential, NoCredential, Target};
+use crate::clock::Timestamp;
 use crate::config::UpstreamAuth;
 use crate::error::Fault;
+use crate::ids::ConnectionId;
 use crate::oauth::challenge::BearerChallenge;
 use crate::store::{Connection, ConnectionState};
 use crate::upstream::Standing;
 use http::{HeaderValue, header};
 use std::sync::Arc;
+use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// How long a token is new: nobody asks for another one sooner because it lives too shortly.
+const YOUNG: Duration = Duration::from_secs(60);
 
 impl Connections {
     /// What to inject for a request, if it is in memory and good: the way of nearly every request.
@@ -29,11 +35,51 @@ impl Connections {
             return Ok(shared);
         }
         let epoch = self.memory.epoch();
-        let row = self.row(key).await?.ok_or(NoCredential::NeedsConsent)?;
+        let row = match self.row(key).await {
+            Ok(row) => row.ok_or(NoCredential::NeedsConsent)?,
+            // The database is out of reach, and the newest tokens are on their way there.
+            Err(fault) => match self.answers.of_key(key) {
+                Some(answer) => return self.serve(&answer, epoch),
+                None => return Err(fault.into()),
+            },
+        };
+        if let Some(answer) = self.answers.of(row.id, row.version) {
+            return self.serve(&answer, epoch);
+        }
         match row.state {
             ConnectionState::NeedsConsent => Err(NoCredential::NeedsConsent),
             ConnectionState::Active if self.has_expired(&row) => self.refreshed(key, row.id, row.version, false).await,
             ConnectionState::Active | ConnectionState::Open => self.remember(key, &row, epoch),
+        }
+    }
+
+    /// The same with a token that lives for at least `wish`, refreshed if need be. Where the authorization server is in
+    /// trouble or gives out shorter lives, it is the best that there is: a token that a refresh brought less than [`YOUNG`]
+    /// ago, or that has the first half of its life before it, is not refreshed again.
+    ///
+    /// # Errors
+    /// As [`Connections::credential`].
+    pub async fn credential_lasting(
+        self: &Arc<Self>,
+        key: &ConnectionKey,
+        wish: Duration,
+    ) -> Result<Arc<Credential>, NoCredential> {
+        let present = self.credential(key).await?;
+        let lasts =
+            |credential: &Credential| credential.expires_at.is_none_or(|end| self.clock.now().after(wish) <= end);
+        let (false, Some(id)) = (lasts(&present), present.connection) else { return Ok(present) };
+        let Some(row) = self.row(key).await?.filter(|row| row.id == id) else { return Err(NoCredential::NeedsConsent) };
+        let life = row.expires_at.map_or(Duration::MAX, |end| end.since(row.updated_at));
+        // The first one of a consent may be shorter than those that follow.
+        let by_refresh = row.updated_at != row.created_at;
+        let is_young = by_refresh && self.clock.now().since(row.updated_at) < YOUNG.min(life / 2);
+        let known_unrefreshable = self.refreshes.unrefreshable.get(&id) == Some(row.version);
+        if is_young || known_unrefreshable || row.version != present.version {
+            return self.credential(key).await;
+        }
+        match self.refreshed(key, id, row.version, false).await {
+            Err(NoCredential::Trouble { .. }) => Ok(present),
+            outcome => outcome,
         }
     }
 
@@ -112,7 +158,8 @@ impl Connections {
             UpstreamAuth::Header { name, value } => Some((name.clone(), sensitive(value.expose())?)),
         };
         let life = self.lives.of_configuration((key.user, authority), || self.registry.may_use(key.user, authority));
-        let credential = Credential { target: key.target.clone(), connection: None, version: 0, header, life };
+        let target = key.target.clone();
+        let credential = Credential { target, connection: None, version: 0, header, expires_at: None, life };
         Ok(Some(self.memory.put_shared(key, credential, generation)))
     }
 
@@ -128,18 +175,30 @@ impl Connections {
         epoch: u64,
     ) -> Result<Arc<Credential>, NoCredential> {
         let tokens = self.open_tokens(row)?;
-        let header = match row.state {
-            ConnectionState::Active => {
-                let value = Zeroizing::new(format!("Bearer {}", tokens.access_token));
+        let access_token = (row.state == ConnectionState::Active).then_some(tokens.access_token.as_str());
+        self.inject(key, (row.id, row.version, row.expires_at), access_token, epoch)
+    }
+
+    /// Keeps what to inject in memory; no token for what is used without one.
+    pub(super) fn inject(
+        &self,
+        key: &ConnectionKey,
+        (id, version, expires_at): (ConnectionId, i64, Option<Timestamp>),
+        access_token: Option<&str>,
+        epoch: u64,
+    ) -> Result<Arc<Credential>, NoCredential> {
+        let header = match access_token {
+            Some(token) => {
+                let value = Zeroizing::new(format!("Bearer {token}"));
                 Some((header::AUTHORIZATION, sensitive(&value)?))
             }
-            _ => None,
+            None => None,
         };
         let usable = || self.may_use(key.user, &key.target);
-        let life = self.lives.of_connection((row.id, row.version), (key.user, &key.target), usable);
-        let credential =
-            Credential { target: key.target.clone(), connection: Some(row.id), version: row.version, header, life };
-        Ok(self.memory.put(key, credential, row.expires_at, epoch))
+        let life = self.lives.of_connection((id, version), (key.user, &key.target), usable);
+        let target = key.target.clone();
+        let credential = Credential { target, connection: Some(id), version, header, expires_at, life };
+        Ok(self.memory.put(key, credential, epoch))
     }
 
     pub(super) fn has_expired(&self, row: &Connection) -> bool {

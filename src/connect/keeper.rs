@@ -1,9 +1,10 @@
-//! Refreshing ahead of time, so that no request has to wait for it.
+//! Refreshing ahead of time, so that no request has to wait for it, and taking up what a crash left behind.
 
 use super::{ConnectionKey, Connections};
-use crate::clock::Timestamp;
+use crate::ids::ConnectionId;
 use crate::store::Connection;
 use futures_util::StreamExt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -11,10 +12,10 @@ use tokio::time::MissedTickBehavior;
 
 /// How often it looks.
 const PERIOD: Duration = Duration::from_secs(5);
-/// How long before its end a token is renewed at the earliest.
-const AHEAD: Duration = Duration::from_secs(600);
-/// How many at once.
-const CONCURRENCY: usize = 8;
+/// How many connections one look brings.
+const BATCH: u32 = 256;
+/// How many are refreshed at once.
+const CONCURRENCY: usize = 32;
 
 impl Connections {
     /// Refreshes connections shortly before they expire, with jitter, until `stop` changes.
@@ -27,48 +28,56 @@ impl Connections {
                 _ = stop.changed() => return,
             }
             // A refresh is a task of its own: stopping here cancels none.
+            let round = async {
+                self.adopt().await;
+                while self.refresh_due().await {}
+            };
             tokio::select! {
-                () = self.refresh_due() => {}
+                () = round => {}
                 _ = stop.changed() => return,
             }
         }
     }
 
-    /// One round.
-    pub(super) async fn refresh_due(self: &Arc<Self>) {
-        let now = self.clock.now();
-        let expiring = match self.store.connections_expiring_before(now.after(AHEAD)).await {
-            Ok(expiring) => expiring,
-            Err(error) => return tracing::error!(%error, "cannot look for connections to refresh"),
+    /// One round; whether it got somewhere and there is more to do. Nobody else's lease is waited for: the rows that
+    /// another process is refreshing are not among them.
+    pub(super) async fn refresh_due(self: &Arc<Self>) -> bool {
+        let due = async {
+            let now = self.store.now().await?;
+            self.store.connections_due(self.clock.now(), now, BATCH).await
         };
-        let due = expiring.into_iter().filter(|row| self.is_due(row, now));
-        futures_util::stream::iter(due)
-            .for_each_concurrent(CONCURRENCY, |row| async move {
-                let Some(key) = key_of(&row) else {
-                    return tracing::error!(connection = %row.id, "the database holds a damaged connection");
-                };
-                // What goes wrong was told by the refresh itself, and a request that needs it will be told again.
-                let _ = self.refreshed(&key, row.id, row.version, false).await;
-            })
+        let mut due = match due.await {
+            Ok(due) => due,
+            Err(error) => {
+                tracing::error!(%error, "cannot look for connections to refresh");
+                return false;
+            }
+        };
+        let is_full = due.len() == BATCH as usize;
+        // Every node in an order of its own, so that they rarely try the same one at the same moment.
+        due.sort_by_cached_key(|row| turn(self.spool.holder(), row.id));
+        let renewed = futures_util::stream::iter(due)
+            .map(|row| async move { self.refresh_unasked(&row).await })
+            .buffer_unordered(CONCURRENCY)
+            .filter(|renewed| std::future::ready(*renewed))
+            .count()
             .await;
+        is_full && renewed > 0
     }
 
-    fn is_due(&self, row: &Connection, now: Timestamp) -> bool {
-        let Some(end) = row.expires_at else { return false };
-        let expired = end <= now;
-        let known_unrefreshable = self.refreshes.unrefreshable.get(&row.id) == Some(row.version);
-        let near = expired || now.after(ahead(row, end)) >= end;
-        near && (expired || !known_unrefreshable) && self.refreshes.may_try_unasked(row.id, now)
+    async fn refresh_unasked(self: &Arc<Self>, row: &Connection) -> bool {
+        let Some(key) = ConnectionKey::parse(row.user, &row.authority, &row.account) else {
+            tracing::error!(connection = %row.id, "the database holds a damaged connection: it is not refreshed");
+            let _ = self.store.postpone_refresh(row.id, row.version, None).await;
+            return false;
+        };
+        // What goes wrong was told by the refresh itself, and a request that needs it will be told again.
+        self.refreshed(&key, row.id, row.version, false).await.is_ok()
     }
 }
 
-/// A fifth of the token's life but never more than [`AHEAD`], and up to a third less than that, by the connection's id:
-/// connections made together are not refreshed together.
-fn ahead(row: &Connection, end: Timestamp) -> Duration {
-    let most = (end.since(row.updated_at) / 5).min(AHEAD);
-    most - most.mul_f64(f64::from(row.id.0[0]) / 255.0 / 3.0)
-}
-
-fn key_of(row: &Connection) -> Option<ConnectionKey> {
-    ConnectionKey::parse(row.user, &row.authority, &row.account)
+fn turn(node: &str, id: ConnectionId) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (node, id).hash(&mut hasher);
+    hasher.finish()
 }

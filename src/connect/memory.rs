@@ -32,7 +32,6 @@ struct Index {
 
 struct Slot {
     credential: Arc<Credential>,
-    expires_at: Option<Timestamp>,
     /// For what the configuration gives: the registry's generation that it was read in.
     generation: Option<u64>,
     forgotten: AtomicBool,
@@ -48,7 +47,7 @@ impl Memory {
         let slot = self.slots.get(key)?;
         let good = !slot.forgotten.load(Ordering::Acquire)
             && !slot.credential.life.has_ended()
-            && slot.expires_at.is_none_or(|end| now < end)
+            && slot.credential.expires_at.is_none_or(|end| now < end)
             && slot.generation.is_none_or(|of| of == generation);
         good.then(|| slot.credential.clone())
     }
@@ -59,16 +58,10 @@ impl Memory {
     }
 
     /// Keeps a credential, unless something was forgotten since `epoch`: then it is good for this once.
-    pub(super) fn put(
-        &self,
-        key: &ConnectionKey,
-        credential: Credential,
-        expires_at: Option<Timestamp>,
-        epoch: u64,
-    ) -> Arc<Credential> {
+    pub(super) fn put(&self, key: &ConnectionKey, credential: Credential, epoch: u64) -> Arc<Credential> {
         let credential = Arc::new(credential);
         let Some(id) = credential.connection else { return credential };
-        let slot = Slot::new(&credential, expires_at, None);
+        let slot = Slot::new(&credential, None);
         let mut index = self.index.lock();
         if index.epoch == epoch {
             index.by_id.insert(id, Arc::downgrade(&slot));
@@ -83,7 +76,7 @@ impl Memory {
     /// Keeps what everybody shares, as long as the registry does not change.
     pub(super) fn put_shared(&self, key: &ConnectionKey, credential: Credential, generation: u64) -> Arc<Credential> {
         let credential = Arc::new(credential);
-        self.slots.insert(key.clone(), Slot::new(&credential, None, Some(generation)));
+        self.slots.insert(key.clone(), Slot::new(&credential, Some(generation)));
         credential
     }
 
@@ -106,9 +99,8 @@ impl Memory {
 }
 
 impl Slot {
-    fn new(credential: &Arc<Credential>, expires_at: Option<Timestamp>, generation: Option<u64>) -> Arc<Self> {
-        let credential = credential.clone();
-        Arc::new(Self { credential, expires_at, generation, forgotten: AtomicBool::new(false) })
+    fn new(credential: &Arc<Credential>, generation: Option<u64>) -> Arc<Self> {
+        Arc::new(Self { credential: credential.clone(), generation, forgotten: AtomicBool::new(false) })
     }
 }
 
@@ -125,22 +117,23 @@ mod tests {
 
     fn credential(key: &ConnectionKey, id: ConnectionId) -> Credential {
         let (target, life) = (key.target.clone(), Arc::default());
-        Credential { target, connection: Some(id), version: 1, header: None, life }
+        Credential { target, connection: Some(id), version: 1, header: None, expires_at: None, life }
     }
 
     #[test]
     fn what_is_forgotten_or_expired_is_not_found() {
         let (memory, key, id) = (Memory::new(), key(), ConnectionId([1; 16]));
-        memory.put(&key, credential(&key, id), Some(Timestamp(10)), memory.epoch());
+        let mortal = Credential { expires_at: Some(Timestamp(10)), ..credential(&key, id) };
+        memory.put(&key, mortal, memory.epoch());
         assert!(memory.get(&key, Timestamp(9), 0).is_some());
         assert!(memory.get(&key, Timestamp(10), 0).is_none());
         memory.forget(id);
         assert!(memory.get(&key, Timestamp(9), 0).is_none());
-        memory.put(&key, credential(&key, id), None, memory.epoch());
+        memory.put(&key, credential(&key, id), memory.epoch());
         assert!(memory.get(&key, Timestamp(9), 0).is_some());
         memory.forget_all();
         assert!(memory.get(&key, Timestamp(9), 0).is_none());
-        let ended = memory.put(&key, credential(&key, id), None, memory.epoch());
+        let ended = memory.put(&key, credential(&key, id), memory.epoch());
         ended.life.finish();
         assert!(memory.get(&key, Timestamp(9), 0).is_none());
     }
@@ -150,7 +143,7 @@ mod tests {
         let (memory, key, id) = (Memory::new(), key(), ConnectionId([1; 16]));
         let epoch = memory.epoch();
         memory.forget(id);
-        memory.put(&key, credential(&key, id), None, epoch);
+        memory.put(&key, credential(&key, id), epoch);
         assert!(memory.get(&key, Timestamp(0), 0).is_none());
     }
 

@@ -2,8 +2,10 @@
 //! credentials that come of it.
 
 mod advice;
+mod answers;
 mod authorize;
 mod callback;
+mod checkpoints;
 mod discovery;
 mod flights;
 mod inject;
@@ -17,12 +19,13 @@ mod refresh;
 mod register;
 mod sealed;
 mod service;
+mod spool;
 mod stepup;
 mod table;
 mod target;
 mod token_endpoint;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::error::Fault;
 use crate::hostname::{Authority, Site};
 use crate::http::HttpClient;
@@ -33,18 +36,21 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::upstream::Registry;
 use crate::vault::Vault;
+use answers::Answers;
 use discovery::KnownScopes;
 use flights::Refreshes;
 use lives::CredentialLives;
 use memory::Memory;
 use moka::sync::Cache;
 pub use service::{HeldToken, ServiceRequest};
+use spool::Spool;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 pub use stepup::StepUp;
 pub use table::ServiceTable;
 pub use target::{ConnectionKey, Target};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
 /// What is injected into a request to an upstream. It can only be made here, so that nothing is forwarded without one.
 pub struct Credential {
@@ -52,6 +58,7 @@ pub struct Credential {
     connection: Option<ConnectionId>,
     version: i64,
     header: Option<(http::HeaderName, http::HeaderValue)>,
+    expires_at: Option<Timestamp>,
     life: Arc<Life>,
 }
 
@@ -69,6 +76,17 @@ impl Credential {
     /// The header to set (marked sensitive); none for an upstream that is used without authorization.
     pub fn header(&self) -> Option<&(http::HeaderName, http::HeaderValue)> {
         self.header.as_ref()
+    }
+
+    /// The access token itself, where it is one of a connection.
+    pub fn access_token(&self) -> Option<&str> {
+        let (_, value) = self.header.as_ref().filter(|_| self.connection.is_some())?;
+        value.to_str().ok()?.strip_prefix("Bearer ")
+    }
+
+    /// When the access token expires, if its server said so.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
     }
 
     /// Ends when the connection ends, or when the upstream may not be used any longer; not with an ordinary refresh.
@@ -114,6 +132,13 @@ pub struct Connections {
     refreshes: Refreshes,
     /// Something ended that is to be given back.
     parted: Notify,
+    /// What servers gave and the database does not have yet.
+    answers: Answers,
+    spool: Arc<Spool>,
+    /// Whether the spool has been read: no server is asked before.
+    adopted: OnceCell<()>,
+    #[cfg(test)]
+    hook: parking_lot::Mutex<Option<checkpoints::Hook>>,
 }
 
 /// What [`Connections`] works with.
@@ -134,6 +159,8 @@ pub struct ConnectionsParts {
     pub random: Random,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Where answers wait that the database does not take; `None` for a database that keeps nothing either.
+    pub spool: Option<PathBuf>,
 }
 
 /// How [`Connections::begin`] goes on.
@@ -197,6 +224,7 @@ impl ConnectError {
 impl Connections {
     /// Nothing is contacted yet.
     pub fn new(parts: ConnectionsParts) -> Self {
+        let spool = Arc::new(Spool::new(parts.spool, &parts.random));
         Self {
             store: parts.store,
             vault: parts.vault,
@@ -213,6 +241,11 @@ impl Connections {
             registering: Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(60)).build(),
             refreshes: Refreshes::new(),
             parted: Notify::new(),
+            answers: Answers::default(),
+            spool,
+            adopted: OnceCell::new(),
+            #[cfg(test)]
+            hook: parking_lot::Mutex::default(),
         }
     }
 

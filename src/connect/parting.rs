@@ -111,7 +111,7 @@ impl Connections {
         let (Some(server), Some(key)) = (&tokens.server, key) else { return Ok(Farewell::Unsaid) };
         let party = self.party(&key.target);
         let server = party.as_ref().map_or_else(|| server.clone(), |party| party.with_current_secret(server));
-        let Some(endpoint) = endpoint_of(party.as_ref(), &server) else { return Ok(Farewell::Unsaid) };
+        let Some(endpoint) = self.endpoint(party.as_ref(), &server).await? else { return Ok(Farewell::Unsaid) };
         let quirks = party.as_ref().map_or_else(|| providers::quirks_at(&server), |party| party.quirks_at(&server));
         // The whole grant would end, and with it what the person has connected since.
         if ends_everything(quirks.revocation) && self.is_active(&key).await? {
@@ -122,16 +122,21 @@ impl Connections {
         Ok(judge(&self.http.send(request, allow_private).await?, quirks.revocation))
     }
 
+    /// What the configuration says now, else what was recorded, else what the issuer's metadata says.
+    async fn endpoint(&self, party: Option<&Party>, server: &AtServer) -> Result<Option<String>, Fault> {
+        let configured = party.and_then(|party| party.revocation_endpoint(server));
+        if let Some(known) = configured.or(server.revocation_endpoint.as_deref()) {
+            return Ok(Some(known.replace("{client_id}", &server.client.id)));
+        }
+        match party.and_then(|party| Some((party.issuer(server)?, party.allow_private))) {
+            Some((issuer, allow_private)) => self.revocation_endpoint_of(issuer, allow_private).await,
+            None => Ok(None),
+        }
+    }
+
     async fn is_active(&self, key: &ConnectionKey) -> Result<bool, Fault> {
         Ok(self.row(key).await?.is_some_and(|row| row.state == ConnectionState::Active))
     }
-}
-
-/// What the configuration says now, else what was recorded.
-fn endpoint_of(party: Option<&Party>, server: &AtServer) -> Option<String> {
-    let endpoint =
-        party.and_then(|party| party.revocation_endpoint(server)).or(server.revocation_endpoint.as_deref())?;
-    Some(endpoint.replace("{client_id}", &server.client.id))
 }
 
 fn ends_everything(revocation: Revocation) -> bool {

@@ -71,6 +71,14 @@ impl Party {
         client.revocation_endpoint.as_deref()
     }
 
+    /// The issuer whose metadata may be asked.
+    pub(super) fn issuer<'a>(&'a self, server: &'a AtServer) -> Option<&'a str> {
+        match &self.of {
+            Of::Upstream(_) => Some(&server.issuer),
+            Of::Service(service) => service.client.as_ref()?.issuer.as_deref(),
+        }
+    }
+
     /// What was recorded, with the secret that the administrator has configured for that client since.
     pub(super) fn with_current_secret(&self, server: &AtServer) -> AtServer {
         let mut server = server.clone();

@@ -45,6 +45,9 @@ pub(super) struct Tokens {
     pub(super) asked: String,
     /// When these tokens replaced ones that the upstream had rejected, in seconds since the Unix epoch.
     pub(super) replaced_rejected_at: Option<i64>,
+    /// The refresh token that was exchanged for the present one, until that has been used successfully itself.
+    #[serde(default)]
+    pub(super) previous_refresh_token: Option<String>,
 }
 
 /// A flow between `begin` and `finish`.

@@ -9,11 +9,10 @@ use crate::error::Fault;
 use crate::ids::Digest;
 use crate::oauth::scope::Scopes;
 use crate::secret::Secret;
-use crate::store::{Connection, ConnectionState};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A token that has less than this to live is renewed before it is handed out.
+/// A token that has less than this to live is renewed before it is handed out (DESIGN 1.7).
 const LEAST_LIFE: Duration = Duration::from_secs(600);
 
 /// What [`Connections::begin_service`] needs to know.
@@ -91,27 +90,12 @@ impl Connections {
     /// # Errors
     /// When there is none.
     pub async fn service_token(self: &Arc<Self>, key: &ConnectionKey) -> Result<HeldToken, NoCredential> {
-        let row = self.active_row(key).await?;
-        if row.expires_at.is_none_or(|end| end >= self.clock.now().after(LEAST_LIFE)) {
-            return self.held(&row);
-        }
-        match self.refreshed(key, row.id, row.version, false).await {
-            Ok(_) => self.held(&self.active_row(key).await?),
-            Err(NoCredential::Trouble { .. }) if !self.has_expired(&row) => self.held(&row),
-            Err(why) => Err(why),
-        }
-    }
-
-    async fn active_row(&self, key: &ConnectionKey) -> Result<Connection, NoCredential> {
-        let row = self.row(key).await?.filter(|row| row.state == ConnectionState::Active);
-        row.ok_or(NoCredential::NeedsConsent)
-    }
-
-    fn held(&self, row: &Connection) -> Result<HeldToken, NoCredential> {
-        let tokens = self.open_tokens(row)?;
+        let credential = self.credential_lasting(key, LEAST_LIFE).await?;
+        let row = self.row(key).await?.ok_or(NoCredential::NeedsConsent)?;
+        let access_token = credential.access_token().ok_or(NoCredential::NeedsConsent)?;
         Ok(HeldToken {
-            access_token: Secret::new(tokens.access_token.clone()),
-            expires_at: row.expires_at,
+            access_token: Secret::new(access_token.to_owned()),
+            expires_at: credential.expires_at(),
             scope: Scopes::lenient(row.scope.split(' ')),
         })
     }

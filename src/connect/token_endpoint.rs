@@ -3,7 +3,7 @@
 use super::party::Party;
 use super::sealed::{AtServer, OurClient};
 use crate::error::{Culprit, Fault};
-use crate::http::{Fetched, HttpClient};
+use crate::http::{FetchError, Fetched, HttpClient};
 use crate::oauth::basic;
 use crate::oauth::quirks::{Quirks, TokenBody};
 use bytes::Bytes;
@@ -47,6 +47,8 @@ pub(super) enum TokenError {
         retry_after: Option<Duration>,
         /// What happened.
         fault: Fault,
+        /// Whether the server surely did not act on the request.
+        certain: bool,
     },
 }
 
@@ -57,10 +59,13 @@ pub(super) async fn request(
     party: &Party,
     parameters: &[(&str, &str)],
 ) -> Result<Granted, TokenError> {
-    let trouble = |fault: Fault| TokenError::Trouble { retry_after: None, fault };
+    let trouble = |fault: Fault, certain| TokenError::Trouble { retry_after: None, fault, certain };
     let quirks = party.quirks_at(server);
-    let request = build(server, quirks, parameters).map_err(|error| trouble(Fault::gateway(error)))?;
-    let fetched = http.send(request, party.allow_private).await.map_err(|error| trouble(error.into()))?;
+    let request = build(server, quirks, parameters).map_err(|error| trouble(Fault::gateway(error), true))?;
+    let fetched = http.send(request, party.allow_private).await.map_err(|error| {
+        let never_left = matches!(error, FetchError::Url(_) | FetchError::Address { .. });
+        trouble(error.into(), never_left)
+    })?;
     interpret(&fetched, quirks)
 }
 
@@ -179,6 +184,7 @@ fn nonsense(fetched: &Fetched, what: String) -> TokenError {
     TokenError::Trouble {
         retry_after,
         fault: Fault { culprit: Culprit::Upstream, public: text.clone().into(), private: text },
+        certain: fetched.status == StatusCode::TOO_MANY_REQUESTS,
     }
 }
 

@@ -12,7 +12,9 @@ use std::time::Duration;
 pub(super) fn connection(connection: Connection, name: String, permitted: bool, now: Timestamp) -> ConnectionRow {
     let (tone, state) = match connection.state {
         _ if !permitted => ("bad", "You may not use it any more"),
-        ConnectionState::Active if connection.refreshing_since.is_some() => ("good", "Connected, being renewed"),
+        ConnectionState::Active if connection.refreshing_since.is_some() && connection.last_error.is_none() => {
+            ("good", "Connected, being renewed")
+        }
         ConnectionState::Active => ("good", "Connected"),
         ConnectionState::Open => ("quiet", "Needs no sign-in"),
         ConnectionState::NeedsConsent => ("bad", "Needs your consent again"),

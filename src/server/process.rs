@@ -124,7 +124,7 @@ impl Process {
         if getpid().is_init() {
             return Err(Fault::gateway("process 1 of a container ends with its container: replace the container"));
         }
-        if self.running.app().config().store_url == "sqlite::memory:" {
+        if self.running.app().config().store.url.matches("sqlite::memory:") {
             return Err(Fault::gateway("the database is in the memory of this process"));
         }
         Successor::start(&self.command, &self.running.sockets)

@@ -2,8 +2,8 @@
 //! configuration.
 
 use super::columns::reading;
+use super::database::{query, query_as};
 use super::*;
-use sqlx::{query, query_as};
 
 impl Store {
     /// Says who may use an upstream, in place of what was said before.
@@ -12,7 +12,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn put_upstream_access(&self, access: &UpstreamAccess) -> Result<(), StoreError> {
         let users: Vec<String> = access.users.iter().map(ToString::to_string).collect();
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction().await?;
         let upsert = query(
             "INSERT INTO upstream_access (authority, users, groups) VALUES (?, ?, ?)
              ON CONFLICT (authority) DO UPDATE SET users = excluded.users, groups = excluded.groups",
@@ -21,9 +21,9 @@ impl Store {
             .bind(&access.authority)
             .bind(serde_json::json!(users).to_string())
             .bind(serde_json::json!(access.groups).to_string())
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
-        changes::record(&mut transaction, Change::UpstreamsChanged).await?;
+        transaction.record(Change::UpstreamsChanged);
         Ok(transaction.commit().await?)
     }
 
@@ -33,7 +33,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn upstream_access(&self, authority: &str) -> Result<Option<UpstreamAccess>, StoreError> {
         let select = query_as("SELECT * FROM upstream_access WHERE authority = ?").bind(authority);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<UpstreamAccess>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<UpstreamAccess>)
     }
 
     /// Everything that was said.
@@ -42,7 +42,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn restricted_upstreams(&self) -> Result<Vec<UpstreamAccess>, StoreError> {
         let select = query_as("SELECT * FROM upstream_access ORDER BY authority");
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<UpstreamAccess>)
+        select.fetch_all(self.database.readers()).await.map_err(reading::<UpstreamAccess>)
     }
 
     /// Lets everybody use an upstream again; `false` when nothing was said.
@@ -50,11 +50,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn delete_upstream_access(&self, authority: &str) -> Result<bool, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction().await?;
         let delete = query("DELETE FROM upstream_access WHERE authority = ?").bind(authority);
-        let deleted = delete.execute(&mut *transaction).await?.rows_affected() > 0;
+        let deleted = delete.execute(&mut transaction).await?.rows_affected() > 0;
         if deleted {
-            changes::record(&mut transaction, Change::UpstreamsChanged).await?;
+            transaction.record(Change::UpstreamsChanged);
         }
         transaction.commit().await?;
         Ok(deleted)

@@ -1,10 +1,10 @@
 //! People.
 
 use super::columns::reading;
+use super::database::{Lock, Transaction, query, query_as, query_scalar};
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::*;
-use sqlx::{Sqlite, Transaction, query, query_as, query_scalar};
 
 impl Store {
     /// Adds a person.
@@ -12,7 +12,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when the name is taken, in whatever case.
     pub async fn create_user(&self, user: &User) -> Result<(), StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction().await?;
         insert_user(&mut transaction, user).await?;
         Ok(transaction.commit().await?)
     }
@@ -23,7 +23,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
         let select = query_as("SELECT * FROM users WHERE id = ?").bind(id);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<User>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<User>)
     }
 
     /// A person by name, ASCII case aside.
@@ -31,8 +31,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn user_by_name(&self, name: &str) -> Result<Option<User>, StoreError> {
-        let select = query_as("SELECT * FROM users WHERE name = ?").bind(name);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<User>)
+        let select = query_as("SELECT * FROM users WHERE lower(name) = ?").bind(name.to_ascii_lowercase());
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<User>)
     }
 
     /// Everybody, by name.
@@ -40,7 +40,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn users(&self) -> Result<Vec<User>, StoreError> {
-        query_as("SELECT * FROM users ORDER BY name").fetch_all(self.sqlite.readers()).await.map_err(reading::<User>)
+        query_as("SELECT * FROM users ORDER BY lower(name)")
+            .fetch_all(self.database.readers())
+            .await
+            .map_err(reading::<User>)
     }
 
     /// Whether there is an administrator who is not disabled.
@@ -49,7 +52,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn has_administrator(&self) -> Result<bool, StoreError> {
         let select = query_scalar("SELECT EXISTS (SELECT 1 FROM users WHERE role = ? AND NOT disabled)");
-        Ok(select.bind(Role::Administrator).fetch_one(self.sqlite.readers()).await?)
+        Ok(select.bind(Role::Administrator).fetch_one(self.database.readers()).await?)
     }
 
     /// Replaces a person's password.
@@ -58,7 +61,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn set_password_hash(&self, id: UserId, hash: &str) -> Result<(), StoreError> {
         let update = query("UPDATE users SET password_hash = ? WHERE id = ?").bind(hash).bind(id);
-        update.execute(self.sqlite.writer()).await?;
+        update.execute(self.database.writer()).await?;
         Ok(())
     }
 
@@ -68,17 +71,18 @@ impl Store {
     /// # Errors
     /// [`StoreError::LastAdministrator`], [`StoreError::Database`].
     pub async fn disable_user(&self, id: UserId, now: Timestamp) -> Result<Option<Ended>, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction_alone(Lock::Administrators).await?;
         must_not_be_the_last_administrator(&mut transaction, id).await?;
-        let update = query("UPDATE users SET disabled = 1 WHERE id = ?").bind(id);
-        if update.execute(&mut *transaction).await?.rows_affected() == 0 {
+        transaction.lock(Lock::Revocations).await?;
+        let update = query("UPDATE users SET disabled = TRUE WHERE id = ?").bind(id);
+        if update.execute(&mut transaction).await?.rows_affected() == 0 {
             return Ok(None);
         }
-        query("DELETE FROM sessions WHERE user_id = ?").bind(id).execute(&mut *transaction).await?;
+        query("DELETE FROM sessions WHERE user_id = ?").bind(id).execute(&mut transaction).await?;
         let grants = grants::revoke_all_of(&mut transaction, id, now).await?;
         let connections = query_scalar("SELECT id FROM connections WHERE user_id = ?").bind(id);
-        let connections = connections.fetch_all(&mut *transaction).await?;
-        changes::record(&mut transaction, Change::PeopleChanged).await?;
+        let connections = connections.fetch_all(&mut transaction).await?;
+        transaction.record(Change::PeopleChanged);
         transaction.commit().await?;
         Ok(Some(Ended { grants, connections }))
     }
@@ -89,7 +93,7 @@ impl Store {
         query("UPDATE users SET disabled = ? WHERE id = ?")
             .bind(disabled)
             .bind(id)
-            .execute(self.sqlite.writer())
+            .execute(self.database.writer())
             .await?;
         Ok(())
     }
@@ -99,10 +103,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn enable_user(&self, id: UserId) -> Result<bool, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
-        let update = query("UPDATE users SET disabled = 0 WHERE id = ?").bind(id);
-        let found = update.execute(&mut *transaction).await?.rows_affected() > 0;
-        changes::record(&mut transaction, Change::PeopleChanged).await?;
+        let mut transaction = self.database.transaction().await?;
+        let update = query("UPDATE users SET disabled = FALSE WHERE id = ?").bind(id);
+        let found = update.execute(&mut transaction).await?.rows_affected() > 0;
+        transaction.record(Change::PeopleChanged);
         transaction.commit().await?;
         Ok(found)
     }
@@ -112,12 +116,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::LastAdministrator`], [`StoreError::Database`].
     pub async fn set_role(&self, id: UserId, role: Role) -> Result<bool, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction_alone(Lock::Administrators).await?;
         if role != Role::Administrator {
             must_not_be_the_last_administrator(&mut transaction, id).await?;
         }
         let update = query("UPDATE users SET role = ? WHERE id = ?").bind(role).bind(id);
-        let found = update.execute(&mut *transaction).await?.rows_affected() > 0;
+        let found = update.execute(&mut transaction).await?.rows_affected() > 0;
         transaction.commit().await?;
         Ok(found)
     }
@@ -127,7 +131,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn disabled_users(&self) -> Result<Vec<UserId>, StoreError> {
-        Ok(query_scalar("SELECT id FROM users WHERE disabled").fetch_all(self.sqlite.readers()).await?)
+        Ok(query_scalar("SELECT id FROM users WHERE disabled").fetch_all(self.database.readers()).await?)
     }
 
     /// Replaces a person's e-mail address.
@@ -135,7 +139,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn set_user_email(&self, id: UserId, email: Option<&str>) -> Result<(), StoreError> {
-        query("UPDATE users SET email = ? WHERE id = ?").bind(email).bind(id).execute(self.sqlite.writer()).await?;
+        query("UPDATE users SET email = ? WHERE id = ?").bind(email).bind(id).execute(self.database.writer()).await?;
         Ok(())
     }
 
@@ -145,39 +149,41 @@ impl Store {
     /// # Errors
     /// [`StoreError::LastAdministrator`], [`StoreError::Database`].
     pub async fn delete_user(&self, id: UserId, now: Timestamp) -> Result<Option<Ended>, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction_alone(Lock::Administrators).await?;
         must_not_be_the_last_administrator(&mut transaction, id).await?;
+        transaction.lock(Lock::Revocations).await?;
         let grants = grants::revoke_all_of(&mut transaction, id, now).await?;
-        query(services::PART_FROM_ALL).bind(id).execute(&mut *transaction).await?;
+        // Locked: no refresh puts newer tokens between the two statements.
+        let select = query_scalar("SELECT id FROM connections WHERE user_id = ? ORDER BY id").bind(id).locked();
+        let _: Vec<ConnectionId> = select.fetch_all(&mut transaction).await?;
+        query(services::PART_FROM_ALL).bind(id).execute(&mut transaction).await?;
         let connections: Vec<ConnectionId> = query_scalar("DELETE FROM connections WHERE user_id = ? RETURNING id")
             .bind(id)
-            .fetch_all(&mut *transaction)
+            .fetch_all(&mut transaction)
             .await?;
         for connection in &connections {
-            changes::record(&mut transaction, Change::ConnectionChanged(*connection)).await?;
+            transaction.record(Change::ConnectionChanged(*connection));
         }
-        let deleted = query("DELETE FROM users WHERE id = ?").bind(id).execute(&mut *transaction).await?;
+        let deleted = query("DELETE FROM users WHERE id = ?").bind(id).execute(&mut transaction).await?;
         if deleted.rows_affected() > 0 {
-            changes::record(&mut transaction, Change::PeopleChanged).await?;
+            transaction.record(Change::PeopleChanged);
         }
         transaction.commit().await?;
         Ok((deleted.rows_affected() > 0).then_some(Ended { grants, connections }))
     }
 }
 
+/// For transactions that have [`Lock::Administrators`]: two administrators could take each other's place away otherwise.
 /// Without one nobody could approve, disable or let in anybody, and the next start would offer the gateway to whoever
 /// has its log.
-async fn must_not_be_the_last_administrator(
-    transaction: &mut Transaction<'static, Sqlite>,
-    id: UserId,
-) -> Result<(), StoreError> {
+async fn must_not_be_the_last_administrator(transaction: &mut Transaction, id: UserId) -> Result<(), StoreError> {
     let select = query_scalar("SELECT id FROM users WHERE role = ? AND NOT disabled LIMIT 2").bind(Role::Administrator);
-    let administrators: Vec<UserId> = select.fetch_all(&mut **transaction).await?;
+    let administrators: Vec<UserId> = select.fetch_all(&mut *transaction).await?;
     if administrators == [id] { Err(StoreError::LastAdministrator) } else { Ok(()) }
 }
 
 /// Adds a person as part of something larger.
-pub(super) async fn insert_user(transaction: &mut Transaction<'static, Sqlite>, user: &User) -> Result<(), StoreError> {
+pub(super) async fn insert_user(transaction: &mut Transaction, user: &User) -> Result<(), StoreError> {
     let insert = query(
         "INSERT INTO users (id, name, password_hash, email, role, disabled, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
     );
@@ -189,9 +195,10 @@ pub(super) async fn insert_user(transaction: &mut Transaction<'static, Sqlite>, 
         .bind(user.role)
         .bind(user.disabled)
         .bind(user.created_at)
-        .execute(&mut **transaction)
+        .execute(&mut *transaction)
         .await
         .map_err(inserting("a user of that name"))?;
     // Permissions may name somebody who comes later.
-    changes::record(transaction, Change::PeopleChanged).await
+    transaction.record(Change::PeopleChanged);
+    Ok(())
 }

@@ -1,10 +1,10 @@
 //! API keys. Nobody remembers them: every use asks here, so a deleted key ends at once and everywhere.
 
 use super::columns::reading;
+use super::database::{query, query_as};
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::ApiKeyId;
-use sqlx::{query, query_as};
 
 impl Store {
     /// Keeps a key.
@@ -28,7 +28,7 @@ impl Store {
             .bind(key.created_at)
             .bind(key.expires_at)
             .bind(key.last_used_at)
-            .execute(self.sqlite.writer())
+            .execute(self.database.writer())
             .await
             .map_err(inserting("that API key"))?;
         Ok(())
@@ -40,7 +40,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn api_key(&self, id: ApiKeyId) -> Result<Option<ApiKey>, StoreError> {
         let select = query_as("SELECT * FROM api_keys WHERE id = ?").bind(id);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<ApiKey>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<ApiKey>)
     }
 
     /// All keys, oldest first.
@@ -48,8 +48,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn api_keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        let select = query_as("SELECT * FROM api_keys ORDER BY created_at, rowid");
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<ApiKey>)
+        let select = query_as("SELECT * FROM api_keys ORDER BY created_at, name, id");
+        select.fetch_all(self.database.readers()).await.map_err(reading::<ApiKey>)
     }
 
     /// Notes that a key is in use.
@@ -58,7 +58,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn touch_api_key(&self, id: ApiKeyId, now: Timestamp) -> Result<(), StoreError> {
         let update = query("UPDATE api_keys SET last_used_at = ? WHERE id = ?").bind(now).bind(id);
-        update.execute(self.sqlite.writer()).await?;
+        update.execute(self.database.writer()).await?;
         Ok(())
     }
 
@@ -68,6 +68,6 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn delete_api_key(&self, id: ApiKeyId) -> Result<bool, StoreError> {
         let delete = query("DELETE FROM api_keys WHERE id = ?").bind(id);
-        Ok(delete.execute(self.sqlite.writer()).await?.rows_affected() > 0)
+        Ok(delete.execute(self.database.writer()).await?.rows_affected() > 0)
     }
 }

@@ -1,10 +1,9 @@
 //! The journal of changes that memory must learn about. A change is written in the transaction that makes it, so a
 //! process that reads the journal misses nothing and hears of nothing that did not happen.
 
+use super::database::{Bind, FromRow, Row, Value, query_as, query_scalar};
 use super::*;
 use crate::ids::{ConnectionId, GrantId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row, Sqlite, Transaction};
 
 /// How many changes a process may be behind.
 pub(super) const KEPT: i64 = 100_000;
@@ -15,7 +14,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn latest_change(&self) -> Result<i64, StoreError> {
-        Ok(sqlx::query_scalar("SELECT COALESCE(MAX(id), 0) FROM changes").fetch_one(self.sqlite.readers()).await?)
+        Ok(query_scalar("SELECT COALESCE(MAX(id), 0) FROM changes").fetch_one(self.database.readers()).await?)
     }
 
     /// Every change after number `after`, oldest first; `None` for one that this version does not understand, which must
@@ -25,29 +24,29 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn changes_after(&self, after: i64) -> Result<Vec<(i64, Option<Change>)>, StoreError> {
-        let rows: Vec<Entry> = sqlx::query_as("SELECT id, kind, subject FROM changes WHERE id > ? ORDER BY id")
+        let rows: Vec<Entry> = query_as("SELECT id, kind, subject FROM changes WHERE id > ? ORDER BY id")
             .bind(after)
-            .fetch_all(self.sqlite.readers())
+            .fetch_all(self.database.readers())
             .await?;
         Ok(rows.into_iter().map(|Entry(id, change)| (id, change)).collect())
     }
 }
 
-/// Appends to the journal.
-pub(super) async fn record(transaction: &mut Transaction<'static, Sqlite>, change: Change) -> Result<(), StoreError> {
-    let (kind, subject) = match &change {
-        Change::GrantRevoked(id) => (GRANT, Some(&id.0[..])),
-        Change::ConnectionChanged(id) => (CONNECTION, Some(&id.0[..])),
+/// How a change stands in the journal: its kind, and the id of what it is about.
+pub(super) fn entry(change: &Change) -> (&'static str, Option<&[u8; 16]>) {
+    match change {
+        Change::GrantRevoked(id) => (GRANT, Some(&id.0)),
+        Change::ConnectionChanged(id) => (CONNECTION, Some(&id.0)),
         Change::UpstreamsChanged => (UPSTREAMS, None),
         Change::KeysChanged => (KEYS, None),
         Change::PeopleChanged => (PEOPLE, None),
-    };
-    sqlx::query("INSERT INTO changes (kind, subject) VALUES (?, ?)")
-        .bind(kind)
-        .bind(subject)
-        .execute(&mut **transaction)
-        .await?;
-    Ok(())
+    }
+}
+
+/// The same as arguments.
+pub(super) fn columns(change: &Change) -> [Value<'static>; 2] {
+    let (kind, subject) = entry(change);
+    [kind.value(), subject.copied().value()]
 }
 
 const GRANT: &str = "grant";
@@ -59,8 +58,8 @@ const PEOPLE: &str = "people";
 /// A number and what happened, unless a newer version of this program wrote it.
 struct Entry(i64, Option<Change>);
 
-impl FromRow<'_, SqliteRow> for Entry {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for Entry {
+    fn from_row(row: &Row) -> sqlx::Result<Self> {
         let change = match row.try_get("kind")? {
             GRANT => row.try_get::<GrantId, _>("subject").ok().map(Change::GrantRevoked),
             CONNECTION => row.try_get::<ConnectionId, _>("subject").ok().map(Change::ConnectionChanged),

@@ -1,16 +1,14 @@
 //! How our words become columns and rows become records, in one place for reading and writing.
 
+use super::database::{Bind, Cell, Column, FromRow, Kind, Row, Value};
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::{ApiKeyId, ConnectionId, Digest, GrantId, PasskeyId, SessionId, UserId};
 use crate::jose::SigningAlgorithm;
-use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::sqlite::{SqliteArgumentsBuffer, SqliteRow, SqliteTypeInfo, SqliteValueRef};
-use sqlx::{Decode, Encode, FromRow, Row, Sqlite, Type};
 
 /// A record that has a name for error messages.
-pub(super) trait Record: for<'r> FromRow<'r, SqliteRow> {
+pub(super) trait Record: FromRow {
     const WHAT: &'static str;
 }
 
@@ -22,30 +20,20 @@ pub(super) fn reading<T: Record>(error: sqlx::Error) -> StoreError {
     }
 }
 
-/// `$word` is kept as `$sql`.
+/// `$word` is kept as `$kept`.
 macro_rules! column {
-    ($word:ty as $sql:ty, $to:expr, $from:expr) => {
-        impl Type<Sqlite> for $word {
-            fn type_info() -> SqliteTypeInfo {
-                <$sql as Type<Sqlite>>::type_info()
-            }
+    ($word:ident as $kept:ty) => {
+        impl<'q> Bind<'q> for $word {
+            const KIND: Kind = <$kept as Bind<'q>>::KIND;
 
-            fn compatible(found: &SqliteTypeInfo) -> bool {
-                <$sql as Type<Sqlite>>::compatible(found)
+            fn value(self) -> Value<'q> {
+                self.0.value()
             }
         }
 
-        impl Encode<'_, Sqlite> for $word {
-            fn encode_by_ref(&self, buffer: &mut SqliteArgumentsBuffer) -> Result<IsNull, BoxDynError> {
-                let to: fn(&$word) -> $sql = $to;
-                <$sql as Encode<'_, Sqlite>>::encode(to(self), buffer)
-            }
-        }
-
-        impl Decode<'_, Sqlite> for $word {
-            fn decode(value: SqliteValueRef<'_>) -> Result<Self, BoxDynError> {
-                let from: fn($sql) -> Option<$word> = $from;
-                from(<$sql as Decode<'_, Sqlite>>::decode(value)?).ok_or_else(|| "not a value of ours".into())
+        impl<'r> Column<'r> for $word {
+            fn read(cell: Cell<'r>) -> Result<Self, BoxDynError> {
+                <$kept as Column<'r>>::read(cell).map($word)
             }
         }
     };
@@ -54,19 +42,27 @@ macro_rules! column {
 /// An enum is kept as text.
 macro_rules! named {
     ($word:ident: $($variant:ident = $text:literal),+) => {
-        column!(
-            $word as String,
-            |word| match word { $($word::$variant => $text,)+ }.to_owned(),
-            |text| match text.as_str() { $($text => Some($word::$variant),)+ _ => None }
-        );
+        impl<'q> Bind<'q> for $word {
+            const KIND: Kind = Kind::Text;
+
+            fn value(self) -> Value<'q> {
+                match self { $($word::$variant => $text.value(),)+ }
+            }
+        }
+
+        impl<'r> Column<'r> for $word {
+            fn read(cell: Cell<'r>) -> Result<Self, BoxDynError> {
+                match <&str>::read(cell)? { $($text => Ok($word::$variant),)+ _ => Err("not a value of ours".into()) }
+            }
+        }
     };
 }
 
 /// Columns have the names of the fields; another name is given in parentheses.
 macro_rules! record {
     ($record:ident, $what:literal: $($field:ident $(($column:literal))?),+) => {
-        impl FromRow<'_, SqliteRow> for $record {
-            fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        impl FromRow for $record {
+            fn from_row(row: &Row) -> sqlx::Result<Self> {
                 Ok(Self { $($field: row.try_get(record!(@column $field $($column)?))?),+ })
             }
         }
@@ -79,14 +75,14 @@ macro_rules! record {
     (@column $field:ident $column:literal) => { $column };
 }
 
-column!(Timestamp as i64, |at| at.0, |seconds| Some(Timestamp(seconds)));
-column!(Digest as Vec<u8>, |digest| digest.0.to_vec(), |bytes| Digest::from_slice(&bytes));
-column!(UserId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(UserId));
-column!(GrantId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(GrantId));
-column!(ApiKeyId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(ApiKeyId));
-column!(ConnectionId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(ConnectionId));
-column!(SessionId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(SessionId));
-column!(PasskeyId as Vec<u8>, |id| id.0.to_vec(), |bytes| bytes.try_into().ok().map(PasskeyId));
+column!(Timestamp as i64);
+column!(Digest as [u8; 32]);
+column!(UserId as [u8; 16]);
+column!(GrantId as [u8; 16]);
+column!(ApiKeyId as [u8; 16]);
+column!(ConnectionId as [u8; 16]);
+column!(SessionId as [u8; 16]);
+column!(PasskeyId as [u8; 16]);
 
 named!(Role: Administrator = "administrator", Member = "member");
 named!(Decision: Approved = "approved", Denied = "denied");
@@ -134,8 +130,23 @@ record!(Parting, "parting": id, user("user_id"), authority, account, sealed, att
 record!(PasskeyHolder, "passkey holder": handle, after_password);
 record!(AuditEvent, "audit event": at, actor, action, subject, address, upstream, client, status, duration_ms);
 
-impl FromRow<'_, SqliteRow> for UpstreamAccess {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for refreshes::Standing {
+    fn from_row(row: &Row) -> sqlx::Result<Self> {
+        let holder: Option<String> = row.try_get("lease_holder")?;
+        let until: Option<Timestamp> = row.try_get("lease_until")?;
+        let at: Option<Timestamp> = row.try_get("refreshing_since")?;
+        let presented: Option<Digest> = row.try_get("refreshing_token")?;
+        let attempt = at.zip(presented).map(|(at, presented)| Attempt {
+            holder: holder.clone().unwrap_or_default(),
+            at,
+            presented,
+        });
+        Ok(Self { version: row.try_get("version")?, fence: row.try_get("fence")?, lease: holder.zip(until), attempt })
+    }
+}
+
+impl FromRow for UpstreamAccess {
+    fn from_row(row: &Row) -> sqlx::Result<Self> {
         let damaged = |index: &str| sqlx::Error::ColumnDecode { index: index.to_owned(), source: "no list".into() };
         let list = |column: &str| -> sqlx::Result<Vec<String>> {
             serde_json::from_str(row.try_get(column)?).map_err(|_| damaged(column))
@@ -153,8 +164,8 @@ impl Record for UpstreamAccess {
     const WHAT: &'static str = "permission";
 }
 
-impl FromRow<'_, SqliteRow> for RefreshToken {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for RefreshToken {
+    fn from_row(row: &Row) -> sqlx::Result<Self> {
         let successor = match row.try_get("successor_token")? {
             Some(token) => Some(Successor {
                 token,

@@ -14,6 +14,7 @@ mod grants;
 mod groups;
 mod housekeeping;
 mod identities;
+mod postgres;
 mod service_links;
 mod sqlite;
 
@@ -61,7 +62,9 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     devices::a_remembered_consent_ends_with_any_grant_of_its_client(&open().await).await;
     connections::renewed_consent_keeps_the_id(&open().await).await;
     connections::a_refresh_is_begun_once(&open().await).await;
+    connections::the_next_holder_knows_of_the_last(&open().await).await;
     connections::a_refresh_loses_to_a_newer_version(&open().await).await;
+    connections::an_answer_that_comes_late_waits_for_the_later_holder(&open().await).await;
     connections::urgent_connections_come_first(&open().await).await;
     connections::step_ups_go_with_their_connection(&open().await).await;
     connections::upstreams_have_an_alias_each(&open().await).await;
@@ -95,6 +98,11 @@ where
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_memory() {
     run(async || Store::open("sqlite::memory:").await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_postgres() {
+    run(async || Store::open(&testing::postgres_url().await).await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

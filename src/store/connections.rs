@@ -1,16 +1,9 @@
-//! People's authorizations at upstreams, and the durable steps of a refresh (decision 3).
+//! People's authorizations at upstreams. How they are refreshed is in `refreshes`.
 
 use super::columns::reading;
+use super::database::{Query, query, query_as, query_scalar};
 use super::*;
-use crate::clock::Timestamp;
 use crate::ids::*;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{Sqlite, query, query_as, query_scalar};
-use std::time::Duration;
-
-/// How long a refresh that was begun keeps others from beginning one. Longer than a token endpoint may take to answer:
-/// after that its process is taken for dead.
-pub const REFRESH_LEASE: Duration = Duration::from_secs(15);
 
 impl Store {
     /// Keeps a person's new consent. Where there is a connection of the same person, authority and account, its tokens
@@ -20,15 +13,16 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn put_connection(&self, connection: &Connection) -> Result<ConnectionId, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction().await?;
         let upsert = query_scalar(
-            "INSERT INTO connections (id, user_id, authority, account, state, sealed, scope, expires_at, version,
-                 refreshing_since, last_error, created_at, updated_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            "INSERT INTO connections (id, user_id, authority, account, state, sealed, scope, expires_at, refresh_at,
+                 version, refreshing_since, last_error, created_at, updated_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
              ON CONFLICT (user_id, authority, account) DO UPDATE SET state = excluded.state, sealed = excluded.sealed,
-                 scope = excluded.scope, expires_at = excluded.expires_at, version = version + 1,
-                 refreshing_since = excluded.refreshing_since, last_error = excluded.last_error,
-                 updated_at = excluded.updated_at
+                 scope = excluded.scope, expires_at = excluded.expires_at, refresh_at = excluded.refresh_at,
+                 version = connections.version + 1, fence = connections.fence + 1, lease_holder = NULL, lease_until = NULL,
+                 refreshing_since = excluded.refreshing_since, refreshing_token = NULL,
+                 last_error = excluded.last_error, updated_at = excluded.updated_at
              RETURNING id",
         );
         let id = upsert
@@ -40,14 +34,15 @@ impl Store {
             .bind(&connection.sealed)
             .bind(&connection.scope)
             .bind(connection.expires_at)
+            .bind(connection.expires_at.map(|end| refreshes::due(connection.id, connection.updated_at, end)))
             .bind(connection.version)
             .bind(connection.refreshing_since)
             .bind(&connection.last_error)
             .bind(connection.created_at)
             .bind(connection.updated_at)
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut transaction)
             .await?;
-        changes::record(&mut transaction, Change::ConnectionChanged(id)).await?;
+        transaction.record(Change::ConnectionChanged(id));
         transaction.commit().await?;
         Ok(id)
     }
@@ -64,7 +59,7 @@ impl Store {
     ) -> Result<Option<Connection>, StoreError> {
         let select = query_as("SELECT * FROM connections WHERE user_id = ? AND authority = ? AND account = ?");
         let select = select.bind(user).bind(authority).bind(account);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Connection>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// A connection by id.
@@ -73,7 +68,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn connection_by_id(&self, id: ConnectionId) -> Result<Option<Connection>, StoreError> {
         let select = query_as("SELECT * FROM connections WHERE id = ?").bind(id);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Connection>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// A person's connections, by authority and account.
@@ -82,7 +77,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn connections_of(&self, user: UserId) -> Result<Vec<Connection>, StoreError> {
         let select = query_as("SELECT * FROM connections WHERE user_id = ? ORDER BY authority, account").bind(user);
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<Connection>)
+        select.fetch_all(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// Everybody's connections, by authority and account.
@@ -91,76 +86,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn connections(&self) -> Result<Vec<Connection>, StoreError> {
         let select = query_as("SELECT * FROM connections ORDER BY authority, account, user_id");
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<Connection>)
-    }
-
-    /// Active connections whose access token expires before that moment, the most urgent first.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`], [`StoreError::Damaged`].
-    pub async fn connections_expiring_before(&self, before: Timestamp) -> Result<Vec<Connection>, StoreError> {
-        let select =
-            query_as("SELECT * FROM connections WHERE state = 'active' AND expires_at < ? ORDER BY expires_at");
-        select.bind(before).fetch_all(self.sqlite.readers()).await.map_err(reading::<Connection>)
-    }
-
-    /// Durably intends a refresh of exactly these tokens. `false` when the version has moved on, or when somebody else is
-    /// refreshing and began less than [`REFRESH_LEASE`] ago.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn begin_refresh(&self, id: ConnectionId, version: i64, now: Timestamp) -> Result<bool, StoreError> {
-        let update = query(
-            "UPDATE connections SET refreshing_since = ?
-             WHERE id = ? AND version = ? AND (refreshing_since IS NULL OR refreshing_since <= ?)",
-        );
-        let update = update.bind(now).bind(id).bind(version).bind(now.before(REFRESH_LEASE));
-        Ok(update.execute(self.sqlite.writer()).await?.rows_affected() > 0)
-    }
-
-    /// Keeps renewed tokens under the next version, and the refresh and its error are over. `false` when the version has
-    /// moved on.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn finish_refresh(
-        &self,
-        id: ConnectionId,
-        version: i64,
-        renewed: &RenewedTokens,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let update = query(
-            "UPDATE connections SET state = ?, sealed = ?, scope = ?, expires_at = ?, version = version + 1,
-                 refreshing_since = NULL, last_error = NULL, updated_at = ?
-             WHERE id = ? AND version = ?",
-        );
-        let update = update
-            .bind(ConnectionState::Active)
-            .bind(&renewed.sealed)
-            .bind(&renewed.scope)
-            .bind(renewed.expires_at)
-            .bind(now)
-            .bind(id)
-            .bind(version);
-        self.change_connection(id, update).await
-    }
-
-    /// Notes that a refresh failed; tokens and version stay. `false` when the version has moved on.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn fail_refresh(
-        &self,
-        id: ConnectionId,
-        version: i64,
-        state: ConnectionState,
-        error: &str,
-    ) -> Result<bool, StoreError> {
-        let update = query(
-            "UPDATE connections SET state = ?, last_error = ?, refreshing_since = NULL WHERE id = ? AND version = ?",
-        );
-        self.change_connection(id, update.bind(state).bind(error).bind(id).bind(version)).await
+        select.fetch_all(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// Forgets a connection with its tokens, which go to the [`Parting`]s when they work; `false` when there was none.
@@ -168,12 +94,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn delete_connection(&self, id: ConnectionId) -> Result<bool, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
-        query(services::PART_FROM_ONE).bind(id).execute(&mut *transaction).await?;
+        let mut transaction = self.database.transaction().await?;
+        // Locked: no refresh puts newer tokens between the two statements.
+        let select = query_scalar("SELECT id FROM connections WHERE id = ?").bind(id).locked();
+        let _: Option<ConnectionId> = select.fetch_optional(&mut transaction).await?;
+        query(services::PART_FROM_ONE).bind(id).execute(&mut transaction).await?;
         let delete = query("DELETE FROM connections WHERE id = ?").bind(id);
-        let deleted = delete.execute(&mut *transaction).await?.rows_affected() > 0;
+        let deleted = delete.execute(&mut transaction).await?.rows_affected() > 0;
         if deleted {
-            changes::record(&mut transaction, Change::ConnectionChanged(id)).await?;
+            transaction.record(Change::ConnectionChanged(id));
         }
         transaction.commit().await?;
         Ok(deleted)
@@ -189,7 +118,7 @@ impl Store {
             "INSERT INTO step_ups (connection_id, document) SELECT id, ? FROM connections WHERE id = ?
              ON CONFLICT (connection_id) DO UPDATE SET document = excluded.document",
         );
-        upsert.bind(document).bind(connection).execute(self.sqlite.writer()).await?;
+        upsert.bind(document).bind(connection).execute(self.database.writer()).await?;
         Ok(())
     }
 
@@ -199,19 +128,15 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn step_ups(&self, connection: ConnectionId) -> Result<Option<String>, StoreError> {
         let select = query_scalar("SELECT document FROM step_ups WHERE connection_id = ?").bind(connection);
-        Ok(select.fetch_optional(self.sqlite.readers()).await?)
+        Ok(select.fetch_optional(self.database.readers()).await?)
     }
 
     /// Runs a statement about one connection; if it hit, everybody learns of it.
-    async fn change_connection(
-        &self,
-        id: ConnectionId,
-        statement: sqlx::query::Query<'_, Sqlite, SqliteArguments>,
-    ) -> Result<bool, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
-        let changed = statement.execute(&mut *transaction).await?.rows_affected() > 0;
+    pub(super) async fn change_connection(&self, id: ConnectionId, statement: Query<'_>) -> Result<bool, StoreError> {
+        let mut transaction = self.database.transaction().await?;
+        let changed = statement.execute(&mut transaction).await?.rows_affected() > 0;
         if changed {
-            changes::record(&mut transaction, Change::ConnectionChanged(id)).await?;
+            transaction.record(Change::ConnectionChanged(id));
         }
         transaction.commit().await?;
         Ok(changed)

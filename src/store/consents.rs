@@ -1,10 +1,10 @@
 //! Consents that people do not want to be asked for again. They end with any grant of the same client at the same realm.
 
 use super::columns::reading;
+use super::database::{Transaction, query, query_as};
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::*;
-use sqlx::{Sqlite, Transaction, query, query_as};
 
 impl Store {
     /// Remembers a consent in place of an earlier one to the same client for the same resource.
@@ -26,7 +26,7 @@ impl Store {
             .bind(&consent.redirect_host)
             .bind(&consent.scope)
             .bind(consent.expires_at)
-            .execute(self.sqlite.writer())
+            .execute(self.database.writer())
             .await?;
         Ok(())
     }
@@ -45,7 +45,7 @@ impl Store {
             "SELECT * FROM remembered_consents WHERE user_id = ? AND realm = ? AND client_id = ? AND expires_at > ?",
         );
         let select = select.bind(user).bind(realm).bind(client_id).bind(now);
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<RememberedConsent>)
+        select.fetch_all(self.database.readers()).await.map_err(reading::<RememberedConsent>)
     }
 
     /// Keeps a consent that was just relied upon for longer, if it is still there.
@@ -64,18 +64,18 @@ impl Store {
             .bind(&consent.client_id)
             .bind(&consent.resource)
             .bind(&consent.redirect_host)
-            .execute(self.sqlite.writer())
+            .execute(self.database.writer())
             .await?;
         Ok(())
     }
 }
 
 /// What follows from the end of a grant: whoever takes one back wants to be asked again.
-pub(super) async fn forget(transaction: &mut Transaction<'static, Sqlite>, grant: GrantId) -> Result<(), StoreError> {
+pub(super) async fn forget(transaction: &mut Transaction, grant: GrantId) -> Result<(), StoreError> {
     let delete = query(
         "DELETE FROM remembered_consents WHERE (user_id, realm, client_id) =
              (SELECT user_id, realm, client_id FROM grants WHERE id = ?)",
     );
-    delete.bind(grant).execute(&mut **transaction).await?;
+    delete.bind(grant).execute(&mut *transaction).await?;
     Ok(())
 }

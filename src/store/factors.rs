@@ -1,10 +1,10 @@
 //! Second factors: authenticator apps, recovery codes and passkeys.
 
 use super::columns::reading;
+use super::database::{Lock, Transaction, query, query_as, query_scalar};
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::*;
-use sqlx::{query, query_as, query_scalar};
 
 /// An authenticator app (RFC 6238).
 #[derive(Clone, Debug)]
@@ -62,11 +62,12 @@ impl Store {
         let upsert = query(
             "INSERT INTO authenticators (user_id, sealed, browser, last_step, created_at, confirmed_at)
              VALUES (?, ?, ?, ?, ?, ?)
-             ON CONFLICT (user_id) DO UPDATE SET sealed = excluded.sealed, browser = excluded.browser, last_step = excluded.last_step,
-                 created_at = excluded.created_at WHERE confirmed_at IS NULL",
+             ON CONFLICT (user_id) DO UPDATE SET sealed = excluded.sealed, browser = excluded.browser,
+                 last_step = excluded.last_step, created_at = excluded.created_at
+             WHERE authenticators.confirmed_at IS NULL",
         );
         let upsert = upsert.bind(new.user).bind(&new.sealed).bind(new.browser).bind(new.last_step).bind(new.created_at);
-        let done = upsert.bind(new.confirmed_at).execute(self.sqlite.writer()).await?;
+        let done = upsert.bind(new.confirmed_at).execute(self.database.writer()).await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -76,7 +77,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn authenticator(&self, user: UserId) -> Result<Option<Authenticator>, StoreError> {
         let select = query_as("SELECT * FROM authenticators WHERE user_id = ?").bind(user);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Authenticator>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<Authenticator>)
     }
 
     /// Lets an authenticator count from now on, with these recovery codes in place of all earlier ones. `false` when it
@@ -91,14 +92,14 @@ impl Store {
         codes: &[Digest],
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
         let (user, sealed) = (waiting.user, &waiting.sealed);
+        let mut transaction = self.database.transaction_alone(Lock::Person(user)).await?;
         let update = query(
             "UPDATE authenticators SET confirmed_at = ?, last_step = ?
              WHERE user_id = ? AND sealed = ? AND confirmed_at IS NULL",
         );
         let update = update.bind(now).bind(step).bind(user).bind(sealed);
-        let confirmed = update.execute(&mut *transaction).await?.rows_affected() > 0;
+        let confirmed = update.execute(&mut transaction).await?.rows_affected() > 0;
         if confirmed {
             replace_codes(&mut transaction, user, codes).await?;
         }
@@ -116,7 +117,7 @@ impl Store {
             "UPDATE authenticators SET last_step = ?
              WHERE user_id = ? AND last_step < ? AND confirmed_at IS NOT NULL",
         );
-        let done = update.bind(step).bind(user).bind(step).execute(self.sqlite.writer()).await?;
+        let done = update.bind(step).bind(user).bind(step).execute(self.database.writer()).await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -126,7 +127,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn delete_authenticator(&self, user: UserId) -> Result<bool, StoreError> {
         let delete = query("DELETE FROM authenticators WHERE user_id = ?").bind(user);
-        Ok(delete.execute(self.sqlite.writer()).await?.rows_affected() > 0)
+        Ok(delete.execute(self.database.writer()).await?.rows_affected() > 0)
     }
 
     /// Gives a person these recovery codes in place of all earlier ones.
@@ -134,7 +135,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn put_recovery_codes(&self, user: UserId, codes: &[Digest]) -> Result<(), StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction_alone(Lock::Person(user)).await?;
         replace_codes(&mut transaction, user, codes).await?;
         Ok(transaction.commit().await?)
     }
@@ -145,7 +146,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn use_recovery_code(&self, user: UserId, code: &Digest) -> Result<bool, StoreError> {
         let delete = query("DELETE FROM recovery_codes WHERE user_id = ? AND code = ?").bind(user).bind(*code);
-        Ok(delete.execute(self.sqlite.writer()).await?.rows_affected() > 0)
+        Ok(delete.execute(self.database.writer()).await?.rows_affected() > 0)
     }
 
     /// How many recovery codes a person has left.
@@ -154,7 +155,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn recovery_codes_left(&self, user: UserId) -> Result<u32, StoreError> {
         let select = query_scalar("SELECT COUNT(*) FROM recovery_codes WHERE user_id = ?").bind(user);
-        Ok(select.fetch_one(self.sqlite.readers()).await?)
+        Ok(select.fetch_one(self.database.readers()).await?)
     }
 
     /// Takes all second factors away from a person and signs the person's browsers out; `false` when there was no factor.
@@ -162,7 +163,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn delete_factors(&self, user: UserId) -> Result<bool, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction_alone(Lock::Person(user)).await?;
         let mut deleted = 0;
         for table in [
             "DELETE FROM authenticators WHERE user_id = ?",
@@ -170,9 +171,9 @@ impl Store {
             "DELETE FROM passkeys WHERE user_id = ?",
             "DELETE FROM passkey_holders WHERE user_id = ?",
         ] {
-            deleted += query(table).bind(user).execute(&mut *transaction).await?.rows_affected();
+            deleted += query(table).bind(user).execute(&mut transaction).await?.rows_affected();
         }
-        query("DELETE FROM sessions WHERE user_id = ?").bind(user).execute(&mut *transaction).await?;
+        query("DELETE FROM sessions WHERE user_id = ?").bind(user).execute(&mut transaction).await?;
         transaction.commit().await?;
         Ok(deleted > 0)
     }
@@ -186,7 +187,7 @@ impl Store {
             "INSERT INTO passkey_holders (user_id, handle, after_password) VALUES (?, ?, FALSE)
              ON CONFLICT (user_id) DO NOTHING",
         );
-        insert.bind(user).bind(&handle[..]).execute(self.sqlite.writer()).await?;
+        insert.bind(user).bind(&handle[..]).execute(self.database.writer()).await?;
         self.passkey_holder(user).await?.ok_or(StoreError::Damaged("passkey holder"))
     }
 
@@ -196,7 +197,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn passkey_holder(&self, user: UserId) -> Result<Option<PasskeyHolder>, StoreError> {
         let select = query_as("SELECT * FROM passkey_holders WHERE user_id = ?").bind(user);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<PasskeyHolder>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<PasskeyHolder>)
     }
 
     /// Whether a passkey is asked for after the password; `false` when the person has never had one.
@@ -205,7 +206,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn ask_for_passkey(&self, user: UserId, after_password: bool) -> Result<bool, StoreError> {
         let update = query("UPDATE passkey_holders SET after_password = ? WHERE user_id = ?");
-        let done = update.bind(after_password).bind(user).execute(self.sqlite.writer()).await?;
+        let done = update.bind(after_password).bind(user).execute(self.database.writer()).await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -227,7 +228,7 @@ impl Store {
             .bind(passkey.sign_count)
             .bind(passkey.created_at)
             .bind(passkey.last_used_at)
-            .execute(self.sqlite.writer())
+            .execute(self.database.writer())
             .await
             .map_err(inserting("that passkey"))?;
         Ok(())
@@ -238,8 +239,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn passkeys_of(&self, user: UserId) -> Result<Vec<Passkey>, StoreError> {
-        let select = query_as("SELECT * FROM passkeys WHERE user_id = ? ORDER BY created_at, rowid").bind(user);
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<Passkey>)
+        let select = query_as("SELECT * FROM passkeys WHERE user_id = ? ORDER BY created_at, id").bind(user);
+        select.fetch_all(self.database.readers()).await.map_err(reading::<Passkey>)
     }
 
     /// The passkey that its authenticator calls so.
@@ -248,7 +249,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn passkey(&self, credential_id: &[u8]) -> Result<Option<Passkey>, StoreError> {
         let select = query_as("SELECT * FROM passkeys WHERE credential_id = ?").bind(credential_id);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Passkey>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<Passkey>)
     }
 
     /// Notes a use of a passkey. `false` when its counter did not go up, as it must where the authenticator counts
@@ -261,7 +262,7 @@ impl Store {
             "UPDATE passkeys SET sign_count = ?1, last_used_at = ?2
              WHERE id = ?3 AND (sign_count < ?1 OR (sign_count = 0 AND ?1 = 0))",
         );
-        let done = update.bind(sign_count).bind(now).bind(id).execute(self.sqlite.writer()).await?;
+        let done = update.bind(sign_count).bind(now).bind(id).execute(self.database.writer()).await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -271,19 +272,16 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn delete_passkey(&self, user: UserId, id: PasskeyId) -> Result<bool, StoreError> {
         let delete = query("DELETE FROM passkeys WHERE user_id = ? AND id = ?").bind(user).bind(id);
-        Ok(delete.execute(self.sqlite.writer()).await?.rows_affected() > 0)
+        Ok(delete.execute(self.database.writer()).await?.rows_affected() > 0)
     }
 }
 
-async fn replace_codes(
-    transaction: &mut sqlx::Transaction<'static, sqlx::Sqlite>,
-    user: UserId,
-    codes: &[Digest],
-) -> Result<(), StoreError> {
-    query("DELETE FROM recovery_codes WHERE user_id = ?").bind(user).execute(&mut **transaction).await?;
+/// For transactions that have [`Lock::Person`]: of two sets at once both would be kept.
+async fn replace_codes(transaction: &mut Transaction, user: UserId, codes: &[Digest]) -> Result<(), StoreError> {
+    query("DELETE FROM recovery_codes WHERE user_id = ?").bind(user).execute(&mut *transaction).await?;
     for code in codes {
         let insert = query("INSERT INTO recovery_codes (user_id, code) VALUES (?, ?)").bind(user).bind(*code);
-        insert.execute(&mut **transaction).await?;
+        insert.execute(&mut *transaction).await?;
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Following the journal of changes: what happened since a process read it last, and whether it can be told at all.
 
+use super::database::{Bind as _, QueryBuilder};
 use super::*;
 use crate::ids::ConnectionId;
-use sqlx::QueryBuilder;
 
 /// How many ids one statement names.
 const SOME: usize = 500;
@@ -62,14 +62,10 @@ impl Store {
     ) -> Result<Vec<(ConnectionId, i64, ConnectionState)>, StoreError> {
         let mut found = Vec::with_capacity(ids.len());
         for some in ids.chunks(SOME) {
-            let mut select = QueryBuilder::new("SELECT id, version, state FROM connections WHERE id IN (");
-            let mut list = select.separated(", ");
-            for id in some {
-                list.push_bind(*id);
-            }
-            select.push(")");
+            let mut select = QueryBuilder::new("SELECT id, version, state FROM connections WHERE id IN ");
+            select.push_tuple(some.iter().map(|id| id.value()));
             let rows: Vec<(ConnectionId, i64, ConnectionState)> =
-                select.build_query_as().fetch_all(self.sqlite.readers()).await?;
+                select.build_query_as().fetch_all(self.database.readers()).await?;
             found.extend(rows);
         }
         Ok(found)

@@ -1,10 +1,10 @@
 //! Grants, and the codes and refresh tokens that live under them. A revoked grant has neither.
 
 use super::columns::reading;
+use super::database::{Lock, Transaction, query, query_as, query_scalar};
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::*;
-use sqlx::{Sqlite, Transaction, query, query_as, query_scalar};
 
 impl Store {
     /// Keeps a consent and the code that stands for it, where there is one: both or neither.
@@ -12,7 +12,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when either is there already.
     pub async fn insert_grant(&self, grant: &Grant, code: Option<&AuthorizationCode>) -> Result<(), StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction().await?;
         insert(&mut transaction, grant).await?;
         if let Some(code) = code {
             insert_code(&mut transaction, code).await?;
@@ -27,17 +27,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when there is a grant of that id.
     pub async fn standing_grant(&self, grant: &Grant, most: u32) -> Result<Option<GrantId>, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        // Alone with the client: two that find room would both take it, and its registration may be going.
+        let mut transaction = self.database.transaction_alone(Lock::Client(&grant.client_id)).await?;
         let select = "SELECT * FROM grants
              WHERE realm = ? AND client_id = ? AND user_id = ? AND revoked_at IS NULL AND parent_id IS NULL";
         let select = query_as(select).bind(&grant.realm).bind(&grant.client_id).bind(grant.user);
-        let others: Vec<Grant> = select.fetch_all(&mut *transaction).await.map_err(reading::<Grant>)?;
+        let others: Vec<Grant> = select.fetch_all(&mut transaction).await.map_err(reading::<Grant>)?;
         if let Some(same) = others.iter().find(|other| other.resource == grant.resource) {
             return Ok(Some(same.id));
         }
         let registered = query_scalar("SELECT EXISTS (SELECT 1 FROM clients WHERE realm = ? AND id = ?)");
-        let registered: bool =
-            registered.bind(&grant.realm).bind(&grant.client_id).fetch_one(&mut *transaction).await?;
+        let registered: bool = registered.bind(&grant.realm).bind(&grant.client_id).fetch_one(&mut transaction).await?;
         if others.len() >= most as usize || !registered {
             return Ok(None);
         }
@@ -52,7 +52,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn grant(&self, id: GrantId) -> Result<Option<Grant>, StoreError> {
         let select = query_as("SELECT * FROM grants WHERE id = ?").bind(id);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Grant>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<Grant>)
     }
 
     /// A person's grants that are in force, newest first.
@@ -60,10 +60,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn grants_of(&self, user: UserId) -> Result<Vec<Grant>, StoreError> {
-        let select = query_as(
-            "SELECT * FROM grants WHERE user_id = ? AND revoked_at IS NULL ORDER BY created_at DESC, rowid DESC",
-        );
-        select.bind(user).fetch_all(self.sqlite.readers()).await.map_err(reading::<Grant>)
+        let select =
+            query_as("SELECT * FROM grants WHERE user_id = ? AND revoked_at IS NULL ORDER BY created_at DESC, id DESC");
+        select.bind(user).fetch_all(self.database.readers()).await.map_err(reading::<Grant>)
     }
 
     /// The clients that have grants in force, registered or not, with how many, by realm and id.
@@ -75,7 +74,7 @@ impl Store {
             "SELECT realm, client_id, MAX(client_name) AS client_name, COUNT(*) AS grants FROM grants
              WHERE revoked_at IS NULL GROUP BY realm, client_id ORDER BY realm, client_id",
         );
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<GrantedClient>)
+        select.fetch_all(self.database.readers()).await.map_err(reading::<GrantedClient>)
     }
 
     /// Ends a grant with its refresh tokens and codes; `false` when it was revoked before or is unknown.
@@ -83,9 +82,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn revoke_grant(&self, id: GrantId, now: Timestamp) -> Result<bool, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction_alone(Lock::Revocations).await?;
         let update = query("UPDATE grants SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL").bind(now).bind(id);
-        let revoked = update.execute(&mut *transaction).await?.rows_affected() > 0;
+        let revoked = update.execute(&mut transaction).await?.rows_affected() > 0;
         if revoked {
             end(&mut transaction, vec![id], now).await?;
         }
@@ -104,19 +103,20 @@ impl Store {
         client_id: &str,
         now: Timestamp,
     ) -> Result<Option<Vec<GrantId>>, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction_alone(Lock::Client(client_id)).await?;
+        transaction.lock(Lock::Revocations).await?;
         let delete = query("DELETE FROM clients WHERE id = ? AND realm = COALESCE(?, realm)");
-        let deleted = delete.bind(client_id).bind(realm).execute(&mut *transaction).await?.rows_affected();
+        let deleted = delete.bind(client_id).bind(realm).execute(&mut transaction).await?.rows_affected();
         query("DELETE FROM remembered_consents WHERE client_id = ? AND realm = COALESCE(?, realm)")
             .bind(client_id)
             .bind(realm)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         let update = query_scalar(
             "UPDATE grants SET revoked_at = ?
              WHERE client_id = ? AND realm = COALESCE(?, realm) AND revoked_at IS NULL RETURNING id",
         );
-        let revoked: Vec<GrantId> = update.bind(now).bind(client_id).bind(realm).fetch_all(&mut *transaction).await?;
+        let revoked: Vec<GrantId> = update.bind(now).bind(client_id).bind(realm).fetch_all(&mut transaction).await?;
         let revoked = end(&mut transaction, revoked, now).await?;
         transaction.commit().await?;
         Ok((deleted > 0 || !revoked.is_empty()).then_some(revoked))
@@ -127,7 +127,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn revoke_grants_of_user(&self, user: UserId, now: Timestamp) -> Result<Vec<GrantId>, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction_alone(Lock::Revocations).await?;
         let revoked = revoke_all_of(&mut transaction, user, now).await?;
         transaction.commit().await?;
         Ok(revoked)
@@ -139,7 +139,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn grants_revoked_since(&self, since: Timestamp) -> Result<Vec<GrantId>, StoreError> {
         let select = query_scalar("SELECT id FROM grants WHERE revoked_at >= ?").bind(since);
-        Ok(select.fetch_all(self.sqlite.readers()).await?)
+        Ok(select.fetch_all(self.database.readers()).await?)
     }
 
     /// A code, used or expired as it may be.
@@ -148,7 +148,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn code(&self, code: &Digest) -> Result<Option<AuthorizationCode>, StoreError> {
         let select = query_as("SELECT * FROM codes WHERE code = ?").bind(*code);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<AuthorizationCode>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<AuthorizationCode>)
     }
 
     /// Uses a code that has not expired; exactly one caller ever gets `true`.
@@ -158,7 +158,7 @@ impl Store {
     pub async fn consume_code(&self, code: &Digest, now: Timestamp) -> Result<bool, StoreError> {
         let update = query("UPDATE codes SET used_at = ? WHERE code = ? AND used_at IS NULL AND expires_at > ?");
         let update = update.bind(now).bind(*code).bind(now);
-        Ok(update.execute(self.sqlite.writer()).await?.rows_affected() > 0)
+        Ok(update.execute(self.database.writer()).await?.rows_affected() > 0)
     }
 
     /// Keeps the first refresh token of a grant. If the grant was revoked in the meantime the token is not kept, and so
@@ -167,8 +167,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when it is there already.
     pub async fn insert_refresh_token(&self, token: &RefreshToken) -> Result<(), StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
-        insert_token(&mut transaction, token).await?;
+        let mut transaction = self.database.transaction().await?;
+        if hold(&mut transaction, token.grant).await? {
+            insert_token(&mut transaction, token).await?;
+        }
         Ok(transaction.commit().await?)
     }
 
@@ -178,7 +180,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn refresh_token(&self, token: &Digest) -> Result<Option<RefreshToken>, StoreError> {
         let select = query_as("SELECT * FROM refresh_tokens WHERE token = ?").bind(*token);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<RefreshToken>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<RefreshToken>)
     }
 
     /// Puts `new` in the place of `old`, which counts as used from then on. `false` when `old` has a successor already or
@@ -192,7 +194,10 @@ impl Store {
         successor: &Successor,
         new: &RefreshToken,
     ) -> Result<bool, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction().await?;
+        if !hold(&mut transaction, new.grant).await? {
+            return Ok(false);
+        }
         let update = query(
             "UPDATE refresh_tokens SET successor_token = ?, successor_sealed = ?, rotated_at = ?,
                  first_used_at = COALESCE(first_used_at, ?)
@@ -204,7 +209,7 @@ impl Store {
             .bind(successor.rotated_at)
             .bind(successor.rotated_at)
             .bind(*old)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?
             .rows_affected()
             > 0;
@@ -221,13 +226,13 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn mark_refresh_token_used(&self, token: &Digest, now: Timestamp) -> Result<(), StoreError> {
         let update = query("UPDATE refresh_tokens SET first_used_at = ? WHERE token = ? AND first_used_at IS NULL");
-        update.bind(now).bind(*token).execute(self.sqlite.writer()).await?;
+        update.bind(now).bind(*token).execute(self.database.writer()).await?;
         Ok(())
     }
 }
 
 /// Keeps a consent within a transaction.
-pub(super) async fn insert(transaction: &mut Transaction<'static, Sqlite>, grant: &Grant) -> Result<(), StoreError> {
+pub(super) async fn insert(transaction: &mut Transaction, grant: &Grant) -> Result<(), StoreError> {
     let insert = query(
         "INSERT INTO grants (id, user_id, client_id, client_name, realm, resource, scope, created_at, revoked_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -242,48 +247,53 @@ pub(super) async fn insert(transaction: &mut Transaction<'static, Sqlite>, grant
         .bind(&grant.scope)
         .bind(grant.created_at)
         .bind(grant.revoked_at)
-        .execute(&mut **transaction)
+        .execute(&mut *transaction)
         .await
         .map_err(inserting("that grant"))?;
     Ok(())
 }
 
-/// Revokes all grants of a person within a transaction.
+/// Whether a grant is in force; then it stays so until the transaction ends. Whoever touches what lives under a grant
+/// begins with this, so that it is there when somebody revokes the grant, or the grant's end is seen here.
+pub(super) async fn hold(transaction: &mut Transaction, grant: GrantId) -> Result<bool, StoreError> {
+    let select = query_scalar("SELECT id FROM grants WHERE id = ? AND revoked_at IS NULL").bind(grant).held();
+    let held: Option<GrantId> = select.fetch_optional(&mut *transaction).await?;
+    Ok(held.is_some())
+}
+
+/// Revokes all grants of a person within a transaction that has [`Lock::Revocations`].
 pub(super) async fn revoke_all_of(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     user: UserId,
     now: Timestamp,
 ) -> Result<Vec<GrantId>, StoreError> {
     let update = query_scalar("UPDATE grants SET revoked_at = ? WHERE user_id = ? AND revoked_at IS NULL RETURNING id");
-    let revoked: Vec<GrantId> = update.bind(now).bind(user).fetch_all(&mut **transaction).await?;
+    let revoked: Vec<GrantId> = update.bind(now).bind(user).fetch_all(&mut *transaction).await?;
     end(transaction, revoked, now).await
 }
 
 /// What follows from the revocation of grants; all that ended by it.
 async fn end(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Transaction,
     mut revoked: Vec<GrantId>,
     now: Timestamp,
 ) -> Result<Vec<GrantId>, StoreError> {
     for parent in revoked.clone() {
         let update = "UPDATE grants SET revoked_at = ? WHERE parent_id = ? AND revoked_at IS NULL RETURNING id";
-        let derived: Vec<GrantId> = query_scalar(update).bind(now).bind(parent).fetch_all(&mut **transaction).await?;
+        let derived: Vec<GrantId> = query_scalar(update).bind(now).bind(parent).fetch_all(&mut *transaction).await?;
         revoked.extend(derived);
     }
     for grant in &revoked {
-        query("DELETE FROM codes WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
-        query("DELETE FROM refresh_tokens WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
-        query("DELETE FROM device_codes WHERE grant_id = ?").bind(*grant).execute(&mut **transaction).await?;
+        query("DELETE FROM codes WHERE grant_id = ?").bind(*grant).execute(&mut *transaction).await?;
+        query("DELETE FROM refresh_tokens WHERE grant_id = ?").bind(*grant).execute(&mut *transaction).await?;
+        query("DELETE FROM device_codes WHERE grant_id = ?").bind(*grant).execute(&mut *transaction).await?;
         consents::forget(transaction, *grant).await?;
-        changes::record(transaction, Change::GrantRevoked(*grant)).await?;
+        transaction.record(Change::GrantRevoked(*grant));
     }
     Ok(revoked)
 }
 
-async fn insert_code(
-    transaction: &mut Transaction<'static, Sqlite>,
-    code: &AuthorizationCode,
-) -> Result<(), StoreError> {
+async fn insert_code(transaction: &mut Transaction, code: &AuthorizationCode) -> Result<(), StoreError> {
     let insert = query(
         "INSERT INTO codes (code, grant_id, redirect_uri, code_challenge, expires_at, used_at, dpop_jkt)
          VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -296,25 +306,26 @@ async fn insert_code(
         .bind(code.expires_at)
         .bind(code.used_at)
         .bind(&code.dpop_jkt)
-        .execute(&mut **transaction)
+        .execute(&mut *transaction)
         .await
         .map_err(inserting("that authorization code"))?;
     Ok(())
 }
 
-async fn insert_token(transaction: &mut Transaction<'static, Sqlite>, token: &RefreshToken) -> Result<(), StoreError> {
+/// For transactions that hold the grant.
+async fn insert_token(transaction: &mut Transaction, token: &RefreshToken) -> Result<(), StoreError> {
     let insert = query(
         "INSERT INTO refresh_tokens (token, grant_id, issued_at, expires_at, first_used_at, dpop_jkt)
-         SELECT ?, id, ?, ?, ?, ? FROM grants WHERE id = ? AND revoked_at IS NULL",
+         VALUES (?, ?, ?, ?, ?, ?)",
     );
     insert
         .bind(token.token)
+        .bind(token.grant)
         .bind(token.issued_at)
         .bind(token.expires_at)
         .bind(token.first_used_at)
         .bind(&token.dpop_jkt)
-        .bind(token.grant)
-        .execute(&mut **transaction)
+        .execute(&mut *transaction)
         .await
         .map_err(inserting("that refresh token"))?;
     Ok(())

@@ -1,11 +1,10 @@
 //! Long lists, a page at a time: what comes after a row that the caller has seen.
 
 use super::columns::reading;
+use super::database::{FromRow, QueryBuilder, Row, query_as};
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::{ConnectionId, GrantId, UserId};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, QueryBuilder, Row, query_as};
 
 /// A client as listings show it: registered, granted something, or both.
 #[derive(Clone, Debug)]
@@ -74,9 +73,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn users_page(&self, after: Option<&str>, limit: u32) -> Result<Vec<User>, StoreError> {
-        let select = query_as("SELECT * FROM users WHERE name > ? ORDER BY name LIMIT ?");
-        let select = select.bind(after.unwrap_or_default()).bind(limit);
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<User>)
+        let select = query_as("SELECT * FROM users WHERE lower(name) > ? ORDER BY lower(name) LIMIT ?");
+        let select = select.bind(after.unwrap_or_default().to_ascii_lowercase()).bind(limit);
+        select.fetch_all(self.database.readers()).await.map_err(reading::<User>)
     }
 
     /// Clients that come after realm and id, in that order.
@@ -94,10 +93,10 @@ impl Store {
                  FROM clients LEFT JOIN users ON users.id = owner_id
                  UNION ALL
                  SELECT realm, client_id, NULL, client_name, 1, NULL, NULL, NULL FROM grants WHERE revoked_at IS NULL
-             )
+             ) AS listed
              WHERE (realm, id) > (?, ?) GROUP BY realm, id ORDER BY realm, id LIMIT ?",
         );
-        Ok(select.bind(realm).bind(id).bind(limit).fetch_all(self.sqlite.readers()).await?)
+        Ok(select.bind(realm).bind(id).bind(limit).fetch_all(self.database.readers()).await?)
     }
 
     /// One client, registered or granted something.
@@ -116,11 +115,11 @@ impl Store {
                  UNION ALL
                  SELECT realm, client_id, NULL, client_name, 1, NULL, NULL, NULL FROM grants
                  WHERE realm = ? AND client_id = ? AND revoked_at IS NULL
-             )
+             ) AS listed
              GROUP BY realm, id",
         );
         let select = select.bind(realm).bind(id).bind(realm).bind(id);
-        Ok(select.fetch_optional(self.sqlite.readers()).await?)
+        Ok(select.fetch_optional(self.database.readers()).await?)
     }
 
     /// Grants in force, newest first, that come after a moment and an id.
@@ -148,7 +147,7 @@ impl Store {
             select.push(", ").push_bind(id).push(")");
         }
         select.push(" ORDER BY grants.created_at DESC, grants.id DESC LIMIT ").push_bind(limit);
-        select.build_query_as().fetch_all(self.sqlite.readers()).await.map_err(reading::<Grant>)
+        select.build_query_as().fetch_all(self.database.readers()).await.map_err(reading::<Grant>)
     }
 
     /// Connections whose id comes after `after`, by id.
@@ -172,7 +171,7 @@ impl Store {
             select.push(" AND connections.id > ").push_bind(after);
         }
         select.push(" ORDER BY connections.id LIMIT ").push_bind(limit);
-        select.build_query_as().fetch_all(self.sqlite.readers()).await.map_err(reading::<Connection>)
+        select.build_query_as().fetch_all(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// Events of the audit log, newest first, that are older than number `before`.
@@ -202,24 +201,24 @@ impl Store {
             select.push(" AND id < ").push_bind(before);
         }
         select.push(" ORDER BY id DESC LIMIT ").push_bind(limit);
-        select.build_query_as().fetch_all(self.sqlite.readers()).await.map_err(reading::<AuditEvent>)
+        select.build_query_as().fetch_all(self.database.readers()).await.map_err(reading::<AuditEvent>)
     }
 }
 
-impl<T: for<'r> FromRow<'r, SqliteRow>> FromRow<'_, SqliteRow> for Owned<T> {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl<T: FromRow> FromRow for Owned<T> {
+    fn from_row(row: &Row) -> sqlx::Result<Self> {
         Ok(Self { row: T::from_row(row)?, user_name: row.try_get("user_name")? })
     }
 }
 
-impl FromRow<'_, SqliteRow> for NumberedEvent {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for NumberedEvent {
+    fn from_row(row: &Row) -> sqlx::Result<Self> {
         Ok(Self { number: row.try_get("id")?, event: AuditEvent::from_row(row)? })
     }
 }
 
-impl FromRow<'_, SqliteRow> for ListedClient {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for ListedClient {
+    fn from_row(row: &Row) -> sqlx::Result<Self> {
         Ok(Self {
             realm: row.try_get("realm")?,
             id: row.try_get("id")?,

@@ -11,6 +11,7 @@ mod columns;
 mod conformance;
 mod connections;
 mod consents;
+mod database;
 mod derived_grants;
 mod devices;
 mod factors;
@@ -23,23 +24,28 @@ mod listings;
 mod records;
 mod service_links;
 mod service_listings;
+mod refreshes;
 mod services;
 mod sessions;
 mod signing_keys;
-mod sqlite;
+#[cfg(test)]
+pub(crate) mod testing;
 mod upstreams;
 mod used_once;
 
 pub use clients::{Registered, RoomForClients};
-pub use connections::REFRESH_LEASE;
-pub use following::{JournalPosition, News};
+pub use database::{Heard, Listener};
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
+pub use following::{JournalPosition, News};
 pub use groups::BY_ADMINISTRATOR;
 pub use identities::Unlinked;
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
 pub use service_links::{LinkCallback, ServiceLink};
+pub use refreshes::{Attempt, Begun, Failure, Intent, Lease, REFRESH_LEASE, Renewed, Swapped};
 pub use services::{Parting, ServicePat};
+
+use database::Database;
 
 /// What went wrong in the database.
 #[derive(Debug, thiserror::Error)]
@@ -75,28 +81,56 @@ impl From<StoreError> for crate::error::Fault {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        StoreError::Database(error.to_string())
+        StoreError::Database(match error {
+            sqlx::Error::PoolTimedOut => {
+                "it cannot be reached, or all connections to it are in use (store.connections)".to_owned()
+            }
+            error => error.to_string(),
+        })
     }
 }
+
+/// How many connections to PostgreSQL there are at most where nobody says.
+pub const CONNECTIONS: u32 = 16;
 
 /// A handle to the database; cloning shares it.
 #[derive(Clone)]
 pub struct Store {
-    sqlite: sqlite::Pools,
+    database: Database,
+    /// What leases go by, unless the database has a clock of its own.
+    clock: crate::clock::Clock,
 }
 
 impl Store {
-    /// Opens `sqlite:///path` (or `sqlite::memory:`), creating and migrating it. The path is taken as it is written.
+    /// Opens `sqlite:///path` (or `sqlite::memory:`), whose path is taken as it is written, or
+    /// `postgres://user:password@host/database`; creates and migrates what is in it.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] naming the file and what to do about it.
+    /// [`StoreError::Unusable`] naming the file or the server and what to do about it, but no password.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        Ok(Self { sqlite: sqlite::Pools::open(url).await? })
+        Self::open_with(url, CONNECTIONS).await
+    }
+
+    /// The same with at most so many connections to PostgreSQL; SQLite has as many as are good for it.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_with(url: &str, connections: u32) -> Result<Self, StoreError> {
+        Ok(Self { database: Database::open(url, connections).await?, clock: crate::clock::Clock::system() })
+    }
+
+    /// Hears of changes as they are committed, by whatever process. `None` for SQLite, which has nothing of the kind: there
+    /// one asks [`Store::changes_after`] now and then.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`].
+    pub async fn listen(&self) -> Result<Option<Listener>, StoreError> {
+        self.database.listen().await
     }
 
     /// Waits for what is under way and closes the database; it cannot be used afterwards.
     pub async fn close(&self) {
-        self.sqlite.close().await;
+        self.database.close().await;
     }
 }
 

@@ -356,9 +356,9 @@ pub struct Connection {
     pub scope: String,
     /// When the access token expires, if the upstream said so.
     pub expires_at: Option<Timestamp>,
-    /// Counts every change of the tokens: the fencing token of decision 3.
+    /// Counts every change of the tokens.
     pub version: i64,
-    /// When a refresh was begun that has no recorded end.
+    /// When a refresh was begun of which nobody knows what became, by the clock of the database.
     pub refreshing_since: Option<Timestamp>,
     /// In words, for the person.
     pub last_error: Option<String>,
@@ -452,17 +452,6 @@ impl AuditEvent {
         let (actor, action, subject) = (actor.to_owned(), action.to_owned(), subject.to_owned());
         Self { at, actor, action, subject, address, upstream: None, client: None, status: None, duration_ms: None }
     }
-}
-
-/// What a successful refresh changes in a [`Connection`].
-#[derive(Clone, Debug)]
-pub struct RenewedTokens {
-    /// The new tokens, sealed.
-    pub sealed: Vec<u8>,
-    /// The scopes now granted.
-    pub scope: String,
-    /// When the new access token expires, if the upstream said so.
-    pub expires_at: Option<Timestamp>,
 }
 
 /// What ended together with a person.

@@ -1,10 +1,10 @@
 //! What the token broker goes by: the links that send one person to connect one service, and whose an e-mail address is.
 
 use super::columns::reading;
+use super::database::{query, query_as};
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::{ApiKeyId, Digest, UserId};
-use sqlx::{query, query_as};
 
 /// To which address a service sends the person back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Store {
             .bind(link.callback)
             .bind(&link.return_to)
             .bind(link.expires_at)
-            .execute(self.sqlite.writer())
+            .execute(self.database.writer())
             .await
             .map_err(inserting("that link"))?;
         Ok(())
@@ -68,7 +68,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn service_link(&self, id: &Digest, now: Timestamp) -> Result<Option<ServiceLink>, StoreError> {
         let select = query_as("SELECT * FROM service_links WHERE id = ? AND expires_at > ?").bind(*id).bind(now);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<ServiceLink>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<ServiceLink>)
     }
 
     /// Uses a link up, for the person that it is for: of several callers exactly one gets `true`.
@@ -78,7 +78,7 @@ impl Store {
     pub async fn use_service_link(&self, id: &Digest, user: UserId, now: Timestamp) -> Result<bool, StoreError> {
         let delete = query("DELETE FROM service_links WHERE id = ? AND user_id = ? AND expires_at > ?");
         let delete = delete.bind(*id).bind(user).bind(now);
-        Ok(delete.execute(self.sqlite.writer()).await?.rows_affected() > 0)
+        Ok(delete.execute(self.database.writer()).await?.rows_affected() > 0)
     }
 
     /// Everybody who has this e-mail address, in whatever letter case: it was verified by a provider at which they sign in,
@@ -88,9 +88,10 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn users_with_email(&self, email: &str) -> Result<Vec<User>, StoreError> {
         let select = query_as(
-            "SELECT * FROM users WHERE lower(email) = lower(?)
-                 OR id IN (SELECT user_id FROM identities WHERE lower(email) = lower(?))",
+            "SELECT * FROM users WHERE lower(email) = ?
+                 OR id IN (SELECT user_id FROM identities WHERE lower(email) = ?)",
         );
-        select.bind(email).bind(email).fetch_all(self.sqlite.readers()).await.map_err(reading::<User>)
+        let email = email.to_ascii_lowercase();
+        select.bind(&email).bind(&email).fetch_all(self.database.readers()).await.map_err(reading::<User>)
     }
 }

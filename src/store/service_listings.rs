@@ -1,9 +1,9 @@
 //! Everybody's connections and personal access tokens at one service, for administrators, a page at a time.
 
 use super::columns::reading;
+use super::database::query_as;
 use super::*;
 use crate::ids::UserId;
-use sqlx::query_as;
 
 /// Comes before everybody: ids are random.
 const NOBODY: UserId = UserId([0; 16]);
@@ -25,7 +25,7 @@ impl Store {
              WHERE authority = ? AND account = '' AND user_id > ? ORDER BY user_id LIMIT ?",
         );
         let select = select.bind(authority).bind(after.unwrap_or(NOBODY)).bind(limit);
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<Connection>)
+        select.fetch_all(self.database.readers()).await.map_err(reading::<Connection>)
     }
 
     /// The personal access tokens for a service of people whose id comes after `after`, by that id.
@@ -44,6 +44,6 @@ impl Store {
              WHERE service = ? AND user_id > ? ORDER BY user_id LIMIT ?",
         );
         let select = select.bind(service).bind(after.unwrap_or(NOBODY)).bind(limit);
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<ServicePat>)
+        select.fetch_all(self.database.readers()).await.map_err(reading::<ServicePat>)
     }
 }

@@ -1,10 +1,10 @@
 //! What services need besides connections: personal access tokens, and authorizations that are to be given back.
 
 use super::columns::reading;
+use super::database::{Lock, query, query_as};
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::{ConnectionId, UserId};
-use sqlx::{query, query_as};
 
 /// Before a connection that works is deleted.
 pub(super) const PART_FROM_ONE: &str = "
@@ -59,7 +59,7 @@ impl Store {
              ON CONFLICT (user_id, service) DO UPDATE SET sealed = excluded.sealed, created_at = excluded.created_at",
         );
         let upsert = upsert.bind(pat.user).bind(&pat.service).bind(&pat.sealed).bind(pat.created_at);
-        upsert.execute(self.sqlite.writer()).await?;
+        upsert.execute(self.database.writer()).await?;
         Ok(())
     }
 
@@ -69,7 +69,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn service_pat(&self, user: UserId, service: &str) -> Result<Option<ServicePat>, StoreError> {
         let select = query_as("SELECT * FROM service_pats WHERE user_id = ? AND service = ?").bind(user).bind(service);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<ServicePat>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<ServicePat>)
     }
 
     /// A person's personal access tokens, by service.
@@ -78,7 +78,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn service_pats(&self, user: UserId) -> Result<Vec<ServicePat>, StoreError> {
         let select = query_as("SELECT * FROM service_pats WHERE user_id = ? ORDER BY service").bind(user);
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<ServicePat>)
+        select.fetch_all(self.database.readers()).await.map_err(reading::<ServicePat>)
     }
 
     /// Forgets a personal access token; `false` when there was none.
@@ -87,7 +87,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn delete_service_pat(&self, user: UserId, service: &str) -> Result<bool, StoreError> {
         let delete = query("DELETE FROM service_pats WHERE user_id = ? AND service = ?").bind(user).bind(service);
-        Ok(delete.execute(self.sqlite.writer()).await?.rows_affected() > 0)
+        Ok(delete.execute(self.database.writer()).await?.rows_affected() > 0)
     }
 
     /// Authorizations that are to be given back by now, the oldest first. Whoever takes one is the only one until
@@ -101,8 +101,12 @@ impl Store {
              WHERE id IN (SELECT id FROM partings WHERE due_at <= ? ORDER BY due_at LIMIT 100) AND due_at <= ?
              RETURNING *",
         );
+        // Alone: two that take the same ones in another order would wait for each other.
+        let mut transaction = self.database.transaction_alone(Lock::Partings).await?;
         let update = update.bind(again_at).bind(now).bind(now);
-        update.fetch_all(self.sqlite.writer()).await.map_err(reading::<Parting>)
+        let taken = update.fetch_all(&mut transaction).await.map_err(reading::<Parting>)?;
+        transaction.commit().await?;
+        Ok(taken)
     }
 
     /// Forgets an authorization that was given back, or could not be.
@@ -110,7 +114,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn delete_parting(&self, id: ConnectionId) -> Result<(), StoreError> {
-        query("DELETE FROM partings WHERE id = ?").bind(id).execute(self.sqlite.writer()).await?;
+        query("DELETE FROM partings WHERE id = ?").bind(id).execute(self.database.writer()).await?;
         Ok(())
     }
 }

@@ -1,10 +1,10 @@
 //! Signed-in browsers.
 
 use super::columns::reading;
+use super::database::{query, query_as};
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::*;
-use sqlx::{query, query_as};
 
 impl Store {
     /// Signs a browser in.
@@ -27,7 +27,7 @@ impl Store {
             .bind(session.created_at)
             .bind(session.last_seen_at)
             .bind(session.expires_at)
-            .execute(self.sqlite.writer())
+            .execute(self.database.writer())
             .await
             .map_err(inserting("that session"))?;
         Ok(())
@@ -39,7 +39,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn session(&self, token: &Digest, now: Timestamp) -> Result<Option<Session>, StoreError> {
         let select = query_as("SELECT * FROM sessions WHERE token = ? AND expires_at > ?").bind(*token).bind(now);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Session>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<Session>)
     }
 
     /// A person's sessions that have not reached their absolute end, the one that was used last first.
@@ -50,7 +50,7 @@ impl Store {
         let select = query_as(
             "SELECT * FROM sessions WHERE user_id = ? AND expires_at > ? ORDER BY last_seen_at DESC, created_at DESC",
         );
-        select.bind(user).bind(now).fetch_all(self.sqlite.readers()).await.map_err(reading::<Session>)
+        select.bind(user).bind(now).fetch_all(self.database.readers()).await.map_err(reading::<Session>)
     }
 
     /// Notes that a session is in use.
@@ -59,7 +59,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn touch_session(&self, token: &Digest, now: Timestamp) -> Result<(), StoreError> {
         let update = query("UPDATE sessions SET last_seen_at = ? WHERE token = ?").bind(now).bind(*token);
-        update.execute(self.sqlite.writer()).await?;
+        update.execute(self.database.writer()).await?;
         Ok(())
     }
 
@@ -69,7 +69,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn rotate_session(&self, old: &Digest, new: &Digest) -> Result<bool, StoreError> {
         let update = query("UPDATE sessions SET token = ? WHERE token = ?").bind(*new).bind(*old);
-        Ok(update.execute(self.sqlite.writer()).await?.rows_affected() > 0)
+        Ok(update.execute(self.database.writer()).await?.rows_affected() > 0)
     }
 
     /// Signs a browser out.
@@ -77,7 +77,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn delete_session(&self, token: &Digest) -> Result<(), StoreError> {
-        query("DELETE FROM sessions WHERE token = ?").bind(*token).execute(self.sqlite.writer()).await?;
+        query("DELETE FROM sessions WHERE token = ?").bind(*token).execute(self.database.writer()).await?;
         Ok(())
     }
 
@@ -87,7 +87,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn delete_session_of(&self, user: UserId, id: SessionId) -> Result<bool, StoreError> {
         let delete = query("DELETE FROM sessions WHERE user_id = ? AND id = ?").bind(user).bind(id);
-        Ok(delete.execute(self.sqlite.writer()).await?.rows_affected() > 0)
+        Ok(delete.execute(self.database.writer()).await?.rows_affected() > 0)
     }
 
     /// Signs all browsers of a person out; how many there were.
@@ -96,7 +96,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn delete_sessions_of(&self, user: UserId) -> Result<u64, StoreError> {
         let delete = query("DELETE FROM sessions WHERE user_id = ?").bind(user);
-        Ok(delete.execute(self.sqlite.writer()).await?.rows_affected())
+        Ok(delete.execute(self.database.writer()).await?.rows_affected())
     }
 
     /// Signs all browsers of a person out but one; how many there were.
@@ -105,7 +105,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn delete_sessions_but(&self, user: UserId, kept: SessionId) -> Result<u64, StoreError> {
         let delete = query("DELETE FROM sessions WHERE user_id = ? AND id <> ?").bind(user).bind(kept);
-        Ok(delete.execute(self.sqlite.writer()).await?.rows_affected())
+        Ok(delete.execute(self.database.writer()).await?.rows_affected())
     }
 
     /// Removes the sessions that were not used since `before`.
@@ -113,7 +113,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn sweep_idle_sessions(&self, before: Timestamp) -> Result<(), StoreError> {
-        query("DELETE FROM sessions WHERE last_seen_at <= ?").bind(before).execute(self.sqlite.writer()).await?;
+        query("DELETE FROM sessions WHERE last_seen_at <= ?").bind(before).execute(self.database.writer()).await?;
         Ok(())
     }
 }

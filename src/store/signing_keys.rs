@@ -1,8 +1,8 @@
 //! Our signing keys: in a line, each of them following the one before it.
 
 use super::columns::reading;
+use super::database::{Lock, Transaction, query, query_as, query_scalar};
 use super::*;
-use sqlx::{Sqlite, Transaction, query, query_as, query_scalar};
 use std::time::Duration;
 
 impl Store {
@@ -11,8 +11,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
-        let select = query_as("SELECT * FROM signing_keys ORDER BY active_from, rowid");
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<SigningKey>)
+        let select = query_as("SELECT * FROM signing_keys ORDER BY active_from, created_at, kid");
+        select.fetch_all(self.database.readers()).await.map_err(reading::<SigningKey>)
     }
 
     /// Adds a key behind `last`, the last one that the caller knows (`None`: there is none). `false` when somebody else
@@ -21,13 +21,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when there is a key of that `kid`.
     pub async fn append_signing_key(&self, key: &SigningKey, last: Option<&str>) -> Result<bool, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
-        let select = query_scalar("SELECT kid FROM signing_keys ORDER BY active_from DESC, rowid DESC LIMIT 1");
-        let found: Option<String> = select.fetch_optional(&mut *transaction).await?;
+        let mut transaction = self.database.transaction_alone(Lock::SigningKeys).await?;
+        let select =
+            query_scalar("SELECT kid FROM signing_keys ORDER BY active_from DESC, created_at DESC, kid DESC LIMIT 1");
+        let found: Option<String> = select.fetch_optional(&mut transaction).await?;
         let is_next = found.as_deref() == last;
         if is_next {
             insert(&mut transaction, key).await?;
-            changes::record(&mut transaction, Change::KeysChanged).await?;
+            transaction.record(Change::KeysChanged);
         }
         transaction.commit().await?;
         Ok(is_next)
@@ -38,10 +39,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn replace_signing_keys(&self, key: &SigningKey) -> Result<(), StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
-        query("DELETE FROM signing_keys").execute(&mut *transaction).await?;
+        let mut transaction = self.database.transaction_alone(Lock::SigningKeys).await?;
+        query("DELETE FROM signing_keys").execute(&mut transaction).await?;
         insert(&mut transaction, key).await?;
-        changes::record(&mut transaction, Change::KeysChanged).await?;
+        transaction.record(Change::KeysChanged);
         Ok(transaction.commit().await?)
     }
 
@@ -50,11 +51,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn extend_signing_key(&self, kid: &str, ttl: Duration) -> Result<(), StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction().await?;
         let ttl = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
         let update = query("UPDATE signing_keys SET token_ttl = ? WHERE kid = ? AND token_ttl < ?");
-        if update.bind(ttl).bind(kid).bind(ttl).execute(&mut *transaction).await?.rows_affected() > 0 {
-            changes::record(&mut transaction, Change::KeysChanged).await?;
+        if update.bind(ttl).bind(kid).bind(ttl).execute(&mut transaction).await?.rows_affected() > 0 {
+            transaction.record(Change::KeysChanged);
         }
         Ok(transaction.commit().await?)
     }
@@ -64,17 +65,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn delete_signing_key(&self, kid: &str) -> Result<(), StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
-        if query("DELETE FROM signing_keys WHERE kid = ?").bind(kid).execute(&mut *transaction).await?.rows_affected()
+        let mut transaction = self.database.transaction().await?;
+        if query("DELETE FROM signing_keys WHERE kid = ?").bind(kid).execute(&mut transaction).await?.rows_affected()
             > 0
         {
-            changes::record(&mut transaction, Change::KeysChanged).await?;
+            transaction.record(Change::KeysChanged);
         }
         Ok(transaction.commit().await?)
     }
 }
 
-async fn insert(transaction: &mut Transaction<'static, Sqlite>, key: &SigningKey) -> Result<(), StoreError> {
+async fn insert(transaction: &mut Transaction, key: &SigningKey) -> Result<(), StoreError> {
     let insert = query(
         "INSERT INTO signing_keys (kid, algorithm, sealed, created_at, active_from, token_ttl) VALUES (?, ?, ?, ?, ?, ?)",
     );
@@ -85,7 +86,7 @@ async fn insert(transaction: &mut Transaction<'static, Sqlite>, key: &SigningKey
         .bind(key.created_at)
         .bind(key.active_from)
         .bind(key.token_ttl)
-        .execute(&mut **transaction)
+        .execute(&mut *transaction)
         .await
         .map_err(inserting("that signing key"))?;
     Ok(())

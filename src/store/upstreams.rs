@@ -1,8 +1,8 @@
 //! Upstreams that an administrator decided about, what discovery found, and our registrations there.
 
 use super::columns::reading;
+use super::database::{query, query_as};
 use super::*;
-use sqlx::{query, query_as};
 
 impl Store {
     /// Adds or replaces a decision.
@@ -10,7 +10,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when the alias belongs to another upstream.
     pub async fn put_upstream(&self, upstream: &Upstream) -> Result<(), StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction().await?;
         let upsert = query(
             "INSERT INTO upstreams (authority, decision, alias, name, decided_by, decided_at) VALUES (?, ?, ?, ?, ?, ?)
              ON CONFLICT (authority) DO UPDATE SET decision = excluded.decision, alias = excluded.alias,
@@ -23,10 +23,10 @@ impl Store {
             .bind(&upstream.name)
             .bind(upstream.decided_by)
             .bind(upstream.decided_at)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await
             .map_err(inserting("an upstream of that alias"))?;
-        changes::record(&mut transaction, Change::UpstreamsChanged).await?;
+        transaction.record(Change::UpstreamsChanged);
         Ok(transaction.commit().await?)
     }
 
@@ -36,7 +36,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn upstream(&self, authority: &str) -> Result<Option<Upstream>, StoreError> {
         let select = query_as("SELECT * FROM upstreams WHERE authority = ?").bind(authority);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Upstream>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<Upstream>)
     }
 
     /// All decisions.
@@ -45,7 +45,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn upstreams(&self) -> Result<Vec<Upstream>, StoreError> {
         let select = query_as("SELECT * FROM upstreams ORDER BY authority");
-        select.fetch_all(self.sqlite.readers()).await.map_err(reading::<Upstream>)
+        select.fetch_all(self.database.readers()).await.map_err(reading::<Upstream>)
     }
 
     /// Forgets a decision; `false` when there was none.
@@ -53,11 +53,11 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn delete_upstream(&self, authority: &str) -> Result<bool, StoreError> {
-        let mut transaction = self.sqlite.transaction().await?;
+        let mut transaction = self.database.transaction().await?;
         let delete = query("DELETE FROM upstreams WHERE authority = ?").bind(authority);
-        let deleted = delete.execute(&mut *transaction).await?.rows_affected() > 0;
+        let deleted = delete.execute(&mut transaction).await?.rows_affected() > 0;
         if deleted {
-            changes::record(&mut transaction, Change::UpstreamsChanged).await?;
+            transaction.record(Change::UpstreamsChanged);
         }
         transaction.commit().await?;
         Ok(deleted)
@@ -76,7 +76,7 @@ impl Store {
             .bind(&discovery.authority)
             .bind(&discovery.document)
             .bind(discovery.found_at)
-            .execute(self.sqlite.writer())
+            .execute(self.database.writer())
             .await?;
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Store {
     /// [`StoreError::Database`], [`StoreError::Damaged`].
     pub async fn discovery(&self, authority: &str) -> Result<Option<Discovery>, StoreError> {
         let select = query_as("SELECT * FROM discoveries WHERE authority = ?").bind(authority);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<Discovery>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<Discovery>)
     }
 
     /// Keeps a registration of ours, in place of an earlier one with the same redirect URI.
@@ -111,7 +111,7 @@ impl Store {
             .bind(&client.auth_method)
             .bind(client.expires_at)
             .bind(client.created_at)
-            .execute(self.sqlite.writer())
+            .execute(self.database.writer())
             .await?;
         Ok(())
     }
@@ -127,7 +127,7 @@ impl Store {
     ) -> Result<Option<UpstreamClient>, StoreError> {
         let select = query_as("SELECT * FROM upstream_clients WHERE issuer = ? AND redirect_uri = ?");
         let select = select.bind(issuer).bind(redirect_uri);
-        select.fetch_optional(self.sqlite.readers()).await.map_err(reading::<UpstreamClient>)
+        select.fetch_optional(self.database.readers()).await.map_err(reading::<UpstreamClient>)
     }
 
     /// Forgets a registration; `false` when there was none.
@@ -136,7 +136,7 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn delete_upstream_client(&self, issuer: &str, redirect_uri: &str) -> Result<bool, StoreError> {
         let delete = query("DELETE FROM upstream_clients WHERE issuer = ? AND redirect_uri = ?");
-        let done = delete.bind(issuer).bind(redirect_uri).execute(self.sqlite.writer()).await?;
+        let done = delete.bind(issuer).bind(redirect_uri).execute(self.database.writer()).await?;
         Ok(done.rows_affected() > 0)
     }
 }

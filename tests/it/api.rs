@@ -592,7 +592,7 @@ async fn told<const N: usize>(
 async fn the_command_line_tells_a_gateway_elsewhere_the_same() {
     let world = World::new().await;
     let directory = tempfile::tempdir().unwrap();
-    let database = world.gateway.app().config().store_url.clone();
+    let database = world.gateway.app().config().store.url.expose().to_owned();
     for (arguments, input, said) in [
         (&["user", "add", "bob", "--password-stdin"][..], "correct horse\n", "added bob"),
         (&["user", "passwd", "bob", "--password-stdin"], "battery staple\n", "bob has a new password"),

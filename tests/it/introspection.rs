@@ -39,7 +39,7 @@ async fn b43_a_resource_server_introspects_until_its_key_is_revoked() {
     let tokens = client.connect().await;
     let endpoint = client.endpoint("introspection_endpoint");
     // As the command line does it, in another process.
-    let store = Store::open(&gateway.app().config().store_url).await.unwrap();
+    let store = Store::open(gateway.app().config().store.url.expose()).await.unwrap();
     let keys = ApiKeys::new(store, Clock::system(), Random::default());
     let new = NewApiKey {
         name: "server".to_owned(),

@@ -235,15 +235,23 @@ async fn what_needs_a_restart_is_named_every_time_and_stays_as_it_is() {
                 config.server.listen = vec!["127.0.0.1:1".parse().unwrap()];
                 config.server.domain = "gw.example".to_owned();
                 config.server.admin_listen = Some("127.0.0.1:2".parse().unwrap());
-                config.store_url = "sqlite::memory:".to_owned();
+                config.store.url = Secret::new("sqlite::memory:".to_owned());
+                config.store.connections = 3;
                 config.vault.previous.push(Secret::new("x".to_owned()));
                 config.telemetry.json = true;
                 config.streams.heartbeat = Some(HOUR);
             })
             .await
             .unwrap();
-        let fixed =
-            ["server.domain", "server.listen", "server.admin_listen", "store.url", "telemetry.log_format", "vault"];
+        let fixed = [
+            "server.domain",
+            "server.listen",
+            "server.admin_listen",
+            "store.url",
+            "store.connections",
+            "telemetry.log_format",
+            "vault",
+        ];
         assert_eq!(reloaded.needs_restart, fixed);
         assert_eq!(ask(&mut caller, &gateway, &notes.authority, &token).await, 200);
     }

@@ -1,7 +1,8 @@
 //! The second half: the authorization server's metadata (RFC 8414, OpenID Connect Discovery), or what stood in for it
 //! in 2025-03-26.
 
-use super::{Discovered, Search};
+use super::{Discovered, Search, json};
+use crate::connect::Connections;
 use crate::error::Fault;
 use crate::http::check_url;
 use crate::oauth::metadata::{AuthorizationServer, ProtectedResource};
@@ -118,6 +119,24 @@ impl Search<'_> {
             issuer,
             ..Discovered::default()
         })
+    }
+}
+
+impl Connections {
+    /// Where an issuer's metadata says that tokens are revoked (RFC 8414 §2); `None` when it has none, or does not say.
+    pub(in crate::connect) async fn revocation_endpoint_of(
+        &self,
+        issuer: &str,
+        allow_private: bool,
+    ) -> Result<Option<String>, Fault> {
+        for url in well_known(&check_url(issuer, allow_private)?) {
+            let document = json::<AuthorizationServer>(&self.http, &url, allow_private).await?;
+            let same = |said: &str| said.trim_end_matches('/') == issuer.trim_end_matches('/');
+            if let Some(document) = document.filter(|document| same(&document.issuer)) {
+                return Ok(document.revocation_endpoint);
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod discovering;
 mod flow;
+mod parting;
 mod refreshing;
 mod registering;
 mod stepping_up;
@@ -148,6 +149,7 @@ fn connections_at(
         clock: clock.clone(),
         random: Random::default(),
         metrics: Arc::default(),
+        spool: None,
     }))
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::connect::sealed::Tokens;
-use crate::store::RenewedTokens;
+use crate::store::{Begun, Intent, Lease, Renewed, Swapped};
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -12,6 +12,17 @@ async fn expired() -> World {
     world.connect().await;
     world.clock.advance(Duration::from_secs(3600));
     world
+}
+
+/// A process of another machine begins a refresh.
+async fn elsewhere(world: &World) -> Lease {
+    let row = world.row().await;
+    let presented = Digest::of("whatever");
+    let intent = Intent { connection: row.id, version: row.version, holder: "elsewhere", presented };
+    match world.store.begin_refresh(&intent, world.store.now().await.unwrap()).await.unwrap() {
+        Begun::Held(lease) => lease,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
@@ -137,10 +148,9 @@ async fn invalid_grant_is_believed_only_of_the_row_that_is_there() {
 #[tokio::test]
 async fn a_refresh_that_a_crash_left_behind_is_taken_up() {
     let mut world = expired().await;
-    let row = world.row().await;
-    assert!(world.store.begin_refresh(row.id, row.version, world.clock.now()).await.unwrap());
+    elsewhere(&world).await;
     world.restart();
-    world.clock.advance(crate::store::REFRESH_LEASE);
+    world.store.clock().advance(crate::store::REFRESH_LEASE);
     assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-2");
     assert!(world.row().await.refreshing_since.is_none());
 }
@@ -150,7 +160,7 @@ async fn what_another_process_gets_is_waited_for() {
     let world = expired().await;
     let row = world.row().await;
     let now = world.clock.now();
-    assert!(world.store.begin_refresh(row.id, row.version, now).await.unwrap());
+    let lease = elsewhere(&world).await;
     let connections = world.connections.clone();
     let key = world.key.clone();
     let waiting = tokio::spawn(async move { connections.credential(&key).await });
@@ -158,8 +168,9 @@ async fn what_another_process_gets_is_waited_for() {
     "theirs".clone_into(&mut theirs.access_token);
     let sealed = world.connections.seal_tokens(&world.key, &theirs).unwrap();
     let expires_at = Some(now.after(Duration::from_secs(60)));
-    let renewed = RenewedTokens { sealed, scope: String::new(), expires_at };
-    assert!(world.store.finish_refresh(row.id, row.version, &renewed, now).await.unwrap());
+    let renewed = Renewed { sealed: &sealed, scope: "", expires_at, at: now };
+    let finished = world.store.finish_refresh((row.id, row.version, lease.fence), &renewed, now).await.unwrap();
+    assert_eq!(finished, Swapped::Yes);
     assert_eq!(bearer(&waiting.await.unwrap().unwrap()), "Bearer theirs");
     assert_eq!(world.stranger.count(TOKEN), 1);
 }

@@ -8,8 +8,8 @@ use super::mcp::{McpServer, Protection};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{
-    Audit, AuditedRequests, Config, ConnectionLimits, Limits, Login, OAuthSettings, Rate, SecondFactor, Server,
-    SessionLives, Streams, Telemetry, Tls, Tokens, Unknown, UpstreamAuth, UpstreamConfig, Upstreams, VaultKeys,
+    Audit, AuditedRequests, Config, ConnectionLimits, Database, Limits, Login, OAuthSettings, Rate, SecondFactor,
+    Server, SessionLives, Streams, Telemetry, Tls, Tokens, Unknown, UpstreamAuth, UpstreamConfig, Upstreams, VaultKeys,
 };
 use crate::error::Fault;
 use crate::hostname::{Authority, Label};
@@ -17,7 +17,7 @@ use crate::ids::Random;
 use crate::jose::SigningAlgorithm;
 use crate::secret::Secret;
 use crate::server::{Bound, Running};
-use crate::store::Role;
+use crate::store::{CONNECTIONS, Role};
 use crate::vault::Vault;
 use introduction::{Listed, hosts_hint, introduction};
 use std::io::{self, ErrorKind, Write as _};
@@ -213,7 +213,8 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             kept_total: 64 * 1024 * 1024,
         },
         tls: Tls::Off,
-        store_url: "sqlite::memory:".to_owned(),
+        store: Database { url: Secret::new("sqlite::memory:".to_owned()), connections: CONNECTIONS },
+        spool: None,
         vault: VaultKeys { key: Some(Vault::generate_key(random)), key_file: None, previous: Vec::new() },
         login: Login {
             password: true,

@@ -57,6 +57,7 @@ impl World {
             clock: clock.clone(),
             random: random.clone(),
             metrics: Arc::default(),
+            spool: None,
         }));
         connections.services().reconfigure(configured(keys, &stranger));
         let memory = Memory { lives: Arc::default(), connections: connections.clone(), registry };

@@ -37,6 +37,19 @@ async fn a_disconnected_service_is_told() {
 }
 
 #[tokio::test]
+async fn the_metadata_may_know_where() {
+    let world = World::with(&format!("{PLAIN}\nissuer = \"{{}}/tenant\"")).await;
+    let mut metadata = world.stranger.server_metadata();
+    metadata["revocation_endpoint"] = format!("{}/tenant/revoke", world.stranger.origin).into();
+    world.stranger.answers("GET /.well-known/oauth-authorization-server/tenant", Reply::Json(200, metadata));
+    world.stranger.answers("POST /tenant/revoke", Reply::Text(200, ""));
+    world.connect().await;
+    world.disconnect().await;
+    world.connections.give_back(&world.audit).await;
+    assert_eq!(world.stranger.last("POST /tenant/revoke").form()["token"], "rt-1");
+}
+
+#[tokio::test]
 async fn every_provider_is_told_in_its_own_way() {
     for (preset, line, authorization, body) in [
         ("google", "POST /revoke", None, "token=rt-1"),

@@ -40,6 +40,26 @@ async fn a_token_with_less_than_ten_minutes_to_live_is_renewed() {
 }
 
 #[tokio::test]
+async fn a_provider_of_short_lives_is_not_asked_again_and_again() {
+    let world = World::new().await;
+    let answer = |n: u32| {
+        json!({ "access_token": format!("short-{n}"), "token_type": "Bearer", "expires_in": 300,
+        "refresh_token": format!("again-{n}") })
+    };
+    world.stranger.answers("POST /token", Reply::Json(200, answer(1)));
+    world.connect().await;
+    world.stranger.answers("POST /token", Reply::Json(200, answer(2)));
+    world.clock.advance(Duration::from_secs(1));
+    for _ in 0..3 {
+        assert_eq!(token_of(world.token().await), oauth("short-2"));
+    }
+    assert_eq!(world.stranger.count("POST /token"), 2);
+    world.stranger.answers("POST /token", Reply::Json(200, answer(3)));
+    world.clock.advance(Duration::from_secs(61));
+    assert_eq!(token_of(world.token().await), oauth("short-3"));
+}
+
+#[tokio::test]
 async fn five_hundred_at_once_are_one_refresh() {
     let world = World::new().await;
     world.connect().await;

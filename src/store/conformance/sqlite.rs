@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::Digest;
+use crate::store::database::{On, query, query_as};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -26,7 +27,8 @@ async fn a_file_keeps_everything_and_is_private() {
     let granted = known_grant(&store, ada).await;
     store.insert_refresh_token(&refresh_token(granted, "token")).await.unwrap();
     let connected = store.put_connection(&connection(ada, "mcp.example", "")).await.unwrap();
-    store.begin_refresh(connected, 1, NOW).await.unwrap();
+    let intent = Intent { connection: connected, version: 1, holder: "a", presented: Digest::of("refresh token") };
+    store.begin_refresh(&intent, NOW).await.unwrap();
     let change = store.latest_change().await.unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&path), 0o600);
@@ -53,7 +55,7 @@ async fn sessions_of_an_earlier_version_go_on() {
     for sql in [first, rows, ninth] {
         sqlx::raw_sql(sql).execute(&pool).await.unwrap();
     }
-    let session: Session = sqlx::query_as("SELECT * FROM sessions").fetch_one(&pool).await.unwrap();
+    let session: Session = query_as("SELECT * FROM sessions").fetch_one(On::SqlitePool(&pool)).await.unwrap();
     assert_eq!((session.token, session.created_at.0, session.expires_at.0), (Digest([0; 32]), 5, 7));
     assert_eq!((session.means.as_str(), session.address), ("password", None));
 }
@@ -93,7 +95,7 @@ async fn what_is_not_ours_is_refused() {
     assert!(refusal(&url(directory.path())).await.contains("cannot write"));
 
     for (url, hint) in [
-        ("postgres://localhost/portcullis", "sqlite:///path"),
+        ("mysql://localhost/portcullis", "sqlite:///path"),
         ("sqlite://", "must name a file"),
         ("sqlite:///a.db?mode=ro", "no parameters"),
     ] {
@@ -108,7 +110,7 @@ async fn a_newer_schema_is_refused() {
     let store = Store::open(&url).await.unwrap();
     let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
                  VALUES (9999, 'from the future', TRUE, x'00', 0)";
-    sqlx::query(newer).execute(store.sqlite.writer()).await.unwrap();
+    query(newer).execute(store.database.writer()).await.unwrap();
     assert!(refusal(&url).await.contains("newer version"));
 }
 
@@ -116,7 +118,7 @@ async fn a_newer_schema_is_refused() {
 async fn damaged_rows_are_told_apart() {
     let store = Store::open("sqlite::memory:").await.unwrap();
     let ada = known_user(&store, "ada").await;
-    sqlx::query("UPDATE users SET role = 'king'").execute(store.sqlite.writer()).await.unwrap();
+    query("UPDATE users SET role = 'king'").execute(store.database.writer()).await.unwrap();
     assert!(matches!(store.user(ada).await, Err(StoreError::Damaged("user"))));
 }
 
@@ -124,8 +126,8 @@ async fn damaged_rows_are_told_apart() {
 async fn a_change_that_is_not_understood_hides_no_others() {
     let store = Store::open("sqlite::memory:").await.unwrap();
     for kind in ["storm", "grant", "keys"] {
-        let insert = sqlx::query("INSERT INTO changes (kind) VALUES (?)").bind(kind);
-        insert.execute(store.sqlite.writer()).await.unwrap();
+        let insert = query("INSERT INTO changes (kind) VALUES (?)").bind(kind);
+        insert.execute(store.database.writer()).await.unwrap();
     }
     let changes = store.changes_after(0).await.unwrap();
     assert_eq!(changes, [(1, None), (2, None), (3, Some(Change::KeysChanged))]);

@@ -1,6 +1,6 @@
 //! SQLite: opening, pragmas, migrations, and who may write.
 
-use super::StoreError;
+use crate::store::StoreError;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{SqlSafeStr, SqlStr, Sqlite, Transaction};
@@ -10,27 +10,41 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Applied in order; what was released never changes.
-const MIGRATIONS: [(i64, &str, SqlStr); 12] = [
-    (1, "initial", SqlStr::from_static(include_str!("../../migrations/sqlite/0001_initial.sql"))),
-    (2, "step_ups", SqlStr::from_static(include_str!("../../migrations/sqlite/0002_step_ups.sql"))),
-    (3, "audit of requests", SqlStr::from_static(include_str!("../../migrations/sqlite/0003_audit_of_requests.sql"))),
-    (4, "clients", SqlStr::from_static(include_str!("../../migrations/sqlite/0004_clients.sql"))),
+const MIGRATIONS: [(i64, &str, SqlStr); 14] = [
+    (1, "initial", SqlStr::from_static(include_str!("../../../migrations/sqlite/0001_initial.sql"))),
+    (2, "step_ups", SqlStr::from_static(include_str!("../../../migrations/sqlite/0002_step_ups.sql"))),
+    (
+        3,
+        "audit of requests",
+        SqlStr::from_static(include_str!("../../../migrations/sqlite/0003_audit_of_requests.sql")),
+    ),
+    (4, "clients", SqlStr::from_static(include_str!("../../../migrations/sqlite/0004_clients.sql"))),
     (
         5,
         "API keys and derived grants",
-        SqlStr::from_static(include_str!("../../migrations/sqlite/0005_api_keys_and_derived_grants.sql")),
+        SqlStr::from_static(include_str!("../../../migrations/sqlite/0005_api_keys_and_derived_grants.sql")),
     ),
-    (6, "devices", SqlStr::from_static(include_str!("../../migrations/sqlite/0006_devices.sql"))),
+    (6, "devices", SqlStr::from_static(include_str!("../../../migrations/sqlite/0006_devices.sql"))),
     (
         7,
         "key rotation and DPoP",
-        SqlStr::from_static(include_str!("../../migrations/sqlite/0007_key_rotation_and_dpop.sql")),
+        SqlStr::from_static(include_str!("../../../migrations/sqlite/0007_key_rotation_and_dpop.sql")),
     ),
-    (8, "identities", SqlStr::from_static(include_str!("../../migrations/sqlite/0008_identities.sql"))),
-    (9, "factors", SqlStr::from_static(include_str!("../../migrations/sqlite/0009_factors.sql"))),
-    (10, "access", SqlStr::from_static(include_str!("../../migrations/sqlite/0010_access.sql"))),
-    (12, "services", SqlStr::from_static(include_str!("../../migrations/sqlite/0012_services.sql"))),
-    (13, "links to services", SqlStr::from_static(include_str!("../../migrations/sqlite/0013_service_links.sql"))),
+    (8, "identities", SqlStr::from_static(include_str!("../../../migrations/sqlite/0008_identities.sql"))),
+    (9, "factors", SqlStr::from_static(include_str!("../../../migrations/sqlite/0009_factors.sql"))),
+    (10, "access", SqlStr::from_static(include_str!("../../../migrations/sqlite/0010_access.sql"))),
+    (11, "refresh", SqlStr::from_static(include_str!("../../../migrations/sqlite/0011_refresh.sql"))),
+    (12, "services", SqlStr::from_static(include_str!("../../../migrations/sqlite/0012_services.sql"))),
+    (
+        13,
+        "links to services",
+        SqlStr::from_static(include_str!("../../../migrations/sqlite/0013_service_links.sql")),
+    ),
+    (
+        16,
+        "names in lower case",
+        SqlStr::from_static(include_str!("../../../migrations/sqlite/0016_names_in_lower_case.sql")),
+    ),
 ];
 
 /// How long a writer waits for another process.
@@ -39,7 +53,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// SQLite has one writer at a time. Tasks of this process queue for its connection, which is fair and never
 /// `SQLITE_BUSY`; readers have their own connections and, with the write-ahead log, wait for nobody.
 #[derive(Clone)]
-pub(super) struct Pools {
+pub(in crate::store) struct Pools {
     writer: SqlitePool,
     readers: SqlitePool,
 }
@@ -89,7 +103,11 @@ enum Location {
 impl Location {
     fn parse(url: &str) -> Result<Self, StoreError> {
         let rest = url.strip_prefix("sqlite:").ok_or_else(|| {
-            StoreError::Unusable("store.url is not one of SQLite: write \"sqlite:///path/to/portcullis.db\"".to_owned())
+            StoreError::Unusable(
+                "store.url is neither of SQLite nor of PostgreSQL: write \"sqlite:///path/to/portcullis.db\" or \
+                 \"postgres://user:password@host/database\""
+                    .to_owned(),
+            )
         })?;
         if rest == ":memory:" {
             return Ok(Self::Memory);
@@ -145,7 +163,8 @@ async fn migrate(writer: &SqlitePool) -> Result<(), Problem> {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
     });
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-    Migrator::with_migrations(migrations.into()).run(&mut *transaction).await?;
+    // `run` would do, but what it returns can be sent to no other thread.
+    Migrator::with_migrations(migrations.into()).run_direct(None, &mut *transaction, false).await?;
     transaction.commit().await?;
     Ok(())
 }
