@@ -27,6 +27,7 @@ pub mod vault;
 pub mod administration;
 pub mod apikey;
 pub mod audit;
+pub mod backup;
 pub mod connect;
 pub mod csrf;
 pub mod factors;

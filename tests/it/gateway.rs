@@ -123,6 +123,24 @@ impl Gateway {
         other.run(0).await
     }
 
+    /// Another process on the same database and with the same configuration and clock, but for `differs`, at an address of
+    /// its own.
+    pub async fn another(&self, differs: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        let edit = self.edit.clone();
+        let other = Self {
+            running: None,
+            directory: self.directory.clone(),
+            edit: Arc::new(move |config| {
+                edit(config);
+                differs(config);
+            }),
+            names: self.names.clone(),
+            asked_port: 0,
+            clock: self.clock.clone(),
+        };
+        other.run(0).await
+    }
+
     /// Puts another configuration in force: that of the start, edited.
     pub async fn reload(&self, edit: impl FnOnce(&mut Config)) -> Result<Reloaded, Fault> {
         let mut config = self.config();
@@ -170,7 +188,7 @@ impl Gateway {
 
     /// The value of `Host` for an upstream.
     pub fn host_of(&self, authority: &str) -> String {
-        format!("{}.localhost:{}", label(authority), self.port())
+        self.url_of(authority).split_once("://").unwrap().1.to_owned()
     }
 
     pub fn directory(&self) -> &Path {
