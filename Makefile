@@ -7,6 +7,8 @@ SHELL := /bin/bash
 
 CLIENTS := tests/clients
 CONFORMANCE := tests/conformance
+# In the directory of the library that it looks at.
+PYTHON_TOOL := ../../$(CLIENTS)/.venv/bin/python -m
 CARGO_DENY_VERSION := 0.20.2
 CMAKE_VERSION := 4.4.4
 # Tools that Cargo builds for us live outside the repository's own target directory, so that `cargo clean` keeps them.
@@ -46,12 +48,19 @@ check: ## Everything that CI runs
 	.ci/run
 
 .PHONY: lint
-lint: deps-build ## Formatting, clippy, licences and banned crates
+lint: deps-build lint-clients ## Formatting, clippy, licences and banned crates; the client libraries
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	@command -v cargo-deny >/dev/null || { echo 'building cargo-deny (once, about two minutes)'; \
 	  env -u CARGO_TARGET_DIR cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --root $(TOOLS) --quiet; }
 	cargo deny --config .deny.toml check bans licenses sources
+
+.PHONY: lint-clients
+lint-clients: deps-clients ## The client libraries: types, style
+	cd clients/python && $(PYTHON_TOOL) ruff check --no-cache . && $(PYTHON_TOOL) ruff format --no-cache --check . \
+	  && $(PYTHON_TOOL) mypy --cache-dir /dev/null src tests
+	$(CLIENTS)/node_modules/.bin/tsc -p clients/typescript --noEmit
+	$(CLIENTS)/node_modules/.bin/tsc -p $(CLIENTS)
 
 .PHONY: bench
 bench: deps-build ## Micro-benchmarks of the hot path (criterion)

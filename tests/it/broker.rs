@@ -5,4 +5,4 @@ mod flows;
 mod keys;
 mod links;
 mod people;
-mod world;
+pub mod world;

@@ -9,6 +9,7 @@ mod cable;
 mod chaos_proxy;
 mod chromium;
 mod client;
+mod client_libraries;
 mod gateway;
 mod github;
 mod h2_attacks;
