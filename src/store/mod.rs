@@ -127,7 +127,8 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_existing(url: &str) -> Result<Self, StoreError> {
-        Ok(Self { database: Database::open_existing(url, CONNECTIONS).await? })
+        Database::must_exist(url)?;
+        Self::open(url).await
     }
 
     /// Whether some process, a gateway above all, has the database open that a URL names.
