@@ -46,6 +46,7 @@ pub mod upstream;
 
 // L3: doors.
 pub mod api;
+pub mod broker;
 pub mod dashboard;
 pub mod forward_auth;
 pub mod issuer;

@@ -117,3 +117,21 @@ async fn contradicting_wishes_are_refused_with_the_fix() {
     }
     assert!(keys.list().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_key_for_the_broker_keeps_to_its_services_and_people() {
+    let (keys, _) = keys().await;
+    let (alice, bob) = (UserId::random(&Random::default()), UserId::random(&Random::default()));
+    let shown = async |new: NewApiKey| {
+        let made = keys.create(&new).await.unwrap();
+        keys.authenticate(&sent(&[(HEADER, made.key.expose())])).await.unwrap().unwrap()
+    };
+    let any = shown(new("any")).await;
+    assert!(any.may_use("github") && any.may_act_for(alice) && any.may_act_for_all());
+    let narrow = NewApiKey { services: vec!["github".to_owned()], users: vec![alice], ..new("narrow") };
+    let narrow = shown(narrow).await;
+    assert!(narrow.may_use("github") && !narrow.may_use("git") && !narrow.may_use(""));
+    assert!(narrow.may_act_for(alice) && !narrow.may_act_for(bob) && !narrow.may_act_for_all());
+    let other = shown(NewApiKey { scopes: vec![ApiScope::Admin], ..new("admin") }).await;
+    assert!(!other.may_use("github") && !other.may_act_for(alice) && !other.may_act_for_all());
+}

@@ -96,6 +96,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ApiKeyCommand,
     },
+    /// Services of the token broker: who has connected them, and personal access tokens
+    Service {
+        #[command(subcommand)]
+        command: ServiceCommand,
+    },
     /// Keys that sign access tokens
     Keys {
         #[command(subcommand)]
@@ -423,6 +428,56 @@ pub(super) enum ApiKeyCommand {
         /// As listed: the part of the key before the dot
         id: String,
     },
+}
+
+#[derive(Subcommand)]
+pub(super) enum ServiceCommand {
+    /// List the services of the configuration
+    List,
+    /// List people's connections at services
+    Connections {
+        /// Only those of this person
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+    },
+    /// End a person's connection at a service, and give it back to the provider; a personal access token stays
+    Disconnect {
+        /// As listed
+        service: String,
+        /// Whose
+        #[arg(long, value_name = "NAME")]
+        user: String,
+    },
+    /// Personal access tokens, for when there is no connection or the provider is in trouble
+    Pat {
+        #[command(subcommand)]
+        command: PatCommand,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum PatCommand {
+    /// Keep a person's token, in place of an earlier one; it is read from the first line of standard input
+    Set {
+        /// As listed
+        service: String,
+        /// Whose
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        /// Read the token from the first line of a file instead
+        #[arg(long, value_name = "FILE")]
+        pat_file: Option<PathBuf>,
+    },
+    /// Forget a person's token
+    Remove {
+        /// As listed
+        service: String,
+        /// Whose
+        #[arg(long, value_name = "NAME")]
+        user: String,
+    },
+    /// List who keeps a token here; the tokens themselves are shown to nobody
+    List,
 }
 
 #[derive(clap::Args)]

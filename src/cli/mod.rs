@@ -17,6 +17,7 @@ mod people;
 mod permissions;
 mod progress;
 mod remote;
+mod services;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,7 @@ use crate::config::{self, Config, ConfigErrors, Source};
 use crate::error::Fault;
 use crate::server::{self, Start};
 use crate::telemetry::Log;
-use arguments::{Arguments, Command, KeysCommand};
+use arguments::{Arguments, Command, KeysCommand, PatCommand, ServiceCommand};
 use clap::{CommandFactory, Parser};
 use gateway::Gateway;
 use output::Output;
@@ -162,9 +163,14 @@ async fn dispatch(
         | Command::Client { .. }
         | Command::Grant { .. }
         | Command::Apikey { .. }
+        | Command::Service { .. }
         | Command::Keys { .. }
         | Command::Audit { .. } => {
-            let seals = matches!(arguments.command, Command::Keys { command: KeysCommand::Rotate { .. } });
+            let seals = matches!(
+                arguments.command,
+                Command::Keys { command: KeysCommand::Rotate { .. } }
+                    | Command::Service { command: ServiceCommand::Pat { command: PatCommand::Set { .. } } }
+            );
             let gateway = Gateway::open(&arguments.remote, source, seals).await?;
             let done = administer(arguments.command, &gateway, stdin, &mut output).await;
             gateway.settle().await;
@@ -204,6 +210,7 @@ async fn administer(
         Command::Client { command } => state::client(command, gateway, output).await,
         Command::Grant { command } => state::grant(command, gateway, output).await,
         Command::Apikey { command } => api_keys::api_key(command, gateway, output).await,
+        Command::Service { command } => services::service(command, gateway, stdin, output).await,
         Command::Keys { command } => keys::keys(command, gateway, output).await,
         Command::Audit { command } => state::audit(command, gateway, output).await,
         _ => Ok(()),

@@ -551,6 +551,25 @@ fn secrets_come_from_files_and_credentials() {
 }
 
 #[test]
+fn vault_keys_come_from_everywhere_and_tokens_are_given_whole() {
+    let wrapped = "{\"wrapped\":\"pkcs11\"}";
+    let text = "[vault]\nkey_file = \"vault.key\"\nprevious_key_files = [\"old.key\"]\n[vault.pkcs11]\n\
+                module = \"libtoken.so\"\ntoken = \"t\"\nkey = \"k\"\n";
+    let trial =
+        Trial::new(text).write("old.key", wrapped).write("vault.pkcs11.pin", "1234\n").write("vault.previous_key", KEY);
+    let directory = trial.directory.path().display().to_string();
+    let trial = trial.with(&[("CREDENTIALS_DIRECTORY", &directory), ("PORTCULLIS__VAULT__PREVIOUS_KEY", KEY)]);
+    let vault = trial.load().vault;
+    let previous: Vec<&str> = vault.previous.iter().map(Secret::expose).collect();
+    assert_eq!(previous, [KEY, KEY, wrapped]);
+    let token = vault.pkcs11.unwrap();
+    assert_eq!((token.token.as_str(), token.key.as_str(), token.pin.expose()), ("t", "k", "1234"));
+    assert_eq!(token.module, trial.directory.path().join("libtoken.so"));
+    let half = Trial::new("[vault.pkcs11]\ntoken = \"t\"\nkey = \"k\"\n").errors();
+    assert_errors(&half, &["portcullis.toml:1: vault.pkcs11.module: vault.pkcs11 needs all of"]);
+}
+
+#[test]
 fn secrets_given_twice_or_not_to_be_read() {
     let text = format!(
         "[vault]\nkey = \"{KEY}\"\nkey_file = \"vault.key\"\nprevious_key_files = [\"gone\", \"bad\"]\n\

@@ -44,8 +44,8 @@ const LATEST_CALL: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(1);
 
 const ENDED: &str = "the upstream ended the authorization";
-const LOST: &str = "an earlier renewal was cut off and its answer is lost, and the upstream does not accept the same \
-                    token again: please sign in there once more";
+const LOST: &str = "an earlier renewal was cut off and its answer may be lost, and the upstream does not accept the \
+                    same token again: please sign in there once more";
 
 /// One attempt to refresh.
 struct Attempt<'a> {
@@ -73,7 +73,7 @@ impl Connections {
         version: i64,
         rejected: bool,
     ) -> Outcome {
-        self.adopted.get_or_init(|| self.adopt()).await;
+        self.adopted.get_or_try_init(|| self.adopt()).await?;
         for _ in 0..LOOKS {
             let epoch = self.memory.epoch();
             let row = self.store.connection_by_id(id).await.map_err(Fault::from)?;
@@ -142,7 +142,7 @@ impl Connections {
             Begun::Held(lease) => {
                 if lease.earlier.is_some() {
                     // Whoever it was may have left the answer on this machine.
-                    self.adopt().await;
+                    self.adopt().await?;
                     if self.answers.of(row.id, row.version).is_some() {
                         self.store.release_refresh(row.id, lease.fence).await?;
                         return Ok(None);

@@ -17,7 +17,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How many answers may wait. Each is a connection whose database write has not succeeded yet.
@@ -28,9 +28,13 @@ const LARGEST: u64 = 4 << 20;
 const BEING_WRITTEN: Duration = Duration::from_secs(30);
 const ANSWER: &str = ".answer";
 const ALIVE: &str = ".alive";
+/// Before the lock is taken.
+const STARTING: &str = ".starting";
 /// Of a process whose mark was found unlocked; kept until none of its leases can last.
 const DEAD: &str = ".dead";
 const REMEMBERED: Duration = Duration::from_secs(120);
+/// The setting that holds a name of this database.
+const INSTALLATION: &str = "spool.installation";
 /// Where files go that are not ours, or not whole.
 const ASIDE: &str = "set-aside";
 
@@ -39,6 +43,8 @@ const ASIDE: &str = "set-aside";
 pub(super) struct Spool {
     /// `None` for a database in memory: nothing is kept.
     directory: Option<PathBuf>,
+    /// Begins the names of answers, so that two databases that share a directory by mistake leave each other's alone.
+    installation: OnceLock<String>,
     /// The name of this process as the holder of leases; another one at every start.
     holder: String,
     alive: Mutex<Option<File>>,
@@ -56,7 +62,7 @@ impl Spool {
     /// Nothing is made yet.
     pub(super) fn new(directory: Option<PathBuf>, random: &Random) -> Self {
         let holder = HEXLOWER.encode(&random.bytes::<16>());
-        Self { directory, holder, alive: Mutex::default(), told: Mutex::default() }
+        Self { directory, installation: OnceLock::new(), holder, alive: Mutex::default(), told: Mutex::default() }
     }
 
     /// By what name leases are held.
@@ -72,10 +78,14 @@ impl Spool {
             return Ok(());
         }
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let path = directory.join(format!("{}{ALIVE}", self.holder));
+        let path = directory.join(format!("{}{STARTING}", self.holder));
         let file = private().open(&path)?;
         match file.try_lock() {
-            Ok(()) => *alive = Some(file),
+            // Only now do others look at it.
+            Ok(()) => {
+                fs::rename(&path, directory.join(format!("{}{ALIVE}", self.holder)))?;
+                *alive = Some(file);
+            }
             Err(error) => {
                 tracing::warn!(
                     directory = %directory.display(),
@@ -104,10 +114,10 @@ impl Spool {
     pub(super) fn write(&self, name: &str, sealed: &[u8]) -> io::Result<Option<Written>> {
         let Some(directory) = &self.directory else { return Ok(None) };
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        if self.names(ANSWER)?.len() >= MOST {
+        if self.answers()?.len() >= MOST {
             return Err(io::Error::other(format!("{MOST} answers are waiting in it already")));
         }
-        let path = directory.join(format!("{name}{ANSWER}"));
+        let path = self.path(directory, name)?;
         let mut file = private().create_new(true).open(&path)?;
         if let Err(error) = file.write_all(sealed) {
             // What is not whole is in the way only.
@@ -119,7 +129,7 @@ impl Spool {
 
     pub(super) fn remove(&self, name: &str) {
         let Some(directory) = &self.directory else { return };
-        let path = directory.join(format!("{name}{ANSWER}"));
+        let Ok(path) = self.path(directory, name) else { return };
         // Not synced: a file that comes back after a loss of power is superseded.
         if let Err(error) = fs::remove_file(&path)
             && error.kind() != io::ErrorKind::NotFound
@@ -132,8 +142,8 @@ impl Spool {
     pub(super) fn waiting(&self, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<(String, Vec<u8>)>> {
         let mut found = Vec::new();
         let Some(directory) = &self.directory else { return Ok(found) };
-        for name in self.names(ANSWER)?.into_iter().filter(|name| wanted(name)) {
-            let path = directory.join(format!("{name}{ANSWER}"));
+        for name in self.answers()?.into_iter().filter(|name| wanted(name)) {
+            let path = self.path(directory, &name)?;
             match fs::symlink_metadata(&path).map(|data| data.is_file() && data.len() <= LARGEST) {
                 Ok(true) => match fs::read(&path) {
                     Ok(content) => found.push((name, content)),
@@ -150,13 +160,13 @@ impl Spool {
     /// Puts a file away that does not open, unless somebody may be writing it.
     pub(super) fn set_aside(&self, name: &str, why: &str) {
         let Some(directory) = &self.directory else { return };
-        let path = directory.join(format!("{name}{ANSWER}"));
+        let Ok(path) = self.path(directory, name) else { return };
         if age(&path).is_some_and(|age| age < BEING_WRITTEN) {
             return;
         }
         let aside = directory.join(ASIDE);
         let moved = DirBuilder::new().recursive(true).mode(0o700).create(&aside).and_then(|()| {
-            let to = aside.join(format!("{name}{ANSWER}"));
+            let to = self.path(&aside, name)?;
             fs::rename(&path, &to).map(|()| to)
         });
         match moved {
@@ -178,17 +188,22 @@ impl Spool {
                 let _ = fs::remove_file(directory.join(format!("{name}{ALIVE}")));
             }
         }
-        for name in self.names(DEAD).unwrap_or_default() {
-            let path = directory.join(format!("{name}{DEAD}"));
-            if age(&path).is_some_and(|age| age > REMEMBERED) {
-                let _ = fs::remove_file(path);
+        for ending in [DEAD, STARTING] {
+            for name in self.names(ending).unwrap_or_default() {
+                let path = directory.join(format!("{name}{ending}"));
+                if age(&path).is_some_and(|age| age > REMEMBERED) {
+                    let _ = fs::remove_file(path);
+                }
             }
         }
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let is_ours = |name: &str| name == ASIDE || [ANSWER, ALIVE, DEAD].iter().any(|end| name.ends_with(end));
+            let is_ours = |name: &str| match name.strip_suffix(ANSWER) {
+                Some(name) => self.own(name).is_some(),
+                None => name == ASIDE || [ALIVE, DEAD, STARTING].iter().any(|end| name.ends_with(end)),
+            };
             if !name.to_str().is_some_and(is_ours) {
-                self.tell_once(&entry.path(), "it is no file of portcullis: move it away");
+                self.tell_once(&entry.path(), "it belongs to another database, or not to portcullis at all");
             }
         }
     }
@@ -205,6 +220,20 @@ impl Spool {
         }
     }
 
+    /// The names of answers for this database.
+    fn answers(&self) -> io::Result<Vec<String>> {
+        Ok(self.names(ANSWER)?.iter().filter_map(|name| self.own(name)).map(str::to_owned).collect())
+    }
+
+    fn own<'a>(&self, name: &'a str) -> Option<&'a str> {
+        name.strip_prefix(self.installation.get()?)?.strip_prefix('-')
+    }
+
+    fn path(&self, directory: &Path, name: &str) -> io::Result<PathBuf> {
+        let installation = self.installation.get().ok_or_else(|| io::Error::other("it was not read yet"))?;
+        Ok(directory.join(format!("{installation}-{name}{ANSWER}")))
+    }
+
     /// The names of files with such an ending, without it.
     fn names(&self, ending: &str) -> io::Result<Vec<String>> {
         let Some(directory) = &self.directory else { return Ok(Vec::new()) };
@@ -214,15 +243,6 @@ impl Spool {
             names.extend(name.to_str().and_then(|name| name.strip_suffix(ending)).map(str::to_owned));
         }
         Ok(names)
-    }
-}
-
-impl Drop for Spool {
-    /// In good order there is nothing left to tell the others.
-    fn drop(&mut self) {
-        if let (Some(directory), Some(_)) = (&self.directory, self.alive.get_mut()) {
-            let _ = fs::remove_file(directory.join(format!("{}{ALIVE}", self.holder)));
-        }
     }
 }
 
@@ -252,7 +272,13 @@ impl Connections {
     }
 
     /// Takes over what waits in the spool: at the start, and what another process of this machine left behind.
-    pub(super) async fn adopt(self: &Arc<Self>) {
+    ///
+    /// # Errors
+    /// When the database cannot be asked which answers are its own; a spool that cannot be used is told, and no error.
+    pub(super) async fn adopt(self: &Arc<Self>) -> Result<(), Fault> {
+        if self.spool.installation.get().is_none() {
+            let _ = self.spool.installation.set(self.installation().await?);
+        }
         let this = self.clone();
         let read = tokio::task::spawn_blocking(move || {
             this.spool.open()?;
@@ -261,8 +287,11 @@ impl Connections {
         });
         let waiting = match read.await {
             Ok(Ok(waiting)) => waiting,
-            Ok(Err(error)) => return tracing::error!(%error, "the spool cannot be used: see store.spool"),
-            Err(_) => return,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the spool cannot be used: see store.spool");
+                return Ok(());
+            }
+            Err(error) => return Err(Fault::gateway(error)),
         };
         for (name, content) in waiting {
             let opened = self.vault.open(&place(&name), &content).map_err(|error| error.to_string());
@@ -276,6 +305,15 @@ impl Connections {
                 Err(why) => self.spool.set_aside(&name, &why),
             }
         }
+        Ok(())
+    }
+
+    /// By what name answers for this database are known, wherever it is moved.
+    async fn installation(&self) -> Result<String, Fault> {
+        let fresh = HEXLOWER.encode(&self.random.bytes::<8>());
+        self.store.put_setting_if_absent(INSTALLATION, fresh.as_bytes()).await?;
+        let kept = self.store.setting(INSTALLATION).await?.and_then(|name| String::from_utf8(name).ok());
+        kept.ok_or_else(|| Fault::gateway(format!("the setting {INSTALLATION} is damaged")))
     }
 }
 

@@ -5,6 +5,7 @@ use super::node::{Installation, Node};
 use super::rotator::{Replay, Rotator};
 use super::*;
 use crate::connect::checkpoints::Step;
+use crate::store::testing::postgres::Cluster;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -114,6 +115,42 @@ async fn what_the_database_did_not_take_is_in_the_spool_for_the_next_process() {
     assert_eq!(place.rotator.calls(), 1);
 }
 
+/// PostgreSQL is killed while the server is answering, is gone for a while, and comes back.
+#[tokio::test]
+async fn a_killed_postgresql_loses_nothing() {
+    let cluster = Cluster::start(true);
+    let rotator = Rotator::start(Replay::Fatal).await;
+    let installation = Installation::new(cluster.empty().await, &rotator.authority);
+    let spool = tempfile::tempdir().unwrap();
+    let node = installation.open(Some(spool.path())).await;
+    node.connect(0).await;
+    let cluster = Arc::new(cluster);
+    let killed = cluster.clone();
+    node.at_each_step(Box::new(move |step| {
+        if step == Step::Answered {
+            killed.kill();
+        }
+        Box::pin(std::future::ready(()))
+    }));
+    assert_eq!(bearer(&node.credential().await.unwrap()), "Bearer at-1");
+    let waiting = || fs::read_dir(spool.path()).unwrap().flatten().filter(is_answer).count();
+    assert_eq!(waiting(), 1);
+    node.clock.advance(Duration::from_secs(7200));
+    assert!(node.credential().await.is_err());
+    assert_eq!(rotator.calls(), 1, "no call without a durable intent");
+
+    *node.connections.hook.lock() = None;
+    cluster.start_again().await;
+    node.connections.answers.settled(Duration::from_secs(60)).await;
+    assert_eq!((node.stored().await.0.as_str(), node.row().await.version, waiting()), ("rt-1", 2, 0));
+    assert_eq!(bearer(&node.credential().await.unwrap()), "Bearer at-2");
+    assert_eq!((rotator.calls(), rotator.refusals()), (2, 0));
+}
+
+fn is_answer(file: &fs::DirEntry) -> bool {
+    file.file_name().to_string_lossy().ends_with(".answer")
+}
+
 /// The disk of the database is full, then the one of the spool, too, in a process of its own (`RLIMIT_FSIZE`).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_loses_nothing() {
@@ -137,9 +174,9 @@ pub(super) async fn fill_the_disk(node: Node) {
     let directory = node.connections.spool.directory().unwrap().to_owned();
     let waiting = || {
         let files = fs::read_dir(&directory).into_iter().flatten().flatten();
-        files.filter(|file| file.file_name().to_string_lossy().ends_with(".answer")).count()
+        files.filter(is_answer).count()
     };
-    node.connections.adopt().await;
+    node.connections.adopt().await.unwrap();
     limit(Some(0));
     let failed = matches!(node.credential().await, Err(NoCredential::Failed(_)));
     limit(None);
@@ -175,28 +212,31 @@ async fn what_is_not_ours_is_set_aside() {
     let place = Place::new().await;
     let lock = place.refreshed_while_locked().await;
     let genuine = place.files().remove(0);
-    let renamed = place.spool.join(format!("{}-1-9.answer", place.node.row().await.id));
+    let installation = genuine.file_name().unwrap().to_str().unwrap().split('-').next().unwrap().to_owned();
+    let beside = |name: &str| place.spool.join(format!("{installation}-{name}.answer"));
+    let renamed = beside(&format!("{}-1-9", place.node.row().await.id));
     fs::copy(&genuine, &renamed).unwrap();
-    let cut = place.spool.join("cut.answer");
+    let cut = beside("cut");
     fs::write(&cut, &fs::read(&genuine).unwrap()[..50]).unwrap();
-    let young = place.spool.join("young.answer");
+    let (young, foreign) = (beside("young"), place.spool.join("0011223344556677-cut.answer"));
     fs::write(&young, "").unwrap();
-    fs::create_dir(place.spool.join("directory.answer")).unwrap();
+    fs::copy(&cut, &foreign).unwrap();
+    fs::create_dir(beside("directory")).unwrap();
     fs::write(place.spool.join("README"), "").unwrap();
     let long_ago = std::time::UNIX_EPOCH + Duration::from_secs(1);
-    for path in [&renamed, &cut] {
+    for path in [&renamed, &cut, &foreign] {
         fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
     }
     drop(lock);
 
     let next = place.installation.open(Some(&place.spool)).await;
-    next.connections.adopt().await;
+    next.connections.adopt().await.unwrap();
     next.connections.settle().await;
     place.node.connections.settle().await;
     assert_eq!(place.node.stored().await.0, "rt-1");
-    let aside = |name: &str| place.spool.join("set-aside").join(name).exists();
-    assert!(aside("cut.answer") && aside(renamed.file_name().unwrap().to_str().unwrap()));
-    assert!(young.exists() && !genuine.exists() && place.spool.join("README").exists());
+    let aside = |path: &PathBuf| place.spool.join("set-aside").join(path.file_name().unwrap()).exists();
+    assert!(aside(&cut) && aside(&renamed) && !genuine.exists());
+    assert!(young.exists() && foreign.exists() && place.spool.join("README").exists(), "what is not ours stays");
 }
 
 /// A disk that takes nothing, and a database that does: the answer goes there.

@@ -111,7 +111,7 @@ async fn an_answer_that_comes_late_revives_a_connection() {
     a.store.clock().advance(REFRESH_LEASE);
     assert!(needs_consent(&b.credential().await));
     let ended = b.row().await;
-    assert!(ended.last_error.unwrap().contains("its answer is lost"));
+    assert!(ended.last_error.unwrap().contains("its answer may be lost"));
     gate.open();
     assert_eq!(bearer(&paused.await.unwrap().unwrap()), "Bearer at-1");
     a.connections.settle().await;

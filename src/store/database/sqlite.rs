@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Applied in order; what was released never changes.
-const MIGRATIONS: [(i64, &str, SqlStr); 14] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 15] = [
     (1, "initial", SqlStr::from_static(include_str!("../../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../../migrations/sqlite/0002_step_ups.sql"))),
     (
@@ -37,6 +37,11 @@ const MIGRATIONS: [(i64, &str, SqlStr); 14] = [
     (10, "access", SqlStr::from_static(include_str!("../../../migrations/sqlite/0010_access.sql"))),
     (11, "refresh", SqlStr::from_static(include_str!("../../../migrations/sqlite/0011_refresh.sql"))),
     (12, "services", SqlStr::from_static(include_str!("../../../migrations/sqlite/0012_services.sql"))),
+    (
+        13,
+        "links to services",
+        SqlStr::from_static(include_str!("../../../migrations/sqlite/0013_service_links.sql")),
+    ),
     (
         15,
         "limits of all nodes",
@@ -184,6 +189,14 @@ async fn pool(connections: u32, options: SqliteConnectOptions) -> sqlx::Result<S
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        // A full disk makes SQLite end a transaction by itself. What takes it back then fails, and on this connection no other
+        // could ever begin. The ping comes behind whatever is still to be taken back.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
         .connect_with(options)
         .await
 }
