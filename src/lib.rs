@@ -35,6 +35,7 @@ pub mod freshness;
 pub mod identity;
 pub mod jwks;
 pub mod machine;
+pub mod moving;
 pub mod page;
 pub mod ratelimit;
 pub mod revocation;

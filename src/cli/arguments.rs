@@ -135,6 +135,17 @@ pub(super) enum Command {
         #[arg(long)]
         sign_everybody_out: bool,
     },
+    /// Copy an installation into another, empty database, all of it or nothing; stop all gateways first
+    ///
+    /// From SQLite to PostgreSQL or back. The vault key stays the same; afterwards set store.url to the second URL. Nobody has
+    /// to sign in again.
+    Migrate {
+        /// The URL of the database that there is, such as sqlite:///var/lib/portcullis/portcullis.db
+        from: String,
+        /// The URL of an empty one, such as postgres://user@host/database (the password may be in PGPASSWORD or in a file
+        /// that PGPASSFILE names)
+        to: String,
+    },
     /// Sign this command line in at a gateway, or at an MCP server behind one
     ///
     /// Shows an address and a code for a browser anywhere, and keeps what is issued in credentials.json below

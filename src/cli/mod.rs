@@ -11,6 +11,7 @@ mod gateway;
 mod keys;
 mod login;
 mod machines;
+mod migrate;
 mod output;
 mod people;
 mod permissions;
@@ -151,6 +152,7 @@ async fn dispatch(
         Command::Vault { command } => vault::vault(command, source, &mut output).await,
         Command::Backup { file, check: false } => backup::backup(&file, source, &mut output).await,
         Command::Backup { file, check: true } => backup::check(&file, source, &mut output),
+        Command::Migrate { from, to } => migrate::migrate(&from, &to, &mut output).await,
         Command::Restore { file, force, sign_everybody_out } => {
             let choices = Choices { replace: force, sign_everybody_out };
             backup::restore(&file, choices, source, &mut output).await

@@ -130,8 +130,8 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_existing(url: &str) -> Result<Self, StoreError> {
-        let database = Database::open_existing(url, CONNECTIONS).await?;
-        Ok(Self { database, clock: crate::clock::Clock::system() })
+        Database::must_exist(url)?;
+        Self::open(url).await
     }
 
     /// Whether some process, a gateway above all, has the database open that a URL names.

@@ -22,6 +22,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "factors",
             "freshness",
             "machine",
+            "moving",
             "page",
             "ratelimit",
             "revocation",

@@ -57,6 +57,7 @@ mod kosoku;
 mod layers;
 mod liars;
 mod lifecycle;
+mod moving;
 mod nodes;
 mod passkeys;
 mod peers;

@@ -102,10 +102,10 @@ impl Pools {
     }
 }
 
-/// Refuses to make a database where one is to be read. (A URL of PostgreSQL names no file.)
+/// Refuses to make a database where one is to be read.
 pub(super) fn must_exist(url: &str) -> Result<(), StoreError> {
-    match Location::parse(url) {
-        Ok(Location::File(path)) if !path.exists() => {
+    match Location::parse(url)? {
+        Location::File(path) if !path.exists() => {
             Err(StoreError::Unusable(format!("there is no database {}: correct the path", path.display())))
         }
         _ => Ok(()),
