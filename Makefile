@@ -7,6 +7,8 @@ SHELL := /bin/bash
 
 CLIENTS := tests/clients
 CONFORMANCE := tests/conformance
+# In the directory of the library that it looks at.
+PYTHON_TOOL := ../../$(CLIENTS)/.venv/bin/python -m
 CARGO_DENY_VERSION := 0.20.2
 CMAKE_VERSION := 4.4.4
 # Tools that Cargo builds for us live outside the repository's own target directory, so that `cargo clean` keeps them.
@@ -46,12 +48,19 @@ check: ## Everything that CI runs
 	.ci/run
 
 .PHONY: lint
-lint: deps-build ## Formatting, clippy, licences and banned crates
+lint: deps-build lint-clients ## Formatting, clippy, licences and banned crates; the client libraries
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	@command -v cargo-deny >/dev/null || { echo 'building cargo-deny (once, about two minutes)'; \
 	  env -u CARGO_TARGET_DIR cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --root $(TOOLS) --quiet; }
 	cargo deny --config .deny.toml check bans licenses sources
+
+.PHONY: lint-clients
+lint-clients: deps-clients ## The client libraries: types, style
+	cd clients/python && $(PYTHON_TOOL) ruff check --no-cache . && $(PYTHON_TOOL) ruff format --no-cache --check . \
+	  && $(PYTHON_TOOL) mypy --cache-dir /dev/null src tests
+	$(CLIENTS)/node_modules/.bin/tsc -p clients/typescript --noEmit
+	$(CLIENTS)/node_modules/.bin/tsc -p $(CLIENTS)
 
 .PHONY: bench
 bench: deps-build ## Micro-benchmarks of the hot path (criterion)
@@ -89,7 +98,7 @@ crash: deps-build ## Kill a process at every step of a refresh, CYCLES times wit
 	PORTCULLIS_CRASH_CYCLES=$${CYCLES:-1000} cargo test --lib connect::tests::crashing -- --nocapture
 
 .PHONY: deps
-deps: deps-build deps-clients deps-postgres ## Install what the tests need
+deps: deps-build deps-clients deps-postgres deps-softhsm ## Install what the tests need
 
 .PHONY: deps-build
 deps-build:
@@ -103,6 +112,11 @@ $(TOOLS)/bin/cmake:
 	mkdir -p $(@D); ln -sf ../cmake/bin/cmake $@
 
 # The tests start servers of their own; Debian's package puts the programs outside of the path.
+# A PKCS#11 token in software.
+.PHONY: deps-softhsm
+deps-softhsm:
+	@$(call need,softhsm2-util,softhsm2)
+
 .PHONY: deps-postgres
 deps-postgres:
 	@compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || $(call need,initdb,postgresql)

@@ -189,6 +189,33 @@ impl ApiKey {
         format!("apikey:{}", self.row.name)
     }
 
+    /// What people call it.
+    pub fn name(&self) -> &str {
+        &self.row.name
+    }
+
+    /// When it ends, if ever.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.row.expires_at
+    }
+
+    /// Whether it may use this service of the broker.
+    pub fn may_use(&self, service: &str) -> bool {
+        let mut services = words(&self.row.services).peekable();
+        self.allows(ApiScope::Broker) && (services.peek().is_none() || services.any(|own| own == service))
+    }
+
+    /// Whether it may act at the broker for people whom it does not name.
+    pub fn may_act_for_all(&self) -> bool {
+        self.allows(ApiScope::Broker) && words(&self.row.users).next().is_none()
+    }
+
+    /// Whether it may act for this person at the broker.
+    pub fn may_act_for(&self, user: UserId) -> bool {
+        let id = user.to_string();
+        self.may_act_for_all() || self.allows(ApiScope::Broker) && words(&self.row.users).any(|own| own == id)
+    }
+
     /// Whether it is for that.
     pub fn allows(&self, scope: ApiScope) -> bool {
         words(&self.row.scopes).any(|word| word == scope.as_str())

@@ -9,6 +9,7 @@ use crate::administration::{Administration, Signing};
 use crate::api::{self, Api};
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
+use crate::broker::{self, Broker};
 use crate::clock::Clock;
 use crate::config::{self, Config, Login, Tls};
 use crate::connect::{Connections, ConnectionsParts};
@@ -221,6 +222,7 @@ impl App {
         let root = issuer::root_routes(issuer.clone())
             .merge(forward_auth::routes(Arc::new(self.forward_auth())))
             .merge(api::routes(Arc::new(self.api(&config))))
+            .merge(broker::routes(Arc::new(self.broker(&config))))
             .merge(dashboard::routes(Arc::new(self.dashboard(&config, providers))));
         Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
     }
@@ -270,6 +272,8 @@ impl App {
             identity: self.identity.clone(),
             revocations: self.revocations.clone(),
             registry: self.registry.clone(),
+            services: self.connections.services().clone(),
+            pats: Some(Pats::new(self.store.clone(), self.vault.clone(), self.clock.clone())),
             api_keys: self.api_keys.clone(),
             sessions: self.sessions.clone(),
             signing: Some(signing),
@@ -287,6 +291,21 @@ impl App {
             sessions: self.sessions.clone(),
             limits: self.limits(),
         })
+    }
+
+    fn broker(&self, config: &Config) -> Broker {
+        Broker {
+            site: self.site.clone(),
+            services: self.services.clone(),
+            api_keys: self.api_keys.clone(),
+            sessions: self.sessions.clone(),
+            store: self.store.clone(),
+            audit: self.audit.clone(),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            limits: self.limits(),
+            allowed_origins: config.server.allowed_origins.clone(),
+        }
     }
 
     fn forward_auth(&self) -> ForwardAuth {
@@ -323,6 +342,7 @@ impl App {
             store: self.store.clone(),
             registry: self.registry.clone(),
             health: self.health.clone(),
+            services: self.services.clone(),
             connections: self.connections.clone(),
             audit: self.audit.clone(),
             clock: self.clock.clone(),

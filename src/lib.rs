@@ -35,6 +35,7 @@ pub mod freshness;
 pub mod identity;
 pub mod jwks;
 pub mod machine;
+pub mod moving;
 pub mod page;
 pub mod ratelimit;
 pub mod revocation;
@@ -45,6 +46,7 @@ pub mod upstream;
 
 // L3: doors.
 pub mod api;
+pub mod broker;
 pub mod dashboard;
 pub mod forward_auth;
 pub mod issuer;

@@ -41,7 +41,8 @@ async fn copy(source: &Store, target: &Store, told: Told<'_>) -> Result<Vec<Summ
             "the second database is not empty (it holds {there} rows): name a new one, so that nothing is mixed or lost"
         )));
     }
-    let mut sent: BTreeMap<String, Tally> = export.tables().iter().map(|t| (t.name.clone(), Tally::default())).collect();
+    let mut sent: BTreeMap<String, Tally> =
+        export.tables().iter().map(|t| (t.name.clone(), Tally::default())).collect();
     let mut done = 0;
     while let Some((table, rows)) = export.next().await? {
         import.insert(&table.name, &table.columns, &rows).await?;

@@ -32,6 +32,15 @@ pub fn inserted(kind: &str, path: &str) -> String {
     format!("{kind}{}", if path == "/" { "" } else { path })
 }
 
+/// Where a person goes on to: `text` when it is a path on the root domain in plain ASCII, else the start page. Browsers
+/// read `\` as `/` and drop tabs and line breaks, so that `/\evil.example` and `/<tab>/evil.example` lead elsewhere.
+pub fn local_path(text: &str) -> &str {
+    let local = text.starts_with('/')
+        && !text.starts_with("//")
+        && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if local { text } else { "/" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +84,32 @@ mod tests {
     fn the_path_goes_behind_the_kind() {
         assert_eq!(inserted(PROTECTED_RESOURCE, "/mcp"), "/.well-known/oauth-protected-resource/mcp");
         assert_eq!(inserted(PROTECTED_RESOURCE, "/"), PROTECTED_RESOURCE);
+    }
+
+    #[test]
+    fn nobody_is_sent_elsewhere() {
+        for good in ["/", "/authorize/abc?x=1&y=%2F", "/oauth/start?server=mcp.example", "/.//x"] {
+            assert_eq!(local_path(good), good);
+        }
+        for bad in [
+            "",
+            "evil.example",
+            "https://evil.example/",
+            "//evil.example",
+            "///evil.example",
+            "/\\evil.example",
+            "\\/evil.example",
+            "/a\\b",
+            "/\t/evil.example",
+            "/\n/evil.example",
+            "/\r\nLocation: x",
+            " /",
+            "/a b",
+            "javascript:alert(1)",
+            "/\u{2215}evil",
+            "/\u{0}",
+        ] {
+            assert_eq!(local_path(bad), "/", "{bad:?}");
+        }
     }
 }

@@ -26,10 +26,16 @@ impl Administration {
     /// Makes a key; nobody sees it again.
     ///
     /// # Errors
-    /// [`Refused::Invalid`] when the wishes contradict each other or name people that are not there.
+    /// [`Refused::Invalid`] when the wishes contradict each other or name people or services that are not there.
     pub async fn create_api_key(&self, actor: &Actor, new: &NewApiKey) -> Result<CreatedApiKey, Refused> {
         if new.expires_in.is_some_and(|seconds| seconds > LONGEST) {
             return Err(Refused::Invalid(format!("expires_in is at most {LONGEST} seconds: leave it out for ever")));
+        }
+        for service in &new.services {
+            // A name that no service has would limit the key to nothing, and nobody would see why.
+            self.service(service).map_err(|_| {
+                Refused::Invalid(format!("there is no service {service}: the list of services shows all"))
+            })?;
         }
         let wanted = apikey::NewApiKey {
             name: new.name.clone(),

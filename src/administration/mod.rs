@@ -11,6 +11,7 @@ mod paging;
 mod people;
 mod permissions;
 pub mod records;
+mod services;
 mod sessions;
 mod signing_keys;
 mod upstreams;
@@ -19,15 +20,18 @@ pub use grants::GrantFilter;
 pub use log::AuditFilter;
 pub use paging::{Page, PageRequest};
 pub use permissions::Change;
+pub use services::ServiceConnectionFilter;
 pub use signing_keys::Signing;
 
 use crate::apikey::{ApiKey, ApiKeys};
 use crate::audit::Audit;
 use crate::clock::Clock;
+use crate::connect::ServiceTable;
 use crate::error::{Culprit, Fault};
 use crate::identity::Identity;
 use crate::ids::{Random, UserId};
 use crate::revocation::Revocations;
+use crate::services::Pats;
 use crate::session::Sessions;
 use crate::store::{Store, StoreError, User};
 use crate::upstream::Registry;
@@ -46,6 +50,10 @@ pub struct Administration {
     pub registry: Arc<Registry>,
     /// Signed-in browsers.
     pub sessions: Arc<Sessions>,
+    /// Services of the token broker.
+    pub services: Arc<ServiceTable>,
+    /// People's personal access tokens at them; `None` where nobody asked for the key of the vault.
+    pub pats: Option<Pats>,
     /// Keys of programs.
     pub api_keys: Arc<ApiKeys>,
     /// What new signing keys are made with; `None` where nobody asked for the key of the vault.

@@ -2,8 +2,8 @@
 
 use super::problem::{self, Body};
 use crate::administration::records::{
-    ApiKey, AuditEvent, Client, Connection, CreatedApiKey, CreatedClient, Ended, FactorsReset, Grant, Session,
-    SignedOut, SigningKey, Upstream, User,
+    ApiKey, AuditEvent, Client, Connection, CreatedApiKey, CreatedClient, Ended, FactorsReset, Grant, Service,
+    ServiceConnection, ServicePat, Session, SignedOut, SigningKey, Upstream, User,
 };
 use crate::paths::API;
 use bytes::Bytes;
@@ -67,6 +67,9 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     describe::<Ended>(components);
     describe::<Session>(components);
     describe::<SignedOut>(components);
+    describe::<Service>(components);
+    describe::<ServiceConnection>(components);
+    describe::<ServicePat>(components);
     describe::<FactorsReset>(components);
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {

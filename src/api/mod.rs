@@ -15,6 +15,7 @@ mod extract;
 mod grants;
 mod keys;
 mod problem;
+mod services;
 mod sessions;
 mod upstreams;
 mod users;
@@ -60,7 +61,7 @@ pub fn document() -> OpenApi {
 
 /// Every operation.
 fn described() -> OpenApiRouter<Arc<Api>> {
-    let operations = of_people().merge(of_programs()).merge(of_the_gateway());
+    let operations = of_people().merge(of_programs()).merge(of_services()).merge(of_the_gateway());
     OpenApiRouter::with_openapi(document::preamble()).nest(API, operations)
 }
 
@@ -84,6 +85,15 @@ fn of_programs() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(grants::revoke))
         .routes(routes!(api_keys::list, api_keys::create))
         .routes(routes!(api_keys::revoke))
+}
+
+fn of_services() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
+        .routes(routes!(services::list))
+        .routes(routes!(services::connections))
+        .routes(routes!(services::disconnect))
+        .routes(routes!(services::pats))
+        .routes(routes!(services::put_pat, services::delete_pat))
 }
 
 fn of_the_gateway() -> OpenApiRouter<Arc<Api>> {

@@ -94,7 +94,8 @@ async fn a_key_allows_what_it_was_made_for() {
     let broker = keys.create(&NewApiKey { users: vec![UserId([7; 16])], ..new("broker") }).await.unwrap();
     let key = keys.authenticate(&sent(&[(HEADER, broker.key.expose())])).await.unwrap().unwrap();
     assert_eq!(ApiScope::ALL.map(|scope| key.allows(scope)), [false, false, true]);
-    assert_eq!(keys.list().await.unwrap()[1].users, UserId([7; 16]).to_string());
+    // Made in the same second: they stand by name.
+    assert_eq!(keys.list().await.unwrap()[0].users, UserId([7; 16]).to_string());
 }
 
 #[tokio::test]
@@ -116,4 +117,22 @@ async fn contradicting_wishes_are_refused_with_the_fix() {
         assert!(fault.public.contains(fix), "{wish:?}: {}", fault.public);
     }
     assert!(keys.list().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_key_for_the_broker_keeps_to_its_services_and_people() {
+    let (keys, _) = keys().await;
+    let (alice, bob) = (UserId::random(&Random::default()), UserId::random(&Random::default()));
+    let shown = async |new: NewApiKey| {
+        let made = keys.create(&new).await.unwrap();
+        keys.authenticate(&sent(&[(HEADER, made.key.expose())])).await.unwrap().unwrap()
+    };
+    let any = shown(new("any")).await;
+    assert!(any.may_use("github") && any.may_act_for(alice) && any.may_act_for_all());
+    let narrow = NewApiKey { services: vec!["github".to_owned()], users: vec![alice], ..new("narrow") };
+    let narrow = shown(narrow).await;
+    assert!(narrow.may_use("github") && !narrow.may_use("git") && !narrow.may_use(""));
+    assert!(narrow.may_act_for(alice) && !narrow.may_act_for(bob) && !narrow.may_act_for_all());
+    let other = shown(NewApiKey { scopes: vec![ApiScope::Admin], ..new("admin") }).await;
+    assert!(!other.may_use("github") && !other.may_act_for(alice) && !other.may_act_for_all());
 }

@@ -96,6 +96,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: ApiKeyCommand,
     },
+    /// Services of the token broker: who has connected them, and personal access tokens
+    Service {
+        #[command(subcommand)]
+        command: ServiceCommand,
+    },
     /// Keys that sign access tokens
     Keys {
         #[command(subcommand)]
@@ -129,6 +134,17 @@ pub(super) enum Command {
         /// End all sessions, grants and tokens of the backup: what was revoked since then would live again
         #[arg(long)]
         sign_everybody_out: bool,
+    },
+    /// Copy an installation into another, empty database, all of it or nothing; stop all gateways first
+    ///
+    /// From SQLite to PostgreSQL or back. The vault key stays the same; afterwards set store.url to the second URL. Nobody has
+    /// to sign in again.
+    Migrate {
+        /// The URL of the database that there is, such as sqlite:///var/lib/portcullis/portcullis.db
+        from: String,
+        /// The URL of an empty one, such as postgres://user@host/database (the password may be in PGPASSWORD or in a file
+        /// that PGPASSFILE names)
+        to: String,
     },
     /// Sign this command line in at a gateway, or at an MCP server behind one
     ///
@@ -412,6 +428,56 @@ pub(super) enum ApiKeyCommand {
         /// As listed: the part of the key before the dot
         id: String,
     },
+}
+
+#[derive(Subcommand)]
+pub(super) enum ServiceCommand {
+    /// List the services of the configuration
+    List,
+    /// List people's connections at services
+    Connections {
+        /// Only those of this person
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+    },
+    /// End a person's connection at a service, and give it back to the provider; a personal access token stays
+    Disconnect {
+        /// As listed
+        service: String,
+        /// Whose
+        #[arg(long, value_name = "NAME")]
+        user: String,
+    },
+    /// Personal access tokens, for when there is no connection or the provider is in trouble
+    Pat {
+        #[command(subcommand)]
+        command: PatCommand,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum PatCommand {
+    /// Keep a person's token, in place of an earlier one; it is read from the first line of standard input
+    Set {
+        /// As listed
+        service: String,
+        /// Whose
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        /// Read the token from the first line of a file instead
+        #[arg(long, value_name = "FILE")]
+        pat_file: Option<PathBuf>,
+    },
+    /// Forget a person's token
+    Remove {
+        /// As listed
+        service: String,
+        /// Whose
+        #[arg(long, value_name = "NAME")]
+        user: String,
+    },
+    /// List who keeps a token here; the tokens themselves are shown to nobody
+    List,
 }
 
 #[derive(clap::Args)]

@@ -1,11 +1,12 @@
 //! `backup` and `restore`.
 
 use super::output::{Output, counted};
+use super::vault::keys;
 use super::{Failure, load};
 use crate::audit::Audit;
 use crate::backup::{self, Choices, Header};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{self, AuditedRequests, Source};
+use crate::config::{AuditedRequests, Source};
 use crate::error::Fault;
 use crate::ids::Random;
 use crate::store::Store;
@@ -20,13 +21,17 @@ use std::sync::Arc;
 /// `portcullis backup FILE`
 pub(super) async fn backup(file: &Path, source: &Source, output: &mut Output<'_>) -> Result<(), Failure> {
     let config = load(source)?;
-    let (store, random) = (Store::open_with(config.store.url.expose(), config.store.connections).await?, Random::default());
-    let vault = config::keyring(&config.vault, &random)?;
+    let (store, random) =
+        (Store::open_with(config.store.url.expose(), config.store.connections).await?, Random::default());
+    let vault = keys(&config)?;
     vault.check(&store).await?;
     // Whoever finds a file of this name finds all of it.
     let aside = file.with_extension(format!("{}.part", &*random.token()));
     let unwritable = |error: io::Error| {
-        Fault::caller(format!("{} cannot be written ({error}): name a new file in a directory of yours", file.display()))
+        Fault::caller(format!(
+            "{} cannot be written ({error}): name a new file in a directory of yours",
+            file.display()
+        ))
     };
     if file.exists() {
         return Err(unwritable(io::ErrorKind::AlreadyExists.into()).into());
@@ -47,7 +52,7 @@ pub(super) async fn backup(file: &Path, source: &Source, output: &mut Output<'_>
 
 /// `portcullis backup --check FILE`
 pub(super) fn check(file: &Path, source: &Source, output: &mut Output<'_>) -> Result<(), Failure> {
-    let vault = config::keyring(&load(source)?.vault, &Random::default())?;
+    let vault = keys(&load(source)?)?;
     let input = open(file)?;
     let mut progress = output.progress();
     let checked = backup::check(&vault, BufReader::new(input), &mut |table, done, of| progress.show(table, done, of));
@@ -64,7 +69,12 @@ pub(super) async fn restore(
 ) -> Result<(), Failure> {
     let config = load(source)?;
     let input = BufReader::new(open(file)?);
-    let vault = config::keyring(&config.vault, &Random::default())?;
+    let vault = keys(&config)?;
+    // A gateway would go on with what it remembers.
+    if Store::is_in_use(config.store.url.expose()).await? {
+        let why = "the database is in use: stop every gateway (and whatever else has it open), then try again";
+        return Err(Fault::caller(why).into());
+    }
     let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
     let mut progress = output.progress();
     let now = Clock::system().now();

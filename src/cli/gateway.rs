@@ -5,17 +5,21 @@ use super::api::Api;
 use super::arguments::Remote;
 use super::{Failure, load};
 use crate::administration::records::*;
-use crate::administration::{Actor, Administration, AuditFilter, GrantFilter, Page, PageRequest, Signing};
+use crate::administration::{
+    Actor, Administration, AuditFilter, GrantFilter, Page, PageRequest, ServiceConnectionFilter, Signing,
+};
 use crate::apikey::ApiKeys;
 use crate::app;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{self, AuditedRequests, Source};
+use crate::connect::ServiceTable;
 use crate::error::Fault;
 use crate::identity::Identity;
 use crate::ids::Random;
 use crate::revocation::Revocations;
 use crate::secret::Secret;
+use crate::services::Pats;
 use crate::session::Sessions;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -47,14 +51,17 @@ impl Gateway {
         let mut config = load(source)?;
         let (clock, random) = (Clock::system(), Random::default());
         let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
-        let signing = match seals {
+        let (signing, pats) = match seals {
             true => {
                 let vault = config::keyring(&config.vault, &random)?;
                 vault.check(&store).await?;
-                Some(Signing { vault, config: config.tokens })
+                let pats = Pats::new(store.clone(), vault.clone(), clock.clone());
+                (Some(Signing { vault, config: config.tokens }), Some(pats))
             }
-            false => None,
+            false => (None, None),
         };
+        let services = ServiceTable::default();
+        services.reconfigure(std::mem::take(&mut config.service));
         let (site, upstreams) = (app::site_of(&config, &[]), std::mem::take(&mut config.upstream));
         let sessions = Sessions::new(store.clone(), clock.clone(), random.clone(), &site, config.login.sessions);
         let registry = Registry::new(&config.upstreams, upstreams, site, store.clone()).await?;
@@ -65,6 +72,8 @@ impl Gateway {
             sessions: Arc::new(sessions),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             audit: Audit::new(store.clone(), clock.clone(), Arc::new(Metrics::default()), AuditedRequests::None),
+            services: Arc::new(services),
+            pats,
             signing,
             clock,
             random,
@@ -236,6 +245,58 @@ impl Gateway {
         match self {
             Self::Here(here) => Ok(here.revoke_api_key(&Actor::system(), id).await?),
             Self::There(api) => api.delete(&["api-keys", id]).await,
+        }
+    }
+
+    pub(super) async fn services(&self) -> Result<Vec<Service>, Fault> {
+        match self {
+            Self::Here(here) => Ok(here.services().items),
+            Self::There(api) => Ok(api.get::<Page<Service>>("/services", &()).await?.items),
+        }
+    }
+
+    /// Connections at one service.
+    pub(super) async fn service_connections(
+        &self,
+        service: &str,
+        filter: &ServiceConnectionFilter,
+    ) -> Result<Vec<ServiceConnection>, Fault> {
+        let path = format!("/services/{service}/connections");
+        match self {
+            Self::Here(here) => all(async |page| Ok(here.service_connections(service, filter, &page).await?)).await,
+            Self::There(api) => all(async |page| api.get_some(&path, filter, &page).await).await,
+        }
+    }
+
+    pub(super) async fn disconnect_service(&self, service: &str, user: &User) -> Result<(), Fault> {
+        match self {
+            Self::Here(here) => Ok(here.disconnect_service(&Actor::system(), service, &user.id).await?),
+            Self::There(api) => api.delete(&["services", service, "connections", &user.id]).await,
+        }
+    }
+
+    /// Personal access tokens for one service.
+    pub(super) async fn service_pats(&self, service: &str) -> Result<Vec<ServicePat>, Fault> {
+        let path = format!("/services/{service}/pats");
+        match self {
+            Self::Here(here) => all(async |page| Ok(here.service_pats(service, &page).await?)).await,
+            Self::There(api) => all(async |page| api.get(&path, &page).await).await,
+        }
+    }
+
+    pub(super) async fn put_service_pat(&self, service: &str, user: &User, pat: &Secret) -> Result<(), Fault> {
+        match self {
+            Self::Here(here) => Ok(here.put_service_pat(&Actor::system(), service, &user.id, pat).await?),
+            Self::There(api) => {
+                api.put(&["services", service, "pats", &user.id], &json!({ "pat": pat.expose() })).await
+            }
+        }
+    }
+
+    pub(super) async fn delete_service_pat(&self, service: &str, user: &User) -> Result<(), Fault> {
+        match self {
+            Self::Here(here) => Ok(here.delete_service_pat(&Actor::system(), service, &user.id).await?),
+            Self::There(api) => api.delete(&["services", service, "pats", &user.id]).await,
         }
     }
 

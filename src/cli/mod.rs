@@ -11,11 +11,13 @@ mod gateway;
 mod keys;
 mod login;
 mod machines;
+mod migrate;
 mod output;
 mod people;
 mod permissions;
 mod progress;
 mod remote;
+mod services;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -26,7 +28,7 @@ use crate::config::{self, Config, ConfigErrors, Source};
 use crate::error::Fault;
 use crate::server::{self, Start};
 use crate::telemetry::Log;
-use arguments::{Arguments, Command, KeysCommand};
+use arguments::{Arguments, Command, KeysCommand, PatCommand, ServiceCommand};
 use clap::{CommandFactory, Parser};
 use gateway::Gateway;
 use output::Output;
@@ -150,6 +152,7 @@ async fn dispatch(
         Command::Vault { command } => vault::vault(command, source, &mut output).await,
         Command::Backup { file, check: false } => backup::backup(&file, source, &mut output).await,
         Command::Backup { file, check: true } => backup::check(&file, source, &mut output),
+        Command::Migrate { from, to } => migrate::migrate(&from, &to, &mut output).await,
         Command::Restore { file, force, sign_everybody_out } => {
             let choices = Choices { replace: force, sign_everybody_out };
             backup::restore(&file, choices, source, &mut output).await
@@ -160,9 +163,14 @@ async fn dispatch(
         | Command::Client { .. }
         | Command::Grant { .. }
         | Command::Apikey { .. }
+        | Command::Service { .. }
         | Command::Keys { .. }
         | Command::Audit { .. } => {
-            let seals = matches!(arguments.command, Command::Keys { command: KeysCommand::Rotate { .. } });
+            let seals = matches!(
+                arguments.command,
+                Command::Keys { command: KeysCommand::Rotate { .. } }
+                    | Command::Service { command: ServiceCommand::Pat { command: PatCommand::Set { .. } } }
+            );
             let gateway = Gateway::open(&arguments.remote, source, seals).await?;
             let done = administer(arguments.command, &gateway, stdin, &mut output).await;
             gateway.settle().await;
@@ -202,6 +210,7 @@ async fn administer(
         Command::Client { command } => state::client(command, gateway, output).await,
         Command::Grant { command } => state::grant(command, gateway, output).await,
         Command::Apikey { command } => api_keys::api_key(command, gateway, output).await,
+        Command::Service { command } => services::service(command, gateway, stdin, output).await,
         Command::Keys { command } => keys::keys(command, gateway, output).await,
         Command::Audit { command } => state::audit(command, gateway, output).await,
         _ => Ok(()),

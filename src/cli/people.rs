@@ -67,15 +67,17 @@ pub(super) async fn user(
     }
 }
 
-/// The first line of standard input, read as far as a password can reach.
 fn password(stdin: &mut dyn Read) -> Result<Secret, Fault> {
-    let mut text = Zeroizing::new(String::with_capacity(4096));
-    stdin
-        .take(4096)
-        .read_to_string(&mut text)
-        .map_err(|why| Fault::caller(format!("the password cannot be read from standard input: {why}")))?;
+    first_line(stdin, "standard input", "a password")
+}
+
+/// The first line of what must hold `what`, read as far as that can reach.
+pub(super) fn first_line(from: &mut dyn Read, place: &str, what: &str) -> Result<Secret, Fault> {
+    let mut text = Zeroizing::new(String::with_capacity(8192));
+    let unread = |why| Fault::caller(format!("{what} cannot be read from {place}: {why}"));
+    from.take(8192).read_to_string(&mut text).map_err(unread)?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(Secret::new(line.to_owned())),
-        _ => Err(Fault::caller("standard input has no password on its first line")),
+        _ => Err(Fault::caller(format!("{place} does not have {what} on its first line"))),
     }
 }

@@ -291,7 +291,7 @@ async fn upstreams_are_added_approved_and_removed() {
 async fn api_keys_are_made_listed_and_revoked() {
     let machine = Machine::new();
     machine.run_with(&["user", "add", "alice", "--password-stdin"], "open sesame\n").await;
-    let create = ["apikey", "create", "ci", "--service", "github", "--user", "Alice", "--expires", "90d"];
+    let create = ["apikey", "create", "ci", "--user", "Alice", "--expires", "90d"];
     let made = machine.json(&create).await;
     let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap());
     assert!(key.strip_prefix(id).unwrap().starts_with('.') && key.len() == id.len() + 44, "{made}");
@@ -305,6 +305,7 @@ async fn api_keys_are_made_listed_and_revoked() {
     for (arguments, status) in [
         (&["apikey", "revoke", id][..], 1),
         (&["apikey", "create", "x", "--user", "bob"], 1),
+        (&["apikey", "create", "x", "--service", "github"], 1),
         (&["apikey", "create", "x", "--scope", "introspect"], 1),
         (&["apikey", "create", "x", "--scope", "root"], 2),
         (&["apikey", "create", "x", "--expires", "0d"], 2),
@@ -312,6 +313,56 @@ async fn api_keys_are_made_listed_and_revoked() {
         let ended = machine.run(arguments).await;
         assert_eq!((ended.status, ended.stdout.as_str()), (status, ""), "{arguments:?}");
     }
+}
+
+#[tokio::test]
+async fn services_are_listed_and_their_tokens_kept() {
+    let machine = Machine::new();
+    machine.run_with(&["user", "add", "alice", "--password-stdin"], "open sesame\n").await;
+    let config = "[[service]]
+name = \"forge\"
+label = \"Forge\"
+authorization_endpoint = \"https://forge.example/authorize\"
+token_endpoint = \"https://forge.example/token\"
+client_id = \"gateway\"
+client_secret = \"hidden\"
+scopes = \"repo user\"
+";
+    let (config, pat) = (machine.file("portcullis.toml", config), machine.file("pat", "ghp_1\n"));
+    let with = |arguments: &[&'static str]| [&["-c", &config][..], arguments].concat().join(" ");
+    let run = async |arguments: &[&'static str], stdin: &str| {
+        let line = with(arguments);
+        machine.run_with(&line.split(' ').collect::<Vec<_>>(), stdin).await
+    };
+    let list = run(&["service", "list"], "").await;
+    assert!(list.stdout.contains("forge") && list.stdout.contains("repo, user"), "{}{}", list.stdout, list.stderr);
+    assert!(!list.stdout.contains("hidden"));
+    let made = run(&["apikey", "create", "ci", "--service", "forge"], "").await;
+    assert_eq!((made.status, made.stderr.as_str()), (0, ""));
+    let refused = run(&["apikey", "create", "ci", "--service", "forgery"], "").await;
+    assert!(refused.status == 1 && refused.stderr.contains("there is no service forgery"), "{}", refused.stderr);
+
+    let set = run(&["service", "pat", "set", "forge", "--user", "Alice"], "ghp_1\n").await;
+    assert_eq!((set.status, set.stdout.as_str()), (0, "alice has a token for forge\n"), "{}", set.stderr);
+    let by_file = format!("{} --pat-file {pat}", with(&["service", "pat", "set", "forge", "--user", "alice"]));
+    assert_eq!(machine.run(&by_file.split(' ').collect::<Vec<_>>()).await.status, 0);
+    let pats = run(&["service", "pat", "list", "--json"], "").await.stdout;
+    assert!(pats.contains("\"user\":\"alice\"") && !pats.contains("ghp_1"), "{pats}");
+    for (arguments, stdin, why) in [
+        (&["service", "pat", "set", "forge", "--user", "alice"][..], "", "standard input"),
+        (&["service", "pat", "set", "forge", "--user", "alice"], "two words\n", "no spaces"),
+        (&["service", "pat", "set", "forge", "--user", "bob"], "ghp_1\n", "no user bob"),
+        (&["service", "pat", "set", "other", "--user", "alice"], "ghp_1\n", "no service other"),
+        (&["service", "disconnect", "forge", "--user", "alice"], "", "has not connected forge"),
+        (&["service", "connections", "--user", "bob"], "", "no user bob"),
+    ] {
+        let refused = run(arguments, stdin).await;
+        assert_eq!((refused.status, refused.stdout.as_str()), (1, ""), "{arguments:?}");
+        assert!(refused.stderr.contains(why), "{arguments:?}: {}", refused.stderr);
+    }
+    assert_eq!(run(&["service", "connections", "--json"], "").await.stdout, "[]\n");
+    assert_eq!(run(&["service", "pat", "remove", "forge", "--user", "alice"], "").await.status, 0);
+    assert_eq!(run(&["service", "pat", "remove", "forge", "--user", "alice"], "").await.status, 1);
 }
 
 #[tokio::test]

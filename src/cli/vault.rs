@@ -47,7 +47,7 @@ fn wrap(config: &Config, key_file: Option<&Path>, out: Option<&Path>, output: &m
 
 async fn status(config: &Config, output: &mut Output<'_>) -> Result<(), Failure> {
     let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
-    let vault = config::keyring(&config.vault, &Random::default())?;
+    let vault = keys(config)?;
     let mut usage = vault.usage(&store).await?;
     if !usage.iter().any(|usage| usage.key == vault.current_key()) {
         usage.push(Usage { key: vault.current_key(), table: "", values: 0 });
@@ -56,6 +56,12 @@ async fn status(config: &Config, output: &mut Output<'_>) -> Result<(), Failure>
         [json!(key.to_string()), json!(state(&vault, *key)), json!(table), json!(values)]
     };
     Ok(output.listing(["key", "state", "table", "values"], usage.iter().map(row).collect())?)
+}
+
+/// The keys that there are: commands about what is sealed already make none.
+pub(super) fn keys(config: &Config) -> Result<Vault, Fault> {
+    let none = || Fault::caller("a database in memory has no vault key that lasts: name a file in store.url");
+    config::keyring_again(&config.vault)?.ok_or_else(none)
 }
 
 fn state(vault: &Vault, key: crate::vault::KeyId) -> &'static str {
@@ -68,7 +74,7 @@ fn state(vault: &Vault, key: crate::vault::KeyId) -> &'static str {
 
 async fn rewrap(config: &Config, offline: bool, output: &mut Output<'_>) -> Result<(), Failure> {
     let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
-    let vault = config::keyring(&config.vault, &Random::default())?;
+    let vault = keys(config)?;
     let current = vault.current_key();
     if !offline && !vault.is_in_use(&store).await? {
         return Err(Fault::caller(format!(
@@ -110,7 +116,11 @@ fn tell(vault: &Vault, outcome: &Rewrapped, output: &mut Output<'_>) -> Result<(
         return Ok(output.line(format_args!("{told}"))?);
     }
     let values = usize::try_from(*done).unwrap_or(usize::MAX);
-    output.line(format_args!("{} wrapped anew with the vault key {}", counted(values, "value"), vault.current_key()))?;
+    output.line(format_args!(
+        "{} wrapped anew with the vault key {}",
+        counted(values, "value"),
+        vault.current_key()
+    ))?;
     for one in damaged {
         output.line(format_args!("damaged, and left as it is: {} {}", one.table, one.row))?;
     }
@@ -119,7 +129,8 @@ fn tell(vault: &Vault, outcome: &Rewrapped, output: &mut Output<'_>) -> Result<(
     }
     for usage in left {
         let Usage { key, table, values } = usage;
-        output.line(format_args!("{values} in {table} are left with the vault key {key}: keep it, and run this again"))?;
+        output
+            .line(format_args!("{values} in {table} are left with the vault key {key}: keep it, and run this again"))?;
     }
     for key in retired {
         output.line(format_args!(

@@ -118,7 +118,7 @@ pub struct Connections {
     vault: Vault,
     http: HttpClient,
     registry: Arc<Registry>,
-    services: ServiceTable,
+    services: Arc<ServiceTable>,
     site: Site,
     clock: Clock,
     random: Random,
@@ -232,7 +232,7 @@ impl Connections {
             vault: parts.vault,
             http: parts.http,
             registry: parts.registry,
-            services: ServiceTable::default(),
+            services: Arc::default(),
             site: parts.site,
             clock: parts.clock,
             random: parts.random,
@@ -253,7 +253,7 @@ impl Connections {
     }
 
     /// The services that there are, besides upstreams.
-    pub fn services(&self) -> &ServiceTable {
+    pub fn services(&self) -> &Arc<ServiceTable> {
         &self.services
     }
 

@@ -7,6 +7,7 @@ use crate::hostname::Authority;
 use crate::ids::{ConnectionId, GrantId};
 use crate::page::{self, HomePage, LandingPage};
 use crate::request::Arrival;
+use crate::services::ServiceName;
 use crate::session::SignedIn;
 use crate::store::Role;
 use axum::extract::State;
@@ -82,6 +83,8 @@ impl Dashboard {
             account: page::Account { name: &person.user.name, csrf_token: &person.csrf_token },
             connections: connections
                 .into_iter()
+                // Services are on the account page.
+                .filter(|connection| ServiceName::from_stored(&connection.authority).is_none())
                 .map(|connection| {
                     let upstream = upstream(&connection.authority);
                     let permitted = upstream.as_ref().is_none_or(|known| known.access.admits(person.user.id));

@@ -27,6 +27,7 @@ use crate::identity::Identity;
 use crate::identity::providers::Providers;
 use crate::ratelimit::RateLimits;
 use crate::revocation::Revocations;
+use crate::services::Services;
 use crate::session::{Sessions, SignedIn};
 use crate::store::Store;
 use crate::upstream::{HealthTable, Registry};
@@ -62,6 +63,8 @@ pub struct Dashboard {
     pub registry: Arc<Registry>,
     /// How they do.
     pub health: HealthTable,
+    /// Services of the token broker.
+    pub services: Arc<Services>,
     /// Connections.
     pub connections: Arc<Connections>,
     /// Who did what.
@@ -107,6 +110,9 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .route("/login/{provider}/callback", get(providers::come_back))
         .route("/account/identities/link", post(account::identities::link))
         .route("/account/identities/unlink", post(account::identities::unlink))
+        .route("/account/services/disconnect", post(account::services::disconnect))
+        .route("/account/services/pat", post(account::services::put_pat))
+        .route("/account/services/pat/remove", post(account::services::remove_pat))
         .route("/logout", post(signin::sign_out))
         .route("/setup", get(signin::setup_form).post(signin::set_up))
         .route("/encode", get(address::encode))

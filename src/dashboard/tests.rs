@@ -15,6 +15,7 @@ use crate::jwks::RemoteKeys;
 use crate::request::Arrival;
 use crate::revocation::Memory;
 use crate::secret::Secret;
+use crate::services::{Pats, Services, ServicesParts};
 use crate::store::{Connection, ConnectionState, Role, User};
 use crate::vault::Vault;
 use axum::body::Body;
@@ -74,7 +75,7 @@ impl House {
             keys: Arc::new(RemoteKeys::new(http.clone(), clock.clone())),
             http,
             store: store.clone(),
-            vault,
+            vault: vault.clone(),
             site: site.clone(),
             clock: clock.clone(),
             random: random.clone(),
@@ -99,12 +100,23 @@ impl House {
             registry: registry.clone(),
             sessions: sessions.clone(),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
+            services: connections.services().clone(),
+            pats: None,
             signing: None,
             audit: audit.clone(),
             clock: clock.clone(),
             random: random.clone(),
         };
+        let pats = Pats::new(store.clone(), vault.clone(), clock.clone());
+        let services = Services::new(ServicesParts {
+            connections: connections.clone(),
+            revocations: revocations.clone(),
+            store: store.clone(),
+            pats,
+            site: site.clone(),
+        });
         let dashboard = Arc::new(Dashboard {
+            services: Arc::new(services),
             administration: Arc::new(administration),
             providers: Arc::new(Providers::new(tools, &login)),
             passwords: login.password,

@@ -1,7 +1,7 @@
 //! The page of a person's own account, and those that belong to it.
 
 use super::answer::{Frame, page, page_with_passkeys};
-use super::people::{Account, GrantRow};
+use super::people::{Account, ConnectionRow, GrantRow};
 use super::plain;
 use crate::factors::Enrolment;
 use crate::secret::Secret;
@@ -39,6 +39,24 @@ pub struct AccountPage<'a> {
     pub sessions: Vec<SessionRow>,
     /// Consents.
     pub grants: Vec<GrantRow>,
+    /// Services of the token broker.
+    pub services: Vec<ServiceRow>,
+}
+
+/// A service of the token broker, as a person has it.
+pub struct ServiceRow {
+    /// In addresses.
+    pub name: String,
+    /// For people.
+    pub label: String,
+    /// Whether one can sign in there.
+    pub can_connect: bool,
+    /// The person's authorization.
+    pub connection: Option<ConnectionRow>,
+    /// How long ago the person left a personal access token here.
+    pub pat: Option<String>,
+    /// Whether the configuration has one for everybody.
+    pub has_shared_pat: bool,
 }
 
 /// A signed-in browser in words.

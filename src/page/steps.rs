@@ -88,6 +88,26 @@ pub struct ApprovalPage<'a> {
     pub csrf_token: &'a str,
 }
 
+/// May this service be connected?
+pub struct ConnectPage<'a> {
+    /// The service, for people.
+    pub service: &'a str,
+    /// Where the person will be asked.
+    pub host: &'a str,
+    /// The program that sent the person here; `None` when they came by themselves.
+    pub program: Option<&'a str>,
+    /// What is asked for; empty for the service's default.
+    pub scopes: Vec<&'a str>,
+    /// Who is signed in.
+    pub user: &'a str,
+    /// Where the person goes on afterwards, when that is not here.
+    pub return_host: Option<&'a str>,
+    /// Where the form goes.
+    pub action: &'a str,
+    /// The session's token.
+    pub csrf_token: &'a str,
+}
+
 /// Something happened, or did not.
 pub struct MessagePage<'a> {
     /// Of the answer.
@@ -126,6 +146,11 @@ pub fn approval(page: &ApprovalPage<'_>) -> Response {
     self::page(StatusCode::OK, &Approval { frame: Frame::bare(), client_name, page })
 }
 
+/// The page on which a person decides whether a service of the broker is connected.
+pub fn connect(page: &ConnectPage<'_>) -> Response {
+    self::page(StatusCode::OK, &Connect { frame: Frame::bare(), page })
+}
+
 /// A message, with ways on.
 pub fn message(page: &MessagePage<'_>) -> Response {
     self::page(page.status, &Message { frame: Frame::bare(), page })
@@ -153,6 +178,13 @@ struct Approval<'a> {
     frame: Frame<'static>,
     client_name: String,
     page: &'a ApprovalPage<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "connect.html")]
+struct Connect<'a> {
+    frame: Frame<'static>,
+    page: &'a ConnectPage<'a>,
 }
 
 #[derive(Template)]

@@ -74,13 +74,20 @@ fn account_page() -> AccountPage<'static> {
             scopes: vec![hostile()],
             since: hostile(),
         }],
+        services: vec![ServiceRow {
+            name: hostile(),
+            label: hostile(),
+            can_connect: true,
+            connection: Some(connection_row()),
+            pat: Some(hostile()),
+            has_shared_pat: true,
+        }],
     }
 }
 
-fn every_page() -> Vec<Response> {
-    let account = || Account { name: HOSTILE, csrf_token: HOSTILE };
+fn connection_row() -> ConnectionRow {
     let hostile = || HOSTILE.to_owned();
-    let row = ConnectionRow {
+    ConnectionRow {
         id: hostile(),
         name: hostile(),
         authority: hostile(),
@@ -91,7 +98,12 @@ fn every_page() -> Vec<Response> {
         expiry: Some(hostile()),
         last_error: Some(hostile()),
         reconnect: Some(hostile()),
-    };
+    }
+}
+
+fn every_page() -> Vec<Response> {
+    let account = || Account { name: HOSTILE, csrf_token: HOSTILE };
+    let hostile = || HOSTILE.to_owned();
     let upstream = UpstreamRow {
         name: hostile(),
         authority: hostile(),
@@ -125,6 +137,16 @@ fn every_page() -> Vec<Response> {
             flow: HOSTILE,
             csrf_token: HOSTILE,
         }),
+        connect(&ConnectPage {
+            service: HOSTILE,
+            host: HOSTILE,
+            program: Some(HOSTILE),
+            scopes: vec![HOSTILE],
+            user: HOSTILE,
+            return_host: Some(HOSTILE),
+            action: HOSTILE,
+            csrf_token: HOSTILE,
+        }),
         device(&DevicePage { status, error: Some(HOSTILE), user_code: HOSTILE, user: HOSTILE, csrf_token: HOSTILE }),
         message(&MessagePage {
             status,
@@ -144,7 +166,7 @@ fn every_page() -> Vec<Response> {
         }),
         setup(&SetupPage { status, error: Some(HOSTILE), username: HOSTILE, token: HOSTILE, csrf_token: HOSTILE }),
         landing(&LandingPage { domain: HOSTILE, unclaimed: true }),
-        home(&HomePage { account: account(), connections: vec![row], upstreams: Some(vec![upstream]) }),
+        home(&HomePage { account: account(), connections: vec![connection_row()], upstreams: Some(vec![upstream]) }),
         super::account(&account_page()),
         code(&CodePage {
             status,

@@ -88,6 +88,7 @@ named!(Role: Administrator = "administrator", Member = "member");
 named!(Decision: Approved = "approved", Denied = "denied");
 named!(DeviceState: Waiting = "waiting", Approved = "approved", Denied = "denied", Used = "used");
 named!(SigningAlgorithm: Es256 = "ES256", EdDsa = "EdDSA");
+named!(LinkCallback: Service = "service", Shared = "shared");
 named!(ConnectionState: Active = "active", Open = "open", NeedsConsent = "needs_consent");
 
 record!(User, "user": id, name, password_hash, email, role, disabled, created_at);
@@ -119,6 +120,8 @@ record!(Connection, "connection":
     created_at, updated_at);
 record!(ApiKey, "API key":
     id, name, secret, scopes, resources, services, users, created_at, expires_at, last_used_at);
+record!(ServiceLink, "link to a service":
+    id, api_key, user("user_id"), service, scope, callback, return_to, expires_at);
 record!(Authenticator, "authenticator": user("user_id"), sealed, browser, last_step, created_at, confirmed_at);
 record!(Passkey, "passkey":
     id, credential_id, user("user_id"), name, public_key, sign_count, created_at, last_used_at);

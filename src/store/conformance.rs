@@ -15,6 +15,7 @@ mod groups;
 mod housekeeping;
 mod identities;
 mod postgres;
+mod service_links;
 mod services;
 mod sqlite;
 mod transfer;
@@ -78,6 +79,9 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     identities::an_email_address_follows_its_identity(&open().await).await;
     identities::the_last_way_in_stays(&open().await).await;
     transfer::everything_travels(&open().await, &open().await).await;
+    service_links::a_link_is_used_once_by_whom_it_is_for(&open().await).await;
+    service_links::a_link_goes_with_its_key_its_person_and_its_time(&open().await).await;
+    service_links::an_address_is_of_whoever_has_it_anywhere(&open().await).await;
     housekeeping::settings_are_compared_and_deleted(&open().await).await;
     housekeeping::audit_is_newest_first(&open().await).await;
     housekeeping::what_works_once_works_once(&open().await).await;

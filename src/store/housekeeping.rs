@@ -123,8 +123,8 @@ impl Store {
         select.fetch_all(self.database.readers()).await.map_err(reading::<AuditEvent>)
     }
 
-    /// Removes what nobody can use any more: expired sessions, flows, refresh tokens, remembered consents, and marks of what
-    /// was used once; codes a day after their end; grants that were revoked longer ago than `keep_revoked` (which must be
+    /// Removes what nobody can use any more: expired sessions, flows, refresh tokens, remembered consents, links to services, and
+    /// marks of what was used once; codes a day after their end; grants that were revoked longer ago than `keep_revoked` (which must be
     /// longer than an access token lives); clients that got no token within `unused_clients` of their registration; and old
     /// entries of the journal of changes.
     ///
@@ -148,6 +148,7 @@ impl Store {
             ("DELETE FROM grants WHERE revoked_at < ?", now.before(keep_revoked).0),
             (UNUSED, now.before(unused_clients).0),
             ("DELETE FROM used_once WHERE expires_at <= ?", now.0),
+            ("DELETE FROM service_links WHERE expires_at <= ?", now.0),
             ("DELETE FROM changes WHERE id <= (SELECT MAX(id) FROM changes) - ?", changes::KEPT),
         ];
         // One transaction each: nobody has to wait for all of them. With the lock of revocations, which delete the same rows

@@ -23,6 +23,8 @@ mod identities;
 mod limits;
 mod listings;
 mod records;
+mod service_links;
+mod service_listings;
 mod refreshes;
 mod sealed;
 mod services;
@@ -43,6 +45,7 @@ pub use identities::Unlinked;
 pub use limits::LimitUsed;
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
+pub use service_links::{LinkCallback, ServiceLink};
 pub use refreshes::{Attempt, Begun, Failure, Intent, Lease, REFRESH_LEASE, Renewed, Swapped};
 pub use sealed::{SealedColumn, SealedValue};
 pub use services::{Parting, ServicePat};
@@ -127,8 +130,8 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub async fn open_existing(url: &str) -> Result<Self, StoreError> {
-        let database = Database::open_existing(url, CONNECTIONS).await?;
-        Ok(Self { database, clock: crate::clock::Clock::system() })
+        Database::must_exist(url)?;
+        Self::open(url).await
     }
 
     /// Whether some process, a gateway above all, has the database open that a URL names.

@@ -2,7 +2,7 @@
 
 use crate::client::send;
 use crate::gateway::{Gateway, PASSWORD, USER, without_rates};
-use crate::visitors::signed_in;
+use crate::visitors::{forge, signed_in};
 use http::{Method, StatusCode, header};
 use portcullis::apikey::{ApiScope, NewApiKey};
 use portcullis::cli::Process;
@@ -10,9 +10,9 @@ use portcullis::clock::Timestamp;
 use portcullis::devkit::browser::{Browser, Page};
 use portcullis::devkit::prover::Prover;
 use portcullis::hostname::Realm;
-use portcullis::ids::{GrantId, Random};
+use portcullis::ids::{ConnectionId, GrantId, Random};
 use portcullis::secret::Secret;
-use portcullis::store::{Grant, Role};
+use portcullis::store::{Connection, ConnectionState, Grant, Role};
 use portcullis::tokens::NewToken;
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -30,7 +30,11 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let gateway = Gateway::with(without_rates).await;
+        let gateway = Gateway::with(|config| {
+            without_rates(config);
+            config.service = forge();
+        })
+        .await;
         let key = key(&gateway, ApiScope::Admin).await;
         Self { gateway, browser: Browser::new().unwrap(), key }
     }
@@ -411,6 +415,64 @@ async fn keys_of_programs_and_keys_that_sign() {
     let again = world.ask(Method::POST, "/signing-keys", Some(json!({}))).await;
     assert_eq!(again.0, StatusCode::UNPROCESSABLE_ENTITY, "{}", again.1);
     assert_eq!(world.good(Method::GET, "/signing-keys", None).await["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn services_and_who_has_connected_them() {
+    let world = World::new().await;
+    let listed = world.good(Method::GET, "/services", None).await;
+    assert_eq!((&listed["items"][0]["name"], &listed["items"][0]["scopes"]), (&json!("forge"), &json!(["repo"])));
+    let alice = world.gateway.app().store.user_by_name(USER).await.unwrap().unwrap().id;
+    let pat = format!("/services/forge/pats/{alice}");
+    world.good(Method::PUT, &pat, Some(json!({ "pat": "canary-of-alice" }))).await;
+    let pats = world.good(Method::GET, "/services/forge/pats", None).await;
+    assert_eq!(pats["items"][0]["user"], USER);
+    assert!(!pats.to_string().contains("canary"));
+    let row = Connection {
+        id: ConnectionId([7; 16]),
+        user: alice,
+        authority: "service:forge".to_owned(),
+        account: String::new(),
+        state: ConnectionState::NeedsConsent,
+        sealed: vec![1],
+        scope: "repo".to_owned(),
+        expires_at: None,
+        version: 1,
+        refreshing_since: None,
+        last_error: None,
+        created_at: Timestamp(1),
+        updated_at: Timestamp(1),
+    };
+    world.gateway.app().store.put_connection(&row).await.unwrap();
+    for (query, count) in [(String::new(), 1), (format!("?user_id={alice}"), 1), ("?user_id=x".to_owned(), 0)] {
+        let found = world.good(Method::GET, &format!("/services/forge/connections{query}"), None).await;
+        assert_eq!(found["items"].as_array().unwrap().len(), count, "{query}");
+    }
+
+    // The command line tells the same, and does it.
+    let directory = tempfile::tempdir().unwrap();
+    for (arguments, input, said) in [
+        (&["service", "list"][..], "", "forge"),
+        (&["service", "connections", "--user", "alice"], "", "needs_consent"),
+        (&["service", "pat", "list"], "", "alice"),
+        (&["service", "disconnect", "forge", "--user", "alice"], "", "disconnected alice from forge"),
+        (&["service", "pat", "remove", "forge", "--user", "alice"], "", "has no token for forge"),
+        (&["service", "pat", "set", "forge", "--user", "alice"], "canary-of-alice\n", "alice has a token for forge"),
+        (&["apikey", "create", "x", "--service", "forge"], "", "."),
+    ] {
+        let (status, stdout, stderr) = command(&world, directory.path(), arguments, input).await;
+        assert_eq!((status, stderr.as_str()), (0, ""), "{arguments:?}");
+        assert!(stdout.contains(said), "{arguments:?}: {stdout}");
+    }
+    for path in [format!("/services/forge/connections/{alice}"), "/services/forge/pats/x".to_owned()] {
+        assert_eq!(world.ask(Method::DELETE, &path, None).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
+    world.good(Method::DELETE, &pat, None).await;
+    assert_eq!(world.ask(Method::GET, "/services/forgery/pats", None).await.0, StatusCode::NOT_FOUND);
+    let unknown = json!({ "name": "x", "services": ["forgery"] });
+    let (status, problem) = world.ask(Method::POST, "/api-keys", Some(unknown)).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(problem["detail"].as_str().unwrap().contains("forgery"), "{problem}");
 }
 
 /// What the router answers is compared with the document in both directions: a path that is not in it is 404 even with

@@ -106,6 +106,25 @@ impl Gateway {
         self.run(port).await
     }
 
+    /// Stops; the port on which it listened.
+    pub async fn halt(&mut self) -> u16 {
+        let port = self.port();
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+        port
+    }
+
+    /// Starts again after [`Gateway::halt`], with another configuration.
+    pub async fn resume(mut self, port: u16, differs: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        let edit = self.edit.clone();
+        self.edit = Arc::new(move |config| {
+            edit(config);
+            differs(config);
+        });
+        self.run(port).await
+    }
+
     /// Another process on the same database, behind the same public address, with a clock of its own.
     pub async fn beside(&self) -> Self {
         let (edit, public) = (self.edit.clone(), (Scheme::Http, self.port()));

@@ -22,6 +22,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "factors",
             "freshness",
             "machine",
+            "moving",
             "page",
             "ratelimit",
             "revocation",
@@ -31,7 +32,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "upstream",
         ],
     ),
-    ("doors", &["api", "dashboard", "forward_auth", "issuer", "proxy"]),
+    ("doors", &["api", "broker", "dashboard", "forward_auth", "issuer", "proxy"]),
     ("assembly", &["admin", "app", "cli", "devkit", "server"]),
 ];
 

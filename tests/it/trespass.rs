@@ -6,7 +6,7 @@ use crate::gateway::{Gateway, PASSWORD, USER, upstream};
 use crate::raw::{Caller, status};
 use crate::routes::{MCP, ROOT};
 use crate::upstreams::Notes;
-use crate::visitors::{encoded, without_limits};
+use crate::visitors::{encoded, forge, without_limits};
 use http::{HeaderMap, Method, StatusCode, header};
 use portcullis::config::UpstreamAuth;
 use portcullis::devkit::browser::{Browser, Page};
@@ -40,6 +40,7 @@ const OPEN_TO_MEMBERS: &[&str] = &[
     "/oauth/start",
     "/oauth/client-metadata.json",
     "/device",
+    "/auth/forge",
     "/authorize",
     "/authorize/no-such-alias",
     "/.well-known/oauth-authorization-server",
@@ -162,10 +163,13 @@ impl World {
         let authority = notes.authority();
         let gateway = Gateway::with(move |config| {
             without_limits(config);
+            config.service = forge();
             config.upstream.push(upstream(&authority, UpstreamAuth::OAuth(Box::default())));
         });
         let gateway = gateway.await;
         let password = Secret::new(PASSWORD.to_owned());
+        let (services, alice) = (&gateway.app().services, gateway.app().store.user_by_name(USER).await.unwrap());
+        services.put_pat(&services.find("forge").unwrap(), alice.unwrap().id, &a_token()).await.unwrap();
         gateway.app().identity.create(BOB, &password, Role::Member).await.unwrap();
         let client = Client::ready(&mcp_url(&gateway, &notes.authority())).await;
         client.connect().await;
@@ -196,6 +200,7 @@ impl World {
             ("authority", "mcp.example"),
             ("decision", "approve"),
             ("name", "mallory"),
+            ("service", "forge"),
             ("role", "administrator"),
             ("token", id),
             ("flow", id),
@@ -265,6 +270,11 @@ async fn tables(pool: &SqlitePool) -> Vec<String> {
 async fn columns(pool: &SqlitePool, table: &str) -> BTreeSet<String> {
     let names = sqlx::query_scalar("SELECT name FROM pragma_table_info(?)").bind(table);
     names.fetch_all(pool).await.unwrap().into_iter().collect()
+}
+
+/// A personal access token.
+fn a_token() -> Secret {
+    Secret::new("canary-of-alice".to_owned())
 }
 
 fn is_unsafe(method: &str) -> bool {

@@ -6,11 +6,10 @@ use crate::process::{Machine, PATIENCE};
 use crate::raw::{Caller, post};
 use crate::upstreams::Notes;
 use parking_lot::Mutex;
-use portcullis::clock::Timestamp;
 use portcullis::config::{UpstreamAuth, VaultKeys};
 use portcullis::ids::{ConnectionId, Random, UserId};
 use portcullis::secret::Secret;
-use portcullis::store::{Connection, ConnectionState, Role, Store, User};
+use portcullis::store::{Connection, Store, Value as Row};
 use portcullis::vault::{Place, Rewrapped, Vault};
 use serde_json::Value;
 use std::path::Path;
@@ -164,39 +163,36 @@ async fn a_rotation_that_is_killed_again_and_again_loses_nothing() {
     alone.check(&store).await.unwrap();
 }
 
+/// In one transaction.
 async fn fill(store: &Store, vault: &Vault) {
-    let id = UserId::random(&Random::default());
-    let user = User {
-        id,
-        name: "ada".to_owned(),
-        password_hash: None,
-        email: None,
-        role: Role::Member,
-        disabled: false,
-        created_at: Timestamp(0),
-    };
-    store.create_user(&user).await.unwrap();
-    for number in 0..CONNECTIONS {
-        let (person, upstream) = (id.to_string(), format!("mcp{number}.example"));
+    let random = Random::default();
+    let user = UserId::random(&random);
+    let (text, number) = (|text: &str| Row::Text(text.to_owned()), Row::Integer(0));
+    let mut import = store.import().await.unwrap();
+    let columns = |names: &str| names.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let ada = vec![Row::Bytes(user.0.to_vec()), text("ada"), text("member"), number.clone(), number.clone()];
+    import.insert("users", &columns("id name role disabled created_at"), &[ada]).await.unwrap();
+    let connection = |count: usize| {
+        let (person, upstream) = (user.to_string(), format!("mcp{count}.example"));
         let row = format!("{person}/{upstream}/");
         let place = Place { table: "connections", row: &row, column: "sealed", person: &person, upstream: &upstream };
-        let connection = Connection {
-            id: ConnectionId::random(&Random::default()),
-            user: id,
-            authority: upstream.clone(),
-            account: String::new(),
-            state: ConnectionState::Active,
-            sealed: vault.seal(&place, upstream.as_bytes()),
-            scope: String::new(),
-            expires_at: None,
-            version: 1,
-            refreshing_since: None,
-            last_error: None,
-            created_at: Timestamp(0),
-            updated_at: Timestamp(0),
-        };
-        store.put_connection(&connection).await.unwrap();
-    }
+        vec![
+            Row::Bytes(ConnectionId::random(&random).0.to_vec()),
+            Row::Bytes(user.0.to_vec()),
+            text(&upstream),
+            text(""),
+            text("active"),
+            Row::Bytes(vault.seal(&place, upstream.as_bytes())),
+            text(""),
+            Row::Integer(1),
+            number.clone(),
+            number.clone(),
+        ]
+    };
+    let names = columns("id user_id authority account state sealed scope version created_at updated_at");
+    let rows: Vec<_> = (0..CONNECTIONS).map(connection).collect();
+    import.insert("connections", &names, &rows).await.unwrap();
+    import.commit().await.unwrap();
 }
 
 /// How many connections open as what they are.

@@ -4,7 +4,7 @@ use crate::client::{alice, send};
 use crate::gateway::{Gateway, upstream};
 use crate::upstreams::Notes;
 use http::Method;
-use portcullis::config::{Config, Rate, UpstreamAuth};
+use portcullis::config::{Config, Rate, Service, Source, UpstreamAuth, load};
 use portcullis::devkit::browser::{Arrived, Browser, Page};
 use std::time::Duration;
 
@@ -13,9 +13,28 @@ pub async fn setup() -> (Notes, Gateway) {
     let authority = notes.authority();
     let gateway = Gateway::with(move |config| {
         without_limits(config);
+        config.service = forge();
         config.upstream.push(upstream(&authority, UpstreamAuth::None));
     });
     (notes, gateway.await)
+}
+
+/// The services of a configuration.
+pub fn services(text: &str) -> Vec<Service> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("portcullis.toml");
+    std::fs::write(&file, text).unwrap();
+    let state = directory.path().display().to_string();
+    let environment = [("XDG_STATE_HOME".to_owned(), state)].into();
+    load(&Source { file: Some(file), environment }).unwrap().service
+}
+
+/// A service that nobody gets to.
+pub fn forge() -> Vec<Service> {
+    services(
+        "[[service]]\nname = \"forge\"\nlabel = \"Forge\"\nclient_id = \"gateway\"\nscopes = \"repo\"\n\
+         authorization_endpoint = \"https://forge.example/authorize\"\ntoken_endpoint = \"https://forge.example/token\"\n",
+    )
 }
 
 pub fn without_limits(config: &mut Config) {

@@ -3,6 +3,7 @@
 pub(super) mod identities;
 pub(super) mod passkeys;
 pub(super) mod password;
+pub(super) mod services;
 pub(super) mod sessions;
 pub(super) mod totp;
 
@@ -52,6 +53,7 @@ impl Dashboard {
             passkeys: held.passkeys.into_iter().map(|passkey| rows::passkey(passkey, now)).collect(),
             sessions: sessions.into_iter().map(|session| rows::session(session, person.id, now)).collect(),
             grants: grants.into_iter().map(|grant| rows::grant(grant, now)).collect(),
+            services: self.service_rows(person).await?,
         }))
     }
 

@@ -55,10 +55,9 @@ impl Database {
         })
     }
 
-    /// The same for a database that must be there.
-    pub(super) async fn open_existing(url: &str, connections: u32) -> Result<Self, StoreError> {
-        sqlite::must_exist(url)?;
-        Self::open(url, connections).await
+    /// Refuses a URL by which a database would be made. (PostgreSQL makes none by being asked.)
+    pub(super) fn must_exist(url: &str) -> Result<(), StoreError> {
+        if is_of_postgres(url) { Ok(()) } else { sqlite::must_exist(url) }
     }
 
     /// Whether some process has the database open that a URL names.

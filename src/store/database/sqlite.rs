@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Applied in order; what was released never changes.
-const MIGRATIONS: [(i64, &str, SqlStr); 14] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 15] = [
     (1, "initial", SqlStr::from_static(include_str!("../../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../../migrations/sqlite/0002_step_ups.sql"))),
     (
@@ -37,6 +37,11 @@ const MIGRATIONS: [(i64, &str, SqlStr); 14] = [
     (10, "access", SqlStr::from_static(include_str!("../../../migrations/sqlite/0010_access.sql"))),
     (11, "refresh", SqlStr::from_static(include_str!("../../../migrations/sqlite/0011_refresh.sql"))),
     (12, "services", SqlStr::from_static(include_str!("../../../migrations/sqlite/0012_services.sql"))),
+    (
+        13,
+        "links to services",
+        SqlStr::from_static(include_str!("../../../migrations/sqlite/0013_service_links.sql")),
+    ),
     (
         15,
         "limits of all nodes",
@@ -97,10 +102,10 @@ impl Pools {
     }
 }
 
-/// Refuses to make a database where one is to be read. (A URL of PostgreSQL names no file.)
+/// Refuses to make a database where one is to be read.
 pub(super) fn must_exist(url: &str) -> Result<(), StoreError> {
-    match Location::parse(url) {
-        Ok(Location::File(path)) if !path.exists() => {
+    match Location::parse(url)? {
+        Location::File(path) if !path.exists() => {
             Err(StoreError::Unusable(format!("there is no database {}: correct the path", path.display())))
         }
         _ => Ok(()),

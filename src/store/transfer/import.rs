@@ -64,7 +64,7 @@ impl Import {
     /// [`StoreError::Database`].
     pub async fn clear(&mut self) -> Result<(), StoreError> {
         for layout in self.layouts.iter().rev() {
-            delete_all(&mut self.transaction, &layout.name).await?;
+            delete_all(&mut self.transaction, layout).await?;
         }
         Ok(())
     }
@@ -77,7 +77,8 @@ impl Import {
         let layout = self.layouts.iter().find(|layout| layout.name == table);
         let layout = layout.ok_or(StoreError::Damaged("list of tables"))?;
         let position = |name| layout.columns.iter().position(|column| column == name);
-        let kinds = columns.iter().map(|name| layout.booleans.get(position(name)?).copied()).collect::<Option<Vec<_>>>();
+        let kinds =
+            columns.iter().map(|name| layout.booleans.get(position(name)?).copied()).collect::<Option<Vec<_>>>();
         let fits = !columns.is_empty() && rows.iter().all(|row| row.len() == columns.len());
         let kinds = kinds.filter(|_| fits).ok_or(StoreError::Damaged("list of columns"))?;
         for rows in rows.chunks((VALUES / columns.len()).max(1)) {
@@ -117,8 +118,10 @@ impl Import {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn sign_everybody_out(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        for table in ["sessions", "refresh_tokens", "codes", "flows", "device_codes", "signing_keys"] {
-            delete_all(&mut self.transaction, table).await?;
+        const OPEN: [&str; 7] =
+            ["sessions", "refresh_tokens", "codes", "flows", "device_codes", "service_links", "signing_keys"];
+        for layout in self.layouts.iter().filter(|layout| OPEN.contains(&layout.name.as_str())) {
+            delete_all(&mut self.transaction, layout).await?;
         }
         let update = query("UPDATE grants SET revoked_at = ? WHERE revoked_at IS NULL").bind(now);
         update.execute(&mut self.transaction).await?;
@@ -146,8 +149,11 @@ impl Import {
     }
 }
 
-async fn delete_all(transaction: &mut Transaction, table: &str) -> Result<(), StoreError> {
-    let delete = QueryBuilder::new(&format!("DELETE FROM {}", quoted(table)));
-    delete.build().execute(transaction).await?;
+/// In pieces, each of which a server of PostgreSQL does in the time that it gives to one statement.
+async fn delete_all(transaction: &mut Transaction, layout: &Layout) -> Result<(), StoreError> {
+    const PIECE: u64 = 10_000;
+    let (table, key) = (quoted(&layout.name), quoted_list(&layout.key));
+    let some = format!("DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} LIMIT {PIECE})");
+    while QueryBuilder::new(&some).build().execute(&mut *transaction).await?.rows_affected() >= PIECE {}
     Ok(())
 }

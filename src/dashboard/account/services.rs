@@ -1,0 +1,110 @@
+//! Services of the token broker that a person has connected, and the personal access tokens that the person keeps here.
+//! Connecting is a page of the broker.
+
+use super::ACCOUNT;
+use crate::dashboard::failure::{Failure, see_other};
+use crate::dashboard::{Dashboard, rows};
+use crate::error::Culprit;
+use crate::page::ServiceRow;
+use crate::request::Arrival;
+use crate::secret::Secret;
+use crate::services::Service;
+use crate::session::SignedIn;
+use axum::extract::State;
+use axum::response::Response;
+use axum::{Extension, Form};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+use std::sync::Arc;
+
+/// The forms behind the buttons of a row.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(in crate::dashboard) struct ServiceForm {
+    service: String,
+    pat: String,
+    csrf_token: String,
+}
+
+/// `POST /account/services/disconnect`: the access is given back to the service where that is possible.
+pub(in crate::dashboard) async fn disconnect(
+    State(dashboard): State<Arc<Dashboard>>,
+    Extension(arrival): Extension<Arrival>,
+    headers: HeaderMap,
+    Form(sent): Form<ServiceForm>,
+) -> Result<Response, Failure> {
+    let person = dashboard.sender(&headers, &sent.csrf_token).await?;
+    let service = dashboard.service(&sent.service)?;
+    if !dashboard.services.disconnect(&service, person.user.id).await? {
+        return Err(Failure::NotFound);
+    }
+    let name = service.name.as_str();
+    dashboard.audit.record(&person.user.name, "service.disconnected", name, Some(arrival.client));
+    Ok(see_other(ACCOUNT))
+}
+
+/// `POST /account/services/pat`: in place of an earlier one. Nobody can read it again.
+pub(in crate::dashboard) async fn put_pat(
+    State(dashboard): State<Arc<Dashboard>>,
+    Extension(arrival): Extension<Arrival>,
+    headers: HeaderMap,
+    Form(sent): Form<ServiceForm>,
+) -> Result<Response, Failure> {
+    let pat = Secret::new(sent.pat);
+    let person = dashboard.sender(&headers, &sent.csrf_token).await?;
+    let service = dashboard.service(&sent.service)?;
+    match dashboard.services.put_pat(&service, person.user.id, &pat).await {
+        Ok(()) => {
+            let name = service.name.as_str();
+            dashboard.audit.record(&person.user.name, "service.pat_set", name, Some(arrival.client));
+            Ok(see_other(ACCOUNT))
+        }
+        Err(fault) if fault.culprit == Culprit::Caller => {
+            let notice = format!("The token was not kept: {}.", fault.public);
+            dashboard.account_page(&person, StatusCode::BAD_REQUEST, Some(&notice)).await
+        }
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// `POST /account/services/pat/remove`
+pub(in crate::dashboard) async fn remove_pat(
+    State(dashboard): State<Arc<Dashboard>>,
+    Extension(arrival): Extension<Arrival>,
+    headers: HeaderMap,
+    Form(sent): Form<ServiceForm>,
+) -> Result<Response, Failure> {
+    let person = dashboard.sender(&headers, &sent.csrf_token).await?;
+    let service = dashboard.service(&sent.service)?;
+    if !dashboard.services.delete_pat(&service, person.user.id).await? {
+        return Err(Failure::NotFound);
+    }
+    let name = service.name.as_str();
+    dashboard.audit.record(&person.user.name, "service.pat_removed", name, Some(arrival.client));
+    Ok(see_other(ACCOUNT))
+}
+
+impl Dashboard {
+    fn service(&self, name: &str) -> Result<Arc<Service>, Failure> {
+        self.services.find(name).ok_or(Failure::NotFound)
+    }
+
+    /// What the account page says about them.
+    pub(super) async fn service_rows(&self, person: &SignedIn) -> Result<Vec<ServiceRow>, Failure> {
+        let (user, now, mut all) = (person.user.id, self.clock.now(), Vec::new());
+        let pats = self.services.pats(user).await?;
+        for service in self.services.list() {
+            let connection = self.services.connection(&service, user).await?;
+            let pat = pats.iter().find(|pat| pat.service == service.name);
+            all.push(ServiceRow {
+                name: service.name.to_string(),
+                label: service.label.clone(),
+                can_connect: service.client.is_some(),
+                connection: connection.map(|row| rows::connection(row, service.label.clone(), true, now)),
+                pat: pat.map(|pat| rows::ago(pat.created_at, now)),
+                has_shared_pat: service.pat.is_some(),
+            });
+        }
+        Ok(all)
+    }
+}
