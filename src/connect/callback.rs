@@ -136,10 +136,11 @@ impl Connections {
             TokenError::Refused { code, description } => {
                 let name = &party.name;
                 let unknown = advice::is_about_our_client(&code);
-                if unknown && !party.configured(&pending.server) {
-                    if let Err(fault) = self.drop_client(&pending.server.issuer, &pending.server.client.id).await {
-                        tracing::error!(%fault, "a registration that is not known any longer cannot be dropped");
-                    }
+                if unknown
+                    && !party.configured(&pending.server)
+                    && let Err(fault) = self.drop_client(&pending.server.issuer, &pending.server.client.id).await
+                {
+                    tracing::error!(%fault, "a registration that is not known any longer cannot be dropped");
                 }
                 let public = match advice::on(party, &pending.server, &code) {
                     Some(advice) => advice,
