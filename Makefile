@@ -93,8 +93,12 @@ h2-attacks: deps-build ## Every HTTP/2 attack for a minute, and the memory that 
 chaos: deps-build ## The chaos proxy with many seeds
 	PORTCULLIS_CHAOS_SEEDS=$${SEEDS:-100} cargo test --test it chaos:: -- --nocapture
 
+.PHONY: crash
+crash: deps-build ## Kill a process at every step of a refresh, CYCLES times with either kind of server (minutes)
+	PORTCULLIS_CRASH_CYCLES=$${CYCLES:-1000} cargo test --lib connect::tests::crashing -- --nocapture
+
 .PHONY: deps
-deps: deps-build deps-clients deps-postgres ## Install what the tests need
+deps: deps-build deps-clients deps-postgres deps-softhsm ## Install what the tests need
 
 .PHONY: deps-build
 deps-build:
@@ -108,6 +112,11 @@ $(TOOLS)/bin/cmake:
 	mkdir -p $(@D); ln -sf ../cmake/bin/cmake $@
 
 # The tests start servers of their own; Debian's package puts the programs outside of the path.
+# A PKCS#11 token in software.
+.PHONY: deps-softhsm
+deps-softhsm:
+	@$(call need,softhsm2-util,softhsm2)
+
 .PHONY: deps-postgres
 deps-postgres:
 	@compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || $(call need,initdb,postgresql)

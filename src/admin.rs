@@ -55,3 +55,28 @@ async fn ready(State(app): State<Arc<App>>) -> (StatusCode, &'static str) {
         Ok(Err(_)) | Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::{Source, load};
+    use crate::ids::Random;
+    use std::collections::BTreeMap;
+    use std::time::Instant;
+
+    #[tokio::test]
+    async fn a_node_is_ready_as_long_as_it_follows_the_database() {
+        let home = tempfile::tempdir().unwrap();
+        let state = home.path().display().to_string();
+        let source = Source { file: None, environment: BTreeMap::from([("XDG_STATE_HOME".to_owned(), state)]) };
+        let app = App::build(load(&source).unwrap(), &[], Clock::system(), Random::default()).await.unwrap();
+        let app = Arc::new(app);
+        let says = async || ready(State(app.clone())).await;
+        assert_eq!(says().await, (StatusCode::OK, "ready\n"));
+        app.tokens.freshness().renew(Instant::now(), Duration::ZERO);
+        assert_eq!(says().await, (StatusCode::SERVICE_UNAVAILABLE, "changes in the database are not followed\n"));
+        app.store.close().await;
+        assert_eq!(says().await, (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"));
+    }
+}

@@ -25,11 +25,11 @@ use crate::ids::Random;
 use crate::issuer::{self, Issuer};
 use crate::jwks::RemoteKeys;
 use crate::proxy::{Gate, Parts, Phase, Settings};
-use crate::ratelimit::RateLimits;
+use crate::ratelimit::{RateLimits, SETTLE_EVERY};
 use crate::revocation::{self, Revocations};
-use crate::services::{Pats, Services, ServicesParts};
+use crate::services::{self, Pats, Services, ServicesParts};
 use crate::session::Sessions;
-use crate::store::{JournalPosition, Store};
+use crate::store::{JournalPosition, Listener, Store};
 use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
 use crate::upstream::{HealthTable, Registry};
@@ -41,6 +41,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 /// How often what has expired is removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
@@ -77,6 +78,8 @@ pub struct App {
     random: Random,
     /// How far memory knows the changes of the database.
     position: JournalPosition,
+    /// Hears of further ones; taken by whoever follows them.
+    listener: parking_lot::Mutex<Option<Listener>>,
 }
 
 impl App {
@@ -101,10 +104,10 @@ impl App {
     ) -> Result<Self, Fault> {
         let site = site_of(&config, addresses);
         let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
-        let key = config::vault_key(&config.vault, &random)?;
-        let vault = Vault::new(&key, &config.vault.previous)?;
+        let vault = config::keyring(&config.vault, &random)?;
         vault.check(&store).await?;
         store.keep_group_sources(&config.login.provider_names()).await?;
+        let listener = parking_lot::Mutex::new(store.listen().await?);
         let position = store.journal_position().await?;
         let lives = Arc::new(GrantLives::default());
         let (time, dice) = (clock.clone(), random.clone());
@@ -142,6 +145,10 @@ impl App {
             pats,
             site: site.clone(),
         });
+        let limits = match config.limits.shared {
+            true => RateLimits::shared(&config.limits, &vault.mark("rate limits", b"")),
+            false => RateLimits::new(&config.limits),
+        };
         let local = config.login.local.as_ref();
         Ok(Self {
             tokens: Arc::new(tokens),
@@ -159,7 +166,7 @@ impl App {
             connections,
             revocations,
             services: Arc::new(services),
-            limits: ArcSwap::from_pointee(RateLimits::new(&config.limits)),
+            limits: ArcSwap::from_pointee(limits),
             audit: Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests),
             metrics,
             reloading: tokio::sync::Mutex::default(),
@@ -176,6 +183,7 @@ impl App {
             random,
             health,
             position,
+            listener,
         })
     }
 
@@ -221,10 +229,13 @@ impl App {
 
     /// Everything that runs beside the requests, until `stopping`.
     pub fn background(self: Arc<Self>, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+        let bounds = if self.config().store.is_shared() { Bounds::NETWORK } else { Bounds::FILE };
+        let listener = self.listener.lock().take();
         vec![
             tokio::spawn(self.connections.clone().keep_fresh(stopping.clone())),
+            tokio::spawn(Follower::after(self.position.clone(), bounds).run(self.clone(), listener)),
+            tokio::spawn(self.clone().share_limits()),
             tokio::spawn(self.connections.clone().part(self.audit.clone(), stopping.clone())),
-            tokio::spawn(Follower::after(self.position.clone(), Bounds::FILE).run(self.clone())),
             tokio::spawn(self.sweep()),
         ]
     }
@@ -342,6 +353,21 @@ impl App {
         }
     }
 
+    /// Settles with other nodes what was let through, where limits are shared.
+    async fn share_limits(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(SETTLE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut in_trouble = false;
+        while self.limits().is_shared() {
+            ticks.tick().await;
+            let settled = self.limits().settle(&self.store).await;
+            if let (Err(error), false) = (&settled, in_trouble) {
+                tracing::warn!(%error, "limits are not shared with other nodes until the database works again");
+            }
+            in_trouble = settled.is_err();
+        }
+    }
+
     async fn sweep(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(SWEEP_EVERY);
         loop {
@@ -351,10 +377,13 @@ impl App {
             let swept = async {
                 self.store.sweep(now, access_ttl, self.config().registration.unused_ttl).await?;
                 for (realm, client) in self.store.expired_clients(now).await? {
-                    self.revocations.client(Some(&realm), &client).await?;
-                    self.audit.record("system", "client.expired", &client, None);
+                    // Another node may have been faster.
+                    if self.revocations.client(Some(&realm), &client).await?.is_some() {
+                        self.audit.record("system", "client.expired", &client, None);
+                    }
                 }
                 self.sessions.sweep().await?;
+                self.store.sweep_limits().await?;
                 self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
                 let mut irrelevant = self.lives.ended();
                 for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {
@@ -369,16 +398,25 @@ impl App {
             if let Err(fault) = swept.await {
                 tracing::error!(%fault, "what has expired could not be removed");
             }
+            // While this process seals with a key, `vault rewrap` must not take it for one that nobody needs.
+            if let Err(fault) = self.vault.check(&self.store).await {
+                tracing::error!(%fault, "the vault's keys do not fit the database any more");
+            }
             self.connections.sweep();
             self.limits().sweep();
         }
     }
 }
 
-/// What has to be registered at each sign-in provider: its name, and the address to which it answers.
+/// What has to be registered at each sign-in provider and at each service: its name, and the address to which it answers.
 pub(crate) fn redirect_uris(config: &Config) -> Vec<(String, String)> {
     let root = site_of(config, &config.server.listen).root_origin();
-    config.login.provider_names().into_iter().map(|name| (name.to_owned(), redirect_uri(&root, name))).collect()
+    let login = config.login.provider_names().into_iter().map(|name| (name.to_owned(), redirect_uri(&root, name)));
+    let with_client = config.service.iter().filter(|service| service.client.is_some());
+    let services = with_client.flat_map(|service| {
+        services::redirect_uris(&root, &service.name).map(|address| (service.label.clone(), address))
+    });
+    login.chain(services).collect()
 }
 
 /// The names of the gateway (DESIGN 1.5). Behind a trusted proxy people come over https even though we do not speak it.

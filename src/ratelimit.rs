@@ -2,6 +2,7 @@
 //! keys turn up, the memory of a limit is bounded: [`buckets`] says how.
 
 mod buckets;
+mod shared;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,9 @@ use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::{Quota, RateLimiter};
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use shared::Keys;
+pub use shared::SETTLE_EVERY;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -35,8 +38,8 @@ pub struct RateLimits<C: Clock = DefaultClock> {
     registration: Arc<Limiter<C>>,
     login: Arc<Limiter<C>>,
     login_name: Arc<Limiter<C>>,
-    /// Keys are hashed with SipHash under a key of this process: nobody outside can make two of them collide.
-    hasher: RandomState,
+    /// Keys are hashed under a secret key: nobody outside can make two of them collide.
+    hasher: Keys,
 }
 
 /// A limit was reached; nothing was counted.
@@ -72,7 +75,7 @@ impl<C: Clock + Clone> RateLimits<C> {
             registration: limiter("registration", limits.registration),
             login: limiter("login", limits.login),
             login_name: limiter("login", limits.login),
-            hasher: RandomState::new(),
+            hasher: Keys::default(),
         }
     }
 
@@ -175,7 +178,12 @@ impl<C: Clock + Clone> RateLimits<C> {
     /// Gives back the memory of keys that have not been seen for long; the housekeeping's business. Without it memory is
     /// bounded all the same.
     pub fn sweep(&self) {
-        for limiter in [
+        self.all().into_iter().for_each(|limiter| limiter.buckets.retain_recent());
+    }
+
+    /// In an order that is the same at every node, whatever version it runs.
+    fn all(&self) -> [&Limiter<C>; 8] {
+        [
             &self.per_ip,
             &self.per_user,
             &self.per_user_upstream,
@@ -184,9 +192,7 @@ impl<C: Clock + Clone> RateLimits<C> {
             &self.registration,
             &self.login,
             &self.login_name,
-        ] {
-            limiter.buckets.retain_recent();
-        }
+        ]
     }
 
     /// An IPv6 customer has a /64 at least, so it counts as one; IPv4 in its mapped form is IPv4.
@@ -224,6 +230,11 @@ struct Limiter<C: Clock> {
     rate: Rate,
     burst: u32,
     window: Duration,
+    /// The time that one pass stands for.
+    interval: Duration,
+    began: C::Instant,
+    /// The same buckets as those of `buckets`.
+    state: Buckets,
     buckets: RateLimiter<u64, Buckets, C, NoOpMiddleware<C::Instant>>,
 }
 
@@ -232,12 +243,16 @@ impl<C: Clock> Limiter<C> {
         let burst = NonZeroU32::new(rate.burst).unwrap_or(NonZeroU32::MIN);
         let interval = (rate.period / rate.count.max(1)).max(Duration::from_nanos(1));
         let quota = Quota::with_period(interval).unwrap_or(Quota::per_second(burst)).allow_burst(burst);
+        let state = Buckets::new(interval);
         Self {
             policy,
             rate,
             burst: burst.get(),
             window: interval.saturating_mul(burst.get()),
-            buckets: RateLimiter::new(quota, Buckets::new(interval), clock),
+            interval,
+            began: clock.now(),
+            state: state.clone(),
+            buckets: RateLimiter::new(quota, state, clock),
         }
     }
 

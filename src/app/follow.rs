@@ -3,15 +3,21 @@
 
 use super::App;
 use crate::error::Fault;
-use crate::store::{Change, JournalPosition, News};
+use crate::store::{Change, Heard, JournalPosition, Listener, News};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::time::{MissedTickBehavior, timeout};
+use tokio::time::{MissedTickBehavior, sleep, timeout};
 
 /// How soon a change that another process wrote is noticed where nobody tells. What is revoked must have ended within a second,
 /// and a stream may be given half of it to finish an event.
 const EVERY: Duration = Duration::from_millis(250);
+
+/// Changes that come so soon after each other are read together.
+const BREATH: Duration = Duration::from_millis(5);
+
+/// How long reading may last; the store itself is less patient.
+const READING: Duration = Duration::from_secs(5);
 
 /// How long taking over what was read may last. A database that does not answer must not hold us longer than it is silent.
 const TAKING_OVER: Duration = Duration::from_secs(30);
@@ -52,13 +58,17 @@ impl Follower {
         Self { position, owed: HashMap::new(), cut_off_since: None, everything: false, bounds }
     }
 
-    /// Follows as long as the process lives.
-    pub(super) async fn run(mut self, app: Arc<App>) {
+    /// Follows as long as the process lives, as often as `listener` hears something and four times a second in any case.
+    pub(super) async fn run(mut self, app: Arc<App>, mut listener: Option<Listener>) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = heard(&mut listener) => {}
+            }
             self.round(&app).await;
+            sleep(BREATH).await;
         }
     }
 
@@ -80,7 +90,7 @@ impl Follower {
     /// Whether nothing that was read has yet to be taken over, apart from what cannot be at all.
     async fn catch_up(&mut self, app: &App) -> Result<bool, Fault> {
         if !self.everything {
-            let news = timeout(self.bounds.requests, app.store.news_since(&self.position)).await;
+            let news = timeout(READING, app.store.news_since(&self.position)).await;
             match news.map_err(|_| silent())?? {
                 News::Changes(changes, position) => {
                     for change in changes {
@@ -151,6 +161,16 @@ impl Follower {
         if freshness.overdue() > self.bounds.streams && app.lives.interrupt() {
             tracing::error!("changes in the database cannot be followed for long: open streams end");
         }
+    }
+}
+
+/// What is lost is found out by reading.
+async fn heard(listener: &mut Option<Listener>) {
+    match listener {
+        Some(listener) => match listener.changed().await {
+            Heard::Changed | Heard::Lost => {}
+        },
+        None => std::future::pending().await,
     }
 }
 
@@ -230,8 +250,10 @@ mod tests {
         let app = app(&home).await;
         let (now, grant) = (Duration::ZERO, known_grant(&app, GrantId::random(&Random::default())).await);
         let life = app.lives.of(grant);
-        let mut follower =
-            Follower::after(app.position.clone(), Bounds { requests: now, streams: Bounds::NETWORK.streams });
+        let mut follower = Follower::after(
+            app.store.journal_position().await.unwrap(),
+            Bounds { requests: now, streams: Bounds::NETWORK.streams },
+        );
         app.tokens.freshness().renew(Instant::now(), now);
         app.store.close().await;
         follower.round(&app).await;
@@ -250,7 +272,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let app = app(&home).await;
         let (clock, random) = (app.clock.clone(), Random::default());
-        let mut follower = Follower::after(app.position.clone(), Bounds::FILE);
+        let mut follower = Follower::after(app.store.journal_position().await.unwrap(), Bounds::FILE);
         let unreadable = SigningKey {
             kid: "unreadable".to_owned(),
             algorithm: SigningAlgorithm::Es256,

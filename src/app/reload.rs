@@ -1,10 +1,11 @@
 //! Another configuration for a gateway that runs.
 
 use super::App;
-use crate::config::{Config, Tls};
+use crate::config::{self, Config, Tls};
 use crate::error::Fault;
 use crate::proxy::{Authorities, Control};
 use crate::tls::{Certificate, CertificateFiles};
+use crate::vault::Vault;
 use std::sync::Arc;
 
 /// What a new configuration came to.
@@ -36,6 +37,7 @@ impl App {
             Tls::Files { cert, key } => certificates.map(|_| Certificate::read(cert, key)).transpose()?,
             Tls::Off => None,
         };
+        let vault = self.other_keys(&new).await?;
         let clients = self.http.prepare(new.upstreams.ca_file.as_deref())?;
         self.tokens.outlast(new.tokens.access_ttl).await?;
         self.store.keep_group_sources(&new.login.provider_names()).await?;
@@ -44,6 +46,9 @@ impl App {
             changed.push("upstream");
             self.connections.forget_all();
             self.connections.leave_unusable_upstreams();
+        }
+        if vault.is_some_and(|vault| self.vault.install(&vault)) {
+            changed.push("vault");
         }
         if self.connections.services().reconfigure(std::mem::take(&mut new.service)) {
             changed.push("service");
@@ -68,5 +73,15 @@ impl App {
         self.config.store(Arc::new(new));
         control.install(self.settings(), authorities);
         Ok(Reloaded { changed, needs_restart })
+    }
+
+    /// The keyring of a new configuration, if it fits the database. From then on the database knows which key seals.
+    async fn other_keys(&self, new: &Config) -> Result<Option<Vault>, Fault> {
+        // A token may take its time.
+        let keys = new.vault.clone();
+        let read = tokio::task::spawn_blocking(move || config::keyring_again(&keys)).await;
+        let Some(vault) = read.map_err(Fault::gateway)?? else { return Ok(None) };
+        vault.check(&self.store).await?;
+        Ok(Some(vault))
     }
 }

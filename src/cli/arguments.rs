@@ -116,6 +116,36 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: VaultCommand,
     },
+    /// Write everything that the database holds into a sealed file, while gateways run
+    Backup {
+        /// A new file; with --check, one that there is
+        file: PathBuf,
+        /// Read a backup from its beginning to its end instead, and change nothing
+        #[arg(long)]
+        check: bool,
+    },
+    /// Put a backup into the database, all of it or nothing; stop all gateways first
+    Restore {
+        /// What `backup` wrote
+        file: PathBuf,
+        /// Give up everything that the database holds
+        #[arg(long)]
+        force: bool,
+        /// End all sessions, grants and tokens of the backup: what was revoked since then would live again
+        #[arg(long)]
+        sign_everybody_out: bool,
+    },
+    /// Copy an installation into another, empty database, all of it or nothing; stop all gateways first
+    ///
+    /// From SQLite to PostgreSQL or back. The vault key stays the same; afterwards set store.url to the second URL. Nobody has
+    /// to sign in again.
+    Migrate {
+        /// The URL of the database that there is, such as sqlite:///var/lib/portcullis/portcullis.db
+        from: String,
+        /// The URL of an empty one, such as postgres://user@host/database (the password may be in PGPASSWORD or in a file
+        /// that PGPASSFILE names)
+        to: String,
+    },
     /// Sign this command line in at a gateway, or at an MCP server behind one
     ///
     /// Shows an address and a code for a browser anywhere, and keeps what is issued in credentials.json below
@@ -515,6 +545,29 @@ pub(super) enum KeysCommand {
 
 #[derive(Subcommand)]
 pub(super) enum VaultCommand {
-    /// Print a new vault key
-    Keygen,
+    /// Make a new vault key and print it
+    Keygen {
+        /// Write it to a new file instead, for its owner alone
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Have the PKCS#11 token of `[vault.pkcs11]` wrap a vault key, and print what belongs into `vault.key_file`
+    Wrap {
+        /// The file of a vault key in the clear; without it a new key is made
+        key_file: Option<PathBuf>,
+        /// Write it to a new file instead, for its owner alone
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// How many values are sealed with which vault key
+    Status,
+    /// Wrap every stored value anew that is sealed with an earlier vault key, while gateways run
+    ///
+    /// Only the wrapped data key of a value changes. It can be stopped at any moment and goes on where it was. At the end it
+    /// says which keys nothing needs any more.
+    Rewrap {
+        /// No gateway is running
+        #[arg(long)]
+        offline: bool,
+    },
 }

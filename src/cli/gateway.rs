@@ -24,7 +24,6 @@ use crate::session::Sessions;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::upstream::Registry;
-use crate::vault::Vault;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -54,7 +53,7 @@ impl Gateway {
         let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
         let (signing, pats) = match seals {
             true => {
-                let vault = Vault::new(&config::vault_key(&config.vault, &random)?, &config.vault.previous)?;
+                let vault = config::keyring(&config.vault, &random)?;
                 vault.check(&store).await?;
                 let pats = Pats::new(store.clone(), vault.clone(), clock.clone());
                 (Some(Signing { vault, config: config.tokens }), Some(pats))

@@ -3,6 +3,7 @@
 mod api;
 mod api_keys;
 mod arguments;
+mod backup;
 mod credentials;
 mod discovery;
 mod encode;
@@ -10,28 +11,30 @@ mod gateway;
 mod keys;
 mod login;
 mod machines;
+mod migrate;
 mod output;
 mod people;
 mod permissions;
+mod progress;
 mod remote;
 mod services;
 mod state;
 #[cfg(test)]
 mod tests;
+mod vault;
 
+use crate::backup::Choices;
 use crate::config::{self, Config, ConfigErrors, Source};
 use crate::error::Fault;
-use crate::ids::Random;
 use crate::server::{self, Start};
 use crate::telemetry::Log;
-use crate::vault::Vault;
-use arguments::{Arguments, Command, KeysCommand, PatCommand, ServiceCommand, VaultCommand};
+use arguments::{Arguments, Command, KeysCommand, PatCommand, ServiceCommand};
 use clap::{CommandFactory, Parser};
 use gateway::Gateway;
 use output::Output;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Where the configuration is looked for when `-c` does not say.
@@ -97,7 +100,7 @@ pub async fn run(process: Process<'_>) -> u8 {
         }
     };
     let source = source(arguments.config.clone(), environment, Path::new(SYSTEM_FILE));
-    let output = Output::new(stdout, arguments.json);
+    let output = Output::new(stdout, arguments.json).with_progress_on(stderr, std::io::stderr().is_terminal());
     let status = match dispatch(arguments, command, &source, stdin, output).await {
         Ok(()) => return 0,
         Err(Failure::Output) => return 1,
@@ -146,8 +149,13 @@ async fn dispatch(
         }
         Command::Encode { domain, root } => encode::encode(&domain, root.as_deref(), &mut output),
         Command::Decode { text } => encode::decode(&text, &mut output),
-        Command::Vault { command: VaultCommand::Keygen } => {
-            Ok(output.line(format_args!("{}", Vault::generate_key(&Random::default()).expose()))?)
+        Command::Vault { command } => vault::vault(command, source, &mut output).await,
+        Command::Backup { file, check: false } => backup::backup(&file, source, &mut output).await,
+        Command::Backup { file, check: true } => backup::check(&file, source, &mut output),
+        Command::Migrate { from, to } => migrate::migrate(&from, &to, &mut output).await,
+        Command::Restore { file, force, sign_everybody_out } => {
+            let choices = Choices { replace: force, sign_everybody_out };
+            backup::restore(&file, choices, source, &mut output).await
         }
         Command::User { .. }
         | Command::Upstream { .. }

@@ -1,6 +1,7 @@
 //! Results: lines, or tables for people and JSON for programs.
 
 use super::Failure;
+use super::progress::{Progress, Style};
 use crate::error::Fault;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -11,11 +12,29 @@ use std::io::{self, Write};
 pub(super) struct Output<'a> {
     out: &'a mut dyn Write,
     pub(super) json: bool,
+    /// Where progress is shown, and whether that is a terminal.
+    beside: Option<(&'a mut dyn Write, bool)>,
 }
 
 impl<'a> Output<'a> {
     pub(super) fn new(out: &'a mut dyn Write, json: bool) -> Self {
-        Self { out, json }
+        Self { out, json, beside: None }
+    }
+
+    /// Shows progress here.
+    pub(super) fn with_progress_on(mut self, beside: &'a mut dyn Write, is_terminal: bool) -> Self {
+        self.beside = Some((beside, is_terminal));
+        self
+    }
+
+    /// The progress of the command, to be shown.
+    pub(super) fn progress(&mut self) -> Progress<'_> {
+        match (&mut self.beside, self.json) {
+            (Some((beside, _)), true) => Progress::new(*beside, Style::Json),
+            (Some((beside, true)), false) => Progress::new(*beside, Style::Bar),
+            (Some((beside, false)), false) => Progress::new(*beside, Style::Lines),
+            (None, _) => Progress::new(self.out, Style::Lines),
+        }
     }
 
     pub(super) fn line(&mut self, line: fmt::Arguments<'_>) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! What a new configuration changes, and what it cannot change in a program that runs.
 
-use super::{Config, Database, Login, OAuthSettings, Tls, UpstreamAuth, VaultKeys, login};
+use super::{Config, Database, Login, OAuthSettings, Tls, UpstreamAuth, login};
 use crate::secret::Secret;
 
 impl Config {
@@ -21,6 +21,7 @@ impl Config {
         fixed.push(keep("audit.requests", &mut self.audit.requests, &running.audit.requests));
         let (new, old) = (&mut self.upstreams.max_requests, &running.upstreams.max_requests);
         fixed.push(keep("upstreams.max_requests", new, old));
+        fixed.push(keep("limits.shared", &mut self.limits.shared, &running.limits.shared));
         if is_behind_tls(self) != is_behind_tls(running) {
             // With it, what people's clients know the gateway by would change from http to https.
             self.server.trusted_proxies.clone_from(&running.server.trusted_proxies);
@@ -30,9 +31,9 @@ impl Config {
             self.tls = running.tls.clone();
             fixed.push(Some("tls.mode"));
         }
-        if !self.vault.is_same(&running.vault) {
+        if fixed.contains(&Some("store.url")) {
+            // By default the key is beside the database.
             self.vault = running.vault.clone();
-            fixed.push(Some("vault"));
         }
         fixed.into_iter().flatten().collect()
     }
@@ -77,16 +78,6 @@ impl Login {
         let lives = self.sessions == other.sessions;
         let ways = self.password == other.password && login::same_providers(self, other);
         ways && lives && self.second_factor == other.second_factor
-    }
-}
-
-impl VaultKeys {
-    fn is_same(&self, other: &VaultKeys) -> bool {
-        let VaultKeys { key, key_file, previous } = self;
-        same(key.as_ref(), other.key.as_ref())
-            && *key_file == other.key_file
-            && previous.len() == other.previous.len()
-            && previous.iter().zip(&other.previous).all(|(a, b)| a.matches(b.expose()))
     }
 }
 

@@ -7,6 +7,7 @@ use super::secrets::{self, Directories};
 use super::{Server, Tls, VaultKeys, database, units, vault_key};
 use crate::hostname::{Authority, Scheme};
 use crate::secret::Secret;
+use crate::vault::Pkcs11;
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -148,16 +149,53 @@ pub(super) fn vault(mut reader: Reader<'_>, store_url: &str, directories: &Direc
     }
     let key = given.and_then(|found| normalized(&reader, "key", &found));
     let previous = previous_keys(&mut reader, directories);
+    let pkcs11 = pkcs11(reader.table("pkcs11"), directories);
     reader.finish();
     let key_file = match (&key, file) {
         (Some(_), _) => None,
         (None, Some(file)) => Some(file.value),
         (None, None) => database_file(store_url).map(|path| path.with_file_name("vault.key")),
     };
-    VaultKeys { key, key_file, previous }
+    VaultKeys { key, key_file, previous, pkcs11 }
 }
 
+/// `[vault.pkcs11]`: all of it or nothing.
+fn pkcs11(mut reader: Reader<'_>, directories: &Directories) -> Option<Pkcs11> {
+    let module = secrets::path(&mut reader, "module", directories);
+    let (token, key) = (reader.text("token"), reader.text("key"));
+    let pin = secrets::take(&mut reader, ("pin", "pin_file"), "vault.pkcs11.pin", directories);
+    let place = reader.place.clone();
+    let given = match (module, token, key, pin) {
+        (None, None, None, None) => None,
+        (Some(module), Some(token), Some(key), Some(pin)) => {
+            Some(Pkcs11 { module: module.value, token: token.value, key: key.value, pin: pin.value })
+        }
+        (_, _, _, pin) => {
+            let place = if place == Place::Nowhere { pin.map_or(place, |pin| pin.place) } else { place };
+            reader.error(&place, "module", "vault.pkcs11 needs all of module, token, key and pin_file");
+            None
+        }
+    };
+    reader.finish();
+    given
+}
+
+/// Files, and what programs without files have: `vault.previous_key`, also as a credential.
 fn previous_keys(reader: &mut Reader<'_>, directories: &Directories) -> Vec<Secret> {
+    let text = secrets::take_text(reader, "previous_key");
+    let mut keys: Vec<Secret> = text.and_then(|found| normalized(reader, "previous_key", &found)).into_iter().collect();
+    if let Some(path) = directories.credential("vault.previous_key") {
+        let place = Place::Variable("CREDENTIALS_DIRECTORY".to_owned());
+        match secrets::read(&path) {
+            Ok(value) => keys.extend(normalized(reader, "previous_key", &Found { value, place })),
+            Err(why) => reader.error(&place, "previous_key", why),
+        }
+    }
+    keys.extend(previous_key_files(reader, directories));
+    keys
+}
+
+fn previous_key_files(reader: &mut Reader<'_>, directories: &Directories) -> Vec<Secret> {
     let Some(files) = reader.list("previous_key_files", |text| Ok(text.to_owned())) else { return Vec::new() };
     let read = |path: &String| match secrets::read(&directories.resolve(path, &files.place)) {
         Ok(value) => normalized(reader, "previous_key_files", &Found { value, place: files.place.clone() }),

@@ -29,7 +29,7 @@ impl fmt::Display for ConfigErrors {
 impl std::error::Error for ConfigErrors {}
 
 /// Reads and checks. Files that secrets are kept in are read too, but for the vault key, which
-/// [`vault_key`](super::vault_key()) reads or makes.
+/// [`keyring`](super::keyring()) reads or makes.
 ///
 /// # Errors
 /// Every error found, in the order of the file, as `file:line: key: what is wrong and how to mend it`; then those of the
@@ -66,6 +66,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
     });
     let service = service::all(root.tables("service"), upstreams.allow_private, directories);
     let login = sections::login(root.table("login"), worker.local, upstreams.allow_private, directories);
+    let limits = sections::limits(root.table("limits"), store.is_shared());
     Config {
         server: ground::server(server, domain.value, &tls),
         tls,
@@ -75,7 +76,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         login,
         tokens: sections::tokens(root.table("tokens")),
         registration: registration::read(root.table("registration"), directories),
-        limits: sections::limits(root.table("limits")),
+        limits,
         streams: sections::streams(root.table("streams")),
         upstreams,
         upstream,

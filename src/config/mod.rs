@@ -7,11 +7,13 @@ mod document;
 mod ground;
 mod load;
 mod login;
+mod presets;
 mod reader;
 mod registration;
 mod secrets;
 mod sections;
 mod service;
+mod service_name;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -23,14 +25,16 @@ pub use database::Database;
 pub use load::{ConfigErrors, Source, load};
 pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
 pub use registration::{Registration, RegistrationMode};
-pub use service::{Service, ServiceClient, ServiceName};
+pub use service::{Service, ServiceClient};
+pub use service_name::ServiceName;
 pub(crate) use units::positive_duration;
-pub use vault_key::vault_key;
+pub use vault_key::{keyring, keyring_again, read_vault_key, write_vault_key};
 
 use crate::hostname::{Authority, Scheme};
 use crate::jose::SigningAlgorithm;
 use crate::mcp::ToolPolicy;
 use crate::secret::Secret;
+use crate::vault::Pkcs11;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -114,12 +118,14 @@ pub enum Tls {
 /// `[vault]`
 #[derive(Clone)]
 pub struct VaultKeys {
-    /// The current key in base64; `None`: made on first start in `created_at`.
+    /// The current key, in base64 or wrapped by a token; `None`: it is in `key_file`.
     pub key: Option<Secret>,
     /// Where the key is read from, or made on first start with mode 0600.
     pub key_file: Option<PathBuf>,
-    /// Earlier keys.
+    /// Other keys, which open and do not seal, in either form.
     pub previous: Vec<Secret>,
+    /// `[vault.pkcs11]`: the token that wraps them.
+    pub pkcs11: Option<Pkcs11>,
 }
 
 /// `[login]`
@@ -207,6 +213,8 @@ pub struct Limits {
     pub registration: Rate,
     /// `/login`, per address and per name.
     pub login: Rate,
+    /// Whether the rates are those of all nodes together.
+    pub shared: bool,
     /// What a connection may cost.
     pub connections: ConnectionLimits,
 }

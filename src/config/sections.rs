@@ -70,7 +70,7 @@ fn key_rotation(text: &str) -> Result<Option<Duration>, String> {
 }
 
 /// `[limits]`
-pub(super) fn limits(mut reader: Reader<'_>) -> Limits {
+pub(super) fn limits(mut reader: Reader<'_>, has_nodes: bool) -> Limits {
     const SECOND: u64 = 1;
     const MINUTE: u64 = 60;
     let limits = Limits {
@@ -81,10 +81,21 @@ pub(super) fn limits(mut reader: Reader<'_>) -> Limits {
         token_endpoint: rate(&mut reader, "token_endpoint", (10, SECOND, 60)),
         registration: rate(&mut reader, "registration", (30, MINUTE, 60)),
         login: rate(&mut reader, "login", (10, MINUTE, 20)),
+        shared: shared(&mut reader, has_nodes),
         connections: connections(&mut reader),
     };
     reader.finish();
     limits
+}
+
+/// `limits.shared`
+fn shared(reader: &mut Reader<'_>, has_nodes: bool) -> bool {
+    let Some(flag) = reader.flag_found("shared") else { return false };
+    if flag.value && !has_nodes {
+        let why = "is for several nodes on one PostgreSQL: name it in store.url, or leave this out";
+        reader.error(&flag.place, "shared", why);
+    }
+    flag.value
 }
 
 fn connections(reader: &mut Reader<'_>) -> ConnectionLimits {

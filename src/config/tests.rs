@@ -197,6 +197,15 @@ fn who_may_register_is_said_completely() {
 }
 
 #[test]
+fn limits_are_shared_by_nodes_and_so_not_on_a_file() {
+    let alone = Trial::new("[limits]\nshared = true\n").errors();
+    assert_errors(
+        &alone,
+        &["portcullis.toml:2: limits.shared: is for several nodes on one PostgreSQL: name it in store.url"],
+    );
+}
+
+#[test]
 fn counts_are_numbers_and_have_bounds() {
     let text = "[limits]\nconnections = 5\nconnections_per_ip = \"many\"\nbody_min_rate = -1\nhead_timeout = 10\n";
     assert_errors(
@@ -333,12 +342,12 @@ fn signing_keys_have_an_algorithm_and_a_schedule() {
 
 #[test]
 fn what_comes_later_is_not_called_unknown() {
-    let text = "[server]\nhttp_listen = []\n[tls]\nmode = \"acme\"\nacme.email = \"a@b\"\n[store]\nurl = \"postgres://u:p@h/d\"\n\
+    let text = "[server]\nhttp_listen = []\n[tls]\nmode = \"acme\"\nacme.email = \"a@b\"\n\
                 [telemetry]\notlp_endpoint = \"x\"\n\
                 [[upstream]]\ncommand = \"x\"\n[[upstream]]\ndomain = \"a.example\"\n";
     let errors = Trial::new(text).errors();
     let lines: Vec<u32> = errors.iter().map(|e| e.split(':').nth(1).unwrap().parse().unwrap()).collect();
-    assert_eq!(lines, [2, 4, 5, 7, 9, 11], "{errors:#?}");
+    assert_eq!(lines, [2, 4, 5, 7, 9], "{errors:#?}");
     assert!(errors.iter().all(|error| error.contains("not supported by this version yet")), "{errors:#?}");
 }
 
@@ -539,6 +548,25 @@ fn secrets_come_from_files_and_credentials() {
     assert!(settings.client_secret.as_ref().is_some_and(|secret| secret.matches("open sesame")));
     let UpstreamAuth::Header { value, .. } = &config.upstream[1].auth else { panic!("not a header") };
     assert!(value.matches("b's"));
+}
+
+#[test]
+fn vault_keys_come_from_everywhere_and_tokens_are_given_whole() {
+    let wrapped = "{\"wrapped\":\"pkcs11\"}";
+    let text = "[vault]\nkey_file = \"vault.key\"\nprevious_key_files = [\"old.key\"]\n[vault.pkcs11]\n\
+                module = \"libtoken.so\"\ntoken = \"t\"\nkey = \"k\"\n";
+    let trial =
+        Trial::new(text).write("old.key", wrapped).write("vault.pkcs11.pin", "1234\n").write("vault.previous_key", KEY);
+    let directory = trial.directory.path().display().to_string();
+    let trial = trial.with(&[("CREDENTIALS_DIRECTORY", &directory), ("PORTCULLIS__VAULT__PREVIOUS_KEY", KEY)]);
+    let vault = trial.load().vault;
+    let previous: Vec<&str> = vault.previous.iter().map(Secret::expose).collect();
+    assert_eq!(previous, [KEY, KEY, wrapped]);
+    let token = vault.pkcs11.unwrap();
+    assert_eq!((token.token.as_str(), token.key.as_str(), token.pin.expose()), ("t", "k", "1234"));
+    assert_eq!(token.module, trial.directory.path().join("libtoken.so"));
+    let half = Trial::new("[vault.pkcs11]\ntoken = \"t\"\nkey = \"k\"\n").errors();
+    assert_errors(&half, &["portcullis.toml:1: vault.pkcs11.module: vault.pkcs11 needs all of"]);
 }
 
 #[test]

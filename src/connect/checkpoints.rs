@@ -8,6 +8,8 @@ use super::Connections;
 pub(super) enum Step {
     /// The tokens were read; nothing is written yet.
     Began,
+    /// Somebody else has the lease.
+    Waiting,
     /// The intent is durable.
     Intended,
     /// The server has answered.

@@ -34,17 +34,29 @@ impl Connections {
         if let Some(shared) = self.shared_credential(key)? {
             return Ok(shared);
         }
+        // Of many who miss the same one asks the database, so that they do not keep its connections from everybody else.
+        let turn = self.missing.get_with(key.clone(), Arc::default);
+        let _first = match turn.try_lock() {
+            Ok(first) => Some(first),
+            Err(_) => {
+                drop(turn.lock().await);
+                if let Some(good) = self.cached(key) {
+                    return Ok(good);
+                }
+                None
+            }
+        };
         let epoch = self.memory.epoch();
         let row = match self.row(key).await {
             Ok(row) => row.ok_or(NoCredential::NeedsConsent)?,
             // The database is out of reach, and the newest tokens are on their way there.
-            Err(fault) => match self.answers.of_key(key) {
-                Some(answer) => return self.serve(&answer, epoch),
-                None => return Err(fault.into()),
-            },
+            Err(fault) => {
+                let served = self.answers.of_key(key).and_then(|answer| self.serve(&answer, epoch));
+                return served.unwrap_or_else(|| Err(fault.into()));
+            }
         };
-        if let Some(answer) = self.answers.of(row.id, row.version) {
-            return self.serve(&answer, epoch);
+        if let Some(served) = self.answers.of(row.id, row.version).and_then(|answer| self.serve(&answer, epoch)) {
+            return served;
         }
         match row.state {
             ConnectionState::NeedsConsent => Err(NoCredential::NeedsConsent),

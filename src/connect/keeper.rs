@@ -29,8 +29,10 @@ impl Connections {
             }
             // A refresh is a task of its own: stopping here cancels none.
             let round = async {
-                self.adopt().await;
-                while self.refresh_due().await {}
+                match self.adopt().await {
+                    Ok(()) => while self.refresh_due().await {},
+                    Err(fault) => tracing::error!(%fault, "cannot look for connections to refresh"),
+                }
             };
             tokio::select! {
                 () = round => {}

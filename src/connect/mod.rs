@@ -129,6 +129,8 @@ pub struct Connections {
     scopes: Cache<Authority, KnownScopes>,
     /// One registration at a time per issuer.
     registering: Cache<String, Arc<tokio::sync::Mutex<()>>>,
+    /// Who reads a credential that is not in memory.
+    missing: Cache<ConnectionKey, Arc<tokio::sync::Mutex<()>>>,
     refreshes: Refreshes,
     /// Something ended that is to be given back.
     parted: Notify,
@@ -239,6 +241,7 @@ impl Connections {
             lives: CredentialLives::new(),
             scopes: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build(),
             registering: Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(60)).build(),
+            missing: Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(60)).build(),
             refreshes: Refreshes::new(),
             parted: Notify::new(),
             answers: Answers::default(),

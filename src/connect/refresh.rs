@@ -36,16 +36,16 @@ const REJECTED_AGAIN: Duration = Duration::from_secs(60);
 const SECOND_LOOKS: [Duration; 2] = [Duration::ZERO, Duration::from_millis(200)];
 /// How often, and how long after each other, the row is looked at while another process refreshes it: a little longer
 /// than its call may take. Should its machine have died, its lease ends soon ([`crate::store::REFRESH_LEASE`]).
-const LOOKS: u32 = 60;
-const LOOK_PAUSE: Duration = Duration::from_millis(200);
+const LOOKS: u32 = if cfg!(test) { 1200 } else { 60 };
+const LOOK_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 200 });
 /// How much of the lease may be gone when the call begins: the rest is for the longest call, and for storing its answer.
 const LATEST_CALL: Duration = Duration::from_secs(5);
 /// How long those who asked wait for the database before they are served from memory.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 const ENDED: &str = "the upstream ended the authorization";
-const LOST: &str = "an earlier renewal was cut off and its answer is lost, and the upstream does not accept the same \
-                    token again: please sign in there once more";
+const LOST: &str = "an earlier renewal was cut off and its answer may be lost, and the upstream does not accept the \
+                    same token again: please sign in there once more";
 
 /// One attempt to refresh.
 struct Attempt<'a> {
@@ -57,8 +57,12 @@ struct Attempt<'a> {
     presented: &'a str,
     rejected: bool,
     lease: Lease,
-    leased_at: Instant,
+    leased_at: Moment,
 }
+
+/// By both clocks: the one that no one sets stands still while the machine sleeps.
+#[derive(Clone, Copy)]
+struct Moment(Instant, Timestamp);
 
 impl Connections {
     /// Refreshes now, as the only one in this process.
@@ -69,14 +73,19 @@ impl Connections {
         version: i64,
         rejected: bool,
     ) -> Outcome {
-        self.adopted.get_or_init(|| self.adopt()).await;
+        self.adopted.get_or_try_init(|| self.adopt()).await?;
         for _ in 0..LOOKS {
             let epoch = self.memory.epoch();
             let row = self.store.connection_by_id(id).await.map_err(Fault::from)?;
             let row = row.ok_or(NoCredential::NeedsConsent)?;
             // Also where a later holder was refused and took that for the end.
             if let Some(answer) = self.answers.of(id, row.version) {
-                return self.serve(&answer, epoch);
+                if let Some(served) = self.serve(&answer, epoch) {
+                    return served;
+                }
+                // It is being stored, and then there is a newer row to look at.
+                tokio::time::sleep(LOOK_PAUSE).await;
+                continue;
             }
             match row.state {
                 ConnectionState::NeedsConsent => return Err(NoCredential::NeedsConsent),
@@ -100,7 +109,7 @@ impl Connections {
                 return self.remember(key, &row, epoch);
             };
             self.checkpoint(Step::Began).await;
-            let leased_at = Instant::now();
+            let leased_at = Moment(Instant::now(), self.clock.now());
             let Some(lease) = self.lease(&row, presented).await? else { continue };
             let attempt = Attempt { key, row: &row, tokens: &tokens, server, presented, rejected, lease, leased_at };
             if let Some(outcome) = self.exchange(attempt).await {
@@ -126,13 +135,14 @@ impl Connections {
                 Ok(None)
             }
             Begun::Busy { .. } => {
+                self.checkpoint(Step::Waiting).await;
                 tokio::time::sleep(LOOK_PAUSE).await;
                 Ok(None)
             }
             Begun::Held(lease) => {
                 if lease.earlier.is_some() {
                     // Whoever it was may have left the answer on this machine.
-                    self.adopt().await;
+                    self.adopt().await?;
                     if self.answers.of(row.id, row.version).is_some() {
                         self.store.release_refresh(row.id, lease.fence).await?;
                         return Ok(None);
@@ -151,7 +161,8 @@ impl Connections {
             return Some(self.keep_in_trouble(&attempt, None, fault, true).await);
         };
         // Paused for so long that somebody else may be about to take over: nothing was sent yet.
-        if attempt.leased_at.elapsed() > LATEST_CALL {
+        let Moment(instant, time) = attempt.leased_at;
+        if instant.elapsed().max(self.clock.now().since(time)) > LATEST_CALL {
             let released = self.store.release_refresh(attempt.row.id, attempt.lease.fence).await;
             return released.err().map(|error| Err(Fault::from(error).into()));
         }
@@ -195,17 +206,20 @@ impl Connections {
 
     /// The server says that the token is worth nothing. One that never worked gives way to the one before it, once.
     async fn refused_for_good(self: &Arc<Self>, attempt: Attempt<'_>) -> Option<Outcome> {
+        // An earlier call may have been its first success; then the one before it is long gone.
+        if attempt.lease.earlier.is_some() {
+            return self.end_if_unchanged(&attempt, LOST).await;
+        }
         let previous = attempt.tokens.previous_refresh_token.as_deref();
         let Some(previous) = previous.filter(|previous| *previous != attempt.presented) else {
-            let why = if attempt.lease.earlier.is_some() { LOST } else { ENDED };
-            return self.end_if_unchanged(&attempt, why).await;
+            return self.end_if_unchanged(&attempt, ENDED).await;
         };
         tracing::warn!(connection = %attempt.row.id, "the newest refresh token was refused: trying the one before it");
-        let leased_at = Instant::now();
+        let leased_at = Moment(Instant::now(), self.clock.now());
         match self.lease(attempt.row, previous).await {
             Ok(Some(lease)) => {
                 // What became of the first attempt is known.
-                let lease = Lease { earlier: attempt.lease.earlier, ..lease };
+                let lease = Lease { earlier: None, ..lease };
                 Box::pin(self.exchange(Attempt { presented: previous, lease, leased_at, ..attempt })).await
             }
             Ok(None) => None,
@@ -239,7 +253,7 @@ impl Connections {
         let stored = timeout(PATIENCE, storing.wait_for(|storing| *storing != Storing::UnderWay)).await;
         match stored.map(|stored| stored.map(|storing| *storing)) {
             Ok(Ok(Storing::Superseded)) => None,
-            _ => Some(self.serve(&answer, self.memory.epoch())),
+            _ => self.serve(&answer, self.memory.epoch()),
         }
     }
 

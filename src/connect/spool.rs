@@ -17,7 +17,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How many answers may wait. Each is a connection whose database write has not succeeded yet.
@@ -28,6 +28,13 @@ const LARGEST: u64 = 4 << 20;
 const BEING_WRITTEN: Duration = Duration::from_secs(30);
 const ANSWER: &str = ".answer";
 const ALIVE: &str = ".alive";
+/// Before the lock is taken.
+const STARTING: &str = ".starting";
+/// Of a process whose mark was found unlocked; kept until none of its leases can last.
+const DEAD: &str = ".dead";
+const REMEMBERED: Duration = Duration::from_secs(120);
+/// The setting that holds a name of this database.
+const INSTALLATION: &str = "spool.installation";
 /// Where files go that are not ours, or not whole.
 const ASIDE: &str = "set-aside";
 
@@ -36,6 +43,8 @@ const ASIDE: &str = "set-aside";
 pub(super) struct Spool {
     /// `None` for a database in memory: nothing is kept.
     directory: Option<PathBuf>,
+    /// Begins the names of answers, so that two databases that share a directory by mistake leave each other's alone.
+    installation: OnceLock<String>,
     /// The name of this process as the holder of leases; another one at every start.
     holder: String,
     alive: Mutex<Option<File>>,
@@ -53,7 +62,7 @@ impl Spool {
     /// Nothing is made yet.
     pub(super) fn new(directory: Option<PathBuf>, random: &Random) -> Self {
         let holder = HEXLOWER.encode(&random.bytes::<16>());
-        Self { directory, holder, alive: Mutex::default(), told: Mutex::default() }
+        Self { directory, installation: OnceLock::new(), holder, alive: Mutex::default(), told: Mutex::default() }
     }
 
     /// By what name leases are held.
@@ -69,10 +78,14 @@ impl Spool {
             return Ok(());
         }
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let path = directory.join(format!("{}{ALIVE}", self.holder));
+        let path = directory.join(format!("{}{STARTING}", self.holder));
         let file = private().open(&path)?;
         match file.try_lock() {
-            Ok(()) => *alive = Some(file),
+            // Only now do others look at it.
+            Ok(()) => {
+                fs::rename(&path, directory.join(format!("{}{ALIVE}", self.holder)))?;
+                *alive = Some(file);
+            }
             Err(error) => {
                 tracing::warn!(
                     directory = %directory.display(),
@@ -92,18 +105,19 @@ impl Spool {
         if holder == self.holder || !holder.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return false;
         }
-        let path = directory.join(format!("{holder}{ALIVE}"));
-        File::open(path).is_ok_and(|file| file.try_lock().is_ok())
+        let alive = directory.join(format!("{holder}{ALIVE}"));
+        File::open(alive).is_ok_and(|file| file.try_lock().is_ok())
+            || directory.join(format!("{holder}{DEAD}")).exists()
     }
 
     /// Writes a new file; `None` when nothing is kept here.
     pub(super) fn write(&self, name: &str, sealed: &[u8]) -> io::Result<Option<Written>> {
         let Some(directory) = &self.directory else { return Ok(None) };
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        if self.names(ANSWER)?.len() >= MOST {
+        if self.answers()?.len() >= MOST {
             return Err(io::Error::other(format!("{MOST} answers are waiting in it already")));
         }
-        let path = directory.join(format!("{name}{ANSWER}"));
+        let path = self.path(directory, name)?;
         let mut file = private().create_new(true).open(&path)?;
         if let Err(error) = file.write_all(sealed) {
             // What is not whole is in the way only.
@@ -115,7 +129,7 @@ impl Spool {
 
     pub(super) fn remove(&self, name: &str) {
         let Some(directory) = &self.directory else { return };
-        let path = directory.join(format!("{name}{ANSWER}"));
+        let Ok(path) = self.path(directory, name) else { return };
         // Not synced: a file that comes back after a loss of power is superseded.
         if let Err(error) = fs::remove_file(&path)
             && error.kind() != io::ErrorKind::NotFound
@@ -128,8 +142,8 @@ impl Spool {
     pub(super) fn waiting(&self, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<(String, Vec<u8>)>> {
         let mut found = Vec::new();
         let Some(directory) = &self.directory else { return Ok(found) };
-        for name in self.names(ANSWER)?.into_iter().filter(|name| wanted(name)) {
-            let path = directory.join(format!("{name}{ANSWER}"));
+        for name in self.answers()?.into_iter().filter(|name| wanted(name)) {
+            let path = self.path(directory, &name)?;
             match fs::symlink_metadata(&path).map(|data| data.is_file() && data.len() <= LARGEST) {
                 Ok(true) => match fs::read(&path) {
                     Ok(content) => found.push((name, content)),
@@ -146,14 +160,13 @@ impl Spool {
     /// Puts a file away that does not open, unless somebody may be writing it.
     pub(super) fn set_aside(&self, name: &str, why: &str) {
         let Some(directory) = &self.directory else { return };
-        let path = directory.join(format!("{name}{ANSWER}"));
-        let age = fs::symlink_metadata(&path).and_then(|data| data.modified()).map(|at| at.elapsed());
-        if matches!(age, Ok(Ok(age)) if age < BEING_WRITTEN) {
+        let Ok(path) = self.path(directory, name) else { return };
+        if age(&path).is_some_and(|age| age < BEING_WRITTEN) {
             return;
         }
         let aside = directory.join(ASIDE);
         let moved = DirBuilder::new().recursive(true).mode(0o700).create(&aside).and_then(|()| {
-            let to = aside.join(format!("{name}{ANSWER}"));
+            let to = self.path(&aside, name)?;
             fs::rename(&path, &to).map(|()| to)
         });
         match moved {
@@ -171,18 +184,33 @@ impl Spool {
     pub(super) fn tidy(&self) {
         let Some(directory) = &self.directory else { return };
         for name in self.names(ALIVE).unwrap_or_default() {
-            if self.has_died(&name) {
+            if self.has_died(&name) && private().open(directory.join(format!("{name}{DEAD}"))).is_ok() {
                 let _ = fs::remove_file(directory.join(format!("{name}{ALIVE}")));
+            }
+        }
+        for ending in [DEAD, STARTING] {
+            for name in self.names(ending).unwrap_or_default() {
+                let path = directory.join(format!("{name}{ending}"));
+                if age(&path).is_some_and(|age| age > REMEMBERED) {
+                    let _ = fs::remove_file(path);
+                }
             }
         }
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let known =
-                name.to_str().is_some_and(|name| name.ends_with(ANSWER) || name.ends_with(ALIVE) || name == ASIDE);
-            if !known {
-                self.tell_once(&entry.path(), "it is no file of portcullis: move it away");
+            let is_ours = |name: &str| match name.strip_suffix(ANSWER) {
+                Some(name) => self.own(name).is_some(),
+                None => name == ASIDE || [ALIVE, DEAD, STARTING].iter().any(|end| name.ends_with(end)),
+            };
+            if !name.to_str().is_some_and(is_ours) {
+                self.tell_once(&entry.path(), "it belongs to another database, or not to portcullis at all");
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
     }
 
     fn tell_once(&self, path: &Path, why: &str) {
@@ -190,6 +218,20 @@ impl Spool {
         if told.len() < MOST && told.insert(path.to_owned()) {
             tracing::error!(file = %path.display(), why, "a file in the spool is left alone");
         }
+    }
+
+    /// The names of answers for this database.
+    fn answers(&self) -> io::Result<Vec<String>> {
+        Ok(self.names(ANSWER)?.iter().filter_map(|name| self.own(name)).map(str::to_owned).collect())
+    }
+
+    fn own<'a>(&self, name: &'a str) -> Option<&'a str> {
+        name.strip_prefix(self.installation.get()?)?.strip_prefix('-')
+    }
+
+    fn path(&self, directory: &Path, name: &str) -> io::Result<PathBuf> {
+        let installation = self.installation.get().ok_or_else(|| io::Error::other("it was not read yet"))?;
+        Ok(directory.join(format!("{installation}-{name}{ANSWER}")))
     }
 
     /// The names of files with such an ending, without it.
@@ -204,21 +246,17 @@ impl Spool {
     }
 }
 
-impl Drop for Spool {
-    /// In good order there is nothing left to tell the others.
-    fn drop(&mut self) {
-        if let (Some(directory), Some(_)) = (&self.directory, self.alive.get_mut()) {
-            let _ = fs::remove_file(directory.join(format!("{}{ALIVE}", self.holder)));
-        }
-    }
-}
-
 impl Written {
     /// From now on a loss of power does not take it away.
     pub(super) fn sync(self) -> io::Result<()> {
         self.file.sync_all()?;
         File::open(&self.directory)?.sync_all()
     }
+}
+
+/// Since the last change of a file; `None` when it is gone, or of the future.
+fn age(path: &Path) -> Option<Duration> {
+    fs::symlink_metadata(path).ok()?.modified().ok()?.elapsed().ok()
 }
 
 fn private() -> OpenOptions {
@@ -234,7 +272,13 @@ impl Connections {
     }
 
     /// Takes over what waits in the spool: at the start, and what another process of this machine left behind.
-    pub(super) async fn adopt(self: &Arc<Self>) {
+    ///
+    /// # Errors
+    /// When the database cannot be asked which answers are its own; a spool that cannot be used is told, and no error.
+    pub(super) async fn adopt(self: &Arc<Self>) -> Result<(), Fault> {
+        if self.spool.installation.get().is_none() {
+            let _ = self.spool.installation.set(self.installation().await?);
+        }
         let this = self.clone();
         let read = tokio::task::spawn_blocking(move || {
             this.spool.open()?;
@@ -243,8 +287,11 @@ impl Connections {
         });
         let waiting = match read.await {
             Ok(Ok(waiting)) => waiting,
-            Ok(Err(error)) => return tracing::error!(%error, "the spool cannot be used: see store.spool"),
-            Err(_) => return,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the spool cannot be used: see store.spool");
+                return Ok(());
+            }
+            Err(error) => return Err(Fault::gateway(error)),
         };
         for (name, content) in waiting {
             let opened = self.vault.open(&place(&name), &content).map_err(|error| error.to_string());
@@ -258,6 +305,15 @@ impl Connections {
                 Err(why) => self.spool.set_aside(&name, &why),
             }
         }
+        Ok(())
+    }
+
+    /// By what name answers for this database are known, wherever it is moved.
+    async fn installation(&self) -> Result<String, Fault> {
+        let fresh = HEXLOWER.encode(&self.random.bytes::<8>());
+        self.store.put_setting_if_absent(INSTALLATION, fresh.as_bytes()).await?;
+        let kept = self.store.setting(INSTALLATION).await?.and_then(|name| String::from_utf8(name).ok());
+        kept.ok_or_else(|| Fault::gateway(format!("the setting {INSTALLATION} is damaged")))
     }
 }
 

@@ -31,7 +31,7 @@ use crate::services::Services;
 use crate::session::{Sessions, SignedIn};
 use crate::store::Store;
 use crate::upstream::{HealthTable, Registry};
-use axum::extract::{DefaultBodyLimit, Path};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery};
 use axum::middleware::map_response;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -145,6 +145,6 @@ async fn health() -> Response {
     Json(serde_json::json!({ "status": "ok" })).into_response()
 }
 
-async fn asset(Path(name): Path<String>) -> Result<Response, Failure> {
-    crate::page::asset(&name).ok_or(Failure::NotFound)
+async fn asset(Path(name): Path<String>, RawQuery(query): RawQuery) -> Result<Response, Failure> {
+    crate::page::asset(&name, query.as_deref()).ok_or(Failure::NotFound)
 }

@@ -213,6 +213,7 @@ fn limits(attempts: u32) -> Limits {
         token_endpoint: wide,
         registration: wide,
         login,
+        shared: false,
         connections: Default::default(),
     }
 }

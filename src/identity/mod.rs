@@ -158,7 +158,12 @@ impl Identity {
         match self.store.user_by_name(name).await? {
             None => {
                 let created = self.create(name, password, Role::Administrator).await;
-                created.map_err(|fault| Fault::gateway(format!("LOCAL_USER and LOCAL_PASSWORD: {fault}")))?;
+                // Another node that starts at this moment may have been faster.
+                if let Err(fault) = created
+                    && self.store.user_by_name(name).await?.is_none()
+                {
+                    return Err(Fault::gateway(format!("LOCAL_USER and LOCAL_PASSWORD: {fault}")));
+                }
             }
             Some(user) if user.role != Role::Administrator => {
                 return Err(Fault::gateway(

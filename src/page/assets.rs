@@ -10,8 +10,9 @@ const SCRIPT: &str = include_str!("portcullis.js");
 const PASSKEYS: &str = include_str!("passkeys.js");
 const ICON: &str = include_str!("icon.svg");
 
-/// The file `/assets/<name>`, if there is one.
-pub fn asset(name: &str) -> Option<Response> {
+/// The file `/assets/<name>`, if there is one. It is kept for good under the address that our pages name; a page of another
+/// version of the program, at another node, has another address, under which nobody may keep what is ours.
+pub fn asset(name: &str, query: Option<&str>) -> Option<Response> {
     let (content_type, body) = match name {
         "portcullis.css" => ("text/css; charset=utf-8", STYLE),
         "portcullis.js" => ("text/javascript; charset=utf-8", SCRIPT),
@@ -19,9 +20,14 @@ pub fn asset(name: &str) -> Option<Response> {
         "icon.svg" => ("image/svg+xml", ICON),
         _ => return None,
     };
+    let is_ours = match name {
+        "icon.svg" => true,
+        name => address(name, body).split_once('?').map(|(_, version)| version) == query,
+    };
+    let keep = if is_ours { "public, max-age=31536000, immutable" } else { "no-cache" };
     let headers = [
         (header::CONTENT_TYPE, content_type),
-        (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
+        (header::CACHE_CONTROL, keep),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     ];

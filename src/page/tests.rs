@@ -251,10 +251,15 @@ async fn a_name_cannot_turn_the_writing_around() {
 
 #[test]
 fn assets_are_kept_for_good_and_unknown_ones_do_not_exist() {
-    for name in ["portcullis.css", "portcullis.js", "passkeys.js", "icon.svg"] {
-        let response = asset(name).unwrap();
+    let addresses = [assets::style_address(), assets::script_address(), assets::passkeys_address(), "/assets/icon.svg"];
+    for address in addresses {
+        let (path, query) = address.split_once('?').map_or((address, None), |(path, query)| (path, Some(query)));
+        let response = asset(path.trim_start_matches("/assets/"), query).unwrap();
         assert_eq!(response.headers()["cache-control"], "public, max-age=31536000, immutable");
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
     }
-    assert!(asset("../mod.rs").is_none());
+    assert!(asset("../mod.rs", None).is_none());
+    // A page of another version, at another node, asks for another content.
+    let other = asset("portcullis.css", Some("v=0123456789abcdef")).unwrap();
+    assert_eq!(other.headers()["cache-control"], "no-cache");
 }

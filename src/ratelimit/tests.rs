@@ -1,5 +1,6 @@
 use super::buckets::MAX_KEYS;
 use super::*;
+use crate::store::Store;
 use governor::clock::FakeRelativeClock;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -19,6 +20,7 @@ fn limits() -> Limits {
         token_endpoint: wide,
         registration: rate(10, 3600 * SECOND, 10),
         login: rate(3, 60 * SECOND, 3),
+        shared: false,
         connections: Default::default(),
     }
 }
@@ -97,7 +99,7 @@ fn the_answer_says_when_to_come_back() {
 fn a_flood_of_addresses_is_bounded_and_takes_nothing_from_those_known_before() {
     let clock = FakeRelativeClock::default();
     let limiter = Limiter::new("per_ip", rate(1, 60 * SECOND, 2), clock.clone());
-    let hasher = RandomState::new();
+    let hasher = std::hash::RandomState::new();
     let key = |n: u32| hasher.hash_one(n);
     assert!(limiter.check(key(0)).is_ok());
     let refused = (1..200_000).filter(|n| limiter.check(key(*n)).is_err()).count();
@@ -110,4 +112,43 @@ fn a_flood_of_addresses_is_bounded_and_takes_nothing_from_those_known_before() {
     clock.advance(600 * SECOND);
     limiter.buckets.retain_recent();
     assert_eq!(limiter.buckets.len(), 0);
+}
+
+/// Three nodes with limits of their own on one database: nobody waits for it, and yet they add up.
+#[tokio::test]
+async fn nodes_that_share_limits_let_through_one_burst_each_at_most_and_pay_for_it() {
+    const NODES: u32 = 3;
+    let (burst, hour) = (64, 3600 * SECOND);
+    let few = Limits { per_user: rate(burst, hour, burst), ..limits() };
+    let store = Store::open("sqlite::memory:").await.unwrap();
+    let clock = FakeRelativeClock::default();
+    let nodes: Vec<_> = (0..NODES).map(|_| RateLimits::shared_with_clock(&few, b"key", clock.clone())).collect();
+    let (alice, bob) = (UserId([1; 16]), UserId([2; 16]));
+    let pass = |node: &RateLimits<_>, times: u32| (0..times).filter(|_| node.check_user(alice).is_ok()).count() as u32;
+
+    // In turns, with a settlement now and then: one limit for all.
+    let mut passed = 0;
+    for _ in 0..10 {
+        for node in &nodes {
+            passed += pass(node, 4);
+            node.settle(&store).await.unwrap();
+        }
+    }
+    // The last settlement of each was at most four of each other node ago, and what is kept back is a sixteenth of a burst.
+    assert!((burst..=burst + (NODES - 1) * 4).contains(&passed), "{passed}");
+    assert!(nodes.iter().all(|node| node.check_user(alice).is_err()));
+    assert!(nodes.iter().all(|node| node.check_user(bob).is_ok()), "nobody else is concerned");
+
+    // All at once before anybody has settled: a burst at each node, and no more.
+    let fresh: Vec<_> = (0..NODES).map(|_| RateLimits::shared_with_clock(&few, b"other", clock.clone())).collect();
+    let rush: u32 = fresh.iter().map(|node| pass(node, 1000)).sum();
+    assert_eq!(rush, NODES * burst);
+    for node in fresh.iter().chain(&fresh) {
+        node.settle(&store).await.unwrap();
+    }
+    // Three hours' worth was let through: two hours later nobody passes, after three somebody does.
+    clock.advance(2 * hour - SECOND);
+    assert!(fresh.iter().all(|node| node.check_user(alice).is_err()));
+    clock.advance(hour);
+    assert!(fresh.iter().all(|node| node.check_user(alice).is_ok()));
 }

@@ -257,11 +257,7 @@ impl Services {
     }
 
     fn redirect_uri(&self, service: Option<&ServiceName>) -> String {
-        let root = self.site.root_origin();
-        match service {
-            Some(name) => format!("{root}/callback/{name}"),
-            None => format!("{root}/auth/callback"),
-        }
+        redirect_uri(&self.site.root_origin(), service)
     }
 
     /// Forgets the person's authorization there, and gives it back at the provider where that is possible; `false` when
@@ -296,6 +292,19 @@ impl Services {
     /// When the store fails.
     pub async fn pats(&self, user: UserId) -> Result<Vec<Pat>, Fault> {
         self.pats.of(user).await
+    }
+}
+
+/// What has to be registered at a service's provider: where its answers come to, of its own and shared by all. It is
+/// enough to register the one that is used.
+pub fn redirect_uris(root: &str, service: &ServiceName) -> [String; 2] {
+    [redirect_uri(root, Some(service)), redirect_uri(root, None)]
+}
+
+fn redirect_uri(root: &str, service: Option<&ServiceName>) -> String {
+    match service {
+        Some(name) => format!("{root}/callback/{name}"),
+        None => format!("{root}/auth/callback"),
     }
 }
 

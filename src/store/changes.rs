@@ -14,7 +14,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn latest_change(&self) -> Result<i64, StoreError> {
-        Ok(query_scalar("SELECT COALESCE(MAX(id), 0) FROM changes").fetch_one(self.database.readers()).await?)
+        Ok(query_scalar("SELECT COALESCE(MAX(id), 0) FROM changes").fetch_one(self.database.aside()).await?)
     }
 
     /// Every change after number `after`, oldest first; `None` for one that this version does not understand, which must
@@ -26,7 +26,7 @@ impl Store {
     pub async fn changes_after(&self, after: i64) -> Result<Vec<(i64, Option<Change>)>, StoreError> {
         let rows: Vec<Entry> = query_as("SELECT id, kind, subject FROM changes WHERE id > ? ORDER BY id")
             .bind(after)
-            .fetch_all(self.database.readers())
+            .fetch_all(self.database.aside())
             .await?;
         Ok(rows.into_iter().map(|Entry(id, change)| (id, change)).collect())
     }

@@ -16,7 +16,9 @@ mod housekeeping;
 mod identities;
 mod postgres;
 mod service_links;
+mod services;
 mod sqlite;
+mod transfer;
 
 use super::*;
 use crate::clock::Timestamp;
@@ -69,10 +71,14 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     connections::step_ups_go_with_their_connection(&open().await).await;
     connections::upstreams_have_an_alias_each(&open().await).await;
     connections::what_is_known_of_upstreams_is_replaced(&open().await).await;
+    services::personal_access_tokens_are_replaced_and_go_with_their_person(&open().await).await;
+    services::what_is_deleted_is_parted_from_once_at_a_time(&open().await).await;
+    services::a_removed_person_s_connections_are_parted_from(&open().await).await;
     identities::an_identity_is_one_person_s(&open().await).await;
     identities::a_person_comes_with_an_identity_or_not_at_all(&open().await).await;
     identities::an_email_address_follows_its_identity(&open().await).await;
     identities::the_last_way_in_stays(&open().await).await;
+    transfer::everything_travels(&open().await, &open().await).await;
     service_links::a_link_is_used_once_by_whom_it_is_for(&open().await).await;
     service_links::a_link_goes_with_its_key_its_person_and_its_time(&open().await).await;
     service_links::an_address_is_of_whoever_has_it_anywhere(&open().await).await;

@@ -22,6 +22,15 @@ impl Store {
         Ok(select.fetch_optional(self.database.readers()).await?)
     }
 
+    /// The settings whose names begin with `prefix` (no wildcards in it), with their values.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn settings_beginning(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let select = query_as("SELECT name, value FROM settings WHERE name LIKE ? ORDER BY name");
+        Ok(select.bind(format!("{prefix}%")).fetch_all(self.database.readers()).await?)
+    }
+
     /// Sets a setting.
     ///
     /// # Errors

@@ -20,16 +20,19 @@ mod grants;
 mod groups;
 mod housekeeping;
 mod identities;
+mod limits;
 mod listings;
 mod records;
 mod service_links;
 mod service_listings;
 mod refreshes;
+mod sealed;
 mod services;
 mod sessions;
 mod signing_keys;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod transfer;
 mod upstreams;
 mod used_once;
 
@@ -39,11 +42,14 @@ pub use factors::{Authenticator, Passkey, PasskeyHolder};
 pub use following::{JournalPosition, News};
 pub use groups::BY_ADMINISTRATOR;
 pub use identities::Unlinked;
+pub use limits::LimitUsed;
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use records::*;
 pub use service_links::{LinkCallback, ServiceLink};
 pub use refreshes::{Attempt, Begun, Failure, Intent, Lease, REFRESH_LEASE, Renewed, Swapped};
+pub use sealed::{SealedColumn, SealedValue};
 pub use services::{Parting, ServicePat};
+pub use transfer::Value;
 
 use database::Database;
 
@@ -117,6 +123,23 @@ impl Store {
     /// As [`Store::open`].
     pub async fn open_with(url: &str, connections: u32) -> Result<Self, StoreError> {
         Ok(Self { database: Database::open(url, connections).await?, clock: crate::clock::Clock::system() })
+    }
+
+    /// [`Store::open`] for a database that must be there.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_existing(url: &str) -> Result<Self, StoreError> {
+        Database::must_exist(url)?;
+        Self::open(url).await
+    }
+
+    /// Whether some process, a gateway above all, has the database open that a URL names.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn is_in_use(url: &str) -> Result<bool, StoreError> {
+        Database::is_in_use(url).await
     }
 
     /// Hears of changes as they are committed, by whatever process. `None` for SQLite, which has nothing of the kind: there

@@ -1,5 +1,6 @@
 //! One sealed value: its layout and its two layers of AES-256-GCM.
 
+use super::key_id::{KEY_ID_LEN, KeyId};
 use super::Place;
 use crate::ids::{Digest, Random};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -12,14 +13,19 @@ pub(super) const KEY_LEN: usize = 32;
 /// Length of marks, in bytes.
 pub(super) const MARK_LEN: usize = 32;
 
-const FORMAT: u8 = 1;
-const KEY_ID_LEN: usize = 8;
+/// The first format: the key's id is authenticated with the value itself, which therefore cannot be wrapped anew.
+const FIRST: u8 = 1;
+const FORMAT: u8 = 2;
 const TAG_LEN: usize = 16;
+
+/// Format and key id.
+pub(super) const HEAD_LEN: usize = 1 + KEY_ID_LEN;
+
 const WRAPPED_LEN: usize = NONCE_LEN + KEY_LEN + TAG_LEN;
 
 /// A key of the keyring, ready for use, and the name by which sealed values ask for it.
 pub(super) struct VaultKey {
-    id: [u8; KEY_ID_LEN],
+    id: KeyId,
     cipher: LessSafeKey,
     marker: hmac::Key,
 }
@@ -34,7 +40,18 @@ impl VaultKey {
         // A key of its own for the other algorithm, derived as HKDF-Expand does (RFC 5869 §2.3).
         let marker = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), b"portcullis vault marks\x01");
         let marker = hmac::Key::new(hmac::HMAC_SHA256, marker.as_ref());
-        Some(Self { id: *digest.0.first_chunk()?, cipher, marker })
+        Some(Self { id: KeyId(*digest.0.first_chunk()?), cipher, marker })
+    }
+
+    pub(super) fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// How everything begins that is sealed with this key, and in the format of today.
+    pub(super) fn head(&self) -> [u8; HEAD_LEN] {
+        let mut head = [FORMAT; HEAD_LEN];
+        head[1..].copy_from_slice(&self.id.0);
+        head
     }
 
     pub(super) fn mark(&self, purpose: &str, value: &[u8]) -> [u8; MARK_LEN] {
@@ -56,21 +73,18 @@ fn marked(purpose: &str, value: &[u8]) -> Vec<u8> {
 /// Seals a value with a fresh data key, and the data key with the vault key.
 #[allow(clippy::expect_used)] // a key of the right length is one
 pub(super) fn seal(key: &VaultKey, random: &Random, place: &Place<'_>, value: &[u8]) -> Vec<u8> {
-    let context = context(place, &key.id);
     let data_key = Zeroizing::new(random.bytes::<KEY_LEN>());
     let data_cipher = cipher(data_key.as_ref()).expect("an array of 32 bytes has 32 bytes");
     // All of the capacity at once: a vector that grows would leave a copy of the value behind.
-    let mut sealed = Vec::with_capacity(1 + KEY_ID_LEN + WRAPPED_LEN + NONCE_LEN + value.len() + TAG_LEN);
-    sealed.push(FORMAT);
-    sealed.extend_from_slice(&key.id);
-    append_layer(&mut sealed, &key.cipher, random.bytes(), &context, data_key.as_ref());
-    append_layer(&mut sealed, &data_cipher, random.bytes(), &context, value);
+    let mut sealed = Vec::with_capacity(HEAD_LEN + WRAPPED_LEN + NONCE_LEN + value.len() + TAG_LEN);
+    append_wrapped(&mut sealed, key, random, place, data_key.as_ref());
+    append_layer(&mut sealed, &data_cipher, random.bytes(), &context(&[FORMAT], place), value);
     sealed
 }
 
 /// A sealed value, taken apart but not opened.
 pub(super) struct Envelope<'a> {
-    key_id: &'a [u8; KEY_ID_LEN],
+    head: &'a [u8; HEAD_LEN],
     wrapped: &'a [u8; WRAPPED_LEN],
     content: &'a [u8],
 }
@@ -78,29 +92,54 @@ pub(super) struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// `None` when it is too short or of a format that we do not know.
     pub(super) fn parse(sealed: &'a [u8]) -> Option<Self> {
-        let rest = sealed.strip_prefix(&[FORMAT])?;
-        let (key_id, rest) = rest.split_first_chunk()?;
+        key_of(sealed)?;
+        let (head, rest) = sealed.split_first_chunk()?;
         let (wrapped, content) = rest.split_first_chunk()?;
-        Some(Self { key_id, wrapped, content })
+        Some(Self { head, wrapped, content })
     }
 
-    /// Key ids are public: they need no constant time.
-    pub(super) fn is_sealed_with(&self, key: &VaultKey) -> bool {
-        *self.key_id == key.id
+    pub(super) fn key_id(&self) -> KeyId {
+        let [_, id @ ..] = *self.head;
+        KeyId(id)
     }
 
     /// The value; `None` when anything about it, or its place, has changed.
     pub(super) fn open(&self, key: &VaultKey, place: &Place<'_>) -> Option<Zeroizing<Vec<u8>>> {
-        let context = context(place, self.key_id);
-        let data_key = open_layer(&key.cipher, &context, self.wrapped)?;
+        let data_key = open_layer(&key.cipher, &context(self.head, place), self.wrapped)?;
+        let context = if self.head[0] == FIRST { context(self.head, place) } else { context(&[FORMAT], place) };
         open_layer(&cipher(&data_key)?, &context, self.content)
+    }
+
+    /// The same value under another vault key. Its own ciphertext stays as it is, but for the first format, which is
+    /// left behind. `None` as in [`Envelope::open`], as far as it looks: into the wrapped key only.
+    pub(super) fn rewrap(&self, from: &VaultKey, to: &VaultKey, random: &Random, place: &Place<'_>) -> Option<Vec<u8>> {
+        if self.head[0] == FIRST {
+            return Some(seal(to, random, place, &self.open(from, place)?));
+        }
+        let data_key = open_layer(&from.cipher, &context(self.head, place), self.wrapped)?;
+        let mut sealed = Vec::with_capacity(HEAD_LEN + WRAPPED_LEN + self.content.len());
+        append_wrapped(&mut sealed, to, random, place, &data_key);
+        sealed.extend_from_slice(self.content);
+        Some(sealed)
     }
 }
 
-/// The additional data of both layers. Every part is preceded by its length, so that no two places share an encoding.
-fn context(place: &Place<'_>, key_id: &[u8; KEY_ID_LEN]) -> Vec<u8> {
-    let mut context = vec![FORMAT];
-    context.extend_from_slice(key_id);
+/// The key that a value was sealed with, of which at least the beginning is given; `None` when nothing of ours begins so.
+pub(super) fn key_of(beginning: &[u8]) -> Option<KeyId> {
+    let [FIRST | FORMAT, rest @ ..] = beginning else { return None };
+    Some(KeyId(*rest.first_chunk()?))
+}
+
+/// Head and data key. The key's id is authenticated here, and only here, so that another key can take over.
+fn append_wrapped(sealed: &mut Vec<u8>, key: &VaultKey, random: &Random, place: &Place<'_>, data_key: &[u8]) {
+    let head = key.head();
+    sealed.extend_from_slice(&head);
+    append_layer(sealed, &key.cipher, random.bytes(), &context(&head, place), data_key);
+}
+
+/// The additional data of a layer. Every part is preceded by its length, so that no two places share an encoding.
+fn context(head: &[u8], place: &Place<'_>) -> Vec<u8> {
+    let mut context = head.to_vec();
     for part in [place.table, place.row, place.column, place.person, place.upstream] {
         context.extend_from_slice(&(part.len() as u64).to_be_bytes());
         context.extend_from_slice(part.as_bytes());

@@ -106,6 +106,25 @@ impl Gateway {
         self.run(port).await
     }
 
+    /// Stops; the port on which it listened.
+    pub async fn halt(&mut self) -> u16 {
+        let port = self.port();
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+        port
+    }
+
+    /// Starts again after [`Gateway::halt`], with another configuration.
+    pub async fn resume(mut self, port: u16, differs: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        let edit = self.edit.clone();
+        self.edit = Arc::new(move |config| {
+            edit(config);
+            differs(config);
+        });
+        self.run(port).await
+    }
+
     /// Another process on the same database, behind the same public address, with a clock of its own.
     pub async fn beside(&self) -> Self {
         let (edit, public) = (self.edit.clone(), (Scheme::Http, self.port()));
@@ -119,6 +138,24 @@ impl Gateway {
             names: self.names.clone(),
             asked_port: 0,
             clock: Clock::system(),
+        };
+        other.run(0).await
+    }
+
+    /// Another process on the same database and with the same configuration and clock, but for `differs`, at an address of
+    /// its own.
+    pub async fn another(&self, differs: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
+        let edit = self.edit.clone();
+        let other = Self {
+            running: None,
+            directory: self.directory.clone(),
+            edit: Arc::new(move |config| {
+                edit(config);
+                differs(config);
+            }),
+            names: self.names.clone(),
+            asked_port: 0,
+            clock: self.clock.clone(),
         };
         other.run(0).await
     }
@@ -170,7 +207,7 @@ impl Gateway {
 
     /// The value of `Host` for an upstream.
     pub fn host_of(&self, authority: &str) -> String {
-        format!("{}.localhost:{}", label(authority), self.port())
+        self.url_of(authority).split_once("://").unwrap().1.to_owned()
     }
 
     pub fn directory(&self) -> &Path {

@@ -14,6 +14,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "administration",
             "apikey",
             "audit",
+            "backup",
             "connect",
             "csrf",
             "identity",
@@ -21,6 +22,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "factors",
             "freshness",
             "machine",
+            "moving",
             "page",
             "ratelimit",
             "revocation",
@@ -35,12 +37,13 @@ const LAYERS: [(&str, &[&str]); 5] = [
 ];
 
 /// Crates that only some modules may name.
-const GUARDED: [(&str, &[&str]); 5] = [
+const GUARDED: [(&str, &[&str]); 6] = [
     ("pingora", &["proxy", "server"]),
     ("sqlx", &["store"]),
     ("reqwest", &["http", "devkit"]),
     ("rustls", &["http", "tls"]),
     ("utoipa", &["administration", "api"]),
+    ("cryptoki", &["vault"]),
 ];
 
 #[test]

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that fails says so
 
 // Helpers.
+mod balancer;
+mod cable;
 mod chaos_proxy;
 mod chromium;
 mod client;
@@ -14,6 +16,9 @@ mod h2_attacks;
 mod logs;
 mod openid;
 mod raw;
+#[path = "../support/postgres.rs"]
+#[allow(dead_code)]
+mod postgres;
 mod shim;
 mod suite;
 mod tls_peers;
@@ -52,6 +57,8 @@ mod kosoku;
 mod layers;
 mod liars;
 mod lifecycle;
+mod moving;
+mod nodes;
 mod passkeys;
 mod peers;
 mod policy;
@@ -70,4 +77,5 @@ mod streams;
 mod tls;
 mod trespass;
 mod uploads;
+mod vault;
 mod websocket;

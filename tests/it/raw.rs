@@ -149,7 +149,12 @@ impl Caller {
 
     /// A whole response with a body of known length, chunked or none: head and body, chunks joined.
     pub async fn response(&mut self) -> (String, String) {
-        let message = tokio::time::timeout(PATIENCE, read_message(&mut self.stream, &mut self.buffer)).await;
+        self.response_within(PATIENCE).await
+    }
+
+    /// The same where a machine with little to spare has much to do.
+    pub async fn response_within(&mut self, patience: Duration) -> (String, String) {
+        let message = tokio::time::timeout(patience, read_message(&mut self.stream, &mut self.buffer)).await;
         let (head, body) = message.expect("no response in time").expect("the connection was closed");
         (head, String::from_utf8_lossy(&body).into_owned())
     }

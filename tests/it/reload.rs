@@ -237,7 +237,6 @@ async fn what_needs_a_restart_is_named_every_time_and_stays_as_it_is() {
                 config.server.admin_listen = Some("127.0.0.1:2".parse().unwrap());
                 config.store.url = Secret::new("sqlite::memory:".to_owned());
                 config.store.connections = 3;
-                config.vault.previous.push(Secret::new("x".to_owned()));
                 config.telemetry.json = true;
                 config.streams.heartbeat = Some(HOUR);
             })
@@ -250,7 +249,6 @@ async fn what_needs_a_restart_is_named_every_time_and_stays_as_it_is() {
             "store.url",
             "store.connections",
             "telemetry.log_format",
-            "vault",
         ];
         assert_eq!(reloaded.needs_restart, fixed);
         assert_eq!(ask(&mut caller, &gateway, &notes.authority, &token).await, 200);

@@ -2,15 +2,15 @@
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Runs the server, and when the pipe to the test process closes stops it and removes everything. `$1` is what runs things
-/// as another user, `$2` where the programs are, `$3` the directory, `$4` whether what is committed is on the disk.
+/// Runs the server, again for every line that it reads, and when the pipe to the test process closes stops it and removes
+/// everything. `$1` is what runs things as another user, `$2` where the programs are, `$3` the directory, `$4` whether what is committed is on the disk.
 const KEEPER: &str = r#"
 as=$1 bin=$2 directory=$3 fsync=$4
 [ -z "$as" ] || chown postgres "$directory"
@@ -18,11 +18,14 @@ end() { kill -QUIT "$server" 2>/dev/null; wait "$server"; rm -rf "$directory"; }
 $as "$bin/initdb" --pgdata="$directory/data" --username=postgres --auth=trust --encoding=UTF8 --locale=C --no-sync >&2 ||
     { rm -rf "$directory"; exit 1; }
 printf 'local all guarded scram-sha-256\nlocal all refused reject\nlocal all all trust\n' >"$directory/data/pg_hba.conf"
-$as "$bin/postgres" -D "$directory/data" -c listen_addresses= -c unix_socket_directories="$directory" \
-    -c fsync="$fsync" -c full_page_writes="$fsync" -c max_connections=400 -c shared_buffers=64MB \
-    -c autovacuum=off -c max_wal_size=512MB </dev/null &
-server=$!
-read -r _
+run() {
+    $as "$bin/postgres" -D "$directory/data" -c listen_addresses= -c unix_socket_directories="$directory" \
+        -c fsync="$fsync" -c full_page_writes="$fsync" -c max_connections=400 -c shared_buffers=64MB \
+        -c autovacuum=off -c max_wal_size=512MB </dev/null &
+    server=$!
+}
+run
+while read -r _; do wait "$server"; run; done
 end
 "#;
 
@@ -31,7 +34,7 @@ pub struct Cluster {
     directory: PathBuf,
     databases: AtomicU32,
     prepared: tokio::sync::OnceCell<()>,
-    // Its standard input is the pipe: nobody writes to it, and it closes with this process.
+    // Its standard input is the pipe, which closes with this process.
     keeper: Child,
 }
 
@@ -110,6 +113,23 @@ impl Cluster {
         let create = format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy");
         self.administrator("postgres").await.execute(AssertSqlSafe(create)).await.unwrap();
         self.url("postgres", &name)
+    }
+
+    /// Kills the server: no checkpoint, no word to those who are connected.
+    pub fn kill(&self) {
+        let pid = std::fs::read_to_string(self.directory.join("data/postmaster.pid")).unwrap();
+        let pid = pid.lines().next().and_then(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?)).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::QUIT).unwrap();
+    }
+
+    /// Starts a server that was killed again; returns when it answers.
+    pub async fn start_again(&self) {
+        let options = PgConnectOptions::new_without_pgpass().socket(&self.directory).ssl_mode(PgSslMode::Disable);
+        let options = options.username("postgres").database("postgres");
+        self.keeper.stdin.as_ref().unwrap().write_all(b"\n").unwrap();
+        while options.connect().await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
     }
 
     /// A connection that may do anything.

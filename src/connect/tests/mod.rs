@@ -1,12 +1,18 @@
 //! The whole way, against a stranger who may misbehave.
 
+mod crashing;
+mod database_trouble;
 mod discovering;
 mod flow;
+mod node;
 mod parting;
+mod refresh_model;
 mod refreshing;
 mod registering;
+mod rotator;
 mod stepping_up;
 pub(crate) mod stranger;
+mod two_nodes;
 
 use super::*;
 use crate::config::{OAuthSettings, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};

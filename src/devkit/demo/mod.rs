@@ -215,7 +215,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
         tls: Tls::Off,
         store: Database { url: Secret::new("sqlite::memory:".to_owned()), connections: CONNECTIONS },
         spool: None,
-        vault: VaultKeys { key: Some(Vault::generate_key(random)), key_file: None, previous: Vec::new() },
+        vault: VaultKeys { key: Some(Vault::generate_key(random)), key_file: None, previous: Vec::new(), pkcs11: None },
         login: Login {
             password: true,
             local: None,
@@ -240,6 +240,7 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
             token_endpoint: per_second(20),
             registration: per_second(20),
             login: Rate { count: 30, period: Duration::from_secs(60), burst: 30 },
+            shared: false,
             connections: ConnectionLimits::default(),
         },
         streams: Streams {

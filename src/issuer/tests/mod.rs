@@ -377,6 +377,7 @@ fn limits() -> Limits {
         token_endpoint: plenty,
         registration: plenty,
         login: plenty,
+        shared: false,
         connections: Default::default(),
     }
 }

@@ -49,9 +49,22 @@ pub(super) enum On<'e> {
 impl Database {
     /// Opens what a URL names, creating and migrating it.
     pub(super) async fn open(url: &str, connections: u32) -> Result<Self, StoreError> {
-        match url.split_once(':') {
-            Some(("postgres" | "postgresql", _)) => Ok(Self::Postgres(postgres::Server::open(url, connections).await?)),
-            _ => Ok(Self::Sqlite(sqlite::Pools::open(url).await?)),
+        Ok(match is_of_postgres(url) {
+            true => Self::Postgres(postgres::Server::open(url, connections).await?),
+            false => Self::Sqlite(sqlite::Pools::open(url).await?),
+        })
+    }
+
+    /// Refuses a URL by which a database would be made. (PostgreSQL makes none by being asked.)
+    pub(super) fn must_exist(url: &str) -> Result<(), StoreError> {
+        if is_of_postgres(url) { Ok(()) } else { sqlite::must_exist(url) }
+    }
+
+    /// Whether some process has the database open that a URL names.
+    pub(super) async fn is_in_use(url: &str) -> Result<bool, StoreError> {
+        match is_of_postgres(url) {
+            true => postgres::is_in_use(url).await,
+            false => sqlite::is_in_use(url).await,
         }
     }
 
@@ -88,6 +101,15 @@ impl Database {
         }
     }
 
+    /// For reading the journal of changes, which must not wait until others have had their turn: it says whether memory may be
+    /// trusted.
+    pub(super) fn aside(&self) -> On<'_> {
+        match self {
+            Self::Sqlite(pools) => On::SqlitePool(pools.readers()),
+            Self::Postgres(server) => On::PostgresPool(server.aside()),
+        }
+    }
+
     /// For a single statement, which is a transaction by itself.
     pub(super) fn writer(&self) -> On<'_> {
         match self {
@@ -104,6 +126,19 @@ impl Database {
     /// A transaction that reads before it writes: while it lasts nobody else has the same lock.
     pub(super) async fn transaction_alone(&self, lock: Lock<'_>) -> Result<Transaction, StoreError> {
         self.begin(Some(lock)).await
+    }
+
+    /// A transaction that reads everything as it is at one moment, and changes nothing.
+    pub(super) async fn snapshot(&self) -> Result<Transaction, StoreError> {
+        Ok(match self {
+            Self::Sqlite(pools) => Transaction::sqlite(pools.readers().begin().await?),
+            Self::Postgres(server) => {
+                let mut transaction = Transaction::postgres(server.begin(None).await?);
+                let snapshot = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+                query(snapshot).execute(&mut transaction).await?;
+                transaction
+            }
+        })
     }
 
     async fn begin(&self, lock: Option<Lock<'_>>) -> Result<Transaction, StoreError> {
@@ -141,6 +176,10 @@ impl On<'_> {
             On::Postgres(open) => open.row(query.for_postgres()?).await?,
         })
     }
+}
+
+fn is_of_postgres(url: &str) -> bool {
+    matches!(url.split_once(':'), Some(("postgres" | "postgresql", _)))
 }
 
 fn sqlite_rows(rows: Vec<sqlx::sqlite::SqliteRow>) -> Vec<Row> {

@@ -2,15 +2,17 @@
 
 use crate::store::StoreError;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{SqlSafeStr, SqlStr, Sqlite, Transaction};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr, SqlStr, Sqlite, Transaction};
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Applied in order; what was released never changes.
-const MIGRATIONS: [(i64, &str, SqlStr); 14] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 15] = [
     (1, "initial", SqlStr::from_static(include_str!("../../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../../migrations/sqlite/0002_step_ups.sql"))),
     (
@@ -39,6 +41,11 @@ const MIGRATIONS: [(i64, &str, SqlStr); 14] = [
         13,
         "links to services",
         SqlStr::from_static(include_str!("../../../migrations/sqlite/0013_service_links.sql")),
+    ),
+    (
+        15,
+        "limits of all nodes",
+        SqlStr::from_static(include_str!("../../../migrations/sqlite/0015_limits_of_all_nodes.sql")),
     ),
     (
         16,
@@ -92,6 +99,35 @@ impl Pools {
     /// A transaction that holds the write lock from its beginning, so that it cannot fail half way for want of it.
     pub(super) async fn transaction(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+}
+
+/// Refuses to make a database where one is to be read.
+pub(super) fn must_exist(url: &str) -> Result<(), StoreError> {
+    match Location::parse(url)? {
+        Location::File(path) if !path.exists() => {
+            Err(StoreError::Unusable(format!("there is no database {}: correct the path", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether some process has the file open. Whoever has one with a write-ahead log open keeps others from having it alone.
+pub(super) async fn is_in_use(url: &str) -> Result<bool, StoreError> {
+    let Location::File(path) = Location::parse(url)? else { return Ok(false) };
+    if !path.exists() {
+        return Ok(false);
+    }
+    let options = SqliteConnectOptions::new().filename(&path).busy_timeout(Duration::ZERO);
+    let alone = async {
+        let mut connection = options.locking_mode(SqliteLockingMode::Exclusive).connect().await?;
+        connection.execute("BEGIN EXCLUSIVE; COMMIT").await?;
+        connection.close().await
+    };
+    match alone.await {
+        Ok(()) => Ok(false),
+        Err(error) if matches!(primary_code(&error), Some(BUSY | LOCKED)) => Ok(true),
+        Err(error) => Err(Problem::Database(error).describe_file(&path)),
     }
 }
 
@@ -153,6 +189,14 @@ async fn pool(connections: u32, options: SqliteConnectOptions) -> sqlx::Result<S
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
+        // A full disk makes SQLite end a transaction by itself. What takes it back then fails, and on this connection no other
+        // could ever begin. The ping comes behind whatever is still to be taken back.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                connection.ping().await?;
+                Ok(!connection.is_in_transaction())
+            })
+        })
         .connect_with(options)
         .await
 }
@@ -222,6 +266,7 @@ impl Problem {
 // Primary result codes of SQLite (https://www.sqlite.org/rescode.html).
 const PERM: i32 = 3;
 const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
 const READONLY: i32 = 8;
 const CORRUPT: i32 = 11;
 const FULL: i32 = 13;

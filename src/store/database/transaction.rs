@@ -36,6 +36,11 @@ impl Transaction {
         }
     }
 
+    /// Which of the two databases it is on: they are asked differently about themselves.
+    pub(in crate::store) fn is_postgres(&self) -> bool {
+        matches!(self.inner, Inner::Postgres(_))
+    }
+
     /// Tells every process about a change, if the transaction is committed.
     pub(in crate::store) fn record(&mut self, change: Change) {
         self.changes.push(change);

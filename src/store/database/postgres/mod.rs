@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 /// Applied in order; what was released never changes. A version is a migration of SQLite's with the same number; the
 /// first one here is everything up to there.
-const MIGRATIONS: [(i64, &str, SqlStr); 4] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 5] = [
     (10, "initial", SqlStr::from_static(include_str!("../../../../migrations/postgres/0010_initial.sql"))),
     (11, "refresh", SqlStr::from_static(include_str!("../../../../migrations/postgres/0011_refresh.sql"))),
     (12, "services", SqlStr::from_static(include_str!("../../../../migrations/postgres/0012_services.sql"))),
@@ -31,6 +31,11 @@ const MIGRATIONS: [(i64, &str, SqlStr); 4] = [
         13,
         "links to services",
         SqlStr::from_static(include_str!("../../../../migrations/postgres/0013_service_links.sql")),
+    ),
+    (
+        15,
+        "limits of all nodes",
+        SqlStr::from_static(include_str!("../../../../migrations/postgres/0015_limits_of_all_nodes.sql")),
     ),
 ];
 
@@ -52,12 +57,31 @@ const SETTINGS: &str = "SET statement_timeout = '10s'; SET lock_timeout = '5s';
     SELECT set_config('synchronous_commit', 'on', FALSE)
     WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')";
 
+/// How long a connection may take to say that it is still there.
+const PING: Duration = Duration::from_secs(1);
+
+/// How long somebody waits for the server.
+#[derive(Clone, Copy)]
+struct Patience {
+    acquire: Duration,
+    answer: Duration,
+}
+
+impl Patience {
+    const USUAL: Self = Self { acquire: ACQUIRE, answer: ANSWER };
+    /// Whoever is to know at once when the server is gone, and when it is there again.
+    const ASIDE: Self = Self { acquire: Duration::from_secs(2), answer: Duration::from_secs(1) };
+}
+
 /// A database on a server.
 #[derive(Clone)]
 pub(in crate::store) struct Server {
     pool: PgPool,
     options: PgConnectOptions,
     lost: Lost,
+    patience: Patience,
+    /// One connection of its own.
+    aside: Option<Box<Server>>,
 }
 
 /// When a connection was last found to be broken: others may be, too, that were last used before.
@@ -67,28 +91,39 @@ impl Server {
     pub(super) async fn open(url: &str, connections: u32) -> Result<Self, StoreError> {
         let options = options(url)?;
         prepare(&options).await.map_err(|problem| problem.describe(&Target::of(&options)))?;
+        let aside = Some(Box::new(Self::pooled(options.clone(), 1, Patience::ASIDE)));
+        Ok(Self { aside, ..Self::pooled(options, connections, Patience::USUAL) })
+    }
+
+    fn pooled(options: PgConnectOptions, connections: u32, patience: Patience) -> Self {
         let lost = Lost::default();
         let last_lost = lost.clone();
         let pool = PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(ACQUIRE)
+            .acquire_timeout(patience.acquire)
             .idle_timeout(Duration::from_secs(300))
             .test_before_acquire(false)
             .before_acquire(move |connection, found| {
                 let is_doubtful = last_lost.lock().is_some_and(|at| at.elapsed() < found.idle_for);
                 Box::pin(async move {
                     if is_doubtful || found.idle_for > TRUSTED {
-                        limited(connection.ping()).await?;
+                        within(PING, connection.ping()).await?;
                     }
                     Ok(true)
                 })
             })
             .after_connect(|connection, _| Box::pin(async move { connection.execute(SETTINGS).await.map(drop) }))
             .connect_lazy_with(options.clone());
-        Ok(Self { pool, options, lost })
+        Self { pool, options, lost, patience, aside: None }
+    }
+
+    /// A connection that nobody else waits for.
+    pub(super) fn aside(&self) -> &Self {
+        self.aside.as_deref().unwrap_or(self)
     }
 
     pub(super) async fn close(&self) {
+        self.aside().pool.close().await;
         self.pool.close().await;
     }
 
@@ -111,19 +146,19 @@ impl Server {
 
     pub(super) async fn execute(&self, query: Prepared<Postgres>) -> sqlx::Result<u64> {
         let mut connection = self.pool.acquire().await?;
-        let result = limited(query.execute(&mut *connection)).await;
+        let result = within(self.patience.answer, query.execute(&mut *connection)).await;
         Ok(self.checked(connection, result)?.rows_affected())
     }
 
     pub(super) async fn rows(&self, query: Prepared<Postgres>) -> sqlx::Result<Vec<Row>> {
         let mut connection = self.pool.acquire().await?;
-        let result = limited(query.fetch_all(&mut *connection)).await;
+        let result = within(self.patience.answer, query.fetch_all(&mut *connection)).await;
         Ok(rows(self.checked(connection, result)?))
     }
 
     pub(super) async fn row(&self, query: Prepared<Postgres>) -> sqlx::Result<Option<Row>> {
         let mut connection = self.pool.acquire().await?;
-        let result = limited(query.fetch_optional(&mut *connection)).await;
+        let result = within(self.patience.answer, query.fetch_optional(&mut *connection)).await;
         Ok(self.checked(connection, result)?.map(Row::Postgres))
     }
 
@@ -154,8 +189,12 @@ fn is_lost(error: &sqlx::Error) -> bool {
 
 /// Waits for an answer, but not for one that does not come.
 async fn limited<T>(work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    within(ANSWER, work).await
+}
+
+async fn within<T>(answer: Duration, work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
     let late = || sqlx::Error::Io(std::io::Error::new(ErrorKind::TimedOut, "PostgreSQL does not answer"));
-    tokio::time::timeout(ANSWER, work).await.unwrap_or_else(|_| Err(late()))
+    tokio::time::timeout(answer, work).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// What a URL says. Other machines must prove who they are, unless the URL says otherwise: a password and everything that
@@ -179,6 +218,21 @@ fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
         options = options.ssl_mode(PgSslMode::VerifyFull);
     }
     Ok(options.application_name("portcullis").statement_cache_capacity(256))
+}
+
+/// Whether some process of ours is connected to a database.
+pub(super) async fn is_in_use(url: &str) -> Result<bool, StoreError> {
+    const OTHERS: &str = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name = current_setting('application_name') AND pid <> pg_backend_pid())";
+    let options = options(url)?;
+    let asked = async {
+        let connect = tokio::time::timeout(ACQUIRE, options.connect());
+        let mut connection = connect.await.map_err(|_| Problem::Silent)??;
+        let others = limited(sqlx::query_scalar(OTHERS).fetch_one(&mut connection)).await?;
+        connection.close().await?;
+        Ok(others)
+    };
+    asked.await.map_err(|problem: Problem| problem.describe(&Target::of(&options)))
 }
 
 /// Looks at the server and brings the schema up to date, on a connection of its own: a pool would hide why it cannot
