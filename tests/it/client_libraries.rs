@@ -52,43 +52,58 @@ async fn typescript_with_sdk_2() {
 /// Alice's client shows the link as text; Bob's opens it while his call waits. Then time passes.
 async fn the_whole_loop(world: &World, mut server: Server, mode: &str, mode_of_opener: &str) {
     let alices = json!({"as": USER, "mode": mode});
-    let refused = server.call(&alices).await;
-    assert_eq!(refused["error"], true, "{refused}");
-    let text = refused["text"].as_str().unwrap();
-    assert!(text.contains("google is not connected for alice"), "{text}");
-    let link = text.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
-
     let bobs_browser = browser_of(world, &bob()).await;
-    let page = shown(bobs_browser.open(link, "").await.unwrap());
-    assert!(page.form_with("decision").is_none(), "a link for Alice is not for Bob: {}", page.text());
-    connect(&world.browser, link, &alice()).await;
-    let first = server.answer(&alices).await;
-    assert_eq!((&first["sub"], &first["source"]), (&json!("ada"), &json!("oauth")), "{first}");
-    assert_eq!(server.answer(&alices).await["token"], first["token"]);
-    assert_eq!(issued(world).await, 1, "kept in memory");
+    let first = by_text(world, &mut server, &alices, &bobs_browser).await;
 
     let opener = json!({"as": BOB, "mode": mode_of_opener, "opens": true});
-    let asked = server.call(&opener).await;
-    assert_eq!(asked["mode"], "url", "{asked}");
-    connect(&bobs_browser, asked["open"].as_str().unwrap(), &bob()).await;
-    let own = result(&server.call(&json!({"action": "accept"})).await);
-    assert_eq!(own["sub"], "ada", "the same call goes on: {own}");
-    assert_ne!(own["token"], first["token"], "with Bob's own token");
-
-    // Whoever declines is not asked again by the same call.
+    let own = by_elicitation(&mut server, &opener, &bobs_browser).await;
+    assert_ne!(own["token"], first["token"], "Bob has a token of his own");
+    let later = TOKEN_LIFE - 30;
     let connection = json!({"service": "google", "user_id": BOB});
     assert_eq!(world.ask(Method::DELETE, "/auth/revoke", connection).await.0, StatusCode::NO_CONTENT);
-    let later = TOKEN_LIFE - 30;
-    let asked = server.call(&json!({"as": BOB, "mode": mode_of_opener, "opens": true, "ahead": later})).await;
-    assert_eq!(asked["mode"], "url", "{asked}");
-    let declined = server.call(&json!({"action": "decline"})).await;
-    assert!(declined["text"].as_str().unwrap().contains("did not want"), "{declined}");
+    declining(&mut server, &json!({"as": BOB, "mode": mode_of_opener, "opens": true, "ahead": later})).await;
 
     // The library asks in time, and the broker has a new token by then.
     world.gateway.clock.advance(Duration::from_secs(later));
     let second = server.answer(&alices).await;
     assert_eq!(second["sub"], "ada");
     assert_ne!(second["token"], first["token"], "the first is about to expire");
+}
+
+/// A link as text, which is for Alice alone; her token afterwards.
+async fn by_text(world: &World, server: &mut Server, alices: &Value, bobs_browser: &Browser) -> Value {
+    let refused = server.call(alices).await;
+    assert_eq!(refused["error"], true, "{refused}");
+    let text = refused["text"].as_str().unwrap();
+    assert!(text.contains("google is not connected for alice"), "{text}");
+    let link = text.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+
+    let page = shown(bobs_browser.open(link, "").await.unwrap());
+    assert!(page.form_with("decision").is_none(), "a link for Alice is not for Bob: {}", page.text());
+    connect(&world.browser, link, &alice()).await;
+    let first = server.answer(alices).await;
+    assert_eq!((&first["sub"], &first["source"]), (&json!("ada"), &json!("oauth")), "{first}");
+    assert_eq!(server.answer(alices).await["token"], first["token"]);
+    assert_eq!(issued(world).await, 1, "kept in memory");
+    first
+}
+
+/// A link that the client opens while the call waits; the token with which it goes on.
+async fn by_elicitation(server: &mut Server, opener: &Value, bobs_browser: &Browser) -> Value {
+    let asked = server.call(opener).await;
+    assert_eq!(asked["mode"], "url", "{asked}");
+    connect(bobs_browser, asked["open"].as_str().unwrap(), &bob()).await;
+    let own = result(&server.call(&json!({"action": "accept"})).await);
+    assert_eq!(own["sub"], "ada", "the same call goes on: {own}");
+    own
+}
+
+/// Whoever declines is not asked again by the same call.
+async fn declining(server: &mut Server, opener: &Value) {
+    let asked = server.call(opener).await;
+    assert_eq!(asked["mode"], "url", "{asked}");
+    let declined = server.call(&json!({"action": "decline"})).await;
+    assert!(declined["text"].as_str().unwrap().contains("did not want"), "{declined}");
 }
 
 #[tokio::test]
