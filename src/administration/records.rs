@@ -414,7 +414,7 @@ pub struct ServicePat {
 #[serde(deny_unknown_fields)]
 pub struct NewServicePat {
     /// The token, as the service shows it.
-    #[schema(value_type = String, format = Password, min_length = 1, max_length = 4096)]
+    #[schema(value_type = String, format = Password, min_length = 1, max_length = 4096, pattern = "^[!-~]+$")]
     pub pat: Secret,
 }
 

@@ -88,13 +88,7 @@ impl Administration {
     ///
     /// # Errors
     /// [`Refused::NotFound`]; [`Refused::Invalid`] for what cannot be one.
-    pub async fn put_service_pat(
-        &self,
-        actor: &Actor,
-        service: &str,
-        user: &str,
-        pat: &Secret,
-    ) -> Result<(), Refused> {
+    pub async fn put_service_pat(&self, actor: &Actor, service: &str, user: &str, pat: &Secret) -> Result<(), Refused> {
         let (service, user) = (self.service(service)?, self.person_of(user).await?);
         let pats = self.pats.as_ref().ok_or_else(|| Fault::gateway("nobody asked for the key of the vault"))?;
         pats.put(&service.name, user.id, pat).await?;

@@ -7,11 +7,13 @@ mod document;
 mod ground;
 mod load;
 mod login;
+mod presets;
 mod reader;
 mod registration;
 mod secrets;
 mod sections;
 mod service;
+mod service_name;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -23,7 +25,8 @@ pub use database::Database;
 pub use load::{ConfigErrors, Source, load};
 pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
 pub use registration::{Registration, RegistrationMode};
-pub use service::{Service, ServiceClient, ServiceName};
+pub use service::{Service, ServiceClient};
+pub use service_name::ServiceName;
 pub(crate) use units::positive_duration;
 pub use vault_key::{keyring, keyring_again, read_vault_key, write_vault_key};
 

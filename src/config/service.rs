@@ -2,66 +2,16 @@
 //! preset says: it is a table of the same keys.
 
 use super::document::Place;
+use super::presets;
 use super::reader::{Found, Reader};
 use super::secrets::{self, Directories};
+use super::service_name::ServiceName;
 use super::upstream::{endpoint, header_name, printable, scopes};
 use crate::oauth::quirks::{Quirks, Revocation, TokenBody};
 use crate::oauth::scope::Scopes;
 use crate::secret::Secret;
 use http::{HeaderName, HeaderValue};
 use std::collections::BTreeMap;
-use std::fmt;
-
-/// What services are called in the store begins so, and no upstream can be called so.
-const STORED: &str = "service:";
-/// Names that mean something else below `/auth`.
-const RESERVED: [&str; 4] = ["init", "callback", "token", "revoke"];
-
-/// The name of a service in addresses: 1 to 32 of `a-z`, `0-9` and hyphens, and not a number.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServiceName(Box<str>);
-
-impl ServiceName {
-    /// # Errors
-    /// When it is not a name; the text says what one is.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let good = (1..=32).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !text.starts_with('-')
-            // `service:8080` is an upstream.
-            && !text.bytes().all(|b| b.is_ascii_digit());
-        if RESERVED.contains(&text) {
-            return Err(format!("{text:?} has a meaning of its own in addresses: choose another name"));
-        }
-        match good {
-            true => Ok(Self(format!("{STORED}{text}").into())),
-            false => Err(format!(
-                "{text:?} is not the name of a service: use up to 32 characters of a-z, 0-9 and hyphens, not digits alone"
-            )),
-        }
-    }
-
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0[STORED.len()..]
-    }
-
-    /// As connections have it in place of an upstream's authority: `service:<name>`.
-    pub fn as_stored(&self) -> &str {
-        &self.0
-    }
-
-    /// From there; `None` when it is no service's.
-    pub fn from_stored(text: &str) -> Option<Self> {
-        Self::parse(text.strip_prefix(STORED)?).ok()
-    }
-}
-
-impl fmt::Display for ServiceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// `[[service]]`
 pub struct Service {
@@ -122,12 +72,6 @@ impl ServiceClient {
             && self.quirks == other.quirks
             && super::change::same(self.client_secret.as_ref(), other.client_secret.as_ref())
     }
-}
-
-/// The names of all presets.
-#[cfg(test)]
-pub(super) fn preset_names() -> impl Iterator<Item = &'static str> {
-    presets::names()
 }
 
 /// Every `[[service]]`, no name twice.
@@ -313,47 +257,4 @@ fn some(text: &str) -> Result<String, String> {
 /// GitHub has the client in the path.
 fn revocation_endpoint(text: &str) -> Result<String, String> {
     endpoint(&text.replace("{client_id}", "id")).map(|_| text.to_owned())
-}
-
-/// The presets, as data.
-mod presets {
-    use super::super::document::{Entries, Value, parse_document};
-    use std::sync::LazyLock;
-
-    static PRESETS: LazyLock<Entries> = LazyLock::new(|| {
-        #[allow(clippy::expect_used)] // compiled in, and read by a test
-        parse_document(include_str!("../services/presets.toml")).expect("presets.toml is TOML")
-    });
-
-    /// The keys of a preset.
-    pub(super) fn find(name: &str) -> Result<Entries, String> {
-        match PRESETS.get(name).map(|node| &node.value) {
-            Some(Value::Table(keys)) => Ok(keys.clone()),
-            _ => {
-                let known: Vec<&str> = names().collect();
-                Err(format!("{name:?} is not a preset: there are {}, or give the endpoints yourself", known.join(", ")))
-            }
-        }
-    }
-
-    /// All of them.
-    pub(super) fn names() -> impl Iterator<Item = &'static str> {
-        PRESETS.keys().map(String::as_str)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_stand_in_addresses_and_in_the_store() {
-        let name = ServiceName::parse("my-google2").unwrap();
-        assert_eq!((name.as_str(), name.as_stored()), ("my-google2", "service:my-google2"));
-        assert_eq!(ServiceName::from_stored("service:my-google2"), Some(name));
-        for bad in ["", "Google", "a_b", "-a", "8080", "callback", "a/b", &"a".repeat(33)] {
-            assert!(ServiceName::parse(bad).is_err(), "{bad}");
-        }
-        assert_eq!(ServiceName::from_stored("mcp.example"), None);
-    }
 }

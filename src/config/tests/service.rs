@@ -46,7 +46,7 @@ fn personal_access_tokens_need_no_client() {
 
 #[test]
 fn every_preset_is_complete_and_has_known_keys_only() {
-    let names: Vec<&str> = super::super::service::preset_names().collect();
+    let names: Vec<&str> = presets::names().collect();
     for expected in ["asana", "atlassian", "github", "google", "linear", "microsoft", "notion", "slack"] {
         assert!(names.contains(&expected), "{expected}");
     }

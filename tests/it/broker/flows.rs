@@ -158,7 +158,11 @@ async fn a_personal_access_token_steps_in_and_the_answer_says_so() {
     services.delete_pat(&google, user.id).await.unwrap();
     let about = json!({ "user_id": USER });
     let (page, answer) = world.ask_with(&world.key, Method::POST, "/token/google", about).await;
-    assert_eq!((page.status, &answer["error"]), (StatusCode::BAD_GATEWAY, &json!("temporarily_unavailable")), "{answer}");
+    assert_eq!(
+        (page.status, &answer["error"]),
+        (StatusCode::BAD_GATEWAY, &json!("temporarily_unavailable")),
+        "{answer}"
+    );
     let wait: u64 = page.headers[header::RETRY_AFTER].to_str().unwrap().parse().unwrap();
     assert!((1..=15).contains(&wait), "{wait}");
     assert!(answer.get("auth_url").is_none());
@@ -174,7 +178,10 @@ async fn a_service_without_a_client_has_tokens_alone() {
                          [[service]]\nname = \"bare\"\nlabel = \"Bare\"\npat = \"unused\"\n";
     let world = World::with(Shape::GitHub, configuration).await;
     let (status, token) = world.ask(Method::POST, "/token/legacy", json!({ "user_id": USER })).await;
-    assert_eq!((status, &token["access_token"], &token["source"]), (StatusCode::OK, &json!("everybodys"), &json!("pat")));
+    assert_eq!(
+        (status, &token["access_token"], &token["source"]),
+        (StatusCode::OK, &json!("everybodys"), &json!("pat"))
+    );
     let (status, link) = world.ask(Method::POST, "/auth/init", json!({ "service": "legacy", "user_id": USER })).await;
     assert_eq!((status, &link["auth_url"]), (StatusCode::OK, &json!(world.url("/account"))));
     let page = world.browser.let_device_in(&world.url("/auth/legacy"), &alice()).await.unwrap();
@@ -230,7 +237,10 @@ fn nothing_leaks(world: &World, answers: &[&Value]) {
     for file in std::fs::read_dir(world.gateway.directory().join("portcullis")).unwrap() {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         for canary in &canaries {
-            assert!(!bytes.windows(canary.len()).any(|window| window == canary.as_bytes()), "{canary} is stored in clear");
+            assert!(
+                !bytes.windows(canary.len()).any(|window| window == canary.as_bytes()),
+                "{canary} is stored in clear"
+            );
         }
     }
 }

@@ -31,7 +31,9 @@ async fn a_key_keeps_to_its_services_and_people_and_learns_of_nobody_else() {
     assert_eq!((somebody.0, &somebody.1["error"]), (403, &json!("access_denied")));
     assert_eq!(said("github", "nobody-at-all").await, somebody, "it cannot tell who is here");
     let about = json!({ "service": "github", "user_id": BOB });
-    for (method, path) in [(Method::POST, "/auth/init"), (Method::DELETE, "/auth/revoke"), (Method::POST, "/token/github")] {
+    for (method, path) in
+        [(Method::POST, "/auth/init"), (Method::DELETE, "/auth/revoke"), (Method::POST, "/token/github")]
+    {
         assert_eq!(world.ask_with(&key, method, path, about.clone()).await.0.status, StatusCode::FORBIDDEN, "{path}");
     }
     assert_eq!(said("no-such", USER).await.0, 404);
@@ -82,7 +84,12 @@ async fn requests_that_are_not_right_are_told_why() {
         ("/token/github", "application/json", "{\"user_id\":\"alice\",\"user_email\":\"a@b.example\"}", "not both"),
         ("/token/github", "application/json", "{\"user_id\":\"alice\",\"scope\":\"a\\\"b\"}", "scope"),
         ("/auth/token", "application/json", "{\"user_id\":\"alice\"}", "service"),
-        ("/auth/init", "application/json", "{\"service\":\"github\",\"provider\":\"github\",\"user_id\":\"a\"}", "the same"),
+        (
+            "/auth/init",
+            "application/json",
+            "{\"service\":\"github\",\"provider\":\"github\",\"user_id\":\"a\"}",
+            "the same",
+        ),
     ] {
         let fields = [("x-api-key", world.key.expose()), ("content-type", kind)];
         let page = send(&program, Method::POST, &world.url(path), &fields, Some(body.to_owned())).await;
@@ -98,7 +105,8 @@ async fn requests_that_are_not_right_are_told_why() {
 async fn an_address_is_good_for_the_one_person_who_has_it() {
     let world = World::new(Shape::GitHub).await;
     let store = &world.gateway.app().store;
-    let (alice, bob) = (store.user_by_name(USER).await.unwrap().unwrap(), store.user_by_name(BOB).await.unwrap().unwrap());
+    let (alice, bob) =
+        (store.user_by_name(USER).await.unwrap().unwrap(), store.user_by_name(BOB).await.unwrap().unwrap());
     let identity = |issuer: &str, user, email: &str| LinkedIdentity {
         issuer: issuer.to_owned(),
         subject: "1".to_owned(),

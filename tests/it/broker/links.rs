@@ -82,7 +82,10 @@ async fn a_link_ends_with_its_time_its_key_and_is_for_its_service() {
     let orphan = answer["auth_url"].as_str().unwrap().to_owned();
     assert!(world.gateway.app().api_keys.revoke(id).await.unwrap());
     dies(&orphan).await;
-    assert_eq!(world.ask_with(&key, Method::POST, "/token/google", about.clone()).await.0.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        world.ask_with(&key, Method::POST, "/token/google", about.clone()).await.0.status,
+        StatusCode::UNAUTHORIZED
+    );
 
     // A link never outlives its key.
     let short = NewApiKey { ttl: Some(Duration::from_secs(60)), ..NewApiKey::default() };
@@ -125,11 +128,8 @@ async fn a4_b38_nobody_else_can_approve_or_come_back() {
         (&world.gateway.root(), "same-origin", ""),
         (&world.gateway.root(), "same-origin", "wrong"),
     ] {
-        let fields = [
-            ("content-type", "application/x-www-form-urlencoded"),
-            ("origin", origin),
-            ("sec-fetch-site", relation),
-        ];
+        let fields =
+            [("content-type", "application/x-www-form-urlencoded"), ("origin", origin), ("sec-fetch-site", relation)];
         let form = encoded(&[("csrf_token", csrf_token), ("decision", "approve")]);
         let page = send(&browser, Method::POST, &link, &fields, Some(form)).await;
         assert_eq!(page.status, StatusCode::FORBIDDEN, "{origin} {relation} {csrf_token}");

@@ -104,7 +104,11 @@ impl World {
     /// A link for Alice.
     pub async fn link(&self) -> String {
         let (status, answer) = self.token().await;
-        assert_eq!((status, &answer["error"]), (StatusCode::UNAUTHORIZED, &json!("authorization_required")), "{answer}");
+        assert_eq!(
+            (status, &answer["error"]),
+            (StatusCode::UNAUTHORIZED, &json!("authorization_required")),
+            "{answer}"
+        );
         answer["auth_url"].as_str().unwrap().to_owned()
     }
 
@@ -175,11 +179,13 @@ impl Provider {
         let Self { issuer, shape, .. } = self;
         let special = match shape {
             Shape::Google => {
-                format!("issuer = \"{issuer}\"\nrevocation_endpoint = \"{issuer}/token/revocation\"\nscopes = \"openid email\"\n")
+                format!(
+                    "issuer = \"{issuer}\"\nrevocation_endpoint = \"{issuer}/token/revocation\"\nscopes = \"openid email\"\n"
+                )
             }
-            Shape::GitHub => format!(
-                "revocation_endpoint = \"{issuer}/applications/{{client_id}}/grant\"\nscopes = \"read:user\"\n"
-            ),
+            Shape::GitHub => {
+                format!("revocation_endpoint = \"{issuer}/applications/{{client_id}}/grant\"\nscopes = \"read:user\"\n")
+            }
         };
         format!(
             "[[service]]\npreset = \"{}\"\nclient_id = \"gateway\"\nclient_secret = \"hunter2\"\nallow_private = true\n\
