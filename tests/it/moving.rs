@@ -75,7 +75,11 @@ async fn an_installation_moves_and_its_clients_go_on() {
     let events = gateway.app().store.audit(1000).await.unwrap().len();
     gateway.app().audit.record("system", "client.expired", "test", None);
     gateway.app().audit.flush().await;
-    assert_eq!(gateway.app().store.audit(1000).await.unwrap().len(), events + 1, "numbers go on behind what came along");
+    assert_eq!(
+        gateway.app().store.audit(1000).await.unwrap().len(),
+        events + 1,
+        "numbers go on behind what came along"
+    );
 
     // And back, into a new file.
     gateway.halt().await;
