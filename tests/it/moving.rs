@@ -71,10 +71,15 @@ async fn an_installation_moves_and_its_clients_go_on() {
     let passkeys = gateway.app().store.passkeys_of(alice.id).await.unwrap();
     assert_eq!(passkeys.iter().map(|key| (key.id, key.sign_count)).collect::<Vec<_>>(), [(passkey.id, 7)]);
     assert_eq!(notes.authorization.counters().code_exchanges, 1, "nobody had to consent again");
+    gateway.app().audit.flush().await;
     let events = gateway.app().store.audit(1000).await.unwrap().len();
     gateway.app().audit.record("system", "client.expired", "test", None);
     gateway.app().audit.flush().await;
-    assert_eq!(gateway.app().store.audit(1000).await.unwrap().len(), events + 1, "numbers go on behind what came along");
+    assert_eq!(
+        gateway.app().store.audit(1000).await.unwrap().len(),
+        events + 1,
+        "numbers go on behind what came along"
+    );
 
     // And back, into a new file.
     gateway.halt().await;

@@ -171,16 +171,23 @@ async fn five_hundred_requests_at_each_node_refresh_an_expired_connection_once()
             callers.push(tokio::spawn(async move {
                 let mut caller = Caller::connect(port).await;
                 start.wait().await;
-                caller.send(request).await.response_within(12 * PATIENCE).await
+                loop {
+                    let answer = caller.send(&request).await.response_within(12 * PATIENCE).await;
+                    // A machine that has nothing to spare lets a node fall behind: then clients are asked to come again.
+                    if status(&answer.0) != 503 {
+                        return answer;
+                    }
+                    tokio::time::sleep(SOON).await;
+                }
             }));
         }
     }
-    for caller in callers {
-        let (head, body) = caller.await.unwrap();
+    let answers = futures_util::future::join_all(callers).await;
+    let counters = nodes.notes.authorization.counters();
+    assert_eq!((counters.refreshes, counters.replays), (1, 0));
+    for (head, body) in answers.into_iter().map(Result::unwrap) {
         assert_eq!(status(&head), 200, "{head}{body}");
     }
-    assert_eq!(nodes.notes.authorization.counters().refreshes, 1);
-    assert_eq!(nodes.notes.authorization.counters().replays, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
