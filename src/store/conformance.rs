@@ -12,6 +12,7 @@ mod factors;
 mod fixtures;
 mod grants;
 mod groups;
+mod groups_of_commits;
 mod housekeeping;
 mod identities;
 mod postgres;

@@ -18,6 +18,7 @@ mod sqlite;
 mod statement;
 mod transaction;
 mod value;
+mod writer;
 
 pub use postgres::{Heard, Listener};
 
@@ -41,7 +42,9 @@ pub(super) enum Database {
 /// Where a statement runs.
 pub(super) enum On<'e> {
     SqlitePool(&'e SqlitePool),
-    Sqlite(&'e mut SqliteConnection),
+    SqliteReader(&'e mut SqliteConnection),
+    SqliteWriter(&'e writer::Writer),
+    Sqlite(&'e mut writer::Member),
     PostgresPool(&'e postgres::Server),
     Postgres(&'e mut postgres::Open),
 }
@@ -96,7 +99,7 @@ impl Database {
     /// For a single statement that changes nothing.
     pub(super) fn readers(&self) -> On<'_> {
         match self {
-            Self::Sqlite(pools) => On::SqlitePool(pools.readers()),
+            Self::Sqlite(pools) => pools.readers(),
             Self::Postgres(server) => On::PostgresPool(server),
         }
     }
@@ -105,7 +108,7 @@ impl Database {
     /// trusted.
     pub(super) fn aside(&self) -> On<'_> {
         match self {
-            Self::Sqlite(pools) => On::SqlitePool(pools.readers()),
+            Self::Sqlite(pools) => pools.readers(),
             Self::Postgres(server) => On::PostgresPool(server.aside()),
         }
     }
@@ -113,7 +116,7 @@ impl Database {
     /// For a single statement, which is a transaction by itself.
     pub(super) fn writer(&self) -> On<'_> {
         match self {
-            Self::Sqlite(pools) => On::SqlitePool(pools.writer()),
+            Self::Sqlite(pools) => On::SqliteWriter(pools.writer()),
             Self::Postgres(server) => On::PostgresPool(server),
         }
     }
@@ -131,7 +134,7 @@ impl Database {
     /// A transaction that reads everything as it is at one moment, and changes nothing.
     pub(super) async fn snapshot(&self) -> Result<Transaction, StoreError> {
         Ok(match self {
-            Self::Sqlite(pools) => Transaction::sqlite(pools.readers().begin().await?),
+            Self::Sqlite(pools) => pools.snapshot().await?,
             Self::Postgres(server) => {
                 let mut transaction = Transaction::postgres(server.begin(None).await?);
                 let snapshot = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY";
@@ -143,7 +146,7 @@ impl Database {
 
     async fn begin(&self, lock: Option<Lock<'_>>) -> Result<Transaction, StoreError> {
         Ok(match self {
-            Self::Sqlite(pools) => Transaction::sqlite(pools.transaction().await?),
+            Self::Sqlite(pools) => Transaction::sqlite(pools.writer().begin().await?),
             Self::Postgres(server) => Transaction::postgres(server.begin(lock).await?),
         })
     }
@@ -153,7 +156,9 @@ impl On<'_> {
     async fn execute(self, query: Query<'_>) -> sqlx::Result<Done> {
         Ok(Done(match self {
             On::SqlitePool(pool) => query.for_sqlite()?.execute(pool).await?.rows_affected(),
-            On::Sqlite(connection) => query.for_sqlite()?.execute(connection).await?.rows_affected(),
+            On::SqliteReader(reader) => query.for_sqlite()?.execute(reader).await?.rows_affected(),
+            On::SqliteWriter(writer) => writer.execute(query.for_sqlite()?).await?,
+            On::Sqlite(member) => member.execute(query.for_sqlite()?).await?,
             On::PostgresPool(server) => server.execute(query.for_postgres()?).await?,
             On::Postgres(open) => open.execute(query.for_postgres()?).await?,
         }))
@@ -162,7 +167,9 @@ impl On<'_> {
     async fn rows(self, query: Query<'_>) -> sqlx::Result<Vec<Row>> {
         Ok(match self {
             On::SqlitePool(pool) => sqlite_rows(query.for_sqlite()?.fetch_all(pool).await?),
-            On::Sqlite(connection) => sqlite_rows(query.for_sqlite()?.fetch_all(connection).await?),
+            On::SqliteReader(reader) => sqlite_rows(query.for_sqlite()?.fetch_all(reader).await?),
+            On::SqliteWriter(writer) => writer.rows(query.for_sqlite()?).await?,
+            On::Sqlite(member) => member.rows(query.for_sqlite()?).await?,
             On::PostgresPool(server) => server.rows(query.for_postgres()?).await?,
             On::Postgres(open) => open.rows(query.for_postgres()?).await?,
         })
@@ -171,7 +178,9 @@ impl On<'_> {
     async fn row(self, query: Query<'_>) -> sqlx::Result<Option<Row>> {
         Ok(match self {
             On::SqlitePool(pool) => query.for_sqlite()?.fetch_optional(pool).await?.map(Row::Sqlite),
-            On::Sqlite(connection) => query.for_sqlite()?.fetch_optional(connection).await?.map(Row::Sqlite),
+            On::SqliteReader(reader) => query.for_sqlite()?.fetch_optional(reader).await?.map(Row::Sqlite),
+            On::SqliteWriter(writer) => writer.row(query.for_sqlite()?).await?,
+            On::Sqlite(member) => member.row(query.for_sqlite()?).await?,
             On::PostgresPool(server) => server.row(query.for_postgres()?).await?,
             On::Postgres(open) => open.row(query.for_postgres()?).await?,
         })

@@ -1,11 +1,14 @@
 //! SQLite: opening, pragmas, migrations, and who may write.
 
+use super::writer::Writer;
+use super::{On, Transaction};
 use crate::store::StoreError;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteLockingMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr, SqlStr, Sqlite, Transaction};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr, SqlStr};
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -61,18 +64,18 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// `SQLITE_BUSY`; readers have their own connections and, with the write-ahead log, wait for nobody.
 #[derive(Clone)]
 pub(in crate::store) struct Pools {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: Writer,
+    /// None for a database in memory: every connection would have one of its own.
+    readers: Option<SqlitePool>,
 }
 
 impl Pools {
     pub(super) async fn open(url: &str) -> Result<Self, StoreError> {
         match Location::parse(url)? {
-            // Every connection to `:memory:` has a database of its own, so there can be only one connection.
             Location::Memory => {
-                let writer = pool(1, SqliteConnectOptions::new().foreign_keys(true)).await.map_err(StoreError::from)?;
-                migrate(&writer).await.map_err(|problem| problem.describe("in memory"))?;
-                Ok(Self { readers: writer.clone(), writer })
+                let mut writer = SqliteConnectOptions::new().foreign_keys(true).connect().await?;
+                migrate(&mut writer).await.map_err(|problem| problem.describe("in memory"))?;
+                Ok(Self { readers: None, writer: Writer::new(writer, false) })
             }
             Location::File(path) => {
                 create(&path).map_err(|error| Problem::File(error).describe_file(&path))?;
@@ -83,22 +86,26 @@ impl Pools {
 
     /// The last connection to close writes the log back into the database and removes it; that has to be the writer.
     pub(super) async fn close(&self) {
-        self.readers.close().await;
+        if let Some(readers) = &self.readers {
+            readers.close().await;
+        }
         self.writer.close().await;
     }
 
-    pub(super) fn readers(&self) -> &SqlitePool {
-        &self.readers
+    pub(super) fn readers(&self) -> On<'_> {
+        self.readers.as_ref().map_or(On::SqliteWriter(&self.writer), On::SqlitePool)
     }
 
-    /// For a single statement, which is a transaction by itself.
-    pub(super) fn writer(&self) -> &SqlitePool {
+    /// A transaction that reads.
+    pub(super) async fn snapshot(&self) -> sqlx::Result<Transaction> {
+        Ok(match &self.readers {
+            Some(readers) => Transaction::reading(readers.begin().await?),
+            None => Transaction::sqlite(self.writer.begin().await?),
+        })
+    }
+
+    pub(in crate::store) fn writer(&self) -> &Writer {
         &self.writer
-    }
-
-    /// A transaction that holds the write lock from its beginning, so that it cannot fail half way for want of it.
-    pub(super) async fn transaction(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
     }
 }
 
@@ -175,34 +182,26 @@ async fn open_file(path: &Path) -> Result<Pools, Problem> {
         .journal_mode(SqliteJournalMode::Wal)
         // What was committed survives a loss of power: a refresh token that an upstream rotated exists only here.
         .synchronous(SqliteSynchronous::Full);
-    let writer = pool(1, options.clone()).await?;
-    migrate(&writer).await?;
+    let mut writer = options.connect().await?;
+    migrate(&mut writer).await?;
     let readers = pool(4, options.pragma("query_only", "ON")).await?;
-    Ok(Pools { writer, readers })
+    Ok(Pools { writer: Writer::new(writer, true), readers: Some(readers) })
 }
 
 async fn pool(connections: u32, options: SqliteConnectOptions) -> sqlx::Result<SqlitePool> {
     SqlitePoolOptions::new()
         .min_connections(1)
         .max_connections(connections)
-        // A file does not go away, and a database in memory must not.
+        // A file does not go away.
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        // A full disk makes SQLite end a transaction by itself. What takes it back then fails, and on this connection no other
-        // could ever begin. The ping comes behind whatever is still to be taken back.
-        .after_release(|connection, _| {
-            Box::pin(async move {
-                connection.ping().await?;
-                Ok(!connection.is_in_transaction())
-            })
-        })
         .connect_with(options)
         .await
 }
 
 /// In one transaction, so that of two processes that start on an empty file one migrates and the other finds it done.
-async fn migrate(writer: &SqlitePool) -> Result<(), Problem> {
+async fn migrate(writer: &mut SqliteConnection) -> Result<(), Problem> {
     let migrations = MIGRATIONS.map(|(version, description, sql)| {
         Migration::new(version, description.into(), MigrationType::Simple, sql.into_sql_str(), false)
     });
@@ -274,6 +273,6 @@ const CANTOPEN: i32 = 14;
 const NOTADB: i32 = 26;
 
 /// The low byte of an extended result code.
-fn primary_code(error: &sqlx::Error) -> Option<i32> {
+pub(super) fn primary_code(error: &sqlx::Error) -> Option<i32> {
     error.as_database_error()?.code()?.parse::<i32>().ok().map(|code| code & 0xff)
 }

@@ -1,6 +1,7 @@
 //! A transaction on either database, and the journal of changes that it writes at its end.
 
 use super::postgres::Open;
+use super::writer::Member;
 use super::{Lock, On, QueryBuilder};
 use crate::store::{Change, StoreError, changes};
 use sqlx::Sqlite;
@@ -12,13 +13,19 @@ pub(in crate::store) struct Transaction {
 }
 
 enum Inner {
-    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Sqlite(Member),
+    /// Of SQLite, beside the one that writes.
+    Reading(sqlx::Transaction<'static, Sqlite>),
     Postgres(Open),
 }
 
 impl Transaction {
-    pub(super) fn sqlite(transaction: sqlx::Transaction<'static, Sqlite>) -> Self {
-        Self { inner: Inner::Sqlite(transaction), changes: Vec::new() }
+    pub(super) fn sqlite(member: Member) -> Self {
+        Self { inner: Inner::Sqlite(member), changes: Vec::new() }
+    }
+
+    pub(super) fn reading(transaction: sqlx::Transaction<'static, Sqlite>) -> Self {
+        Self { inner: Inner::Reading(transaction), changes: Vec::new() }
     }
 
     pub(super) fn postgres(open: Open) -> Self {
@@ -31,7 +38,7 @@ impl Transaction {
     /// [`StoreError::Database`].
     pub(in crate::store) async fn lock(&mut self, lock: Lock<'_>) -> Result<(), StoreError> {
         match &mut self.inner {
-            Inner::Sqlite(_) => Ok(()),
+            Inner::Sqlite(_) | Inner::Reading(_) => Ok(()),
             Inner::Postgres(open) => Ok(open.lock(lock).await?),
         }
     }
@@ -60,7 +67,8 @@ impl Transaction {
             insert.build().execute(&mut self).await?;
         }
         match self.inner {
-            Inner::Sqlite(transaction) => transaction.commit().await?,
+            Inner::Sqlite(member) => member.commit().await?,
+            Inner::Reading(transaction) => transaction.commit().await?,
             Inner::Postgres(open) => open.commit(&self.changes).await?,
         }
         Ok(())
@@ -72,7 +80,9 @@ impl Transaction {
     /// [`StoreError::Database`].
     pub(in crate::store) async fn rollback(self) -> Result<(), StoreError> {
         match self.inner {
-            Inner::Sqlite(transaction) => Ok(transaction.rollback().await?),
+            // The next one that writes finds it taken back.
+            Inner::Sqlite(_) => Ok(()),
+            Inner::Reading(transaction) => Ok(transaction.rollback().await?),
             Inner::Postgres(open) => Ok(open.rollback().await?),
         }
     }
@@ -81,7 +91,8 @@ impl Transaction {
 impl<'e> From<&'e mut Transaction> for On<'e> {
     fn from(transaction: &'e mut Transaction) -> Self {
         match &mut transaction.inner {
-            Inner::Sqlite(transaction) => On::Sqlite(transaction),
+            Inner::Sqlite(member) => On::Sqlite(member),
+            Inner::Reading(transaction) => On::SqliteReader(transaction),
             Inner::Postgres(open) => On::Postgres(open),
         }
     }
