@@ -35,7 +35,7 @@ fn admission(criterion: &mut Criterion) {
         b.iter(|| {
             limits.check_ip([127, 0, 0, 1].into()).unwrap();
             limits.check_user(key.user).unwrap();
-            limits.check_user_upstream(key.user, &key.authority).unwrap();
+            limits.check_user_upstream(key.user, &bench.authority).unwrap();
             limits.check_client("bench").unwrap();
         });
     });
@@ -44,7 +44,7 @@ fn admission(criterion: &mut Criterion) {
         b.iter(|| {
             let verified = app.tokens.verify(black_box(&token)).unwrap();
             limits.check_user(verified.user).unwrap();
-            limits.check_user_upstream(verified.user, &key.authority).unwrap();
+            limits.check_user_upstream(verified.user, &bench.authority).unwrap();
             limits.check_client(&verified.client_id).unwrap();
             app.connections.cached(&key).unwrap()
         });

@@ -22,7 +22,7 @@ pub struct Bench {
     pub app: Arc<App>,
     pub bound: Option<Bound>,
     pub user: User,
-    authority: Authority,
+    pub authority: Authority,
 }
 
 impl Bench {
@@ -48,7 +48,7 @@ impl Bench {
     }
 
     pub fn key(&self) -> ConnectionKey {
-        ConnectionKey { user: self.user.id, authority: self.authority.clone(), account: None }
+        ConnectionKey::upstream(self.user.id, self.authority.clone(), None)
     }
 
     /// A token that was never seen before.

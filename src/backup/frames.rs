@@ -9,18 +9,15 @@ use std::io::{Read, Write};
 #[derive(Serialize, Deserialize)]
 pub(super) enum Frame {
     /// Some rows of one table.
-    Rows {
-        table: String,
-        columns: Vec<String>,
-        rows: Vec<Row>,
-    },
+    Rows { table: String, columns: Vec<String>, rows: Vec<Row> },
     /// There are no more; these are all tables.
     End(Vec<Summary>),
 }
 
 impl Frame {
     pub(super) fn write(&self, out: &mut impl Write) -> Result<(), Fault> {
-        ciborium::into_writer(self, out).map_err(|error| Fault::gateway(format!("the backup cannot be written: {error}")))
+        ciborium::into_writer(self, out)
+            .map_err(|error| Fault::gateway(format!("the backup cannot be written: {error}")))
     }
 
     pub(super) fn read<R: Read>(input: &mut Opening<R>) -> Result<Self, Fault> {

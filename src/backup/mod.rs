@@ -63,7 +63,8 @@ pub async fn write(
         done += rows.len() as u64;
         told(&table.name, done, of);
         let at = header.tables.iter().position(|one| one.name == table.name);
-        let tally = at.and_then(|at| tallies.get_mut(at)).ok_or_else(|| Fault::gateway("a table came up unannounced"))?;
+        let tally =
+            at.and_then(|at| tallies.get_mut(at)).ok_or_else(|| Fault::gateway("a table came up unannounced"))?;
         rows.iter().for_each(|row| tally.add(row));
         let (table, columns) = (table.name.clone(), table.columns.clone());
         Frame::Rows { table, columns, rows }.write(&mut sealing)?;

@@ -5,8 +5,8 @@ use super::header::Opened;
 use super::{Header, Told, check, damaged};
 use crate::clock::Timestamp;
 use crate::error::Fault;
-use crate::store::transfer::{Import, Summary};
 use crate::store::Store;
+use crate::store::transfer::{Import, Summary};
 use crate::vault::{KeyId, Vault};
 use std::io::{Read, Seek};
 

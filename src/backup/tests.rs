@@ -144,7 +144,9 @@ async fn a_file_that_was_changed_is_refused_and_the_database_stays() {
     // Cut between two chunks: the one that is the last now was not made as the last.
     let refused = checked(&vault, &file[..start]).unwrap_err();
     assert!(refused.contains("cut off"), "{refused}");
-    let chunk = |number: usize| header_len(&file) + number * (64 * 1024 + 16)..header_len(&file) + (number + 1) * (64 * 1024 + 16);
+    let chunk = |number: usize| {
+        header_len(&file) + number * (64 * 1024 + 16)..header_len(&file) + (number + 1) * (64 * 1024 + 16)
+    };
     let reordered = [&file[..header_len(&file)], &file[chunk(1)], &file[chunk(0)], &file[chunk(1).end..]].concat();
     let repeated = [&file[..chunk(0).end], &file[chunk(0)], &file[chunk(1).start..]].concat();
     let left_out = [&file[..header_len(&file)], &file[chunk(1).start..]].concat();

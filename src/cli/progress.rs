@@ -84,6 +84,9 @@ mod tests {
         assert!(bar.ends_with("[##############################] 100 %  4 of 4  connections         \n"), "{bar}");
         assert_eq!(shown(Style::Lines, &steps), "connections: 0 of 4 (0 %)\nconnections: 4 of 4 (100 %)\n");
         assert_eq!(shown(Style::Json, &steps).lines().count(), 3);
-        assert_eq!(shown(Style::Lines, &[(3, 2), (0, 0)]), "connections: 3 of 3 (100 %)\nconnections: 0 of 0 (100 %)\n");
+        assert_eq!(
+            shown(Style::Lines, &[(3, 2), (0, 0)]),
+            "connections: 3 of 3 (100 %)\nconnections: 0 of 0 (100 %)\n"
+        );
     }
 }

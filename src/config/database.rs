@@ -33,7 +33,7 @@ pub(super) fn read(mut reader: Reader<'_>, directories: &Directories, state: &Pa
         // Not quoted: it may hold a password.
         let why = "must be a URL like \"sqlite:///var/lib/portcullis/portcullis.db\" or \
                    \"postgres://user:password@host/database\"";
-        reader.error(place, "url", why.to_owned());
+        reader.error(place, "url", why);
     }
     let connections = reader.number("connections", 2, 1000).unwrap_or(CONNECTIONS);
     // Not resolved like a file: what is written there must not count as a change of the configuration.

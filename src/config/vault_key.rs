@@ -24,7 +24,9 @@ pub fn keyring(keys: &VaultKeys, random: &Random) -> Result<Vault, Fault> {
         (Some(key), _) => key.clone(),
         (None, Some(path)) => match read(path)? {
             Some(key) => key,
-            None if keys.pkcs11.is_some() => return Err(missing(path, "make it with `portcullis vault wrap --out FILE`")),
+            None if keys.pkcs11.is_some() => {
+                return Err(missing(path, "make it with `portcullis vault wrap --out FILE`"));
+            }
             None => make(path, random)?,
         },
         (None, None) => Vault::generate_key(random),
@@ -65,7 +67,10 @@ pub fn read_vault_key(path: &Path) -> Result<Secret, Fault> {
 /// When there is something already, or it cannot be written.
 pub fn write_vault_key(path: &Path, line: &Secret) -> Result<(), Fault> {
     write_new(path, line).and_then(|()| sync_directory(path)).map_err(|error| {
-        Fault::caller(format!("{} cannot be written ({error}): name a new file in a directory of yours", path.display()))
+        Fault::caller(format!(
+            "{} cannot be written ({error}): name a new file in a directory of yours",
+            path.display()
+        ))
     })
 }
 

@@ -219,7 +219,7 @@ impl Connections {
             tell.send_replace(stored);
             let (spool, name) = (this.spool.clone(), answer.name());
             let removed = name.clone();
-            let _ = blocking(move || Ok(spool.remove(&removed))).await;
+            let _ = tokio::task::spawn_blocking(move || spool.remove(&removed)).await;
             this.checkpoint(Step::Deleted).await;
             this.answers.remove(&name);
         });
@@ -238,13 +238,7 @@ impl Connections {
                 }
                 Ok(Swapped::Superseded) => return Storing::Superseded,
                 Ok(Swapped::Busy) => self.checkpoint(Step::Waiting).await,
-                Err(fault) if complained => tracing::debug!(connection = %answer.connection, %fault, "not stored yet"),
-                Err(fault) => {
-                    complained = true;
-                    let on_disk = answer.spooled.load(Ordering::Acquire);
-                    let text = "renewed tokens cannot be stored in the database yet: trying again";
-                    tracing::error!(connection = %answer.connection, on_disk, %fault, "{text}");
-                }
+                Err(fault) => complain(answer, &fault, std::mem::replace(&mut complained, true)),
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -268,6 +262,16 @@ impl Connections {
         let identity = (answer.connection, answer.version + 1, answer.expires_at);
         Some(self.inject(&answer.key, identity, Some(&answer.tokens.access_token), epoch))
     }
+}
+
+/// Loudly only once.
+fn complain(answer: &Answer, fault: &Fault, again: bool) {
+    if again {
+        return tracing::debug!(connection = %answer.connection, %fault, "not stored yet");
+    }
+    let on_disk = answer.spooled.load(Ordering::Acquire);
+    let text = "renewed tokens cannot be stored in the database yet: trying again";
+    tracing::error!(connection = %answer.connection, on_disk, %fault, "{text}");
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, Fault> {

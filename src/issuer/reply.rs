@@ -11,7 +11,6 @@ use axum::response::{IntoResponse, Response};
 use http::header::{self, HeaderName};
 use http::{HeaderValue, Method, StatusCode};
 use serde::Serialize;
-use std::time::Duration;
 
 /// A JSON answer that is never stored (RFC 6749 §5.1).
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
@@ -54,8 +53,8 @@ pub(super) struct Refused {
     pub(super) challenge: Option<HeaderValue>,
     /// `DPoP-Nonce` (RFC 9449 §8).
     pub(super) dpop_nonce: Option<HeaderValue>,
-    /// `Retry-After`.
-    pub(super) retry_after: Option<Duration>,
+    /// `Retry-After`, in seconds.
+    pub(super) retry_after: Option<u16>,
 }
 
 impl Refused {
@@ -95,7 +94,7 @@ impl From<Fault> for Refused {
 
 impl From<Outdated> for Refused {
     fn from(_: Outdated) -> Self {
-        let retry_after = Some(freshness::RETRY_AFTER);
+        let retry_after = u16::try_from(freshness::RETRY_AFTER.as_secs()).ok();
         let text = "the gateway cannot reach its database: try again shortly";
         Self { retry_after, ..Self::because(Code::TemporarilyUnavailable, text) }
     }
@@ -117,7 +116,7 @@ impl IntoResponse for Refused {
             response.headers_mut().insert(DPOP_NONCE, nonce);
         }
         if let Some(pause) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs()));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(pause));
         }
         response
     }

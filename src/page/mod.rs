@@ -11,8 +11,8 @@ mod steps;
 mod tests;
 
 pub use account::{
-    AccountPage, CodePage, CodesPage, EnrolPage, IdentitiesSection, IdentityRow, PasskeyRow, ServiceRow, SessionRow, account,
-    code, codes, enrol,
+    AccountPage, CodePage, CodesPage, EnrolPage, IdentitiesSection, IdentityRow, PasskeyRow, ServiceRow, SessionRow,
+    account, code, codes, enrol,
 };
 pub use assets::asset;
 pub use people::{

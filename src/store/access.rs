@@ -24,7 +24,7 @@ impl Store {
             .execute(&mut transaction)
             .await?;
         transaction.record(Change::UpstreamsChanged);
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// Who may use an upstream; `None`: nothing was said.

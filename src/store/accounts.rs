@@ -14,7 +14,7 @@ impl Store {
     pub async fn create_user(&self, user: &User) -> Result<(), StoreError> {
         let mut transaction = self.database.transaction().await?;
         insert_user(&mut transaction, user).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// A person by id.

@@ -31,7 +31,7 @@ impl Store {
     pub async fn insert_client(&self, client: &Client) -> Result<(), StoreError> {
         let mut transaction = self.database.transaction().await?;
         insert(&mut transaction, client).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// Keeps a registration, if need be in the place of the oldest one that was never used.

@@ -137,7 +137,7 @@ impl Store {
     pub async fn put_recovery_codes(&self, user: UserId, codes: &[Digest]) -> Result<(), StoreError> {
         let mut transaction = self.database.transaction_alone(Lock::Person(user)).await?;
         replace_codes(&mut transaction, user, codes).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// Uses a recovery code up; exactly one caller ever gets `true`.

@@ -17,7 +17,7 @@ impl Store {
         if let Some(code) = code {
             insert_code(&mut transaction, code).await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// The grant in force that is for the same person, client and resource as `grant`, or `grant` itself, kept: so that
@@ -171,7 +171,7 @@ impl Store {
         if hold(&mut transaction, token.grant).await? {
             insert_token(&mut transaction, token).await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// A refresh token, rotated or expired as it may be.

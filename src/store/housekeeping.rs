@@ -99,7 +99,7 @@ impl Store {
             }
             insert.build().persistent(events.len() == AUDIT_ROWS).execute(&mut transaction).await?;
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// Removes the lines of the audit log that are older than `before`, a few at a time, so that nobody has to wait for

@@ -45,7 +45,7 @@ impl Store {
         let mut transaction = self.database.transaction().await?;
         accounts::insert_user(&mut transaction, user).await?;
         insert(&mut transaction, identity).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// Links an identity to a person who is there.
@@ -55,7 +55,7 @@ impl Store {
     pub async fn link_identity(&self, identity: &LinkedIdentity) -> Result<(), StoreError> {
         let mut transaction = self.database.transaction().await?;
         insert(&mut transaction, identity).await?;
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// Notes that an identity was used, and what its provider says by now. An e-mail address that a person has from this

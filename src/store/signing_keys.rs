@@ -43,7 +43,7 @@ impl Store {
         query("DELETE FROM signing_keys").execute(&mut transaction).await?;
         insert(&mut transaction, key).await?;
         transaction.record(Change::KeysChanged);
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// Notes that a key signs tokens that live for `ttl`, unless it is known to sign longer ones.
@@ -57,7 +57,7 @@ impl Store {
         if update.bind(ttl).bind(kid).bind(ttl).execute(&mut transaction).await?.rows_affected() > 0 {
             transaction.record(Change::KeysChanged);
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// Removes a key: what it signed verifies no more.
@@ -71,7 +71,7 @@ impl Store {
         {
             transaction.record(Change::KeysChanged);
         }
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 }
 

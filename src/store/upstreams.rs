@@ -27,7 +27,7 @@ impl Store {
             .await
             .map_err(inserting("an upstream of that alias"))?;
         transaction.record(Change::UpstreamsChanged);
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// The decision about an upstream.

@@ -1,7 +1,7 @@
 //! One sealed value: its layout and its two layers of AES-256-GCM.
 
-use super::key_id::{KEY_ID_LEN, KeyId};
 use super::Place;
+use super::key_id::{KEY_ID_LEN, KeyId};
 use crate::ids::{Digest, Random};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;

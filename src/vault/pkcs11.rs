@@ -82,7 +82,8 @@ impl<'a> Token<'a> {
     pub(super) fn wrap(&self, key: &Secret, random: &Random) -> Result<WrappedKey, Fault> {
         let bytes = BASE64.decode(key.expose().trim().as_bytes()).map(Zeroizing::new);
         let bytes = bytes.map_err(|_| Fault::caller("a vault key is 32 bytes in base64 on one line"))?;
-        let id = VaultKey::new(&bytes).ok_or_else(|| Fault::caller("a vault key is 32 bytes in base64 on one line"))?.id();
+        let id =
+            VaultKey::new(&bytes).ok_or_else(|| Fault::caller("a vault key is 32 bytes in base64 on one line"))?.id();
         let (mechanism, data) = match self.object(ObjectClass::SECRET_KEY, KeyType::AES)? {
             Some(object) => (Mechanism::AesGcm, self.encrypt_gcm(object, random, id, &bytes)?),
             None => match self.object(ObjectClass::PUBLIC_KEY, KeyType::RSA)? {

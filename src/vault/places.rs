@@ -24,7 +24,13 @@ pub(super) struct Belonging {
 /// Every column that is sealed. `settings` has marks of the vault's own, which are no secrets: see `marks.rs`.
 pub(super) const ALL: [SealedPlace; 8] = [
     SealedPlace {
-        column: SealedColumn { table: "connections", column: "sealed", key: &["id"], about: CONNECTION, is_text: false },
+        column: SealedColumn {
+            table: "connections",
+            column: "sealed",
+            key: &["id"],
+            about: CONNECTION,
+            is_text: false,
+        },
         name: ("connections", "sealed"),
         belongs: |_, about| of_connection(about),
     },
@@ -76,7 +82,13 @@ pub(super) const ALL: [SealedPlace; 8] = [
         },
     },
     SealedPlace {
-        column: SealedColumn { table: "authenticators", column: "sealed", key: &["user_id"], about: &[], is_text: false },
+        column: SealedColumn {
+            table: "authenticators",
+            column: "sealed",
+            key: &["user_id"],
+            about: &[],
+            is_text: false,
+        },
         name: ("authenticators", "sealed"),
         belongs: |key, _| {
             let user = of_row(key)?;
@@ -178,7 +190,8 @@ mod tests {
                 let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
                 for place in code.split("Place {").skip(1) {
                     let literal = place.split('}').next().unwrap();
-                    let part = |name: &str| literal.split(name).nth(1)?.trim_start().strip_prefix('"')?.split('"').next();
+                    let part =
+                        |name: &str| literal.split(name).nth(1)?.trim_start().strip_prefix('"')?.split('"').next();
                     if let (Some(table), Some(column)) = (part("table:"), part("column:")) {
                         found.push((table.to_owned(), column.to_owned()));
                     }

@@ -57,11 +57,7 @@ impl Vault {
     ///
     /// # Errors
     /// When the store fails; what was done until then stays.
-    pub async fn rewrap_all(
-        &self,
-        store: &Store,
-        told: &mut dyn FnMut(Progress),
-    ) -> Result<Rewrapped, Fault> {
+    pub async fn rewrap_all(&self, store: &Store, told: &mut dyn FnMut(Progress)) -> Result<Rewrapped, Fault> {
         self.rewrap_by(BATCH, store, told).await
     }
 

@@ -1,8 +1,8 @@
 //! Where the 32 bytes of a key come from: a text that holds them, or one that a token has wrapped them in.
 
+use super::Vault;
 use super::pkcs11::{Pkcs11, Token};
 use super::wrapped::WrappedKey;
-use super::Vault;
 use crate::error::Fault;
 use crate::ids::Random;
 use crate::secret::Secret;
@@ -27,9 +27,9 @@ impl Vault {
             None => Ok(text.clone()),
             Some(wrapped) => match &open {
                 Some(token) => token.unwrap(&wrapped?),
-                None => Err(Fault::gateway(
-                    "the vault key is wrapped by a PKCS#11 token: configure it in [vault.pkcs11]",
-                )),
+                None => {
+                    Err(Fault::gateway("the vault key is wrapped by a PKCS#11 token: configure it in [vault.pkcs11]"))
+                }
             },
         };
         let previous = previous.iter().map(plain).collect::<Result<Vec<_>, _>>()?;

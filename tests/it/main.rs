@@ -15,10 +15,10 @@ mod github;
 mod h2_attacks;
 mod logs;
 mod openid;
-mod raw;
 #[path = "../support/postgres.rs"]
 #[allow(dead_code)]
 mod postgres;
+mod raw;
 mod shim;
 mod suite;
 mod tls_peers;

@@ -36,7 +36,7 @@ use statement::Done;
 #[derive(Clone)]
 pub(super) enum Database {
     Sqlite(sqlite::Pools),
-    Postgres(postgres::Server),
+    Postgres(Box<postgres::Server>),
 }
 
 /// Where a statement runs.
@@ -53,7 +53,7 @@ impl Database {
     /// Opens what a URL names, creating and migrating it.
     pub(super) async fn open(url: &str, connections: u32) -> Result<Self, StoreError> {
         Ok(match is_of_postgres(url) {
-            true => Self::Postgres(postgres::Server::open(url, connections).await?),
+            true => Self::Postgres(Box::new(postgres::Server::open(url, connections).await?)),
             false => Self::Sqlite(sqlite::Pools::open(url).await?),
         })
     }

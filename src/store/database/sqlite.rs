@@ -40,11 +40,7 @@ const MIGRATIONS: [(i64, &str, SqlStr); 15] = [
     (10, "access", SqlStr::from_static(include_str!("../../../migrations/sqlite/0010_access.sql"))),
     (11, "refresh", SqlStr::from_static(include_str!("../../../migrations/sqlite/0011_refresh.sql"))),
     (12, "services", SqlStr::from_static(include_str!("../../../migrations/sqlite/0012_services.sql"))),
-    (
-        13,
-        "links to services",
-        SqlStr::from_static(include_str!("../../../migrations/sqlite/0013_service_links.sql")),
-    ),
+    (13, "links to services", SqlStr::from_static(include_str!("../../../migrations/sqlite/0013_service_links.sql"))),
     (
         15,
         "limits of all nodes",

@@ -220,7 +220,9 @@ enum Rows {
 
 /// What [`numbered`] makes of a text that is part of the program: its address tells it apart.
 fn remembered(text: &'static str, rows: Rows) -> SqlStr {
-    static KNOWN: LazyLock<RwLock<HashMap<(usize, usize, Rows), Arc<str>>>> = LazyLock::new(RwLock::default);
+    /// By address and length.
+    type Known = HashMap<(usize, usize, Rows), Arc<str>>;
+    static KNOWN: LazyLock<RwLock<Known>> = LazyLock::new(RwLock::default);
     let key = (text.as_ptr().addr(), text.len(), rows);
     let known = KNOWN.read().get(&key).cloned();
     let numbered = known.unwrap_or_else(|| KNOWN.write().entry(key).or_insert(numbered(text, rows).into()).clone());

@@ -98,7 +98,7 @@ fn the_first_format_is_read_and_left_behind() {
 fn another_key_wraps_the_data_key_and_leaves_the_value() {
     let (old, new) = (key(), key());
     let sealed = Vault::new(&old, &[]).unwrap().seal(&PLACE, b"token");
-    let rewrapped = Vault::new(&new, &[old.clone()]).unwrap().rewrap(&PLACE, &sealed).unwrap();
+    let rewrapped = Vault::new(&new, std::slice::from_ref(&old)).unwrap().rewrap(&PLACE, &sealed).unwrap();
     let content = sealed.len() - b"token".len() - 28;
     assert_eq!(rewrapped[content..], sealed[content..]);
     assert_ne!(rewrapped[..content], sealed[..content]);
@@ -107,7 +107,7 @@ fn another_key_wraps_the_data_key_and_leaves_the_value() {
     // The old wrapping in front of the new one's key id, and the other way round.
     for (head, rest) in [(&sealed, &rewrapped), (&rewrapped, &sealed)] {
         let mixed = [&head[..9], &rest[9..]].concat();
-        let both = Vault::new(&new, &[old.clone()]).unwrap();
+        let both = Vault::new(&new, std::slice::from_ref(&old)).unwrap();
         assert_eq!(both.open(&PLACE, &mixed), Err(VaultError::Rejected));
         assert_eq!(both.rewrap(&PLACE, &mixed), Err(VaultError::Rejected));
     }

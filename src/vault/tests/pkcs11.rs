@@ -20,29 +20,29 @@ fn a_token_gives_the_vault_key_and_says_what_is_wrong() {
     if std::env::var_os("SOFTHSM2_CONF").is_none() {
         return again_with_a_token();
     }
-    let settings = Pkcs11 {
-        module,
-        token: "portcullis".to_owned(),
-        key: "vault".to_owned(),
-        pin: Secret::new(PIN.to_owned()),
-    };
+    let settings =
+        Pkcs11 { module, token: "portcullis".to_owned(), key: "vault".to_owned(), pin: Secret::new(PIN.to_owned()) };
     make_token(&settings);
     let random = Random::default();
     let (plain, earlier) = (key(), key());
     let id = Vault::new(&plain, &[]).unwrap().current_key();
     let wrapped = |settings: &Pkcs11, key: &Secret| Secret::new(Vault::wrap_key(key, settings, &random).unwrap());
-    let refusal = |settings: Option<&Pkcs11>, text: &Secret| Vault::unlock(text, &[], settings).err().unwrap().to_string();
+    let refusal =
+        |settings: Option<&Pkcs11>, text: &Secret| Vault::unlock(text, &[], settings).err().unwrap().to_string();
 
     let line = wrapped(&settings, &plain);
     assert!(!line.expose().contains(plain.expose()) && !line.expose().contains('\n'), "{}", line.expose());
     assert!(line.expose().contains("AES-GCM") && line.expose().contains(&id.to_string()));
-    let vault = Vault::unlock(&line, &[earlier.clone()], Some(&settings)).unwrap();
+    let vault = Vault::unlock(&line, std::slice::from_ref(&earlier), Some(&settings)).unwrap();
     assert_eq!(vault.current_key(), id);
     // An earlier key may be in the clear, or wrapped; with RSA as well.
     let rsa = Pkcs11 { key: "pair".to_owned(), ..settings.clone() };
     let pair = wrapped(&rsa, &earlier);
     assert!(pair.expose().contains("RSA-OAEP"), "{}", pair.expose());
-    assert_eq!(Vault::unlock(&pair, &[], Some(&rsa)).unwrap().current_key(), Vault::new(&earlier, &[]).unwrap().current_key());
+    assert_eq!(
+        Vault::unlock(&pair, &[], Some(&rsa)).unwrap().current_key(),
+        Vault::new(&earlier, &[]).unwrap().current_key()
+    );
 
     let with = |change: &dyn Fn(&mut Pkcs11)| {
         let mut changed = settings.clone();
@@ -59,7 +59,10 @@ fn a_token_gives_the_vault_key_and_says_what_is_wrong() {
         (refusal(None, &line), "configure it in [vault.pkcs11]"),
         (refusal(Some(&settings), &plain), "the vault key is in the clear"),
         (refusal(Some(&settings), &Secret::new("{\"wrapped\":7}".to_owned())), "the wrapped vault key is damaged"),
-        (refusal(Some(&settings), &Secret::new(line.expose().replace(&id.to_string(), "0011223344556677"))), "does not unwrap"),
+        (
+            refusal(Some(&settings), &Secret::new(line.expose().replace(&id.to_string(), "0011223344556677"))),
+            "does not unwrap",
+        ),
     ] {
         assert!(said.contains(expected), "expected {expected:?}: {said}");
         assert!(!said.contains(PIN) && !said.contains("4321") && !said.contains(plain.expose()), "{said}");
@@ -69,7 +72,11 @@ fn a_token_gives_the_vault_key_and_says_what_is_wrong() {
 
 fn module() -> Option<PathBuf> {
     let given = std::env::var_os("SOFTHSM2_MODULE").map(PathBuf::from);
-    let usual = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so", "/usr/local/lib/softhsm/libsofthsm2.so"];
+    let usual = [
+        "/usr/lib/softhsm/libsofthsm2.so",
+        "/usr/lib64/pkcs11/libsofthsm2.so",
+        "/usr/local/lib/softhsm/libsofthsm2.so",
+    ];
     given.into_iter().chain(usual.map(PathBuf::from)).find(|path| path.is_file())
 }
 
@@ -83,7 +90,12 @@ fn again_with_a_token() {
     let name = std::thread::current().name().unwrap().to_owned();
     let mut again = std::process::Command::new(std::env::current_exe().unwrap());
     let ended = again.args(["--exact", &name, "--nocapture"]).env("SOFTHSM2_CONF", &conf).output().unwrap();
-    assert!(ended.status.success(), "{}{}", String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(
+        ended.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&ended.stdout),
+        String::from_utf8_lossy(&ended.stderr)
+    );
 }
 
 /// A token with two AES keys and an RSA pair.
@@ -119,7 +131,13 @@ fn make_token(settings: &Pkcs11) {
         Attribute::PublicExponent(vec![1, 0, 1]),
         label("pair"),
     ];
-    let private = [Attribute::Token(true), Attribute::Private(true), Attribute::Sensitive(true), Attribute::Decrypt(true), label("pair")];
+    let private = [
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Decrypt(true),
+        label("pair"),
+    ];
     session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private).unwrap();
     session.logout().unwrap();
     drop(session);

@@ -204,7 +204,7 @@ async fn rotates(url: &str) {
 async fn it_can_die_at_any_step_and_goes_on_where_it_was() {
     let (old, new) = (key(), key());
     let before = Vault::new(&old, &[]).unwrap();
-    let (after, alone) = (Vault::new(&new, &[old.clone()]).unwrap(), Vault::new(&new, &[]).unwrap());
+    let (after, alone) = (Vault::new(&new, std::slice::from_ref(&old)).unwrap(), Vault::new(&new, &[]).unwrap());
     let (mut deaths, mut halves) = (0, 0);
     // The number of steps depends on how fast the database answers: some of them are enough.
     for steps in (0..).step_by(3) {
@@ -301,7 +301,7 @@ async fn a_database_of_an_earlier_version_is_looked_through_once() {
     store.put_setting("vault.check", &seal(&first)).await.unwrap();
     fill(&Vault::new(&old, &[]).unwrap(), &store).await;
     assert!(Vault::new(&new, &[]).unwrap().check(&store).await.is_err());
-    let fault = Vault::new(&new, &[oldest.clone()]).unwrap().check(&store).await.unwrap_err().to_string();
+    let fault = Vault::new(&new, std::slice::from_ref(&oldest)).unwrap().check(&store).await.unwrap_err().to_string();
     assert!(fault.contains("7 in connections") && fault.contains("1 in signing_keys"), "{fault}");
     let all = Vault::new(&new, &[oldest, old]).unwrap();
     all.check(&store).await.unwrap();
