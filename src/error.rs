@@ -14,6 +14,8 @@ pub enum Culprit {
     UpstreamTimeout,
     /// We ourselves: store, vault, configuration.
     Gateway,
+    /// We ourselves, for the moment: no connection to the database is free, or it cannot be reached.
+    Busy,
 }
 
 /// Something failed; what may be said outside and what belongs into the log are kept apart.
@@ -31,6 +33,12 @@ impl Fault {
     /// A fault of our own. The outside learns only that there was one.
     pub fn gateway(private: impl fmt::Display) -> Self {
         Self { culprit: Culprit::Gateway, public: "an internal error occurred".into(), private: private.to_string() }
+    }
+
+    /// A fault of our own that is over soon. The outside learns that it is worth trying again.
+    pub fn busy(private: impl fmt::Display) -> Self {
+        let public = "the gateway has too much to do, or cannot reach its database: try again shortly".into();
+        Self { culprit: Culprit::Busy, public, private: private.to_string() }
     }
 
     /// The caller's fault; the same sentence serves both sides.
@@ -51,6 +59,7 @@ impl Fault {
             Culprit::Upstream => http::StatusCode::BAD_GATEWAY,
             Culprit::UpstreamTimeout => http::StatusCode::GATEWAY_TIMEOUT,
             Culprit::Gateway => http::StatusCode::INTERNAL_SERVER_ERROR,
+            Culprit::Busy => http::StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Errors in the form of RFC 9457. Their `detail` names the fix.
 
 use crate::administration::Refused;
-use crate::error::Fault;
+use crate::error::{Culprit, Fault};
 use crate::freshness::{self, Outdated};
 use crate::oauth::challenge::BearerChallenge;
 use crate::ratelimit::Limited;
@@ -112,6 +112,10 @@ impl From<Refused> for Problem {
 impl From<Fault> for Problem {
     fn from(fault: Fault) -> Self {
         tracing::error!(%fault, "a request to the API failed");
+        if fault.culprit == Culprit::Busy {
+            let retry_after = Some(freshness::RETRY_AFTER);
+            return Self { retry_after, ..Self::new(fault.status(), fault.public) };
+        }
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "an internal error occurred: the gateway's log says more")
     }
 }

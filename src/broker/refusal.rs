@@ -2,6 +2,7 @@
 
 use super::link::Link;
 use crate::error::{Culprit, Fault};
+use crate::freshness;
 use crate::ratelimit::Limited;
 use crate::store::StoreError;
 use axum::response::{IntoResponse, Response};
@@ -94,6 +95,11 @@ impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         match fault.culprit {
             Culprit::Caller => Self::bad_request(fault.public),
+            Culprit::Busy => {
+                tracing::warn!(%fault, "a request to the broker has to wait");
+                let refusal = Self::new(fault.status(), "temporarily_unavailable", fault.public);
+                Self { retry_after: Some(freshness::RETRY_AFTER), ..refusal }
+            }
             _ => {
                 tracing::error!(%fault, "a request to the broker failed");
                 let status = fault.status();
@@ -105,7 +111,7 @@ impl From<Fault> for Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
-        Fault::gateway(error).into()
+        Fault::from(error).into()
     }
 }
 

@@ -1,4 +1,5 @@
-//! The refreshes under way, one per connection, and those that failed lately.
+//! What is under way for many callers at once: readings of the database, one per key, and refreshes, one per connection;
+//! and the refreshes that failed lately.
 
 use super::token_endpoint::LONGEST_WAIT;
 use super::{ConnectionKey, Connections, Credential, NoCredential};
@@ -10,6 +11,7 @@ use futures_util::future::{BoxFuture, Shared};
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,12 +20,71 @@ const LAST_CHANCE: Duration = Duration::from_secs(1);
 
 /// What a refresh ends with.
 pub(super) type Outcome = Result<Arc<Credential>, NoCredential>;
-/// Shared by everybody who asks for the same connection.
+/// Shared by everybody who asks for the same.
 type Flight = Shared<BoxFuture<'static, Outcome>>;
+
+/// What is under way, by what it is about.
+pub(super) struct Flights<K>(Arc<Mutex<HashMap<K, Flight>>>);
+
+/// How somebody came to a flight.
+pub(super) enum Boarded {
+    /// It began for them.
+    First(Flight),
+    /// It had begun before.
+    Joined(Flight),
+}
+
+impl Boarded {
+    pub(super) fn flight(self) -> Flight {
+        match self {
+            Self::First(flight) | Self::Joined(flight) => flight,
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash + Send + 'static> Flights<K> {
+    pub(super) fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Joins what is under way for `key`, or begins it: in a task of its own, so that a caller that goes away cancels
+    /// nothing.
+    pub(super) fn board<F>(&self, key: &K, begin: impl FnOnce() -> F) -> Boarded
+    where
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let mut flights = self.0.lock();
+        if let Some(flight) = flights.get(key) {
+            return Boarded::Joined(flight.clone());
+        }
+        let (work, of, number) = (begin(), self.0.clone(), key.clone());
+        let task = tokio::spawn(async move {
+            let _landing = Landing(of, number);
+            work.await
+        });
+        let flight = async move { task.await.unwrap_or_else(|_| Err(Fault::gateway("it was cut off").into())) };
+        let flight = flight.boxed().shared();
+        flights.insert(key.clone(), flight.clone());
+        Boarded::First(flight)
+    }
+
+    fn all(&self) -> Vec<Flight> {
+        self.0.lock().values().cloned().collect()
+    }
+}
+
+/// Takes a flight off the list when it is over, however it ends.
+struct Landing<K: Eq + Hash>(Arc<Mutex<HashMap<K, Flight>>>, K);
+
+impl<K: Eq + Hash> Drop for Landing<K> {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
+    }
+}
 
 /// The refreshes under way and those that failed lately.
 pub(super) struct Refreshes {
-    flights: Mutex<HashMap<ConnectionId, Flight>>,
+    flights: Flights<ConnectionId>,
     /// Bounded, and of no consequence when it forgets.
     troubles: Cache<ConnectionId, Trouble>,
     /// Versions of connections without a refresh token, so that nobody looks again and again.
@@ -42,7 +103,7 @@ impl Refreshes {
     pub(super) fn new() -> Self {
         let hour = Duration::from_secs(3600);
         Self {
-            flights: Mutex::default(),
+            flights: Flights::new(),
             troubles: Cache::builder().max_capacity(100_000).time_to_live(hour).build(),
             unrefreshable: Cache::builder().max_capacity(100_000).time_to_live(hour).build(),
         }
@@ -81,21 +142,11 @@ impl Refreshes {
     }
 }
 
-/// Takes a flight off the list when it is over, however it ends.
-struct Landing(Arc<Connections>, ConnectionId);
-
-impl Drop for Landing {
-    fn drop(&mut self) {
-        self.0.refreshes.flights.lock().remove(&self.1);
-    }
-}
-
 impl Connections {
     /// Waits for the refreshes under way and for what they brought: what an upstream has rotated must be written down before
     /// the process ends. What the database does not take in time is in the spool for the next process.
     pub async fn settle(&self) {
-        let flights: Vec<Flight> = self.refreshes.flights.lock().values().cloned().collect();
-        futures_util::future::join_all(flights).await;
+        futures_util::future::join_all(self.refreshes.flights.all()).await;
         self.answers.settled(LAST_CHANCE).await;
     }
 
@@ -111,22 +162,42 @@ impl Connections {
         if let Some(trouble) = self.refreshes.trouble_of(id, self.clock.now()) {
             return Err(trouble);
         }
-        let flight = {
-            let mut flights = self.refreshes.flights.lock();
-            flights.entry(id).or_insert_with(|| self.depart(key.clone(), id, version, rejected)).clone()
+        let begin = || {
+            let (this, key) = (self.clone(), key.clone());
+            async move { this.refresh(&key, id, version, rejected).await }
         };
-        flight.await
+        self.refreshes.flights.board(&id, begin).flight().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::oneshot;
+
+    async fn failure(flight: Flight) -> String {
+        match flight.await {
+            Err(NoCredential::Failed(fault)) => fault.private,
+            _ => panic!("another outcome"),
+        }
     }
 
-    /// A task of its own: a caller that goes away cancels nothing.
-    fn depart(self: &Arc<Self>, key: ConnectionKey, id: ConnectionId, version: i64, rejected: bool) -> Flight {
-        let this = self.clone();
-        let task = tokio::spawn(async move {
-            let _landing = Landing(this.clone(), id);
-            this.refresh(&key, id, version, rejected).await
-        });
-        async move { task.await.unwrap_or_else(|_| Err(Fault::gateway("a refresh was cut off").into())) }
-            .boxed()
-            .shared()
+    #[tokio::test]
+    async fn everybody_who_comes_while_it_is_under_way_shares_it() {
+        let (flights, (land, landed)) = (Flights::new(), oneshot::channel::<&str>());
+        let first = flights.board(&1, || async { Err(Fault::gateway(landed.await.unwrap()).into()) });
+        assert!(matches!(first, Boarded::First(_)));
+        let joined = flights.board(&1, || async { unreachable!() });
+        assert!(matches!(joined, Boarded::Joined(_)));
+        let other = flights.board(&2, || async { Err(Fault::gateway("another").into()) });
+        assert_eq!(failure(other.flight()).await, "another");
+        // Whoever began it may go away.
+        drop(first);
+        land.send("the same").unwrap();
+        assert_eq!(failure(joined.flight()).await, "the same");
+        let next: Boarded = flights.board(&1, || async { panic!("as a bug would") });
+        assert!(matches!(next, Boarded::First(_)), "what is over is joined by nobody");
+        assert_eq!(failure(next.flight()).await, "it was cut off");
+        assert!(flights.all().is_empty());
     }
 }

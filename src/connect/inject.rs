@@ -1,6 +1,7 @@
 //! From a person and an upstream to what is injected: memory, store, refresh.
 
 use super::discovery::Hint;
+use super::flights::{Boarded, Outcome};
 use super::{ConnectionKey, Connections, Credential, NoCredential, Target};
 use crate::clock::Timestamp;
 use crate::config::UpstreamAuth;
@@ -34,18 +35,27 @@ impl Connections {
         if let Some(shared) = self.shared_credential(key)? {
             return Ok(shared);
         }
-        // Of many who miss the same one asks the database, so that they do not keep its connections from everybody else.
-        let turn = self.missing.get_with(key.clone(), Arc::default);
-        let _first = match turn.try_lock() {
-            Ok(first) => Some(first),
-            Err(_) => {
-                drop(turn.lock().await);
-                if let Some(good) = self.cached(key) {
-                    return Ok(good);
-                }
-                None
-            }
-        };
+        match self.read(key) {
+            Boarded::First(reading) => reading.await,
+            // It may have read the row before the person consented. One that begins now has not.
+            Boarded::Joined(reading) => match reading.await {
+                Err(NoCredential::NeedsConsent) => self.read(key).flight().await,
+                outcome => outcome,
+            },
+        }
+    }
+
+    /// Of many who miss the same one asks the database, and all have what it brings. If each asked, they would keep its
+    /// connections from everybody else.
+    fn read(self: &Arc<Self>, key: &ConnectionKey) -> Boarded {
+        self.readings.board(key, || {
+            let (this, key) = (self.clone(), key.clone());
+            async move { this.stored(&key).await }
+        })
+    }
+
+    /// What to inject, from the store, refreshed when it has expired.
+    async fn stored(self: &Arc<Self>, key: &ConnectionKey) -> Outcome {
         let epoch = self.memory.epoch();
         let row = match self.row(key).await {
             Ok(row) => row.ok_or(NoCredential::NeedsConsent)?,

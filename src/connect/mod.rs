@@ -38,7 +38,7 @@ use crate::upstream::Registry;
 use crate::vault::Vault;
 use answers::Answers;
 use discovery::KnownScopes;
-use flights::Refreshes;
+use flights::{Flights, Refreshes};
 use lives::CredentialLives;
 use memory::Memory;
 use moka::sync::Cache;
@@ -129,8 +129,8 @@ pub struct Connections {
     scopes: Cache<Authority, KnownScopes>,
     /// One registration at a time per issuer.
     registering: Cache<String, Arc<tokio::sync::Mutex<()>>>,
-    /// Who reads a credential that is not in memory.
-    missing: Cache<ConnectionKey, Arc<tokio::sync::Mutex<()>>>,
+    /// The readings under way of credentials that are not in memory.
+    readings: Flights<ConnectionKey>,
     refreshes: Refreshes,
     /// Something ended that is to be given back.
     parted: Notify,
@@ -241,7 +241,7 @@ impl Connections {
             lives: CredentialLives::new(),
             scopes: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build(),
             registering: Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(60)).build(),
-            missing: Cache::builder().max_capacity(10_000).time_to_idle(Duration::from_secs(60)).build(),
+            readings: Flights::new(),
             refreshes: Refreshes::new(),
             parted: Notify::new(),
             answers: Answers::default(),

@@ -84,6 +84,7 @@ impl From<Fault> for Refused {
         tracing::error!(error = %fault, "an OAuth request failed");
         match fault.culprit {
             Culprit::Gateway => Self::because(Code::ServerError, "an internal error occurred"),
+            Culprit::Busy => Outdated.into(),
             _ => Self {
                 status: fault.status(),
                 ..Self::because(Code::ServerError, "the request could not be completed")

@@ -364,6 +364,10 @@ impl From<NoCredential> for Failure {
                 tracing::warn!(%fault, "the upstream takes no credential of ours");
                 Refusal::BadGateway(fault.public.into_owned())
             }
+            NoCredential::Failed(fault) if fault.culprit == Culprit::Busy => {
+                tracing::warn!(%fault, "no credential for the moment");
+                Refusal::Busy
+            }
             NoCredential::Failed(fault) => {
                 tracing::error!(%fault, "no credential");
                 Refusal::Internal

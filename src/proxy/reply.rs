@@ -60,7 +60,7 @@ pub(super) enum Refusal {
         /// When to come again.
         retry_after: Duration,
     },
-    /// As many requests as allowed wait for the upstream.
+    /// As many requests as allowed wait for the upstream, or for the database.
     Busy,
     /// The database cannot be reached, and so nobody knows what was revoked.
     Outdated(Outdated),

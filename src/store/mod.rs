@@ -71,6 +71,9 @@ pub enum StoreError {
     /// A row holds something that we never wrote.
     #[error("the database holds a damaged {0}")]
     Damaged(&'static str),
+    /// Nothing was asked yet; the same may work in a moment.
+    #[error("the database cannot be reached, or all connections to it are in use (store.connections)")]
+    Busy,
     /// Everything else.
     #[error("the database failed: {0}")]
     Database(String),
@@ -80,6 +83,7 @@ impl From<StoreError> for crate::error::Fault {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::LastAdministrator => crate::error::Fault::caller(error.to_string()),
+            StoreError::Busy => crate::error::Fault::busy(error),
             error => crate::error::Fault::gateway(error),
         }
     }
@@ -87,12 +91,10 @@ impl From<StoreError> for crate::error::Fault {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        StoreError::Database(match error {
-            sqlx::Error::PoolTimedOut => {
-                "it cannot be reached, or all connections to it are in use (store.connections)".to_owned()
-            }
-            error => error.to_string(),
-        })
+        match error {
+            sqlx::Error::PoolTimedOut => StoreError::Busy,
+            error => StoreError::Database(error.to_string()),
+        }
     }
 }
 
