@@ -13,7 +13,7 @@ use portcullis::store::{Grant, Role};
 use portcullis::tokens::NewToken;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -212,6 +212,23 @@ impl Gateway {
 
     pub fn directory(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// What the gateway keeps on the disk, below its state directory: path and content of every file.
+    pub fn kept(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let (mut directories, mut files) = (vec![self.directory().join("portcullis")], Vec::new());
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else {
+                    let bytes = std::fs::read(&path).unwrap();
+                    files.push((path, bytes));
+                }
+            }
+        }
+        files
     }
 
     /// A token for an upstream's `/mcp`, and its grant, without the flow that leads there.
