@@ -74,6 +74,10 @@ bench-keys: deps-build ## Ten million different addresses, people and hostnames:
 bench-streams: deps-build ## Ten thousand idle streams: memory of each and afterwards; delay and CPU of events
 	cargo bench --profile dist --bench streams
 
+.PHONY: bench-store
+bench-store: deps-build deps-postgres ## Refreshes per second and a million connections, on SQLite and PostgreSQL
+	cargo bench --profile dist --bench store
+
 .PHONY: bench-nginx
 bench-nginx: deps-build ## Compare with nginx as a plain proxy, in one run (needs nginx and wrk)
 	@$(call need,nginx,nginx-light)

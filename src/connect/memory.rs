@@ -17,6 +17,7 @@ const IDLE: Duration = Duration::from_secs(1800);
 
 /// Credentials by key, and an index by connection.
 pub(super) struct Memory {
+    capacity: u64,
     slots: Cache<ConnectionKey, Arc<Slot>>,
     index: Mutex<Index>,
 }
@@ -39,7 +40,12 @@ struct Slot {
 
 impl Memory {
     pub(super) fn new() -> Self {
-        Self { slots: Cache::builder().max_capacity(CAPACITY).time_to_idle(IDLE).build(), index: Mutex::default() }
+        Self::of(CAPACITY)
+    }
+
+    fn of(capacity: u64) -> Self {
+        let slots = Cache::builder().max_capacity(capacity).time_to_idle(IDLE).build();
+        Self { capacity, slots, index: Mutex::default() }
     }
 
     /// Takes no lock besides what the map does inside.
@@ -65,7 +71,7 @@ impl Memory {
         let mut index = self.index.lock();
         if index.epoch == epoch {
             index.by_id.insert(id, Arc::downgrade(&slot));
-            if index.by_id.len() > 2 * CAPACITY as usize {
+            if index.by_id.len() as u64 > 2 * self.capacity {
                 index.by_id.retain(|_, slot| slot.strong_count() > 0);
             }
             self.slots.insert(key.clone(), slot);
@@ -154,5 +160,44 @@ mod tests {
         memory.put_shared(&key, shared, 3);
         assert!(memory.get(&key, Timestamp(0), 3).is_some());
         assert!(memory.get(&key, Timestamp(0), 4).is_none());
+    }
+    /// Puts `count` distinct connections, each with a header of `length` bytes, and reads every one again.
+    fn fill(memory: &Memory, count: u64, length: usize) {
+        let random = Random::default();
+        for _ in 0..count {
+            let (key, id) = (key(), ConnectionId::random(&random));
+            let value = http::HeaderValue::from_bytes(&vec![b'x'; length]).unwrap();
+            let header = Some((http::header::AUTHORIZATION, value));
+            memory.put(&key, Credential { header, ..credential(&key, id) }, memory.epoch());
+            memory.get(&key, Timestamp(0), 0);
+            let index = memory.index.lock().by_id.len() as u64;
+            assert!(index <= 2 * memory.capacity, "{index} in the index of {}", memory.capacity);
+        }
+        memory.slots.run_pending_tasks();
+    }
+
+    #[test]
+    fn it_does_not_grow_with_the_number_of_connections() {
+        let memory = Memory::of(2_000);
+        fill(&memory, 10_000, 100);
+        assert!(memory.slots.entry_count() <= 2_000, "{}", memory.slots.entry_count());
+        assert!(memory.slots.entry_count() > 1_000, "{}: what is used is kept", memory.slots.entry_count());
+    }
+
+    /// For docs/performance.md: alone, since it reads the memory of the whole process.
+    #[test]
+    #[ignore = "a measurement"]
+    fn a_million_connections() {
+        let memory = Memory::new();
+        let resident = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+        };
+        let before = resident();
+        for count in [CAPACITY, 1_000_000] {
+            fill(&memory, count, 1024);
+            println!("{count} connections: {} kept, {before} -> {} MiB", memory.slots.entry_count(), resident());
+        }
     }
 }

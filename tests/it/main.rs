@@ -59,6 +59,7 @@ mod liars;
 mod lifecycle;
 mod moving;
 mod nodes;
+mod on_postgres;
 mod passkeys;
 mod peers;
 mod policy;
