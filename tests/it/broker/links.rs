@@ -91,7 +91,9 @@ async fn a_link_ends_with_its_time_its_key_and_is_for_its_service() {
     let short = NewApiKey { ttl: Some(Duration::from_secs(60)), ..NewApiKey::default() };
     let (_, key) = world.key_with(short).await;
     let (_, answer) = world.ask_with(&key, Method::POST, "/token/google", about).await;
-    assert_eq!(answer["expires_in"], 60);
+    // A second may have gone by since the key was made.
+    let life = answer["expires_in"].as_u64().unwrap();
+    assert!((50..=60).contains(&life), "{life}");
 
     dies(&world.link().await.replace("link=", "link=x")).await;
     let elsewhere = world.link().await.replace("/auth/google", "/auth/github");
