@@ -70,7 +70,7 @@ impl AccessTokens {
             Err(Unverified::Outdated(_)) => {
                 // On the heap: nearly no request ever waits here.
                 Box::pin(self.freshness.regained()).await?;
-                self.verify(token)
+                self.verify_as_known(token)
             }
             known => known,
         }
@@ -89,6 +89,11 @@ impl AccessTokens {
         if !self.freshness.is_current() {
             return Err(Outdated.into());
         }
+        self.verify_as_known(token)
+    }
+
+    /// The same by what is in memory, which the caller knows to be good enough.
+    fn verify_as_known(&self, token: &str) -> Result<Arc<AccessToken>, Unverified> {
         let digest = Digest::of(token);
         let known = match self.verified.get(&digest) {
             Some(known) if !self.is_interrupted(&known) => known,
