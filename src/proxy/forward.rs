@@ -18,7 +18,7 @@ use super::stopping::Stopping;
 use super::{headers, stepup, stream, upgrade};
 use crate::config::Streams;
 use crate::connect::{Connections, Credential, NoCredential};
-use crate::error::Culprit;
+use crate::error::{Culprit, Fault};
 use crate::telemetry::Metrics;
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::Error;
@@ -360,18 +360,25 @@ impl From<NoCredential> for Failure {
                 let timeout = fault.culprit == Culprit::UpstreamTimeout;
                 Refusal::AuthorizationTrouble { timeout, retry_after }
             }
-            NoCredential::Failed(fault) if fault.culprit == Culprit::Upstream => {
-                tracing::warn!(%fault, "the upstream takes no credential of ours");
-                Refusal::BadGateway(fault.public.into_owned())
-            }
-            NoCredential::Failed(fault) if fault.culprit == Culprit::Busy => {
-                tracing::warn!(%fault, "no credential for the moment");
-                Refusal::Busy
-            }
-            NoCredential::Failed(fault) => {
-                tracing::error!(%fault, "no credential");
-                Refusal::Internal
-            }
+            NoCredential::Failed(fault) => without_credential(fault),
         })
+    }
+}
+
+/// What the caller is told when the credential could not be had; the log is told why.
+fn without_credential(fault: Fault) -> Refusal {
+    match fault.culprit {
+        Culprit::Upstream => {
+            tracing::warn!(%fault, "the upstream takes no credential of ours");
+            Refusal::BadGateway(fault.public.into_owned())
+        }
+        Culprit::Busy => {
+            tracing::warn!(%fault, "no credential for the moment");
+            Refusal::Busy
+        }
+        _ => {
+            tracing::error!(%fault, "no credential");
+            Refusal::Internal
+        }
     }
 }

@@ -418,7 +418,11 @@ async fn a_stop_waits_for_nothing_that_is_idle_and_closes_the_database() {
     let files = std::fs::read_dir(machine.path("portcullis")).unwrap();
     let mut files: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     files.sort();
-    assert_eq!(files, ["portcullis.db", "portcullis.db-spool", "vault.key"], "the log of the database was written back");
+    assert_eq!(
+        files,
+        ["portcullis.db", "portcullis.db-spool", "vault.key"],
+        "the log of the database was written back"
+    );
 }
 
 #[tokio::test]
