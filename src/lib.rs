@@ -35,12 +35,14 @@ pub mod freshness;
 pub mod identity;
 pub mod jwks;
 pub mod machine;
+pub mod mcp_client;
 pub mod moving;
 pub mod page;
 pub mod ratelimit;
 pub mod revocation;
 pub mod services;
 pub mod session;
+pub mod stdio;
 pub mod tokens;
 pub mod upstream;
 
@@ -51,6 +53,7 @@ pub mod dashboard;
 pub mod forward_auth;
 pub mod issuer;
 pub mod proxy;
+pub mod unified;
 
 // Assembly.
 mod admin;

@@ -2,9 +2,11 @@
 //! administrator allows, what a list of tools looks like without the others, and which version says what. Pure: bytes in,
 //! knowledge out.
 
+pub mod era;
 mod listing;
 mod message;
 mod method;
+pub mod rpc;
 #[cfg(test)]
 mod tests;
 mod tools;

@@ -1,0 +1,9 @@
+//! The door for MCP clients that want everything at one address: `/mcp` on the root domain, over all upstreams that the person
+//! has connected, and the hostnames of upstreams that are programs of ours. It is an MCP server to the client, in either era, and
+//! an MCP client to the upstreams ([`crate::mcp_client`]).
+
+mod back;
+mod caller;
+
+pub use back::{Asked, Back, Outgoing};
+pub use caller::{Caller, View};
