@@ -2,6 +2,7 @@
 //! into one tree, `reader` takes typed keys out of it, the modules of the sections check them.
 
 mod change;
+mod command;
 mod database;
 mod document;
 mod ground;
@@ -21,6 +22,7 @@ mod upstream;
 mod vault_key;
 mod worker;
 
+pub use command::{Command, Kind, Sharing, Stdio, Transport};
 pub use database::Database;
 pub use load::{ConfigErrors, Source, load};
 pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
@@ -65,6 +67,8 @@ pub struct Config {
     pub upstreams: Upstreams,
     /// `[[upstream]]`, and `MCP_SERVERS`
     pub upstream: Vec<UpstreamConfig>,
+    /// `[stdio]`
+    pub stdio: Stdio,
     /// `[[service]]`
     pub service: Vec<Service>,
     /// `[audit]`
@@ -299,8 +303,10 @@ pub struct UpstreamConfig {
     pub authority: Authority,
     /// For people.
     pub name: Option<String>,
-    /// A readable label.
+    /// A readable label. A program always has one.
     pub alias: Option<String>,
+    /// What kind of server it is.
+    pub kind: Kind,
     /// The path of its MCP endpoint, for the URLs we print.
     pub path: Option<String>,
     /// How we get in.
