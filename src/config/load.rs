@@ -80,6 +80,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         streams: sections::streams(root.table("streams")),
         upstreams,
         upstream,
+        unified: sections::unified(root.table("unified")),
         service,
         audit: sections::audit(root.table("audit")),
         telemetry: sections::telemetry(root.table("telemetry")),
