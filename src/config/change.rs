@@ -56,6 +56,7 @@ impl Config {
             ("limits", self.limits != running.limits),
             ("streams", self.streams != running.streams),
             ("upstreams", self.upstreams != running.upstreams),
+            ("unified", self.unified != running.unified),
             ("audit", self.audit != running.audit),
             ("telemetry.level", self.telemetry.level != running.telemetry.level),
         ];
