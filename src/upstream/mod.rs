@@ -2,9 +2,11 @@
 
 mod access;
 mod health;
+mod personal;
 
 pub use access::Access;
 pub use health::{Failure, Health, HealthTable, Note, Stage, State, Turn, Unavailable};
+pub use personal::Personal;
 
 use crate::config::{OAuthSettings, Permitted, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
 use crate::error::Fault;
