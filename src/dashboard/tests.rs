@@ -102,6 +102,7 @@ impl House {
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             services: connections.services().clone(),
             pats: None,
+            personal: Some(connections.personal_credentials().clone()),
             signing: None,
             audit: audit.clone(),
             clock: clock.clone(),

@@ -38,9 +38,12 @@ impl Personal {
         }
     }
 
-    /// Its own spelling of a name: headers have no letter case.
+    /// Its own spelling of a name: headers have no letter case, and where one value is wanted it needs no name.
     pub fn name(&self, text: &str) -> Option<&str> {
         let is_header = matches!(self, Self::Header(_));
+        if let (true, [only]) = (text.is_empty(), self.names().as_slice()) {
+            return Some(only);
+        }
         let same = |name: &&str| *name == text || is_header && name.eq_ignore_ascii_case(text);
         self.names().into_iter().find(same)
     }
