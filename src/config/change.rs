@@ -21,6 +21,7 @@ impl Config {
         fixed.push(keep("audit.requests", &mut self.audit.requests, &running.audit.requests));
         let (new, old) = (&mut self.upstreams.max_requests, &running.upstreams.max_requests);
         fixed.push(keep("upstreams.max_requests", new, old));
+        fixed.push(keep("stdio", &mut self.stdio, &running.stdio));
         fixed.push(keep("limits.shared", &mut self.limits.shared, &running.limits.shared));
         if is_behind_tls(self) != is_behind_tls(running) {
             // With it, what people's clients know the gateway by would change from http to https.
@@ -55,6 +56,7 @@ impl Config {
             ("limits", self.limits != running.limits),
             ("streams", self.streams != running.streams),
             ("upstreams", self.upstreams != running.upstreams),
+            ("unified", self.unified != running.unified),
             ("audit", self.audit != running.audit),
             ("telemetry.level", self.telemetry.level != running.telemetry.level),
         ];

@@ -2,6 +2,7 @@
 //! into one tree, `reader` takes typed keys out of it, the modules of the sections check them.
 
 mod change;
+mod command;
 mod database;
 mod document;
 mod ground;
@@ -21,6 +22,7 @@ mod upstream;
 mod vault_key;
 mod worker;
 
+pub use command::{Command, Kind, Sharing, Stdio, Transport};
 pub use database::Database;
 pub use load::{ConfigErrors, Source, load};
 pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
@@ -65,6 +67,10 @@ pub struct Config {
     pub upstreams: Upstreams,
     /// `[[upstream]]`, and `MCP_SERVERS`
     pub upstream: Vec<UpstreamConfig>,
+    /// `[stdio]`
+    pub stdio: Stdio,
+    /// `[unified]`
+    pub unified: Unified,
     /// `[[service]]`
     pub service: Vec<Service>,
     /// `[audit]`
@@ -293,14 +299,59 @@ pub struct Upstreams {
     pub max_requests: u32,
 }
 
+/// `[unified]`: the endpoint over all upstreams, `/mcp` on the root domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unified {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// When names carry the prefix of their upstream.
+    pub prefix: Prefixes,
+    /// How long a list waits for an upstream.
+    pub list_timeout: Duration,
+    /// How long a call may take, questions to the person included.
+    pub call_timeout: Duration,
+    /// The largest message of a client, in bytes.
+    pub max_body: u64,
+    /// Whether everybody gets three tools that search, describe and call instead of all tools.
+    pub meta_tools: bool,
+    /// How many sessions a person may have open.
+    pub max_sessions: u32,
+}
+
+impl Default for Unified {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            prefix: Prefixes::WhenSeveral,
+            list_timeout: Duration::from_secs(5),
+            // Questions wait for people.
+            call_timeout: Duration::from_secs(600),
+            max_body: 8 << 20,
+            meta_tools: false,
+            max_sessions: 1000,
+        }
+    }
+}
+
+/// `unified.prefix`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefixes {
+    /// Whoever sees one upstream only sees its own names.
+    WhenSeveral,
+    /// Names do not change when a second upstream is connected.
+    Always,
+}
+
 /// `[[upstream]]`
 pub struct UpstreamConfig {
     /// Which.
     pub authority: Authority,
     /// For people.
     pub name: Option<String>,
-    /// A readable label.
+    /// A readable label. A program always has one.
     pub alias: Option<String>,
+    /// What kind of server it is.
+    pub kind: Kind,
     /// The path of its MCP endpoint, for the URLs we print.
     pub path: Option<String>,
     /// How we get in.

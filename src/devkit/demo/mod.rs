@@ -9,7 +9,8 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{
     Audit, AuditedRequests, Config, ConnectionLimits, Database, Limits, Login, OAuthSettings, Rate, SecondFactor,
-    Server, SessionLives, Streams, Telemetry, Tls, Tokens, Unknown, UpstreamAuth, UpstreamConfig, Upstreams, VaultKeys,
+    Server, SessionLives, Streams, Telemetry, Tls, Tokens, Unified, Unknown, UpstreamAuth, UpstreamConfig, Upstreams,
+    VaultKeys,
 };
 use crate::error::Fault;
 use crate::hostname::{Authority, Label};
@@ -189,6 +190,7 @@ fn configured(shown: &Shown) -> Result<UpstreamConfig, Fault> {
         authority: Authority::parse(&shown.server.address().to_string()).map_err(Fault::gateway)?,
         name: Some(shown.name.to_owned()),
         alias: Some(shown.alias.to_owned()),
+        kind: Default::default(),
         path: Some(shown.path.to_owned()),
         auth: if open { UpstreamAuth::None } else { UpstreamAuth::OAuth(Box::<OAuthSettings>::default()) },
         allow_private: Some(true),
@@ -254,6 +256,8 @@ fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Ra
         },
         upstreams: Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 },
         upstream,
+        stdio: Default::default(),
+        unified: Unified::default(),
         service: Vec::new(),
         audit: Audit { requests: AuditedRequests::Calls, keep: Duration::from_secs(24 * 3600) },
         telemetry: Telemetry { json: false, level: "warn".to_owned() },
