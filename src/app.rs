@@ -351,6 +351,7 @@ impl App {
             limits: self.limits(),
             factors: self.factors.clone(),
             second_factor: config.login.second_factor,
+            unified: config.unified.enabled,
         }
     }
 

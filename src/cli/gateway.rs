@@ -6,7 +6,8 @@ use super::arguments::Remote;
 use super::{Failure, load};
 use crate::administration::records::*;
 use crate::administration::{
-    Actor, Administration, AuditFilter, CredentialChoice, GrantFilter, Page, PageRequest, ServiceConnectionFilter, Signing,
+    Actor, Administration, AuditFilter, CredentialChoice, GrantFilter, Page, PageRequest, ServiceConnectionFilter,
+    Signing,
 };
 use crate::apikey::ApiKeys;
 use crate::app;
@@ -57,8 +58,7 @@ impl Gateway {
                 let vault = config::keyring(&config.vault, &random)?;
                 vault.check(&store).await?;
                 let pats = Pats::new(store.clone(), vault.clone(), clock.clone());
-                let personal =
-                    PersonalCredentials::new(store.clone(), vault.clone(), clock.clone(), random.clone());
+                let personal = PersonalCredentials::new(store.clone(), vault.clone(), clock.clone(), random.clone());
                 (Some(Signing { vault, config: config.tokens }), Some(pats), Some(personal))
             }
             false => (None, None, None),

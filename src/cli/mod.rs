@@ -138,9 +138,7 @@ async fn dispatch(
             Log::start(false, "warn", verbosity);
             Ok(crate::devkit::demo::run(port).await?)
         }
-        Command::DemoStdio => {
-            Ok(crate::devkit::mcp::serve_standard_streams().await.map_err(Fault::gateway)?)
-        }
+        Command::DemoStdio => Ok(crate::devkit::mcp::serve_standard_streams().await.map_err(Fault::gateway)?),
         Command::Check => {
             let config = load(source)?;
             let what =
@@ -214,10 +212,7 @@ async fn administer(
 ) -> Result<(), Failure> {
     match command {
         Command::User { command } => people::user(command, gateway, stdin, output).await,
-        Command::Upstream { command: UpstreamCommand::Credential { command } } => {
-            personal::credential(command, gateway, stdin, output).await
-        }
-        Command::Upstream { command } => state::upstream(command, gateway, output).await,
+        Command::Upstream { command } => state::upstream(command, gateway, stdin, output).await,
         Command::Connection { command } => state::connection(command, gateway, output).await,
         Command::Client { command } => state::client(command, gateway, output).await,
         Command::Grant { command } => state::grant(command, gateway, output).await,

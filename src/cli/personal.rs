@@ -42,7 +42,8 @@ pub(super) async fn credential(
             Ok(output.line(format_args!("{} has given a value for {upstream}", user.name))?)
         }
         CredentialCommand::List { upstream } => {
-            let mut all: Vec<_> = gateway.connections().await?.into_iter().filter(|one| !one.personal.is_empty()).collect();
+            let mut all: Vec<_> =
+                gateway.connections().await?.into_iter().filter(|one| !one.personal.is_empty()).collect();
             if let Some(upstream) = upstream {
                 let wanted = gateway.domain_of(&upstream).await?;
                 all.retain(|one| one.domain == wanted);

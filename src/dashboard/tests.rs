@@ -129,6 +129,7 @@ impl House {
             limits: Arc::new(RateLimits::new(&limits(attempts))),
             factors: Arc::new(factors),
             second_factor,
+            unified: true,
             health: HealthTable::new(clock.clone(), random.clone(), 1024),
             site,
             store,
