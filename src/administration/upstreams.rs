@@ -112,6 +112,10 @@ impl Administration {
             let why = "is this gateway itself: name the MCP server behind it";
             return Err(Refused::Invalid(format!("{authority} {why}")));
         }
+        if authority.is_program() {
+            let why = "programs are named by the configuration alone: add an [[upstream]] with command and alias there";
+            return Err(Refused::Invalid(format!("{authority} is no domain; {why}")));
+        }
         if self.registry.configured().iter().any(|one| one.authority == *authority) {
             return Err(Refused::Conflict(format!("{authority} is in the configuration already: change it there")));
         }

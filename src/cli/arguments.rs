@@ -51,6 +51,9 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 8080)]
         port: u16,
     },
+    /// The demonstration's MCP server on standard input and output
+    #[command(hide = true)]
+    DemoStdio,
     /// Validate the configuration: every error at once, with its line
     Check,
     /// Print the label that leads to an MCP server

@@ -10,6 +10,7 @@ use crate::hostname::{
 /// `portcullis encode DOMAIN [--root R]`
 pub(super) fn encode(domain: &str, root: Option<&str>, output: &mut Output<'_>) -> Result<(), Failure> {
     let address: UpstreamAddress = domain.parse().map_err(|why: InvalidAuthority| Fault::caller(why.to_string()))?;
+    address.authority.clone().of_network().map_err(|why| Fault::caller(why.to_string()))?;
     let site = root.map(site).transpose()?;
     let encoded = Encoded::new(&address, site.as_ref());
     if output.json {

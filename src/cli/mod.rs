@@ -137,6 +137,9 @@ async fn dispatch(
             Log::start(false, "warn", verbosity);
             Ok(crate::devkit::demo::run(port).await?)
         }
+        Command::DemoStdio => {
+            Ok(crate::devkit::mcp::serve_standard_streams().await.map_err(Fault::gateway)?)
+        }
         Command::Check => {
             let config = load(source)?;
             let what =

@@ -21,6 +21,7 @@ impl Config {
         fixed.push(keep("audit.requests", &mut self.audit.requests, &running.audit.requests));
         let (new, old) = (&mut self.upstreams.max_requests, &running.upstreams.max_requests);
         fixed.push(keep("upstreams.max_requests", new, old));
+        fixed.push(keep("stdio", &mut self.stdio, &running.stdio));
         fixed.push(keep("limits.shared", &mut self.limits.shared, &running.limits.shared));
         if is_behind_tls(self) != is_behind_tls(running) {
             // With it, what people's clients know the gateway by would change from http to https.
@@ -88,6 +89,7 @@ impl UpstreamAuth {
         match (self, other) {
             (UpstreamAuth::None, UpstreamAuth::None) => true,
             (UpstreamAuth::OAuth(a), UpstreamAuth::OAuth(b)) => a.is_same(b),
+            (UpstreamAuth::Personal(a), UpstreamAuth::Personal(b)) => a == b,
             (UpstreamAuth::Header { name, value }, UpstreamAuth::Header { name: other, value: expected }) => {
                 name == other && value.matches(expected.expose())
             }

@@ -2,7 +2,7 @@
 
 use super::reader::{Errors, Reader};
 use super::secrets::Directories;
-use super::{Config, database, document, ground, registration, sections, service, upstream, worker};
+use super::{Config, command, database, document, ground, registration, sections, service, upstream, worker};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,7 @@ pub fn load(source: &Source) -> Result<Config, ConfigErrors> {
     let directories = Directories {
         configuration: source.file.as_deref().and_then(Path::parent).map(Path::to_owned).unwrap_or_default(),
         credentials: source.environment.get("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+        search_path: source.environment.get("PATH").filter(|path| !path.is_empty()).cloned(),
         found: source.file.iter().cloned().collect::<Vec<_>>().into(),
     };
     let worker = worker::merge(&mut entries, &source.environment, &directories, &errors);
@@ -64,6 +65,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
     let upstream = upstream::all(root.tables("upstream"), worker.servers, |reader| {
         upstream::read(reader, &domain.value, upstreams.allow_private, directories)
     });
+    let stdio = command::section(root.table("stdio"), store.url.expose(), &state);
     let service = service::all(root.tables("service"), upstreams.allow_private, directories);
     let login = sections::login(root.table("login"), worker.local, upstreams.allow_private, directories);
     let limits = sections::limits(root.table("limits"), store.is_shared());
@@ -80,6 +82,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         streams: sections::streams(root.table("streams")),
         upstreams,
         upstream,
+        stdio,
         unified: sections::unified(root.table("unified")),
         service,
         audit: sections::audit(root.table("audit")),

@@ -2,6 +2,7 @@
 //! into one tree, `reader` takes typed keys out of it, the modules of the sections check them.
 
 mod change;
+mod command;
 mod database;
 mod document;
 mod ground;
@@ -21,6 +22,7 @@ mod upstream;
 mod vault_key;
 mod worker;
 
+pub use command::{Command, Kind, Sharing, Stdio, Transport};
 pub use database::Database;
 pub use load::{ConfigErrors, Source, load};
 pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
@@ -65,6 +67,8 @@ pub struct Config {
     pub upstreams: Upstreams,
     /// `[[upstream]]`, and `MCP_SERVERS`
     pub upstream: Vec<UpstreamConfig>,
+    /// `[stdio]`
+    pub stdio: Stdio,
     /// `[unified]`
     pub unified: Unified,
     /// `[[service]]`
@@ -344,8 +348,10 @@ pub struct UpstreamConfig {
     pub authority: Authority,
     /// For people.
     pub name: Option<String>,
-    /// A readable label.
+    /// A readable label. A program always has one.
     pub alias: Option<String>,
+    /// What kind of server it is.
+    pub kind: Kind,
     /// The path of its MCP endpoint, for the URLs we print.
     pub path: Option<String>,
     /// How we get in.
@@ -378,8 +384,19 @@ pub enum UpstreamAuth {
         /// Its value.
         value: Secret,
     },
+    /// A header with a value that every person gives us.
+    Personal(PersonalHeader),
     /// No authorization.
     None,
+}
+
+/// A header whose value each person has for themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PersonalHeader {
+    /// The header's name.
+    pub name: http::HeaderName,
+    /// What stands before the value, such as `Bearer `; often nothing.
+    pub prefix: String,
 }
 
 /// What overrides discovery and registration.

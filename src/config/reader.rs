@@ -194,6 +194,19 @@ impl<'e> Reader<'e> {
         Some(Found { value: values, place: list.place })
     }
 
+    /// Takes a text, or a list of texts.
+    pub(super) fn words(&mut self, key: &'static str) -> Option<Found<Vec<String>>> {
+        let is_list = match &self.entries.get(key)?.value {
+            Value::List(_) => true,
+            Value::Untyped(text) => text.trim_start().starts_with('['),
+            _ => false,
+        };
+        if is_list {
+            return self.list(key, |text| Ok(text.to_owned()));
+        }
+        self.text(key).map(|Found { value, place }| Found { value: vec![value], place })
+    }
+
     /// A key that is part of the contract and that this version cannot serve.
     pub(super) fn unsupported(&mut self, key: &'static str) {
         if let Some(node) = self.take(key) {
@@ -229,11 +242,16 @@ impl<'e> Reader<'e> {
     }
 
     /// Takes all keys of this table as texts, in order.
-    pub(super) fn texts(mut self) -> Vec<(String, String)> {
+    pub(super) fn texts(self) -> Vec<(String, String)> {
+        self.named_texts().into_iter().map(|(key, found)| (key, found.value)).collect()
+    }
+
+    /// The same, each with its place.
+    pub(super) fn named_texts(mut self) -> Vec<(String, Found<String>)> {
         let mut texts = Vec::new();
         for (key, node) in std::mem::take(&mut self.entries) {
-            match &node.value {
-                Value::Text(text) | Value::Untyped(text) => texts.push((key, text.clone())),
+            match node.value {
+                Value::Text(text) | Value::Untyped(text) => texts.push((key, Found { value: text, place: node.place })),
                 _ => self.wrong_type(&key, &node, "a text in quotes"),
             }
         }

@@ -16,6 +16,8 @@ pub(super) struct Directories {
     pub(super) configuration: PathBuf,
     /// `CREDENTIALS_DIRECTORY` (systemd.exec(5)).
     pub(super) credentials: Option<PathBuf>,
+    /// Our own `PATH`, which programs that we run get too.
+    pub(super) search_path: Option<String>,
     /// What was found there, so that somebody can watch it.
     pub(super) found: RefCell<Vec<PathBuf>>,
 }

@@ -3,13 +3,28 @@
 use super::document::{Node, Place, Value};
 use super::reader::{Found, Reader};
 use super::secrets::{self, Directories};
-use super::{OAuthSettings, Permitted, UpstreamAuth, UpstreamConfig};
+use super::{Kind, OAuthSettings, Permitted, PersonalHeader, UpstreamAuth, UpstreamConfig, command};
 use crate::hostname::{Authority, Label, Target};
 use crate::mcp::{Pattern, ToolPolicy};
 use crate::oauth::scope::Scopes;
 use crate::secret::Secret;
 use http::{HeaderName, HeaderValue};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Where the gateway serves a program at the hostname of its alias.
+const PROGRAM_PATH: &str = "/mcp";
+/// What only OAuth needs.
+const OAUTH_KEYS: [&str; 8] = [
+    "issuer",
+    "authorization_endpoint",
+    "token_endpoint",
+    "client_id",
+    "client_secret",
+    "client_secret_file",
+    "scopes",
+    "resource",
+];
 
 /// Every upstream, no domain and no alias twice. Servers of the Worker's variable give way to those of the configuration.
 pub(super) fn all<'e>(
@@ -68,11 +83,50 @@ pub(super) fn read(
     allow_private: bool,
     directories: &Directories,
 ) -> Option<UpstreamConfig> {
-    let by_command = reader.has("command");
-    reader.unsupported("command");
+    let (place, has_alias) = (reader.place.clone(), reader.has("alias"));
+    let alias = reader.parsed("alias", alias);
+    if reader.has("command") && !has_alias {
+        let why = "is missing: a program needs one, since https://<alias>.<domain of the gateway>/mcp is its address";
+        reader.error(&place, "alias", why);
+    }
+    let reached = if reader.has("command") {
+        program(&mut reader, alias.as_ref(), directories)
+    } else {
+        server(&mut reader, own_domain, allow_private, directories)
+    };
+    let name = reader.parsed("name", printable).map(|found| found.value);
+    let tools = tools(reader.table("tools"));
+    let allowed = allowed(&mut reader);
+    reader.finish();
+    let Reached { authority, kind, path, auth, allow_private } = reached?;
+    let alias = alias.map(|found| found.value);
+    Some(UpstreamConfig { authority, name, alias, kind, path, auth, allow_private, tools, allowed })
+}
+
+/// What depends on the kind of server.
+struct Reached {
+    authority: Authority,
+    kind: Kind,
+    path: Option<String>,
+    auth: UpstreamAuth,
+    allow_private: Option<bool>,
+}
+
+/// A server on the network.
+fn server(
+    reader: &mut Reader<'_>,
+    own_domain: &str,
+    allow_private: bool,
+    directories: &Directories,
+) -> Option<Reached> {
     let place = reader.place.clone();
-    if !reader.has("domain") && !by_command {
-        reader.error(&place, "domain", "is missing: every upstream needs one, like \"mcp.example.com\"");
+    for key in command::KEYS.into_iter().filter(|key| reader.has(key)).collect::<Vec<_>>() {
+        let place = reader.take(key).map_or(Place::Nowhere, |node| node.place);
+        reader.error(&place, key, "is used only with command: remove it, or name the program to run in command");
+    }
+    if !reader.has("domain") {
+        let why = "is missing: every upstream needs one, like \"mcp.example.com\", or a command to run";
+        reader.error(&place, "domain", why);
     }
     let domain = reader.parsed("domain", |text| authority(text, own_domain));
     let settings = reader.flag("allow_private");
@@ -81,15 +135,49 @@ pub(super) fn read(
         let why = format!("{value} is on this machine or a private network: add allow_private = true if it is meant");
         reader.error(place, "domain", why);
     }
-    let name = reader.parsed("name", printable).map(|found| found.value);
-    let alias = reader.parsed("alias", alias).map(|found| found.value);
     let path = reader.parsed("path", path).map(|found| found.value);
+    let transport = reader.parsed("transport", command::transport).map(|found| found.value).unwrap_or_default();
     let credential = domain.as_ref().map(|found| found.value.to_string()).unwrap_or_default();
-    let auth = auth(&mut reader, &credential, directories);
-    let tools = tools(reader.table("tools"));
-    let allowed = allowed(&mut reader);
-    reader.finish();
-    Some(UpstreamConfig { authority: domain?.value, name, alias, path, auth, allow_private: settings, tools, allowed })
+    let auth = auth(reader, &credential, directories);
+    let kind = Kind::Http { transport };
+    Some(Reached { authority: domain?.value, kind, path, auth, allow_private: settings })
+}
+
+/// A program that we run. Its alias is all that people know it by.
+fn program(reader: &mut Reader<'_>, alias: Option<&Found<String>>, directories: &Directories) -> Option<Reached> {
+    let foreign = [
+        ("domain", "a program has no domain: keep either domain or command"),
+        ("path", "a program has no path: it is always at /mcp of its alias; remove it"),
+        ("transport", "a program speaks over its standard input and output: remove it"),
+        ("allow_private", "a program has no address: remove it"),
+    ];
+    for (key, why) in foreign {
+        if let Some(node) = reader.take(key) {
+            reader.error(&node.place, key, why);
+        }
+    }
+    let mut network = ["header", "value", "value_file", "personal"].into_iter().chain(OAUTH_KEYS).collect::<Vec<_>>();
+    network.retain(|key| reader.has(key));
+    for key in network {
+        let place = reader.take(key).map_or(Place::Nowhere, |node| node.place);
+        let why = "is for servers on the network: give a program its secrets in env_files or personal_env";
+        reader.error(&place, key, why);
+    }
+    reader.parsed("auth", |text| match text {
+        "none" => Ok(()),
+        other => Err(format!(
+            "{other:?} is for servers on the network: remove it, and give the program its secrets in env_files or personal_env"
+        )),
+    });
+    let command = command::take(reader, directories);
+    let authority = alias.and_then(|alias| Authority::of_program(&alias.value).ok());
+    Some(Reached {
+        authority: authority?,
+        kind: Kind::Stdio(Arc::new(command?)),
+        path: Some(PROGRAM_PATH.to_owned()),
+        auth: UpstreamAuth::None,
+        allow_private: None,
+    })
 }
 
 /// Either list alone restricts, an empty one too.
@@ -110,6 +198,9 @@ fn auth(reader: &mut Reader<'_>, domain: &str, directories: &Directories) -> Ups
     let settings = oauth(reader, domain, directories);
     let credential = format!("upstream.{domain}.value");
     let complete = reader.has("header") && (reader.has("value") || reader.has("value_file"));
+    if let Some(personal) = personal(reader, mode.as_ref().map(|found| found.value.as_str())) {
+        return personal.map_or(UpstreamAuth::None, UpstreamAuth::Personal);
+    }
     let header = reader.parsed("header", header_name);
     let value = secrets::take(reader, ("value", "value_file"), &credential, directories);
     match (mode.as_ref().map_or("oauth", |found| found.value.as_str()), header, value) {
@@ -119,7 +210,7 @@ fn auth(reader: &mut Reader<'_>, domain: &str, directories: &Directories) -> Ups
         ("header", ..) if complete => UpstreamAuth::None,
         ("header", header, value) => {
             let place = header.map(|found| found.place).or(value.map(|found| found.place)).or(mode.map(|m| m.place));
-            let why = "auth = \"header\" needs both header and value (or value_file)";
+            let why = "auth = \"header\" needs header, and value (or value_file) or personal = true";
             reader.error(&place.unwrap_or(Place::Nowhere), "auth", why);
             UpstreamAuth::None
         }
@@ -131,6 +222,40 @@ fn auth(reader: &mut Reader<'_>, domain: &str, directories: &Directories) -> Ups
             UpstreamAuth::None
         }
     }
+}
+
+/// The header of `personal = true`; `None` where nobody says that. What is wrong is reported.
+fn personal(reader: &mut Reader<'_>, mode: Option<&str>) -> Option<Option<PersonalHeader>> {
+    let place = reader.place.clone();
+    let prefix = reader.parsed("prefix", prefix);
+    if !reader.flag("personal").unwrap_or(false) {
+        if let Some(prefix) = prefix {
+            let why = "is used only with personal = true: set that, or write it into value";
+            reader.error(&prefix.place, "prefix", why);
+        }
+        return None;
+    }
+    for key in ["value", "value_file"].into_iter().filter(|key| reader.has(key)) {
+        reader.error(&place, key, "must go with personal = true: every person gives a value of their own");
+    }
+    drop((reader.take("value"), reader.take("value_file")));
+    let has_name = reader.has("header");
+    let name = reader.parsed("header", header_name).map(|found| found.value);
+    if mode != Some("header") {
+        reader.error(&place, "personal", "is used only with auth = \"header\": set that, or remove it");
+        return Some(None);
+    }
+    if !has_name {
+        reader.error(&place, "header", "is missing: say which header people have a value for, like \"x-api-key\"");
+    }
+    let prefix = prefix.map(|found| found.value).unwrap_or_default();
+    Some(name.map(|name| PersonalHeader { name, prefix }))
+}
+
+/// What stands before a value in a header; a space at its end belongs to it.
+fn prefix(text: &str) -> Result<String, String> {
+    let good = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) && !text.starts_with(' ');
+    good.then(|| text.to_owned()).ok_or_else(|| "must be printable ASCII, like \"Bearer \"".to_owned())
 }
 
 fn header_auth(reader: &Reader<'_>, header: Found<HeaderName>, value: Found<Secret>) -> UpstreamAuth {
@@ -203,6 +328,9 @@ fn authority(text: &str, own_domain: &str) -> Result<Authority, String> {
     let authority = Authority::from_input(text).map_err(|why| why.to_string())?;
     let host = authority.host();
     let below = host.strip_suffix(own_domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+    if authority.is_program() {
+        return Err(format!("{authority} cannot be reached: a program that the gateway runs has a command and an alias"));
+    }
     // On localhost the port tells the gateway from its upstreams; the registry knows it once it listens.
     if below && own_domain != "localhost" {
         return Err(format!("{authority} is this gateway itself: name the MCP server behind it"));

@@ -38,7 +38,11 @@ pub(super) async fn encode(
     headers: HeaderMap,
     Query(query): Query<EncodeQuery>,
 ) -> Result<Response, Failure> {
-    let encoded = parse(&query.domain, &query.path, &dashboard.site).map(|address| {
+    let address = parse(&query.domain, &query.path, &dashboard.site).and_then(|address| {
+        address.authority.clone().of_network()?;
+        Ok(address)
+    });
+    let encoded = address.map(|address| {
         let known = dashboard.known(&address);
         let encoded = encode_known(&address, known.as_deref(), &dashboard.site);
         (address, encoded)

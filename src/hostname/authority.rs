@@ -7,6 +7,9 @@ use std::str::FromStr;
 /// The default port of the upstreams' scheme, never spelt out.
 const HTTPS: u16 = 443;
 
+/// Below it are the names of upstreams that are programs of ours; it never resolves (RFC 6761 §6.4).
+const PROGRAMS: &str = ".stdio.invalid";
+
 /// An upstream's `host[:port]` in canonical form: lower-case ASCII, no `:443`, no trailing dot, IP addresses in
 /// dotted decimal. Two equal authorities are one upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,6 +45,9 @@ pub enum InvalidAuthority {
     /// `:443` in a text that should have been canonical.
     #[error("port 443 is the default and must be left out")]
     DefaultPort,
+    /// `time.stdio.invalid`, which only the gateway itself says.
+    #[error("a program that the gateway runs has no domain: its address is https://<alias>.<domain of the gateway>/mcp")]
+    Program,
 }
 
 impl Authority {
@@ -77,6 +83,28 @@ impl Authority {
             format!("{}{port}", idna::domain_to_ascii(host).map_err(|_| InvalidAuthority::Idna)?)
         };
         Self::parse(ascii.strip_suffix(":443").unwrap_or(&ascii))
+    }
+
+    /// The authority that stands for a program of ours: `<alias>.stdio.invalid`.
+    ///
+    /// # Errors
+    /// When the alias is no DNS label.
+    pub fn of_program(alias: &str) -> Result<Self, InvalidAuthority> {
+        Self::parse(&format!("{alias}{PROGRAMS}"))
+    }
+
+    /// Whether it stands for a program of ours.
+    pub fn is_program(&self) -> bool {
+        let host = self.host();
+        host.ends_with(PROGRAMS) || *host == PROGRAMS[1..]
+    }
+
+    /// The same, unless it stands for a program: those have an alias and neither a domain nor an encoded label.
+    ///
+    /// # Errors
+    /// [`InvalidAuthority::Program`]
+    pub fn of_network(self) -> Result<Self, InvalidAuthority> {
+        if self.is_program() { Err(InvalidAuthority::Program) } else { Ok(self) }
     }
 
     /// The canonical text.
@@ -234,6 +262,21 @@ mod tests {
         ] {
             assert_eq!(Authority::parse(text), Err(why), "{text:?}");
         }
+    }
+
+    #[test]
+    fn programs_have_names_of_their_own() {
+        let time = Authority::of_program("time").unwrap();
+        assert_eq!(time.as_str(), "time.stdio.invalid");
+        for text in ["time.stdio.invalid", "stdio.invalid", "a.b.stdio.invalid", "time.stdio.invalid:9000"] {
+            let authority = Authority::parse(text).unwrap();
+            assert!(authority.is_program(), "{text}");
+            assert_eq!(authority.of_network(), Err(InvalidAuthority::Program), "{text}");
+        }
+        for text in ["stdio.invalid.example", "mystdio.invalid", "time.invalid"] {
+            assert!(Authority::parse(text).unwrap().of_network().is_ok(), "{text}");
+        }
+        assert!(Authority::of_program("a b").is_err());
     }
 
     #[test]

@@ -94,9 +94,9 @@ impl Label {
     /// The label of an authority.
     ///
     /// # Errors
-    /// [`InvalidLabel::NeedsAlias`] when it does not fit into 63 octets.
+    /// [`InvalidLabel::NeedsAlias`] when it does not fit into 63 octets, [`InvalidAuthority::Program`] for a program.
     pub fn encode(authority: &Authority) -> Result<Self, InvalidLabel> {
-        Self { account: None, target: Target::Encoded(authority.clone()) }.fitting()
+        Self { account: None, target: Target::Encoded(authority.clone().of_network()?) }.fitting()
     }
 
     /// The same upstream with another account.
@@ -160,7 +160,7 @@ fn decode(encoded: &str) -> Result<Authority, InvalidLabel> {
     let length = BASE32.decode_len(encoded.len()).map_err(|_| InvalidLabel::Base32)?;
     let length = BASE32.decode_mut(encoded.as_bytes(), &mut buffer[..length]).map_err(|_| InvalidLabel::Base32)?;
     let text = std::str::from_utf8(&buffer[..length]).map_err(|_| InvalidLabel::Base32)?;
-    Ok(Authority::parse(text)?)
+    Ok(Authority::parse(text)?.of_network()?)
 }
 
 #[cfg(test)]
@@ -172,6 +172,15 @@ mod tests {
 
     fn label_of(domain: &str) -> Label {
         Label::encode(&Authority::parse(domain).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn programs_have_no_encoded_label() {
+        let program = Authority::of_program("time").unwrap();
+        let refused = Err(InvalidLabel::Authority(InvalidAuthority::Program));
+        assert_eq!(Label::encode(&program), refused);
+        let by_hand = Label { account: None, target: Target::Encoded(program) }.to_string();
+        assert_eq!(Label::parse(&by_hand), refused, "{by_hand}");
     }
 
     #[test]

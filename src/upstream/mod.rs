@@ -2,9 +2,12 @@
 
 mod access;
 mod health;
+mod personal;
 
 pub use access::Access;
+pub use crate::config::{Command, Kind, Sharing, Transport};
 pub use health::{Failure, Health, HealthTable, Note, Stage, State, Turn, Unavailable};
+pub use personal::Personal;
 
 use crate::config::{OAuthSettings, Permitted, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
 use crate::error::Fault;
@@ -29,6 +32,8 @@ pub struct Upstream {
     pub name: String,
     /// A readable label, if it has one.
     pub alias: Option<String>,
+    /// What kind of server it is.
+    pub kind: Kind,
     /// The path of its MCP endpoint, where known.
     pub path: Option<String>,
     /// How we get in.
@@ -248,7 +253,7 @@ impl Snapshot {
                 tracing::error!(authority = row.authority, "the database holds an upstream that is none: ignored");
                 continue;
             };
-            if by_authority.contains_key(&authority) {
+            if by_authority.contains_key(&authority) || authority.is_program() {
                 continue;
             }
             match row.decision {
@@ -297,6 +302,7 @@ impl Rules {
             authority: authority.clone(),
             name: name.unwrap_or_else(|| authority.to_string()),
             alias,
+            kind: Kind::default(),
             path: None,
             auth: self.discovered_auth.clone(),
             allow_private: self.allow_private,
@@ -307,6 +313,10 @@ impl Rules {
     }
 
     fn unknown_upstream(&self, authority: &Authority) -> Option<Upstream> {
+        if authority.is_program() {
+            // Programs are named by the configuration alone.
+            return None;
+        }
         let standing = match self.unknown {
             Unknown::Deny => return None,
             Unknown::Ask => Standing::AwaitingApproval,
@@ -318,10 +328,11 @@ impl Rules {
 
 impl Upstream {
     fn is_same(&self, other: &Upstream) -> bool {
-        let Upstream { authority, name, alias, path, auth, allow_private, standing, access, tools } = self;
+        let Upstream { authority, name, alias, kind, path, auth, allow_private, standing, access, tools } = self;
         *authority == other.authority
             && *name == other.name
             && *alias == other.alias
+            && kind.is_same(&other.kind)
             && *path == other.path
             && auth.is_same(&other.auth)
             && *allow_private == other.allow_private
@@ -334,9 +345,13 @@ impl Upstream {
 impl Configured {
     fn new(config: UpstreamConfig, allow_private: bool) -> Self {
         let upstream = Upstream {
-            name: config.name.unwrap_or_else(|| config.authority.to_string()),
+            name: config.name.unwrap_or_else(|| match (&config.kind, &config.alias) {
+                (Kind::Stdio(_), Some(alias)) => alias.clone(),
+                _ => config.authority.to_string(),
+            }),
             authority: config.authority,
             alias: config.alias,
+            kind: config.kind,
             path: config.path,
             auth: Arc::new(config.auth),
             allow_private: config.allow_private.unwrap_or(allow_private),

@@ -15,6 +15,7 @@ fn configured(authority: &str, alias: Option<&str>) -> UpstreamConfig {
         authority: Authority::parse(authority).unwrap(),
         name: None,
         alias: alias.map(str::to_owned),
+        kind: Default::default(),
         path: None,
         auth: UpstreamAuth::None,
         allow_private: None,

@@ -305,6 +305,7 @@ pub fn upstream(authority: &str, auth: UpstreamAuth) -> UpstreamConfig {
         authority: Authority::parse(authority).unwrap(),
         name: None,
         alias: None,
+        kind: Default::default(),
         path: None,
         auth,
         allow_private: Some(true),

@@ -65,6 +65,7 @@ impl World {
             authority: authority.clone(),
             name: Some("Notes".to_owned()),
             alias: None,
+            kind: Default::default(),
             path: None,
             auth,
             allow_private: None,

@@ -41,6 +41,7 @@ impl Installation {
             authority: authority.clone(),
             name: Some("Notes".to_owned()),
             alias: None,
+            kind: Default::default(),
             path: None,
             auth: UpstreamAuth::OAuth(Box::default()),
             allow_private: None,

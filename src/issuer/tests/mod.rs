@@ -312,6 +312,7 @@ fn upstream(name: &str) -> UpstreamConfig {
         authority: Authority::parse(&format!("{name}.example")).unwrap(),
         name: Some(format!("The {name} server")),
         alias: Some(name.to_owned()),
+        kind: Default::default(),
         path: Some("/mcp".to_owned()),
         auth: UpstreamAuth::None,
         allow_private: None,
