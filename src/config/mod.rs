@@ -384,8 +384,19 @@ pub enum UpstreamAuth {
         /// Its value.
         value: Secret,
     },
+    /// A header with a value that every person gives us.
+    Personal(PersonalHeader),
     /// No authorization.
     None,
+}
+
+/// A header whose value each person has for themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PersonalHeader {
+    /// The header's name.
+    pub name: http::HeaderName,
+    /// What stands before the value, such as `Bearer `; often nothing.
+    pub prefix: String,
 }
 
 /// What overrides discovery and registration.

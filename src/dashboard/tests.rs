@@ -230,6 +230,7 @@ fn connection(user: &User) -> Connection {
         scope: "read write".to_owned(),
         expires_at: None,
         version: 1,
+        personal: None,
         refreshing_since: None,
         last_error: Some("the server ended it".to_owned()),
         created_at: now,

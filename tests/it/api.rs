@@ -438,6 +438,7 @@ async fn services_and_who_has_connected_them() {
         scope: "repo".to_owned(),
         expires_at: None,
         version: 1,
+        personal: None,
         refreshing_since: None,
         last_error: None,
         created_at: Timestamp(1),
