@@ -78,6 +78,8 @@ mod stepup;
 mod streams;
 mod tls;
 mod trespass;
+mod unified_children;
+mod unified_conformance;
 mod unified_crowd;
 mod unified_real;
 mod uploads;

@@ -104,7 +104,8 @@ impl Speaker {
         let (mut names, mut params) = (Vec::new(), json!({}));
         loop {
             let page = self.ask(1, "tools/list", params).await.result("tools/list");
-            names.extend(page["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap().to_owned()));
+            names
+                .extend(page["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap().to_owned()));
             match page.get("nextCursor") {
                 Some(cursor) => params = json!({ "cursor": cursor }),
                 None => return names,
