@@ -220,7 +220,7 @@ impl Inner {
         principal: &Principal,
         life: &Arc<Life>,
     ) -> Result<Link, CallError> {
-        let secrets = Vec::new();
+        let secrets = self.wire.connections.personal_env(&principal.key).await?;
         let attached = self.processes.attach(upstream, &principal.key, secrets, |channel| {
             let crate::stdio::Channel { outgoing, incoming, mut ended } = channel;
             let why = async move {
