@@ -11,7 +11,7 @@ use crate::error::Fault;
 use crate::ids::{ConnectionId, GrantId, UserId};
 use crate::oauth::grant_type::GrantType;
 use crate::oauth::registration::ClientMetadata;
-use crate::store::{Change, Client, Ended, Grant, Store, StoreError, Upstream};
+use crate::store::{self, Change, Client, Ended, Grant, Store, StoreError, Upstream};
 use crate::tokens::GrantLives;
 use crate::upstream::Registry;
 use std::sync::Arc;
@@ -98,6 +98,24 @@ impl Revocations {
         Ok(deleted)
     }
 
+    /// Keeps a connection in place of the one that there is, which ends with everything that is open with it: what people
+    /// give by hand replaces what they gave before.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn replace_connection(&self, connection: &store::Connection) -> Result<(), StoreError> {
+        let ended = self.store.replace_connection(connection).await?;
+        self.forget(&Ended { grants: Vec::new(), connections: ended.into_iter().collect() });
+        Ok(())
+    }
+
+    /// A person has selected something else for `/mcp`. Nothing ends by it; lists change.
+    pub fn selected(&self, user: UserId) {
+        if let Some(memory) = &self.memory {
+            memory.connections.selection_changed(user);
+        }
+    }
+
     /// Signs all browsers of a person out and, where that is asked for, ends what the person granted to applications. How
     /// many grants that were.
     ///
@@ -144,6 +162,7 @@ impl Revocations {
             (Change::ConnectionChanged(id), Some(memory)) => memory.connections.catch_up(id).await?,
             (Change::UpstreamsChanged, Some(_)) => self.follow_upstreams().await?,
             (Change::PeopleChanged, Some(_)) => self.follow_people().await?,
+            (Change::SelectionChanged(user), Some(memory)) => memory.connections.selection_changed(user),
             (Change::KeysChanged, _) | (_, None) => {}
         }
         Ok(())

@@ -56,6 +56,7 @@ impl Config {
             ("limits", self.limits != running.limits),
             ("streams", self.streams != running.streams),
             ("upstreams", self.upstreams != running.upstreams),
+            ("unified", self.unified != running.unified),
             ("audit", self.audit != running.audit),
             ("telemetry.level", self.telemetry.level != running.telemetry.level),
         ];
@@ -88,6 +89,7 @@ impl UpstreamAuth {
         match (self, other) {
             (UpstreamAuth::None, UpstreamAuth::None) => true,
             (UpstreamAuth::OAuth(a), UpstreamAuth::OAuth(b)) => a.is_same(b),
+            (UpstreamAuth::Personal(a), UpstreamAuth::Personal(b)) => a == b,
             (UpstreamAuth::Header { name, value }, UpstreamAuth::Header { name: other, value: expected }) => {
                 name == other && value.matches(expected.expose())
             }

@@ -83,6 +83,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         upstreams,
         upstream,
         stdio,
+        unified: sections::unified(root.table("unified")),
         service,
         audit: sections::audit(root.table("audit")),
         telemetry: sections::telemetry(root.table("telemetry")),

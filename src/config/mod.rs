@@ -69,6 +69,8 @@ pub struct Config {
     pub upstream: Vec<UpstreamConfig>,
     /// `[stdio]`
     pub stdio: Stdio,
+    /// `[unified]`
+    pub unified: Unified,
     /// `[[service]]`
     pub service: Vec<Service>,
     /// `[audit]`
@@ -297,6 +299,49 @@ pub struct Upstreams {
     pub max_requests: u32,
 }
 
+/// `[unified]`: the endpoint over all upstreams, `/mcp` on the root domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unified {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// When names carry the prefix of their upstream.
+    pub prefix: Prefixes,
+    /// How long a list waits for an upstream.
+    pub list_timeout: Duration,
+    /// How long a call may take, questions to the person included.
+    pub call_timeout: Duration,
+    /// The largest message of a client, in bytes.
+    pub max_body: u64,
+    /// Whether everybody gets three tools that search, describe and call instead of all tools.
+    pub meta_tools: bool,
+    /// How many sessions a person may have open.
+    pub max_sessions: u32,
+}
+
+impl Default for Unified {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            prefix: Prefixes::WhenSeveral,
+            list_timeout: Duration::from_secs(5),
+            // Questions wait for people.
+            call_timeout: Duration::from_secs(600),
+            max_body: 8 << 20,
+            meta_tools: false,
+            max_sessions: 1000,
+        }
+    }
+}
+
+/// `unified.prefix`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefixes {
+    /// Whoever sees one upstream only sees its own names.
+    WhenSeveral,
+    /// Names do not change when a second upstream is connected.
+    Always,
+}
+
 /// `[[upstream]]`
 pub struct UpstreamConfig {
     /// Which.
@@ -339,8 +384,19 @@ pub enum UpstreamAuth {
         /// Its value.
         value: Secret,
     },
+    /// A header with a value that every person gives us.
+    Personal(PersonalHeader),
     /// No authorization.
     None,
+}
+
+/// A header whose value each person has for themselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PersonalHeader {
+    /// The header's name.
+    pub name: http::HeaderName,
+    /// What stands before the value, such as `Bearer `; often nothing.
+    pub prefix: String,
 }
 
 /// What overrides discovery and registration.

@@ -4,8 +4,8 @@
 use super::reader::Reader;
 use super::secrets::{self, Directories};
 use super::{
-    Audit, AuditedRequests, ConnectionLimits, Limits, Login, Rate, SecondFactor, SessionLives, Streams, Telemetry,
-    Tokens, Unknown, Upstreams, login, units,
+    Audit, AuditedRequests, ConnectionLimits, Limits, Login, Prefixes, Rate, SecondFactor, SessionLives, Streams,
+    Telemetry, Tokens, Unified, Unknown, Upstreams, login, units,
 };
 use crate::secret::Secret;
 use std::time::Duration;
@@ -144,6 +144,32 @@ pub(super) fn upstreams(mut reader: Reader<'_>, directories: &Directories) -> Up
     };
     reader.finish();
     upstreams
+}
+
+/// `[unified]`
+pub(super) fn unified(mut reader: Reader<'_>) -> Unified {
+    let prefix = reader.parsed("prefix", |text| match text {
+        "when_several" => Ok(Prefixes::WhenSeveral),
+        "always" => Ok(Prefixes::Always),
+        other => Err(format!("{other:?} is not a choice: write \"when_several\" or \"always\"")),
+    });
+    let meta_tools = reader.parsed("meta_tools", |text| match text {
+        "off" => Ok(false),
+        "on" => Ok(true),
+        other => Err(format!("{other:?} is not a choice: write \"off\" or \"on\"")),
+    });
+    let default = Unified::default();
+    let unified = Unified {
+        enabled: reader.flag("enabled").unwrap_or(default.enabled),
+        prefix: prefix.map_or(default.prefix, |found| found.value),
+        list_timeout: positive(&mut reader, "list_timeout", default.list_timeout.as_secs()),
+        call_timeout: positive(&mut reader, "call_timeout", default.call_timeout.as_secs()),
+        max_body: reader.parsed("max_body", units::size).map_or(default.max_body, |found| found.value),
+        meta_tools: meta_tools.map_or(default.meta_tools, |found| found.value),
+        max_sessions: reader.number("max_sessions", 1, 1 << 20).unwrap_or(default.max_sessions),
+    };
+    reader.finish();
+    unified
 }
 
 /// `[audit]`

@@ -76,6 +76,7 @@ fn assert_same(a: &Config, b: &Config) {
     assert_eq!(a.limits, b.limits);
     assert_eq!(a.streams, b.streams);
     assert_eq!(a.upstreams, b.upstreams);
+    assert_eq!(a.unified, b.unified);
     assert_eq!(a.upstream.len(), b.upstream.len());
     assert_eq!(a.audit, b.audit);
     assert_eq!(a.telemetry, b.telemetry);
@@ -261,6 +262,10 @@ write_timeout = "0s"
 [upstreams]
 unknown = "maybe"
 
+[unified]
+prefix = "never"
+meta_tools = true
+
 [telemetry]
 level = "inof"
 log_format = "xml"
@@ -289,9 +294,11 @@ x = 1
             "portcullis.toml:30: streams.heartbeat: \"none\" is not a duration: write one like \"15s\" or \"24h\", or \"off\"",
             "portcullis.toml:31: streams.write_timeout: must be longer than nothing",
             "portcullis.toml:34: upstreams.unknown: \"maybe\" is not a policy",
-            "portcullis.toml:37: telemetry.level: \"inof\" is not a log level",
-            "portcullis.toml:38: telemetry.log_format: \"xml\" is not a format",
-            "portcullis.toml:40: serverr: unknown key; did you mean \"server\"?",
+            "portcullis.toml:37: unified.prefix: \"never\" is not a choice: write \"when_several\" or \"always\"",
+            "portcullis.toml:38: unified.meta_tools: must be a text in quotes, and is true or false",
+            "portcullis.toml:41: telemetry.level: \"inof\" is not a log level",
+            "portcullis.toml:42: telemetry.log_format: \"xml\" is not a format",
+            "portcullis.toml:44: serverr: unknown key; did you mean \"server\"?",
         ],
     );
 }

@@ -3,7 +3,7 @@
 use super::document::{Node, Place, Value};
 use super::reader::{Found, Reader};
 use super::secrets::{self, Directories};
-use super::{Kind, OAuthSettings, Permitted, UpstreamAuth, UpstreamConfig, command};
+use super::{Kind, OAuthSettings, Permitted, PersonalHeader, UpstreamAuth, UpstreamConfig, command};
 use crate::hostname::{Authority, Label, Target};
 use crate::mcp::{Pattern, ToolPolicy};
 use crate::oauth::scope::Scopes;
@@ -156,7 +156,8 @@ fn program(reader: &mut Reader<'_>, alias: Option<&Found<String>>, directories: 
             reader.error(&node.place, key, why);
         }
     }
-    let mut network = ["header", "value", "value_file", "personal"].into_iter().chain(OAUTH_KEYS).collect::<Vec<_>>();
+    let mut network =
+        ["header", "value", "value_file", "personal", "prefix"].into_iter().chain(OAUTH_KEYS).collect::<Vec<_>>();
     network.retain(|key| reader.has(key));
     for key in network {
         let place = reader.take(key).map_or(Place::Nowhere, |node| node.place);
@@ -198,6 +199,9 @@ fn auth(reader: &mut Reader<'_>, domain: &str, directories: &Directories) -> Ups
     let settings = oauth(reader, domain, directories);
     let credential = format!("upstream.{domain}.value");
     let complete = reader.has("header") && (reader.has("value") || reader.has("value_file"));
+    if let Some(personal) = personal(reader, mode.as_ref().map(|found| found.value.as_str())) {
+        return personal.map_or(UpstreamAuth::None, UpstreamAuth::Personal);
+    }
     let header = reader.parsed("header", header_name);
     let value = secrets::take(reader, ("value", "value_file"), &credential, directories);
     match (mode.as_ref().map_or("oauth", |found| found.value.as_str()), header, value) {
@@ -207,7 +211,7 @@ fn auth(reader: &mut Reader<'_>, domain: &str, directories: &Directories) -> Ups
         ("header", ..) if complete => UpstreamAuth::None,
         ("header", header, value) => {
             let place = header.map(|found| found.place).or(value.map(|found| found.place)).or(mode.map(|m| m.place));
-            let why = "auth = \"header\" needs both header and value (or value_file)";
+            let why = "auth = \"header\" needs header, and value (or value_file) or personal = true";
             reader.error(&place.unwrap_or(Place::Nowhere), "auth", why);
             UpstreamAuth::None
         }
@@ -219,6 +223,40 @@ fn auth(reader: &mut Reader<'_>, domain: &str, directories: &Directories) -> Ups
             UpstreamAuth::None
         }
     }
+}
+
+/// The header of `personal = true`; `None` where nobody says that. What is wrong is reported.
+fn personal(reader: &mut Reader<'_>, mode: Option<&str>) -> Option<Option<PersonalHeader>> {
+    let place = reader.place.clone();
+    let prefix = reader.parsed("prefix", prefix);
+    if !reader.flag("personal").unwrap_or(false) {
+        if let Some(prefix) = prefix {
+            let why = "is used only with personal = true: set that, or write it into value";
+            reader.error(&prefix.place, "prefix", why);
+        }
+        return None;
+    }
+    for key in ["value", "value_file"].into_iter().filter(|key| reader.has(key)) {
+        reader.error(&place, key, "must go with personal = true: every person gives a value of their own");
+    }
+    drop((reader.take("value"), reader.take("value_file")));
+    let has_name = reader.has("header");
+    let name = reader.parsed("header", header_name).map(|found| found.value);
+    if mode != Some("header") {
+        reader.error(&place, "personal", "is used only with auth = \"header\": set that, or remove it");
+        return Some(None);
+    }
+    if !has_name {
+        reader.error(&place, "header", "is missing: say which header people have a value for, like \"x-api-key\"");
+    }
+    let prefix = prefix.map(|found| found.value).unwrap_or_default();
+    Some(name.map(|name| PersonalHeader { name, prefix }))
+}
+
+/// What stands before a value in a header; a space at its end belongs to it.
+fn prefix(text: &str) -> Result<String, String> {
+    let good = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) && !text.starts_with(' ');
+    good.then(|| text.to_owned()).ok_or_else(|| "must be printable ASCII, like \"Bearer \"".to_owned())
 }
 
 fn header_auth(reader: &Reader<'_>, header: Found<HeaderName>, value: Found<Secret>) -> UpstreamAuth {
@@ -292,7 +330,9 @@ fn authority(text: &str, own_domain: &str) -> Result<Authority, String> {
     let host = authority.host();
     let below = host.strip_suffix(own_domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     if authority.is_program() {
-        return Err(format!("{authority} cannot be reached: a program that the gateway runs has a command and an alias"));
+        return Err(format!(
+            "{authority} cannot be reached: a program that the gateway runs has a command and an alias"
+        ));
     }
     // On localhost the port tells the gateway from its upstreams; the registry knows it once it listens.
     if below && own_domain != "localhost" {

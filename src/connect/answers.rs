@@ -3,6 +3,7 @@
 
 use super::checkpoints::Step;
 use super::flights::Outcome;
+use super::inject::bearer;
 use super::sealed::Tokens;
 use super::{ConnectionKey, Connections};
 use crate::clock::Timestamp;
@@ -260,7 +261,8 @@ impl Connections {
             return None;
         }
         let identity = (answer.connection, answer.version + 1, answer.expires_at);
-        Some(self.inject(&answer.key, identity, Some(&answer.tokens.access_token), epoch))
+        let header = bearer(&answer.tokens.access_token);
+        Some(header.map(|header| self.inject(&answer.key, identity, Some(header), epoch)).map_err(Into::into))
     }
 }
 

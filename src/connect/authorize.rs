@@ -26,6 +26,9 @@ impl Connections {
     /// When discovery or registration fails, with the step that failed.
     pub async fn begin(self: &Arc<Self>, request: Request<'_>) -> Result<Begin, ConnectError> {
         let upstream = self.usable(request.key)?;
+        if upstream.personal().is_some() {
+            return self.begin_personal(&request).await;
+        }
         let UpstreamAuth::OAuth(settings) = &*upstream.auth else { return Ok(Begin::Connected) };
         let existing = self.row(request.key).await.map_err(|fault| ConnectError::at("store", fault))?;
         let wanted = request.scopes.without(OFFLINE_ACCESS);
@@ -111,6 +114,7 @@ impl Connections {
             scope,
             expires_at: None,
             version: 1,
+            personal: None,
             refreshing_since: None,
             last_error: None,
             created_at: now,

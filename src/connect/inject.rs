@@ -2,6 +2,7 @@
 
 use super::discovery::Hint;
 use super::flights::{Boarded, Outcome};
+use super::personal::has_all;
 use super::{ConnectionKey, Connections, Credential, NoCredential, Target};
 use crate::clock::Timestamp;
 use crate::config::UpstreamAuth;
@@ -10,7 +11,7 @@ use crate::ids::ConnectionId;
 use crate::oauth::challenge::BearerChallenge;
 use crate::store::{Connection, ConnectionState};
 use crate::upstream::Standing;
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -129,6 +130,10 @@ impl Connections {
         match row.state {
             ConnectionState::NeedsConsent => Err(NoCredential::NeedsConsent),
             _ if row.version > rejected.version && !self.has_expired(&row) => self.remember(key, &row, epoch),
+            _ if row.personal.is_some() => {
+                self.end(&row, "the server did not accept what you gave for it").await?;
+                Err(NoCredential::NeedsConsent)
+            }
             ConnectionState::Open => {
                 self.end(&row, "the upstream asks for authorization now").await?;
                 self.heed(key, challenge.and_then(BearerChallenge::parse).unwrap_or_default()).await;
@@ -163,7 +168,8 @@ impl Connections {
         }
     }
 
-    /// What everybody shares: a configured header, or nothing at all. `None`: it is a matter of connections.
+    /// What everybody shares: a configured header, or nothing at all. `None`: it is a matter of connections, be it with tokens
+    /// or with what people give by hand.
     fn shared_credential(&self, key: &ConnectionKey) -> Result<Option<Arc<Credential>>, NoCredential> {
         let Target::Upstream(authority) = &key.target else { return Ok(None) };
         let generation = self.registry.generation();
@@ -176,7 +182,8 @@ impl Connections {
         }
         let header = match &*upstream.auth {
             UpstreamAuth::OAuth(_) => return Ok(None),
-            UpstreamAuth::None => None,
+            _ if upstream.personal().is_some() => return Ok(None),
+            UpstreamAuth::None | UpstreamAuth::Personal(_) => None,
             UpstreamAuth::Header { name, value } => Some((name.clone(), sensitive(value.expose())?)),
         };
         let life = self.lives.of_configuration((key.user, authority), || self.registry.may_use(key.user, authority));
@@ -185,8 +192,14 @@ impl Connections {
         Ok(Some(self.memory.put_shared(key, credential, generation)))
     }
 
+    /// The connection of a key, if it is one of the kind that the configuration wants now: tokens where people give values
+    /// by hand are as good as none, and so are values of which one is missing.
     pub(super) async fn row(&self, key: &ConnectionKey) -> Result<Option<Connection>, Fault> {
-        Ok(self.store.connection(key.user, key.target.as_str(), key.account_text()).await?)
+        let row = self.store.connection(key.user, key.target.as_str(), key.account_text()).await?;
+        Ok(match self.personal(&key.target) {
+            None => row.filter(|row| row.personal.is_none()),
+            Some(personal) => row.filter(|row| row.personal.is_some() && has_all(row, &personal)),
+        })
     }
 
     /// Opens a row and keeps what to inject in memory, unless the row may have changed since `epoch`.
@@ -196,31 +209,28 @@ impl Connections {
         row: &Connection,
         epoch: u64,
     ) -> Result<Arc<Credential>, NoCredential> {
-        let tokens = self.open_tokens(row)?;
-        let access_token = (row.state == ConnectionState::Active).then_some(tokens.access_token.as_str());
-        self.inject(key, (row.id, row.version, row.expires_at), access_token, epoch)
+        let header = if row.personal.is_some() {
+            self.personal_header(key, row)?
+        } else {
+            let tokens = self.open_tokens(row)?;
+            (row.state == ConnectionState::Active).then(|| bearer(&tokens.access_token)).transpose()?
+        };
+        Ok(self.inject(key, (row.id, row.version, row.expires_at), header, epoch))
     }
 
-    /// Keeps what to inject in memory; no token for what is used without one.
+    /// Keeps what to inject in memory; no header for what is used without one.
     pub(super) fn inject(
         &self,
         key: &ConnectionKey,
         (id, version, expires_at): (ConnectionId, i64, Option<Timestamp>),
-        access_token: Option<&str>,
+        header: Option<(HeaderName, HeaderValue)>,
         epoch: u64,
-    ) -> Result<Arc<Credential>, NoCredential> {
-        let header = match access_token {
-            Some(token) => {
-                let value = Zeroizing::new(format!("Bearer {token}"));
-                Some((header::AUTHORIZATION, sensitive(&value)?))
-            }
-            None => None,
-        };
+    ) -> Arc<Credential> {
         let usable = || self.may_use(key.user, &key.target);
         let life = self.lives.of_connection((id, version), (key.user, &key.target), usable);
         let target = key.target.clone();
         let credential = Credential { target, connection: Some(id), version, header, expires_at, life };
-        Ok(self.memory.put(key, credential, epoch))
+        self.memory.put(key, credential, epoch)
     }
 
     pub(super) fn has_expired(&self, row: &Connection) -> bool {
@@ -237,7 +247,13 @@ impl Connections {
     }
 }
 
-fn sensitive(text: &str) -> Result<HeaderValue, Fault> {
+/// A token in its header (RFC 6750 §2.1).
+pub(super) fn bearer(token: &str) -> Result<(HeaderName, HeaderValue), Fault> {
+    let value = Zeroizing::new(format!("Bearer {token}"));
+    Ok((header::AUTHORIZATION, sensitive(&value)?))
+}
+
+pub(super) fn sensitive(text: &str) -> Result<HeaderValue, Fault> {
     let mut value = HeaderValue::from_str(text)
         .map_err(|_| Fault::gateway("the value of a header to inject has characters that no header can have"))?;
     value.set_sensitive(true);

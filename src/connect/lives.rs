@@ -110,6 +110,11 @@ impl CredentialLives {
         alive.keys().filter_map(of_connection).collect()
     }
 
+    /// Whose connection it is, if somebody holds a credential of it.
+    pub(super) fn holder(&self, id: ConnectionId) -> Option<UserId> {
+        self.alive.lock().get(&Source::Connection(id)).map(|entry| entry.user)
+    }
+
     /// Drops what nobody holds any more.
     pub(super) fn sweep(&self) {
         self.alive.lock().retain(|_, entry| entry.life.strong_count() > 0);
@@ -130,7 +135,11 @@ impl Connections {
     /// When the store fails.
     pub async fn catch_up(&self, id: ConnectionId) -> Result<(), Fault> {
         self.forget(id);
-        match self.store.connection_by_id(id).await? {
+        let row = self.store.connection_by_id(id).await?;
+        if let Some(row) = &row {
+            self.news.tell(row.user);
+        }
+        match row {
             None => self.cut_off(id),
             Some(row) if row.state == ConnectionState::NeedsConsent => self.ended_at(id, row.version),
             Some(_) => {}
@@ -170,6 +179,9 @@ impl Connections {
 
     /// A connection has ended, and with it all its versions up to this one.
     pub(super) fn ended_at(&self, id: ConnectionId, version: i64) {
+        if let Some(user) = self.lives.holder(id) {
+            self.news.tell(user);
+        }
         self.lives.end(id, version);
         self.forget(id);
     }

@@ -12,8 +12,10 @@ mod inject;
 mod keeper;
 mod lives;
 mod memory;
+mod news;
 mod parting;
 mod party;
+mod personal;
 mod providers;
 mod refresh;
 mod register;
@@ -42,6 +44,8 @@ use flights::{Flights, Refreshes};
 use lives::CredentialLives;
 use memory::Memory;
 use moka::sync::Cache;
+use news::News;
+pub use personal::{PERSONAL_PAGE, PersonalCredentials, Remainder, page_address};
 pub use service::{HeldToken, ServiceRequest};
 use spool::Spool;
 use std::path::PathBuf;
@@ -125,6 +129,9 @@ pub struct Connections {
     metrics: Arc<Metrics>,
     memory: Memory,
     lives: CredentialLives,
+    /// What people gave by hand.
+    given: PersonalCredentials,
+    news: News,
     /// The scopes of earlier discovery: in every challenge that we write, and in our metadata.
     scopes: Cache<Authority, KnownScopes>,
     /// One registration at a time per issuer.
@@ -227,7 +234,10 @@ impl Connections {
     /// Nothing is contacted yet.
     pub fn new(parts: ConnectionsParts) -> Self {
         let spool = Arc::new(Spool::new(parts.spool, &parts.random));
+        let (store, vault, clock) = (parts.store.clone(), parts.vault.clone(), parts.clock.clone());
         Self {
+            given: PersonalCredentials::new(store, vault, clock, parts.random.clone()),
+            news: News::new(),
             store: parts.store,
             vault: parts.vault,
             http: parts.http,

@@ -97,7 +97,7 @@ impl Party {
                 UpstreamAuth::OAuth(settings) => {
                     Some((settings.client_id.as_deref()?, settings.client_secret.as_ref()))
                 }
-                UpstreamAuth::Header { .. } | UpstreamAuth::None => None,
+                UpstreamAuth::Header { .. } | UpstreamAuth::Personal(_) | UpstreamAuth::None => None,
             },
             Of::Service(service) => {
                 let client = service.client.as_ref()?;

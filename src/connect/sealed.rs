@@ -118,11 +118,11 @@ impl Connections {
 }
 
 /// Not the row's id: that is only known once the row is written.
-fn row_of(user: &str, authority: &str, account: &str) -> String {
+pub(super) fn row_of(user: &str, authority: &str, account: &str) -> String {
     format!("{user}/{authority}/{account}")
 }
 
-fn connection_place<'a>(row: &'a str, person: &'a str, upstream: &'a str) -> Place<'a> {
+pub(super) fn connection_place<'a>(row: &'a str, person: &'a str, upstream: &'a str) -> Place<'a> {
     Place { table: "connections", row, column: "sealed", person, upstream }
 }
 
@@ -130,11 +130,11 @@ fn flow_place(row: &str) -> Place<'_> {
     Place { table: "flows", row, column: "data", person: "", upstream: "" }
 }
 
-fn to_json(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, Fault> {
+pub(super) fn to_json(value: &impl Serialize) -> Result<Zeroizing<Vec<u8>>, Fault> {
     serde_json::to_vec(value).map(Zeroizing::new).map_err(Fault::gateway)
 }
 
-fn from_json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Fault> {
+pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8], what: &str) -> Result<T, Fault> {
     // The parser's own message could quote the text.
     serde_json::from_slice(bytes).map_err(|_| Fault::gateway(format!("a sealed {what} holds something unknown")))
 }

@@ -35,7 +35,7 @@ impl Connections {
         refused: &Credential,
         challenge: &BearerChallenge,
     ) -> Result<StepUp, Fault> {
-        let row = self.row(key).await?.filter(|row| Some(row.id) == refused.connection);
+        let row = self.row(key).await?.filter(|row| Some(row.id) == refused.connection && row.personal.is_none());
         let (Some(row), Target::Upstream(authority)) = (row, &key.target) else { return Ok(StepUp::Final) };
         let asked = match &challenge.scope {
             Some(scope) => Scopes::lenient(scope.split(' ')),

@@ -42,6 +42,21 @@ struct Pair {
     reusing: reqwest::Client,
     /// Each over a new connection, for what cannot be sent again: codes and refresh tokens work once.
     fresh: reqwest::Client,
+    /// New connections of HTTP/1.1, the only version that can be upgraded here.
+    upgrading: reqwest::Client,
+}
+
+/// Which connection a request goes out on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// One that is open already. If it is lost before an answer, the request is sent again: it only asks.
+    Repeat,
+    /// One that is open already. If it is lost, nobody knows whether the request was acted on, so that is the end of it.
+    Once,
+    /// A new one.
+    Never,
+    /// A new one of HTTP/1.1, to be upgraded.
+    Upgrade,
 }
 
 /// An answer, read completely.
@@ -70,7 +85,7 @@ pub enum FetchError {
         why: super::ResolveError,
     },
     /// Longer than the limit.
-    #[error("{0} sent more than a metadata document or token response may have")]
+    #[error("{0} sent more than an answer of its kind may have")]
     TooLarge(String),
     /// Not in time.
     #[error("{0} did not answer in time")]
@@ -182,17 +197,33 @@ impl HttpClient {
         allow_private: bool,
         host: &str,
     ) -> Result<reqwest::Response, FetchError> {
+        let reuse = if request.method().is_idempotent() { Reuse::Repeat } else { Reuse::Never };
+        self.begin_with(request, allow_private, host, reuse).await
+    }
+
+    pub(super) async fn begin_with(
+        &self,
+        request: http::Request<Bytes>,
+        allow_private: bool,
+        host: &str,
+        reuse: Reuse,
+    ) -> Result<reqwest::Response, FetchError> {
         let clients = self.clients.load_full();
         let clients = if allow_private { &clients.private } else { &clients.public };
         let execute = async |client: &reqwest::Client, request: http::Request<Bytes>| {
             client.execute(request.map(reqwest::Body::from).try_into()?).await
         };
-        if request.method().is_idempotent() {
-            match execute(&clients.reusing, request.clone()).await {
-                // Lost, not refused: most likely a connection that had been idle.
-                Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => {}
-                outcome => return outcome.map_err(|error| failure(host, &error)),
-            }
+        let first = match reuse {
+            Reuse::Never => None,
+            Reuse::Once => return execute(&clients.reusing, request).await.map_err(|error| failure(host, &error)),
+            Reuse::Upgrade => return execute(&clients.upgrading, request).await.map_err(|error| failure(host, &error)),
+            Reuse::Repeat => Some(execute(&clients.reusing, request.clone()).await),
+        };
+        match first {
+            // Lost, not refused: most likely a connection that had been idle.
+            Some(Err(error)) if error.is_request() && !error.is_connect() && !error.is_timeout() => {}
+            Some(outcome) => return outcome.map_err(|error| failure(host, &error)),
+            None => {}
         }
         execute(&clients.fresh, request).await.map_err(|error| failure(host, &error))
     }
@@ -269,7 +300,13 @@ impl Clients {
 
 fn build(resolver: Checked, tls: ClientConfig) -> Result<Pair, Fault> {
     let resolver = Arc::new(resolver);
-    Ok(Pair { reusing: client(&resolver, &tls, 4)?, fresh: client(&resolver, &tls, 0)? })
+    let mut http1 = tls.clone();
+    http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Pair {
+        reusing: client(&resolver, &tls, 4)?,
+        fresh: client(&resolver, &tls, 0)?,
+        upgrading: client(&resolver, &http1, 0)?,
+    })
 }
 
 /// A client that keeps so many idle connections to a host.
@@ -281,7 +318,6 @@ fn client(resolver: &Arc<Checked>, tls: &ClientConfig, idle: usize) -> Result<re
         .referer(false)
         .no_proxy()
         .connect_timeout(HttpClient::CONNECT_TIMEOUT)
-        .timeout(HttpClient::TIMEOUT)
         .pool_idle_timeout(Duration::from_secs(30))
         .pool_max_idle_per_host(idle)
         .user_agent(concat!("portcullis/", env!("CARGO_PKG_VERSION")))
@@ -318,7 +354,7 @@ fn tls_config(authorities: Option<&CaFile<'_>>) -> Result<ClientConfig, Fault> {
     Ok(config)
 }
 
-fn failure(host: &str, error: &reqwest::Error) -> FetchError {
+pub(super) fn failure(host: &str, error: &reqwest::Error) -> FetchError {
     let host = host.to_owned();
     let mut innermost: &dyn Error = error;
     loop {

@@ -1,4 +1,4 @@
-//! The one outbound client of the control plane, and the resolver and address guard that the data path shares with it
+//! The one outbound client of everything but the data plane, and the resolver and address guard that the data path shares with it
 //! (decision 6).
 
 mod caching;
@@ -6,8 +6,12 @@ mod client;
 mod guard;
 mod names;
 mod resolver;
+mod streaming;
+mod websocket;
 
 pub use caching::{SHORTEST, lifetime};
-pub use client::{Clients, FetchError, Fetched, HttpClient, check_url};
+pub use client::{Clients, FetchError, Fetched, HttpClient, Reuse, check_url};
 pub use guard::{Forbidden, permits};
 pub use resolver::{ResolveError, Resolver};
+pub use streaming::Streamed;
+pub use websocket::{Handshake, Opened, Receiver, Sender, WebSocket, WebSocketError};

@@ -7,6 +7,7 @@ mod listing;
 mod message;
 mod method;
 pub mod rpc;
+pub mod sse;
 #[cfg(test)]
 mod tests;
 mod tools;

@@ -3,7 +3,7 @@
 
 use super::database::{Bind, FromRow, Row, Value, query_as, query_scalar};
 use super::*;
-use crate::ids::{ConnectionId, GrantId};
+use crate::ids::{ConnectionId, GrantId, UserId};
 
 /// How many changes a process may be behind.
 pub(super) const KEPT: i64 = 100_000;
@@ -40,6 +40,7 @@ pub(super) fn entry(change: &Change) -> (&'static str, Option<&[u8; 16]>) {
         Change::UpstreamsChanged => (UPSTREAMS, None),
         Change::KeysChanged => (KEYS, None),
         Change::PeopleChanged => (PEOPLE, None),
+        Change::SelectionChanged(id) => (SELECTION, Some(&id.0)),
     }
 }
 
@@ -54,6 +55,7 @@ const CONNECTION: &str = "connection";
 const UPSTREAMS: &str = "upstreams";
 const KEYS: &str = "keys";
 const PEOPLE: &str = "people";
+const SELECTION: &str = "selection";
 
 /// A number and what happened, unless a newer version of this program wrote it.
 struct Entry(i64, Option<Change>);
@@ -66,6 +68,7 @@ impl FromRow for Entry {
             UPSTREAMS => Some(Change::UpstreamsChanged),
             KEYS => Some(Change::KeysChanged),
             PEOPLE => Some(Change::PeopleChanged),
+            SELECTION => row.try_get::<UserId, _>("subject").ok().map(Change::SelectionChanged),
             _ => None,
         };
         Ok(Self(row.try_get("id")?, change))

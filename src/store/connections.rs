@@ -1,7 +1,7 @@
 //! People's authorizations at upstreams. How they are refreshed is in `refreshes`.
 
 use super::columns::reading;
-use super::database::{Query, query, query_as, query_scalar};
+use super::database::{Lock, Query, Transaction, query, query_as, query_scalar};
 use super::*;
 use crate::ids::*;
 
@@ -14,37 +14,30 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn put_connection(&self, connection: &Connection) -> Result<ConnectionId, StoreError> {
         let mut transaction = self.database.transaction().await?;
-        let upsert = query_scalar(
-            "INSERT INTO connections (id, user_id, authority, account, state, sealed, scope, expires_at, refresh_at,
-                 version, refreshing_since, last_error, created_at, updated_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-             ON CONFLICT (user_id, authority, account) DO UPDATE SET state = excluded.state, sealed = excluded.sealed,
-                 scope = excluded.scope, expires_at = excluded.expires_at, refresh_at = excluded.refresh_at,
-                 version = connections.version + 1, fence = connections.fence + 1, lease_holder = NULL, lease_until = NULL,
-                 refreshing_since = excluded.refreshing_since, refreshing_token = NULL,
-                 last_error = excluded.last_error, updated_at = excluded.updated_at
-             RETURNING id",
-        );
-        let id = upsert
-            .bind(connection.id)
-            .bind(connection.user)
-            .bind(&connection.authority)
-            .bind(&connection.account)
-            .bind(connection.state)
-            .bind(&connection.sealed)
-            .bind(&connection.scope)
-            .bind(connection.expires_at)
-            .bind(connection.expires_at.map(|end| refreshes::due(connection.id, connection.updated_at, end)))
-            .bind(connection.version)
-            .bind(connection.refreshing_since)
-            .bind(&connection.last_error)
-            .bind(connection.created_at)
-            .bind(connection.updated_at)
-            .fetch_one(&mut transaction)
-            .await?;
+        let id = insert(&mut transaction, connection).await?;
         transaction.record(Change::ConnectionChanged(id));
         transaction.commit().await?;
         Ok(id)
+    }
+
+    /// Keeps a connection in place of the one of the same person, authority and account, which ends: whatever is open with
+    /// it does too, and tokens that work go to the [`Parting`]s. The id of the one that ended.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], also when there is no such person.
+    pub async fn replace_connection(&self, connection: &Connection) -> Result<Option<ConnectionId>, StoreError> {
+        // Alone: of two that replace the same one, the later one ends what the earlier one put there.
+        let mut transaction = self.database.transaction_alone(Lock::Person(connection.user)).await?;
+        let select = query_scalar("SELECT id FROM connections WHERE user_id = ? AND authority = ? AND account = ?");
+        let select = select.bind(connection.user).bind(&connection.authority).bind(&connection.account).locked();
+        let ended: Option<ConnectionId> = select.fetch_optional(&mut transaction).await?;
+        if let Some(id) = ended {
+            delete(&mut transaction, id).await?;
+        }
+        let id = insert(&mut transaction, connection).await?;
+        transaction.record(Change::ConnectionChanged(id));
+        transaction.commit().await?;
+        Ok(ended)
     }
 
     /// A person's connection; `account` is empty for the plain one.
@@ -98,12 +91,7 @@ impl Store {
         // Locked: no refresh puts newer tokens between the two statements.
         let select = query_scalar("SELECT id FROM connections WHERE id = ?").bind(id).locked();
         let _: Option<ConnectionId> = select.fetch_optional(&mut transaction).await?;
-        query(services::PART_FROM_ONE).bind(id).execute(&mut transaction).await?;
-        let delete = query("DELETE FROM connections WHERE id = ?").bind(id);
-        let deleted = delete.execute(&mut transaction).await?.rows_affected() > 0;
-        if deleted {
-            transaction.record(Change::ConnectionChanged(id));
-        }
+        let deleted = delete(&mut transaction, id).await?;
         transaction.commit().await?;
         Ok(deleted)
     }
@@ -141,4 +129,47 @@ impl Store {
         transaction.commit().await?;
         Ok(changed)
     }
+}
+
+/// Adds a connection, or replaces the tokens of the one that there is. The id in force.
+async fn insert(transaction: &mut Transaction, connection: &Connection) -> Result<ConnectionId, StoreError> {
+    let upsert = query_scalar(
+        "INSERT INTO connections (id, user_id, authority, account, state, sealed, personal, scope, expires_at,
+             refresh_at, version, refreshing_since, last_error, created_at, updated_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         ON CONFLICT (user_id, authority, account) DO UPDATE SET state = excluded.state, sealed = excluded.sealed,
+             personal = excluded.personal, scope = excluded.scope, expires_at = excluded.expires_at,
+             refresh_at = excluded.refresh_at, version = connections.version + 1, fence = connections.fence + 1,
+             lease_holder = NULL, lease_until = NULL, refreshing_since = excluded.refreshing_since,
+             refreshing_token = NULL, last_error = excluded.last_error, updated_at = excluded.updated_at
+         RETURNING id",
+    );
+    let upsert = upsert
+        .bind(connection.id)
+        .bind(connection.user)
+        .bind(&connection.authority)
+        .bind(&connection.account)
+        .bind(connection.state)
+        .bind(&connection.sealed)
+        .bind(&connection.personal)
+        .bind(&connection.scope)
+        .bind(connection.expires_at)
+        .bind(connection.expires_at.map(|end| refreshes::due(connection.id, connection.updated_at, end)))
+        .bind(connection.version)
+        .bind(connection.refreshing_since)
+        .bind(&connection.last_error)
+        .bind(connection.created_at)
+        .bind(connection.updated_at);
+    Ok(upsert.fetch_one(transaction).await?)
+}
+
+/// Deletes a connection that the transaction has locked; `false` when there is none.
+async fn delete(transaction: &mut Transaction, id: ConnectionId) -> Result<bool, StoreError> {
+    query(services::PART_FROM_ONE).bind(id).execute(&mut *transaction).await?;
+    let delete = query("DELETE FROM connections WHERE id = ?").bind(id);
+    let deleted = delete.execute(&mut *transaction).await?.rows_affected() > 0;
+    if deleted {
+        transaction.record(Change::ConnectionChanged(id));
+    }
+    Ok(deleted)
 }

@@ -25,6 +25,7 @@ mod listings;
 mod records;
 mod refreshes;
 mod sealed;
+mod selection;
 mod service_links;
 mod service_listings;
 mod services;
@@ -47,6 +48,7 @@ pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, 
 pub use records::*;
 pub use refreshes::{Attempt, Begun, Failure, Intent, Lease, REFRESH_LEASE, Renewed, Swapped};
 pub use sealed::{SealedColumn, SealedValue};
+pub use selection::MemberName;
 pub use service_links::{LinkCallback, ServiceLink};
 pub use services::{Parting, ServicePat};
 pub use transfer::Value;

@@ -352,6 +352,8 @@ pub struct Connection {
     pub state: ConnectionState,
     /// The tokens, sealed; JSON of `connect`'s own making with everything that a refresh needs.
     pub sealed: Vec<u8>,
+    /// Where it holds values that the person gave instead of tokens: their names, separated by spaces.
+    pub personal: Option<String>,
     /// The scopes that the upstream granted, space-separated.
     pub scope: String,
     /// When the access token expires, if the upstream said so.
@@ -476,4 +478,6 @@ pub enum Change {
     KeysChanged,
     /// Somebody was added, disabled, let in again or removed, or belongs to other groups.
     PeopleChanged,
+    /// A person sees something else at `/mcp`.
+    SelectionChanged(UserId),
 }

@@ -6,16 +6,18 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::ids::{ConnectionId, UserId};
 
-/// Before a connection that works is deleted.
+/// Before a connection that works is deleted. What people gave us by hand no provider takes back.
 pub(super) const PART_FROM_ONE: &str = "
     INSERT INTO partings (id, user_id, authority, account, sealed, attempts, due_at)
-    SELECT id, user_id, authority, account, sealed, 0, 0 FROM connections WHERE id = ? AND state = 'active'
+    SELECT id, user_id, authority, account, sealed, 0, 0 FROM connections
+    WHERE id = ? AND state = 'active' AND personal IS NULL
     ON CONFLICT (id) DO NOTHING";
 
 /// Before all connections of a person are.
 pub(super) const PART_FROM_ALL: &str = "
     INSERT INTO partings (id, user_id, authority, account, sealed, attempts, due_at)
-    SELECT id, user_id, authority, account, sealed, 0, 0 FROM connections WHERE user_id = ? AND state = 'active'
+    SELECT id, user_id, authority, account, sealed, 0, 0 FROM connections
+    WHERE user_id = ? AND state = 'active' AND personal IS NULL
     ON CONFLICT (id) DO NOTHING";
 
 /// A personal access token, sealed.

@@ -5,9 +5,11 @@ use crate::ids::{GrantId, UserId};
 use crate::life::Life;
 use crate::mcp::era::Era;
 use crate::mcp::rpc::Members;
+use crate::tokens::AccessToken;
 use crate::upstream::Upstream;
 use http::HeaderMap;
 use serde_json::Value;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// An MCP client of ours, as far as one request or one session knows it.
@@ -15,6 +17,10 @@ use std::sync::Arc;
 pub struct Caller {
     /// The person.
     pub user: UserId,
+    /// What it was let in with; none where nobody has to be let in (`portcullis bridge`), and then nothing is audited.
+    pub token: Option<Arc<AccessToken>>,
+    /// Where from.
+    pub address: IpAddr,
     /// The OAuth client.
     pub client_id: Arc<str>,
     /// The person's consent to it.
@@ -35,6 +41,8 @@ pub struct Caller {
     pub session: Arc<str>,
     /// What it sees.
     pub view: View,
+    /// Whether it wants the three tools that search, describe and call instead of all (`/mcp?tools=meta`).
+    pub meta_tools: bool,
     /// The header fields of a modern request, for those that mirror arguments.
     pub headers: HeaderMap,
 }

@@ -2,8 +2,10 @@
 //! has connected, and the hostnames of upstreams that are programs of ours. It is an MCP server to the client, in either era, and
 //! an MCP client to the upstreams ([`crate::mcp_client`]).
 
+pub mod aggregate;
 mod back;
 mod caller;
 
+pub use aggregate::{Aggregate, AggregateParts, Description};
 pub use back::{Asked, Back, Outgoing};
 pub use caller::{Caller, View};

@@ -2,10 +2,12 @@
 
 mod access;
 mod health;
+mod personal;
 
 pub use access::Access;
 pub use crate::config::{Command, Kind, Sharing, Transport};
 pub use health::{Failure, Health, HealthTable, Note, Stage, State, Turn, Unavailable};
+pub use personal::Personal;
 
 use crate::config::{OAuthSettings, Permitted, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
 use crate::error::Fault;

@@ -25,6 +25,7 @@ import {
   localhostAllowedOrigins,
   originValidationResponse,
 } from '@modelcontextprotocol/server';
+import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import { z } from 'zod';
 
 /** A red pixel, and a tenth of a millisecond of silence. */
@@ -35,10 +36,15 @@ const states = createRequestStateCodec({ key: randomBytes(32) });
 const modern = createMcpHandler(() => conformanceServer(modern.notify), { legacy: 'reject' });
 const sessions = new Map();
 
-const server = http.createServer(toNodeHandler({ fetch: serve })).listen(0, '127.0.0.1');
-await once(server, 'listening');
-process.stdout.write(`${JSON.stringify({ port: server.address().port })}\n`);
-process.stdin.resume().on('end', () => process.exit(0));
+if (process.argv[2] === '--stdio') serveStdio(() => connectionServer());
+else await listen();
+
+async function listen() {
+  const server = http.createServer(toNodeHandler({ fetch: serve })).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  process.stdout.write(`${JSON.stringify({ port: server.address().port })}\n`);
+  process.stdin.resume().on('end', () => process.exit(0));
+}
 
 async function serve(request) {
   const refused =
@@ -63,12 +69,17 @@ async function serveSession(request) {
     onsessioninitialized: (id) => void sessions.set(id, transport),
     onsessionclosed: (id) => void sessions.delete(id),
   });
+  await connectionServer().connect(transport);
+  return transport.handleRequest(request);
+}
+
+/** A server that has one connection, and tells those at its other end of changes. */
+function connectionServer() {
   const server = conformanceServer({
     toolsChanged: () => server.sendToolListChanged(),
     promptsChanged: () => server.sendPromptListChanged(),
   });
-  await server.connect(transport);
-  return transport.handleRequest(request);
+  return server;
 }
 
 /** Keeps every event of a session; an id is the event's place. */

@@ -110,7 +110,8 @@ async fn a_person_allows_and_the_client_gets_tokens_for_the_resource_alone() {
     let answer = json(&fixture.exchange(&callback.code.unwrap(), VERIFIER, RESOURCE).await);
     assert_eq!((text(&answer, "scope"), answer["expires_in"].as_u64()), ("notes.read".to_owned(), Some(300)));
     let (tokens, access) = (fixture.server.tokens(), text(&answer, "access_token"));
-    let caller = Caller { user: "demo".to_owned(), scopes: "notes.read".to_owned() };
+    let server = "http://127.0.0.1:7".to_owned();
+    let caller = Caller { user: "demo".to_owned(), scopes: "notes.read".to_owned(), server };
     assert_eq!(tokens.check(&access, "http://127.0.0.1:7"), Some(caller));
     assert_eq!(tokens.check(&access, "http://127.0.0.1:8"), None);
     fixture.clock.advance(Duration::from_secs(301));

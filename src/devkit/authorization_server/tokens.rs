@@ -10,6 +10,8 @@ pub struct Caller {
     pub user: String,
     /// The granted scopes, separated by spaces.
     pub scopes: String,
+    /// The server that is called: its origin, or what stands for one.
+    pub server: String,
 }
 
 /// The tokens of an [`AuthorizationServer`](super::AuthorizationServer), as a resource server and as a test see them.
@@ -39,7 +41,8 @@ impl Tokens {
         let state = self.0.state.lock();
         let access = state.access.get(token).filter(|access| access.expires > now)?;
         let bound = url::Url::parse(&access.grant.resource).ok()?.origin().ascii_serialization();
-        (bound == origin).then(|| Caller { user: access.grant.user.clone(), scopes: access.grant.scope.clone() })
+        let Grant { user, scope, .. } = &access.grant;
+        (bound == origin).then(|| Caller { user: user.clone(), scopes: scope.clone(), server: bound.clone() })
     }
 
     /// Issues an access token without any flow, for clients that take a fixed one.

@@ -164,7 +164,12 @@ fn call(params: &Value, who: &Caller) -> Result<Value, Refused> {
             result
         }
         Some("echo") => match argument("text").and_then(Value::as_str) {
-            Some(said) => text(said.to_owned()),
+            Some(said) => {
+                let mut result = text(said.to_owned());
+                // Who heard it, and of whom: an answer that went astray would give itself away.
+                result["structuredContent"] = json!({"text": said, "user": who.user, "server": who.server});
+                result
+            }
             None => failed("echo takes a text"),
         },
         Some("add") => match (argument("a").and_then(Value::as_f64), argument("b").and_then(Value::as_f64)) {

@@ -66,7 +66,8 @@ pub(super) fn metadata_routes() -> Router<Arc<Shared>> {
 
 /// The caller, or whether a token was presented at all.
 fn identify(shared: &Shared, request: &axum::extract::Request) -> Result<Caller, bool> {
-    let anybody = |user: &str| Caller { user: user.to_owned(), scopes: String::new() };
+    let server = &shared.origin;
+    let anybody = |user: &str| Caller { user: user.to_owned(), scopes: String::new(), server: server.clone() };
     match &shared.protection {
         Protection::Open => Ok(anybody("anonymous")),
         Protection::Header(name, value) => match request.headers().get(name) {

@@ -1,6 +1,7 @@
 //! Demo MCP servers, as somebody else would run them: Streamable HTTP at `/mcp` in both protocol eras, HTTP+SSE of
 //! 2024-11-05 at `/sse`, WebSocket at `/ws`, a raw WebSocket echo at `/echo`; each protected by the tokens of a demo
-//! [`AuthorizationServer`](super::authorization_server::AuthorizationServer), by a fixed header, or not at all.
+//! [`AuthorizationServer`](super::authorization_server::AuthorizationServer), by a fixed header, or not at all. And the same
+//! server as a program that speaks over standard input and output.
 
 mod answer;
 mod events;
@@ -9,6 +10,7 @@ mod http_sse;
 mod misbehaviour;
 mod modern;
 mod recorder;
+mod stdio;
 mod streamable;
 mod websocket;
 
@@ -18,6 +20,7 @@ mod tests;
 pub use answer::{LEGACY_REVISIONS, MODERN_REVISION, answer};
 pub use misbehaviour::{Lie, Misbehaviour};
 pub use recorder::{Recorder, Request};
+pub use stdio::serve_standard_streams;
 
 use super::authorization_server::{AuthorizationServer, Caller, Options, Tokens};
 use super::running::{Running, Stop};

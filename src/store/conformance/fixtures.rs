@@ -134,6 +134,7 @@ pub(super) fn connection(user: UserId, authority: &str, account: &str) -> Connec
         scope: "read".to_owned(),
         expires_at: Some(later(300)),
         version: 1,
+        personal: None,
         refreshing_since: None,
         last_error: None,
         created_at: NOW,

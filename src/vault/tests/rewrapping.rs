@@ -131,6 +131,7 @@ fn connection(user: UserId, authority: &str, sealed: Vec<u8>) -> Connection {
         scope: String::new(),
         expires_at: None,
         version: 1,
+        personal: None,
         refreshing_since: None,
         last_error: None,
         created_at: NOW,
