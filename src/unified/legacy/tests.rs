@@ -1,0 +1,1 @@
+//! Sessions: whose they are, and what of them outlives a process.
