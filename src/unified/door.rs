@@ -176,6 +176,23 @@ impl Guest {
         }
     }
 
+    /// Somebody, for tests.
+    #[cfg(test)]
+    pub(super) fn somebody(user: UserId, client_id: &str, place: &str) -> Self {
+        Self {
+            user,
+            client_id: client_id.into(),
+            life: Arc::default(),
+            place: place.into(),
+            stay: None,
+            grant: GrantId([0; 16]),
+            token: None,
+            address: Ipv4Addr::LOCALHOST.into(),
+            view: View::Everything,
+            meta_tools: false,
+        }
+    }
+
     /// `None` for a request that no way leads here.
     fn of(door: &Door, parts: &Parts) -> Option<Self> {
         let meta_tools = query(parts, "tools").is_some_and(|tools| tools == "meta");

@@ -98,8 +98,12 @@ async fn session(door: &Door, guest: &Guest, headers: &HeaderMap) -> Result<Arc<
     let Some(id) = ids.next().and_then(|id| id.to_str().ok()).filter(|_| ids.next().is_none()) else {
         return refuse(StatusCode::BAD_REQUEST, BAD_REQUEST, "Mcp-Session-Id is missing: initialize first");
     };
-    match door.sessions.find(guest, id, &door.aggregate).await {
-        Ok(Some(session)) => Ok(session),
+    match door.sessions.find(guest, id).await {
+        Ok(Some(session)) => {
+            let resume = async || door.aggregate.resume(&session.caller(guest), session.document().upstreams).await;
+            session.resumed.get_or_init(resume).await;
+            Ok(session)
+        }
         Ok(None) => refuse(StatusCode::NOT_FOUND, NO_SESSION, "there is no such session: initialize again"),
         Err(fault) => Err(failed(&fault)),
     }

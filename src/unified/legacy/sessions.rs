@@ -5,7 +5,6 @@ use crate::clock::{Clock, Timestamp};
 use crate::error::Fault;
 use crate::ids::{Digest, Random};
 use crate::store::{McpSession, RoomForSessions, Store};
-use crate::unified::Aggregate;
 use crate::unified::door::Guest;
 use crate::unified::wire::Out;
 use crate::vault::{Place, Vault};
@@ -89,12 +88,7 @@ impl Sessions {
     ///
     /// # Errors
     /// When the store fails.
-    pub(super) async fn find(
-        &self,
-        guest: &Guest,
-        id: &str,
-        aggregate: &Arc<Aggregate>,
-    ) -> Result<Option<Arc<Session>>, Fault> {
+    pub(super) async fn find(&self, guest: &Guest, id: &str) -> Result<Option<Arc<Session>>, Fault> {
         let token = Digest::of(id);
         let known = self.known.lock().get(&token).cloned();
         let session = match known {
@@ -111,8 +105,6 @@ impl Sessions {
             self.forget(&session);
             return Ok(None);
         }
-        let resume = async || aggregate.resume(&session.caller(guest), session.document().upstreams).await;
-        session.resumed.get_or_init(resume).await;
         Ok(Some(session))
     }
 

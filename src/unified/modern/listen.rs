@@ -35,7 +35,7 @@ async fn tell(
     stay: Option<Arc<Life>>,
     out: mpsc::Sender<Out>,
 ) {
-    let agreed = door.aggregate.acknowledge(&caller, &wanted);
+    let agreed = door.aggregate.acknowledge(&caller, &wanted).await;
     let params = Members::from_iter([("notifications".to_owned(), to_json(&agreed))]);
     let first = Notification { method: "notifications/subscriptions/acknowledged".to_owned(), params };
     if out.send(Out::Note(tagged(first, &id).to_json())).await.is_err() {

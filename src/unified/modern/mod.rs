@@ -4,6 +4,8 @@
 mod headers;
 mod listen;
 mod state;
+#[cfg(test)]
+mod tests;
 mod waiting;
 mod work;
 
