@@ -274,6 +274,7 @@ impl App {
             registry: self.registry.clone(),
             services: self.connections.services().clone(),
             pats: Some(Pats::new(self.store.clone(), self.vault.clone(), self.clock.clone())),
+            personal: Some(self.connections.personal_credentials().clone()),
             api_keys: self.api_keys.clone(),
             sessions: self.sessions.clone(),
             signing: Some(signing),
@@ -350,6 +351,7 @@ impl App {
             limits: self.limits(),
             factors: self.factors.clone(),
             second_factor: config.login.second_factor,
+            unified: config.unified.enabled,
         }
     }
 

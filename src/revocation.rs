@@ -109,6 +109,13 @@ impl Revocations {
         Ok(())
     }
 
+    /// A person has selected something else for `/mcp`. Nothing ends by it; lists change.
+    pub fn selected(&self, user: UserId) {
+        if let Some(memory) = &self.memory {
+            memory.connections.selection_changed(user);
+        }
+    }
+
     /// Signs all browsers of a person out and, where that is asked for, ends what the person granted to applications. How
     /// many grants that were.
     ///

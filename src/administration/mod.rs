@@ -10,6 +10,7 @@ mod machines;
 mod paging;
 mod people;
 mod permissions;
+mod personal;
 pub mod records;
 mod services;
 mod sessions;
@@ -20,13 +21,14 @@ pub use grants::GrantFilter;
 pub use log::AuditFilter;
 pub use paging::{Page, PageRequest};
 pub use permissions::Change;
+pub use personal::{AccountChoice, CredentialChoice};
 pub use services::ServiceConnectionFilter;
 pub use signing_keys::Signing;
 
 use crate::apikey::{ApiKey, ApiKeys};
 use crate::audit::Audit;
 use crate::clock::Clock;
-use crate::connect::ServiceTable;
+use crate::connect::{PersonalCredentials, ServiceTable};
 use crate::error::{Culprit, Fault};
 use crate::identity::Identity;
 use crate::ids::{Random, UserId};
@@ -54,6 +56,8 @@ pub struct Administration {
     pub services: Arc<ServiceTable>,
     /// People's personal access tokens at them; `None` where nobody asked for the key of the vault.
     pub pats: Option<Pats>,
+    /// What people give upstreams by hand; `None` where nobody asked for the key of the vault.
+    pub personal: Option<PersonalCredentials>,
     /// Keys of programs.
     pub api_keys: Arc<ApiKeys>,
     /// What new signing keys are made with; `None` where nobody asked for the key of the vault.
@@ -138,6 +142,12 @@ impl From<Refused> for Fault {
 }
 
 impl Administration {
+    /// A person by id.
+    async fn somebody(&self, id: &str) -> Result<User, Refused> {
+        let missing = || Refused::no("user", id);
+        self.store.user(id.parse().map_err(|_| missing())?).await?.ok_or_else(missing)
+    }
+
     fn record(&self, actor: &Actor, action: &'static str, subject: &str) {
         self.audit.record(&actor.name, action, subject, actor.address);
     }

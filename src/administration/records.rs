@@ -4,7 +4,9 @@ mod conversions;
 
 use crate::clock::Timestamp;
 use crate::secret::Secret;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
 use utoipa::{IntoParams, ToSchema};
 
 /// A point in time, RFC 3339 in UTC.
@@ -350,12 +352,43 @@ pub struct Connection {
     pub state: ConnectionState,
     /// What the upstream granted, space-separated.
     pub scope: String,
+    /// The names of the values that the person gave by hand in place of a sign-in; empty for a sign-in.
+    #[serde(default)]
+    pub personal: Vec<String>,
     /// When the access token expires, if the upstream said so.
     pub expires_at: Option<Moment>,
     /// In words, what went wrong last.
     pub last_error: Option<String>,
     /// When the connection was made.
     pub created_at: Moment,
+}
+
+/// What a person gives an upstream by hand. Nobody can read it again.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewCredentials {
+    /// Which account, as in the hostname; the plain one when it is left out.
+    #[serde(default)]
+    #[schema(max_length = 16, pattern = "^[a-z0-9]*$")]
+    pub account: String,
+    /// The values by their names: of the header, or of the environment variables. Those that are not named stay.
+    #[serde(deserialize_with = "texts_by_name")]
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub values: BTreeMap<String, Secret>,
+}
+
+/// What is of another shape may be secret too, so the error does not quote it.
+fn texts_by_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Secret>, D::Error> {
+    BTreeMap::deserialize(deserializer).map_err(|_| D::Error::custom("must be an object of texts by their names"))
+}
+
+/// Something that a person may see at `/mcp`: an upstream, with one of the person's accounts there.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Member {
+    /// The upstream.
+    pub domain: String,
+    /// Which of the person's accounts there; empty for the plain one.
+    pub account: String,
 }
 
 /// A service of the token broker: an OAuth provider, or whatever takes personal access tokens.

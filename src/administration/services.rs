@@ -7,7 +7,7 @@ use crate::config;
 use crate::error::Fault;
 use crate::ids::UserId;
 use crate::secret::Secret;
-use crate::store::{self, Owned, User};
+use crate::store::{self, Owned};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::IntoParams;
@@ -60,7 +60,7 @@ impl Administration {
     /// # Errors
     /// [`Refused::NotFound`].
     pub async fn disconnect_service(&self, actor: &Actor, service: &str, user: &str) -> Result<(), Refused> {
-        let (service, user) = (self.service(service)?, self.person_of(user).await?);
+        let (service, user) = (self.service(service)?, self.somebody(user).await?);
         let row = self.store.connection(user.id, service.name.as_stored(), "").await?;
         let done = match row {
             Some(row) => self.revocations.connection(row.id).await?,
@@ -89,7 +89,7 @@ impl Administration {
     /// # Errors
     /// [`Refused::NotFound`]; [`Refused::Invalid`] for what cannot be one.
     pub async fn put_service_pat(&self, actor: &Actor, service: &str, user: &str, pat: &Secret) -> Result<(), Refused> {
-        let (service, user) = (self.service(service)?, self.person_of(user).await?);
+        let (service, user) = (self.service(service)?, self.somebody(user).await?);
         let pats = self.pats.as_ref().ok_or_else(|| Fault::gateway("nobody asked for the key of the vault"))?;
         pats.put(&service.name, user.id, pat).await?;
         self.record(actor, "service.pat_set", &format!("{} for {}", service.name, user.name));
@@ -101,7 +101,7 @@ impl Administration {
     /// # Errors
     /// [`Refused::NotFound`].
     pub async fn delete_service_pat(&self, actor: &Actor, service: &str, user: &str) -> Result<(), Refused> {
-        let (service, user) = (self.service(service)?, self.person_of(user).await?);
+        let (service, user) = (self.service(service)?, self.somebody(user).await?);
         if !self.store.delete_service_pat(user.id, service.name.as_str()).await? {
             let why = format!("{} keeps no personal access token for {} here", user.name, service.name);
             return Err(Refused::NotFound(why));
@@ -114,11 +114,6 @@ impl Administration {
     pub(super) fn service(&self, name: &str) -> Result<Arc<config::Service>, Refused> {
         let parsed = config::ServiceName::parse(name).ok();
         parsed.and_then(|name| self.services.find(&name)).ok_or_else(|| Refused::no("service", name))
-    }
-
-    async fn person_of(&self, id: &str) -> Result<User, Refused> {
-        let missing = || Refused::no("user", id);
-        self.store.user(id.parse().map_err(|_| missing())?).await?.ok_or_else(missing)
     }
 }
 

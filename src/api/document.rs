@@ -2,7 +2,7 @@
 
 use super::problem::{self, Body};
 use crate::administration::records::{
-    ApiKey, AuditEvent, Client, Connection, CreatedApiKey, CreatedClient, Ended, FactorsReset, Grant, Service,
+    ApiKey, AuditEvent, Client, Connection, CreatedApiKey, CreatedClient, Ended, FactorsReset, Grant, Member, Service,
     ServiceConnection, ServicePat, Session, SignedOut, SigningKey, Upstream, User,
 };
 use crate::paths::API;
@@ -70,6 +70,7 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     describe::<Service>(components);
     describe::<ServiceConnection>(components);
     describe::<ServicePat>(components);
+    describe::<Member>(components);
     describe::<FactorsReset>(components);
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {

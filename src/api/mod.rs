@@ -9,11 +9,13 @@ mod api_keys;
 mod audit;
 mod clients;
 mod connections;
+mod credentials;
 mod document;
 mod door;
 mod extract;
 mod grants;
 mod keys;
+mod members;
 mod problem;
 mod services;
 mod sessions;
@@ -37,7 +39,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 /// The largest body, in bytes.
-const MAX_BODY: usize = 32 * 1024;
+const MAX_BODY: usize = 48 * 1024;
 
 /// Everything below `/api`. Every request carries an [`crate::request::Arrival`].
 pub fn routes(api: Arc<Api>) -> Router {
@@ -75,6 +77,8 @@ fn of_people() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(sessions::reset_factors))
         .routes(routes!(connections::list))
         .routes(routes!(connections::delete))
+        .routes(routes!(members::hidden))
+        .routes(routes!(members::hide, members::show))
 }
 
 fn of_programs() -> OpenApiRouter<Arc<Api>> {
@@ -100,6 +104,7 @@ fn of_the_gateway() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(upstreams::list))
         .routes(routes!(upstreams::get, upstreams::decide, upstreams::undecide))
+        .routes(routes!(credentials::put, credentials::delete))
         .routes(routes!(audit::list))
         .routes(routes!(keys::list, keys::rotate))
 }

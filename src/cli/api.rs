@@ -88,6 +88,17 @@ impl Api {
         self.ask(Method::DELETE, &self.url(path)?, String::new()).await
     }
 
+    /// The same with parameters.
+    pub(super) async fn delete_some<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &impl Serialize,
+    ) -> Result<T, Fault> {
+        let mut url = self.url(path)?;
+        url.query_pairs_mut().extend_pairs(parameters(query)?);
+        self.ask(Method::DELETE, &url, String::new()).await
+    }
+
     /// Every part of the path is encoded: an id may be a URL.
     fn url(&self, path: &[&str]) -> Result<Url, Fault> {
         let wrong = || Fault::caller(format!("{} is no address of a gateway", self.server));

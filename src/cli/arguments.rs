@@ -314,6 +314,51 @@ pub(super) enum UpstreamCommand {
         /// Its domain or URL
         domain: String,
     },
+    /// Values that people give an MCP server by hand, such as API keys
+    Credential {
+        #[command(subcommand)]
+        command: CredentialCommand,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum CredentialCommand {
+    /// Keep a value of a person, in place of an earlier one; it is read from standard input
+    Set {
+        /// Its domain, URL or alias
+        upstream: String,
+        /// Whose
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        /// For which of the person's accounts there, as in the hostname
+        #[arg(long)]
+        account: Option<String>,
+        /// Which one, where several are wanted: the header or the environment variable
+        #[arg(long)]
+        name: Option<String>,
+        /// Read the value from a file instead
+        #[arg(long, value_name = "FILE")]
+        value_file: Option<PathBuf>,
+    },
+    /// List who has given what; the values themselves are shown to nobody
+    List {
+        /// Only for this one: its domain, URL or alias
+        upstream: Option<String>,
+    },
+    /// Forget a value of a person, or all of them; what is open with it ends
+    Remove {
+        /// Its domain, URL or alias
+        upstream: String,
+        /// Whose
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        /// For which of the person's accounts there
+        #[arg(long)]
+        account: Option<String>,
+        /// Which one; without it, all of them
+        #[arg(long)]
+        name: Option<String>,
+    },
 }
 
 #[derive(clap::Args)]

@@ -6,15 +6,17 @@ use super::arguments::Remote;
 use super::{Failure, load};
 use crate::administration::records::*;
 use crate::administration::{
-    Actor, Administration, AuditFilter, GrantFilter, Page, PageRequest, ServiceConnectionFilter, Signing,
+    Actor, Administration, AuditFilter, CredentialChoice, GrantFilter, Page, PageRequest, ServiceConnectionFilter,
+    Signing,
 };
 use crate::apikey::ApiKeys;
 use crate::app;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::{self, AuditedRequests, Source};
-use crate::connect::ServiceTable;
+use crate::connect::{PersonalCredentials, ServiceTable};
 use crate::error::Fault;
+use crate::hostname::UpstreamAddress;
 use crate::identity::Identity;
 use crate::ids::Random;
 use crate::revocation::Revocations;
@@ -51,14 +53,15 @@ impl Gateway {
         let mut config = load(source)?;
         let (clock, random) = (Clock::system(), Random::default());
         let store = Store::open_with(config.store.url.expose(), config.store.connections).await?;
-        let (signing, pats) = match seals {
+        let (signing, pats, personal) = match seals {
             true => {
                 let vault = config::keyring(&config.vault, &random)?;
                 vault.check(&store).await?;
                 let pats = Pats::new(store.clone(), vault.clone(), clock.clone());
-                (Some(Signing { vault, config: config.tokens }), Some(pats))
+                let personal = PersonalCredentials::new(store.clone(), vault.clone(), clock.clone(), random.clone());
+                (Some(Signing { vault, config: config.tokens }), Some(pats), Some(personal))
             }
-            false => (None, None),
+            false => (None, None, None),
         };
         let services = ServiceTable::default();
         services.reconfigure(std::mem::take(&mut config.service));
@@ -74,6 +77,7 @@ impl Gateway {
             audit: Audit::new(store.clone(), clock.clone(), Arc::new(Metrics::default()), AuditedRequests::None),
             services: Arc::new(services),
             pats,
+            personal,
             signing,
             clock,
             random,
@@ -297,6 +301,54 @@ impl Gateway {
         match self {
             Self::Here(here) => Ok(here.delete_service_pat(&Actor::system(), service, &user.id).await?),
             Self::There(api) => api.delete(&["services", service, "pats", &user.id]).await,
+        }
+    }
+
+    /// The domain of an upstream that is named by its domain, URL or alias.
+    pub(super) async fn domain_of(&self, upstream: &str) -> Result<String, Fault> {
+        let known = self.upstreams().await?;
+        let aliased = known.into_iter().find(|one| one.alias.as_deref() == Some(upstream));
+        if let Some(found) = aliased {
+            return Ok(found.domain);
+        }
+        let address: Result<UpstreamAddress, _> = upstream.parse();
+        address.map(|found| found.authority.to_string()).map_err(|why| Fault::caller(format!("{upstream:?}: {why}")))
+    }
+
+    /// Keeps a value that a person gives an upstream by hand; of the only name that is wanted where none is given.
+    pub(super) async fn put_credential(
+        &self,
+        upstream: &str,
+        user: &User,
+        account: &Option<String>,
+        name: Option<&str>,
+        value: &Secret,
+    ) -> Result<(), Fault> {
+        let domain = self.domain_of(upstream).await?;
+        let account = account.clone().unwrap_or_default();
+        let name = name.unwrap_or_default().to_owned();
+        match self {
+            Self::Here(here) => {
+                let new = NewCredentials { account, values: [(name, value.clone())].into() };
+                Ok(here.put_credentials(&Actor::system(), &domain, &user.id, &new).await?)
+            }
+            Self::There(api) => {
+                let body = json!({ "account": account, "values": { name: value.expose() } });
+                api.put(&["upstreams", &domain, "credentials", &user.id], &body).await
+            }
+        }
+    }
+
+    pub(super) async fn delete_credentials(
+        &self,
+        upstream: &str,
+        user: &User,
+        which: &CredentialChoice,
+    ) -> Result<(), Fault> {
+        let domain = self.domain_of(upstream).await?;
+        match self {
+            Self::Here(here) => Ok(here.delete_credentials(&Actor::system(), &domain, &user.id, which).await?),
+            Self::There(api) => api.delete_some(&["upstreams", &domain, "credentials", &user.id], which).await,
         }
     }
 

@@ -15,6 +15,7 @@ mod migrate;
 mod output;
 mod people;
 mod permissions;
+mod personal;
 mod progress;
 mod remote;
 mod services;
@@ -28,7 +29,7 @@ use crate::config::{self, Config, ConfigErrors, Source};
 use crate::error::Fault;
 use crate::server::{self, Start};
 use crate::telemetry::Log;
-use arguments::{Arguments, Command, KeysCommand, PatCommand, ServiceCommand};
+use arguments::{Arguments, Command, CredentialCommand, KeysCommand, PatCommand, ServiceCommand, UpstreamCommand};
 use clap::{CommandFactory, Parser};
 use gateway::Gateway;
 use output::Output;
@@ -137,9 +138,7 @@ async fn dispatch(
             Log::start(false, "warn", verbosity);
             Ok(crate::devkit::demo::run(port).await?)
         }
-        Command::DemoStdio => {
-            Ok(crate::devkit::mcp::serve_standard_streams().await.map_err(Fault::gateway)?)
-        }
+        Command::DemoStdio => Ok(crate::devkit::mcp::serve_standard_streams().await.map_err(Fault::gateway)?),
         Command::Check => {
             let config = load(source)?;
             let what =
@@ -172,6 +171,11 @@ async fn dispatch(
             let seals = matches!(
                 arguments.command,
                 Command::Keys { command: KeysCommand::Rotate { .. } }
+                    | Command::Upstream {
+                        command: UpstreamCommand::Credential {
+                            command: CredentialCommand::Set { .. } | CredentialCommand::Remove { .. },
+                        },
+                    }
                     | Command::Service { command: ServiceCommand::Pat { command: PatCommand::Set { .. } } }
             );
             let gateway = Gateway::open(&arguments.remote, source, seals).await?;
@@ -208,7 +212,7 @@ async fn administer(
 ) -> Result<(), Failure> {
     match command {
         Command::User { command } => people::user(command, gateway, stdin, output).await,
-        Command::Upstream { command } => state::upstream(command, gateway, output).await,
+        Command::Upstream { command } => state::upstream(command, gateway, stdin, output).await,
         Command::Connection { command } => state::connection(command, gateway, output).await,
         Command::Client { command } => state::client(command, gateway, output).await,
         Command::Grant { command } => state::grant(command, gateway, output).await,

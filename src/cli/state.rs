@@ -3,14 +3,16 @@
 use super::arguments::{AuditCommand, ClientCommand, ConnectionCommand, GrantCommand, UpstreamCommand};
 use super::gateway::Gateway;
 use super::output::{Output, counted};
-use super::{Failure, machines, permissions};
+use super::{Failure, machines, permissions, personal};
 use crate::administration::records::{Decision, Upstream, UpstreamDecision};
 use crate::administration::{AuditFilter, Change, GrantFilter};
+use std::io::Read;
 
-/// `portcullis upstream add|list|approve|deny|remove|allow|reset`
+/// `portcullis upstream add|list|approve|deny|remove|allow|reset|credential`
 pub(super) async fn upstream(
     command: UpstreamCommand,
     gateway: &Gateway,
+    stdin: &mut dyn Read,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
     let decide = async |domain: &str, decision, alias, name| {
@@ -42,6 +44,7 @@ pub(super) async fn upstream(
             let decided = decide(&domain, Decision::Denied, None, None).await?;
             Ok(output.line(format_args!("denied {}", decided.domain))?)
         }
+        UpstreamCommand::Credential { command } => personal::credential(command, gateway, stdin, output).await,
         UpstreamCommand::Remove { domain } => {
             gateway.undecide(&domain).await?;
             Ok(output.line(format_args!("removed {domain}"))?)

@@ -156,7 +156,8 @@ fn program(reader: &mut Reader<'_>, alias: Option<&Found<String>>, directories: 
             reader.error(&node.place, key, why);
         }
     }
-    let mut network = ["header", "value", "value_file", "personal"].into_iter().chain(OAUTH_KEYS).collect::<Vec<_>>();
+    let mut network =
+        ["header", "value", "value_file", "personal", "prefix"].into_iter().chain(OAUTH_KEYS).collect::<Vec<_>>();
     network.retain(|key| reader.has(key));
     for key in network {
         let place = reader.take(key).map_or(Place::Nowhere, |node| node.place);
@@ -329,7 +330,9 @@ fn authority(text: &str, own_domain: &str) -> Result<Authority, String> {
     let host = authority.host();
     let below = host.strip_suffix(own_domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
     if authority.is_program() {
-        return Err(format!("{authority} cannot be reached: a program that the gateway runs has a command and an alias"));
+        return Err(format!(
+            "{authority} cannot be reached: a program that the gateway runs has a command and an alias"
+        ));
     }
     // On localhost the port tells the gateway from its upstreams; the registry knows it once it listens.
     if below && own_domain != "localhost" {

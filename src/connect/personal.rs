@@ -70,8 +70,11 @@ impl PersonalCredentials {
         };
         for (name, value) in given {
             let known = personal.name(name).ok_or_else(|| {
-                let wanted = personal.names().join(", ");
-                Fault::caller(format!("{} wants no value with the name {name:?}, but: {wanted}", upstream.name))
+                let (wanted, upstream) = (personal.names().join(", "), &upstream.name);
+                Fault::caller(match name.is_empty() {
+                    true => format!("{upstream} wants several values: name one of {wanted}"),
+                    false => format!("{upstream} wants no value with the name {name:?}, but: {wanted}"),
+                })
             })?;
             let value = personal.check(value.expose()).map_err(|why| Fault::caller(format!("{known}: {why}")))?;
             all.put(known, value);
@@ -176,6 +179,11 @@ impl Connections {
         let secret = |name: &str| Some((name.to_owned(), Secret::new(values.get(name)?.to_owned())));
         let all: Option<Vec<_>> = personal.names().into_iter().map(secret).collect();
         all.ok_or(NoCredential::NeedsConsent)
+    }
+
+    /// What people have given.
+    pub fn personal_credentials(&self) -> &PersonalCredentials {
+        &self.given
     }
 
     /// What an upstream wants of people by hand.

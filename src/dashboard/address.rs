@@ -142,7 +142,7 @@ fn encoded_page(
 }
 
 /// An error's text as a sentence of a page.
-fn sentence(text: &str) -> String {
+pub(super) fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), characters.as_str()))
 }

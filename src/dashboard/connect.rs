@@ -46,7 +46,7 @@ pub(super) async fn start(
     Query(query): Query<StartQuery>,
 ) -> Result<Response, Failure> {
     let person = dashboard.person(&headers, &query.address()).await?;
-    let goal = match dashboard.goal(&query) {
+    let goal = match dashboard.goal(&query.server, &query.account) {
         Ok(goal) => goal,
         Err(answer) => return Ok(answer),
     };
@@ -69,7 +69,7 @@ pub(super) async fn approve_and_start(
     Form(sent): Form<ApprovalForm>,
 ) -> Result<Response, Failure> {
     let person = dashboard.sender(&headers, &sent.csrf_token).await?;
-    let goal = match dashboard.goal(&query) {
+    let goal = match dashboard.goal(&query.server, &query.account) {
         Ok(goal) => goal,
         Err(answer) => return Ok(answer),
     };
@@ -126,21 +126,21 @@ impl StartQuery {
 }
 
 /// What the person wants to be connected with.
-struct Goal {
-    upstream: Arc<Upstream>,
-    account: Option<Account>,
+pub(super) struct Goal {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) account: Option<Account>,
     path: Option<String>,
 }
 
 impl Dashboard {
     /// Finds the upstream; otherwise the page that says why there is none.
     #[allow(clippy::result_large_err)] // the answer is returned at once
-    fn goal(&self, query: &StartQuery) -> Result<Goal, Response> {
+    pub(super) fn goal(&self, server: &str, account: &str) -> Result<Goal, Response> {
         let refuse = |status, text: String| message(status, "That server cannot be connected", &text, None);
         let bad = |error: String| refuse(StatusCode::BAD_REQUEST, format!("The request is not right: {error}."));
         let UpstreamAddress { authority, path } =
-            address::parse(&query.server, "", &self.site).map_err(|error| bad(error.to_string()))?;
-        let account = Some(query.account.as_str()).filter(|account| !account.is_empty());
+            address::parse(server, "", &self.site).map_err(|error| bad(error.to_string()))?;
+        let account = Some(account).filter(|account| !account.is_empty());
         let account = account.map(Account::parse).transpose().map_err(|error| bad(error.to_string()))?;
         let upstream = self.upstream(&authority).ok_or_else(|| {
             refuse(StatusCode::NOT_FOUND, "This gateway does not let anybody use that server.".to_owned())
@@ -191,7 +191,7 @@ fn approval_page(person: &SignedIn, goal: &Goal, query: &StartQuery) -> Response
     })
 }
 
-fn not_permitted(person: &SignedIn, goal: &Goal) -> Response {
+pub(super) fn not_permitted(person: &SignedIn, goal: &Goal) -> Response {
     let text =
         format!("You are signed in as {}, and {} is not for everybody here.", person.user.name, goal.upstream.name);
     let hint = Some("Ask an administrator to permit it to you or to one of your groups, then try again.");

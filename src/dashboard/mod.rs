@@ -4,6 +4,7 @@ mod account;
 mod address;
 mod clients;
 mod connect;
+mod credentials;
 mod failure;
 mod home;
 mod passkey;
@@ -20,7 +21,7 @@ use crate::administration::Administration;
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::SecondFactor;
-use crate::connect::Connections;
+use crate::connect::{Connections, PERSONAL_PAGE};
 use crate::factors::Factors;
 use crate::hostname::Site;
 use crate::identity::Identity;
@@ -79,6 +80,8 @@ pub struct Dashboard {
     pub factors: Arc<Factors>,
     /// Whether they must.
     pub second_factor: SecondFactor,
+    /// Whether there is a unified endpoint.
+    pub unified: bool,
 }
 
 /// `/`, `/account` and below, `/login` and below, `/logout`, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page
@@ -90,7 +93,9 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .route("/grants/revoke", post(home::revoke))
         .route("/upstreams/approve", post(upstreams::approve))
         .route("/upstreams/remove", post(upstreams::remove))
+        .route(PERSONAL_PAGE, get(credentials::form).post(credentials::keep))
         .route("/account", get(account::show))
+        .route("/account/members", post(account::members::select))
         .route("/account/password", post(account::password::change))
         .route("/account/passkeys", post(account::passkeys::add))
         .route("/account/passkeys/challenge", post(account::passkeys::challenge))

@@ -15,6 +15,7 @@ pub(super) fn connection(connection: Connection, name: String, permitted: bool, 
         ConnectionState::Active if connection.refreshing_since.is_some() && connection.last_error.is_none() => {
             ("good", "Connected, being renewed")
         }
+        ConnectionState::NeedsConsent if connection.personal.is_some() => ("bad", "Needs another value from you"),
         ConnectionState::Active => ("good", "Connected"),
         ConnectionState::Open => ("quiet", "Needs no sign-in"),
         ConnectionState::NeedsConsent => ("bad", "Needs your consent again"),
@@ -27,6 +28,7 @@ pub(super) fn connection(connection: Connection, name: String, permitted: bool, 
         state,
         scopes: words(&connection.scope),
         expiry: connection.expires_at.filter(|_| active).map(|at| expiry(at, now)),
+        given: words(connection.personal.as_deref().unwrap_or_default()),
         last_error: connection.last_error,
         reconnect: permitted.then(|| start_address(&connection.authority, &connection.account, true)),
         authority: connection.authority,

@@ -41,6 +41,38 @@ pub struct AccountPage<'a> {
     pub grants: Vec<GrantRow>,
     /// Services of the token broker.
     pub services: Vec<ServiceRow>,
+    /// The unified endpoint; `None` where there is none.
+    pub endpoint: Option<EndpointSection>,
+}
+
+/// The unified endpoint, and what the person sees there.
+pub struct EndpointSection {
+    /// Its URL.
+    pub url: String,
+    /// What may appear there.
+    pub members: Vec<MemberRow>,
+}
+
+/// Something that may appear at the unified endpoint.
+pub struct MemberRow {
+    /// Authority and account, as the form sends them back.
+    pub value: String,
+    /// The upstream, for people.
+    pub name: String,
+    /// Its domain; `None` for a program.
+    pub domain: Option<String>,
+    /// Which account; empty for the plain one.
+    pub account: String,
+    /// Whether the person wants to see it.
+    pub shown: bool,
+    /// `good`, `quiet` or `bad`: the colour of the state.
+    pub tone: &'static str,
+    /// Whether it is connected.
+    pub state: &'static str,
+    /// What the person gave by hand.
+    pub given: Vec<String>,
+    /// What leads to a connection, in words, and its address.
+    pub connect: Option<(&'static str, String)>,
 }
 
 /// A service of the token broker, as a person has it.

@@ -11,8 +11,8 @@ mod steps;
 mod tests;
 
 pub use account::{
-    AccountPage, CodePage, CodesPage, EnrolPage, IdentitiesSection, IdentityRow, PasskeyRow, ServiceRow, SessionRow,
-    account, code, codes, enrol,
+    AccountPage, CodePage, CodesPage, EndpointSection, EnrolPage, IdentitiesSection, IdentityRow, MemberRow,
+    PasskeyRow, ServiceRow, SessionRow, account, code, codes, enrol,
 };
 pub use assets::asset;
 pub use people::{
@@ -20,6 +20,6 @@ pub use people::{
     encoded, home, landing, login, setup,
 };
 pub use steps::{
-    ApprovalPage, ConnectPage, ConsentPage, Destination, DevicePage, MessagePage, approval, connect, consent, device,
-    message, plain_name,
+    ApprovalPage, ConnectPage, ConsentPage, CredentialField, CredentialPage, Destination, DevicePage, MessagePage,
+    approval, connect, consent, credential, device, message, plain_name,
 };

@@ -83,6 +83,8 @@ pub struct ConnectionRow {
     pub expiry: Option<String>,
     /// What went wrong last.
     pub last_error: Option<String>,
+    /// The names of what the person gave by hand, in place of a sign-in.
+    pub given: Vec<String>,
     /// `/oauth/start?…`; none for what the person may not use.
     pub reconnect: Option<String>,
 }

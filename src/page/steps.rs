@@ -1,6 +1,7 @@
 //! The pages of the browser flow: consent to a client, approval of an upstream, and a message when it ends here.
 
 use super::answer::{Frame, page};
+use super::people::Account;
 use super::plain;
 use askama::Template;
 use axum::response::Response;
@@ -88,6 +89,36 @@ pub struct ApprovalPage<'a> {
     pub csrf_token: &'a str,
 }
 
+/// What does the person give this upstream by hand?
+pub struct CredentialPage<'a> {
+    /// Of the answer.
+    pub status: StatusCode,
+    /// Who is signed in, with the session's token.
+    pub account: Account<'a>,
+    /// Why the last attempt was refused.
+    pub error: Option<&'a str>,
+    /// The upstream, for people.
+    pub name: &'a str,
+    /// Its domain; `None` for a program.
+    pub domain: Option<&'a str>,
+    /// Which of the person's accounts there; empty for the plain one.
+    pub account_name: &'a str,
+    /// Whether the values are for the environment of a program.
+    pub environment: bool,
+    /// What is asked for.
+    pub fields: Vec<CredentialField<'a>>,
+    /// Where the form goes, and comes back to.
+    pub action: &'a str,
+}
+
+/// One value.
+pub struct CredentialField<'a> {
+    /// The header or the variable.
+    pub name: &'a str,
+    /// Whether the person has given it already, so that it may be left as it is.
+    pub given: bool,
+}
+
 /// May this service be connected?
 pub struct ConnectPage<'a> {
     /// The service, for people.
@@ -151,6 +182,11 @@ pub fn connect(page: &ConnectPage<'_>) -> Response {
     self::page(StatusCode::OK, &Connect { frame: Frame::bare(), page })
 }
 
+/// The page on which a person gives an upstream an API key or other secrets. None of them is ever shown.
+pub fn credential(page: &CredentialPage<'_>) -> Response {
+    self::page(page.status, &Credential { frame: Frame::of(Some(&page.account)), page })
+}
+
 /// A message, with ways on.
 pub fn message(page: &MessagePage<'_>) -> Response {
     self::page(page.status, &Message { frame: Frame::bare(), page })
@@ -163,6 +199,13 @@ struct Consent<'a> {
     client_name: String,
     client_uri: Option<&'a str>,
     page: &'a ConsentPage<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "credential.html")]
+struct Credential<'a> {
+    frame: Frame<'a>,
+    page: &'a CredentialPage<'a>,
 }
 
 #[derive(Template)]

@@ -82,6 +82,20 @@ fn account_page() -> AccountPage<'static> {
             pat: Some(hostile()),
             has_shared_pat: true,
         }],
+        endpoint: Some(EndpointSection {
+            url: hostile(),
+            members: vec![MemberRow {
+                value: hostile(),
+                name: hostile(),
+                domain: Some(hostile()),
+                account: hostile(),
+                shown: true,
+                tone: "good",
+                state: "Connected",
+                given: vec![hostile()],
+                connect: Some(("Change", hostile())),
+            }],
+        }),
     }
 }
 
@@ -97,6 +111,7 @@ fn connection_row() -> ConnectionRow {
         scopes: vec![hostile()],
         expiry: Some(hostile()),
         last_error: Some(hostile()),
+        given: vec![hostile()],
         reconnect: Some(hostile()),
     }
 }
@@ -146,6 +161,17 @@ fn every_page() -> Vec<Response> {
             return_host: Some(HOSTILE),
             action: HOSTILE,
             csrf_token: HOSTILE,
+        }),
+        credential(&CredentialPage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            name: HOSTILE,
+            domain: Some(HOSTILE),
+            account_name: HOSTILE,
+            environment: true,
+            fields: vec![CredentialField { name: HOSTILE, given: true }],
+            action: HOSTILE,
         }),
         device(&DevicePage { status, error: Some(HOSTILE), user_code: HOSTILE, user: HOSTILE, csrf_token: HOSTILE }),
         message(&MessagePage {

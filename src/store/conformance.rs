@@ -15,6 +15,7 @@ mod groups;
 mod groups_of_commits;
 mod housekeeping;
 mod identities;
+mod personal;
 mod postgres;
 mod service_links;
 mod services;
@@ -72,6 +73,9 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     connections::step_ups_go_with_their_connection(&open().await).await;
     connections::upstreams_have_an_alias_each(&open().await).await;
     connections::what_is_known_of_upstreams_is_replaced(&open().await).await;
+    personal::what_people_give_replaces_the_connection(&open().await).await;
+    personal::what_people_gave_is_parted_from_by_nobody(&open().await).await;
+    personal::what_is_hidden_is_told_and_goes_with_the_person(&open().await).await;
     services::personal_access_tokens_are_replaced_and_go_with_their_person(&open().await).await;
     services::what_is_deleted_is_parted_from_once_at_a_time(&open().await).await;
     services::a_removed_person_s_connections_are_parted_from(&open().await).await;

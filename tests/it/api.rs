@@ -369,7 +369,7 @@ async fn refusals_have_one_form() {
         let url = format!("{}{path}", world.gateway.root());
         send(&world.browser, method, &url, &fields, Some(body.to_owned())).await
     };
-    let (large, larger) = ("x".repeat(40_000), "x".repeat(70_000));
+    let (large, larger) = ("x".repeat(50_000), "x".repeat(70_000));
     for (method, path, kind, body, expected) in [
         ("POST", "/api/v1/users", "application/json", "{", 400),
         ("POST", "/api/v1/users", "application/json", "{}", 422),

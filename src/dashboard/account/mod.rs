@@ -1,6 +1,7 @@
 //! `/account`: what a person may know and change about the own account.
 
 pub(super) mod identities;
+pub(super) mod members;
 pub(super) mod passkeys;
 pub(super) mod password;
 pub(super) mod services;
@@ -54,6 +55,7 @@ impl Dashboard {
             sessions: sessions.into_iter().map(|session| rows::session(session, person.id, now)).collect(),
             grants: grants.into_iter().map(|grant| rows::grant(grant, now)).collect(),
             services: self.service_rows(person).await?,
+            endpoint: self.endpoint(person).await?,
         }))
     }
 
