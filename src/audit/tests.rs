@@ -34,6 +34,7 @@ fn request(method: &str, name: Option<&str>, fate: Fate) -> UpstreamRequest {
         authority: Authority::parse("mcp.example").unwrap(),
         name: "Notes".to_owned(),
         alias: None,
+        kind: Default::default(),
         path: None,
         auth: Arc::new(UpstreamAuth::None),
         allow_private: false,
