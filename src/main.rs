@@ -8,6 +8,10 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    if let Some(status) = portcullis::stdio::intercept(&arguments) {
+        return status;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -18,7 +22,7 @@ fn main() -> ExitCode {
     // Variables that are not UTF-8 cannot be ours.
     let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
     let process = cli::Process {
-        arguments: std::env::args_os().collect(),
+        arguments,
         environment: environment.collect(),
         stdin: &mut std::io::stdin(),
         stdout: &mut std::io::stdout(),

@@ -80,6 +80,25 @@ pub struct Stdio {
     pub max_processes_per_upstream: u32,
     /// The longest message that a program may write, in bytes.
     pub max_message: u64,
+    /// How they are started. No key: the command line knows.
+    pub launcher: Launcher,
+}
+
+/// How programs are started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Launcher {
+    /// As they are, without limits: where this process is not the portcullis executable.
+    #[default]
+    Direct,
+    /// By this executable, which is portcullis: it sets limits first.
+    Confined(PathBuf),
+}
+
+impl Launcher {
+    /// By the executable of this process, also when the file was replaced meanwhile.
+    pub fn this_executable() -> Self {
+        Self::Confined(PathBuf::from("/proc/self/exe"))
+    }
 }
 
 /// The keys that only a program has.
@@ -114,7 +133,7 @@ impl Default for Kind {
 
 impl Default for Stdio {
     fn default() -> Self {
-        Self { directory: None, max_processes: 256, max_processes_per_upstream: 64, max_message: 8 << 20 }
+        Self { directory: None, max_processes: 256, max_processes_per_upstream: 64, max_message: 8 << 20, launcher: Launcher::Direct }
     }
 }
 
@@ -174,6 +193,7 @@ pub(super) fn section(mut reader: Reader<'_>, store_url: &str, state: &Path) -> 
         max_processes: max_processes.unwrap_or(default.max_processes),
         max_processes_per_upstream: per_upstream.unwrap_or(default.max_processes_per_upstream),
         max_message: max_message.unwrap_or(default.max_message),
+        launcher: default.launcher,
     }
 }
 

@@ -22,7 +22,7 @@ mod upstream;
 mod vault_key;
 mod worker;
 
-pub use command::{Command, Kind, Sharing, Stdio, Transport};
+pub use command::{Command, Kind, Launcher, Sharing, Stdio, Transport};
 pub use database::Database;
 pub use load::{ConfigErrors, Source, load};
 pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};

@@ -125,7 +125,8 @@ async fn jwks(State(shared): State<Arc<Shared>>) -> Response {
 
 async fn ask(State(shared): State<Arc<Shared>>, Query(asked): Query<Asked>) -> Response {
     if asked.redirect_uri != shared.redirect_uri || Challenge::parse(&asked.code_challenge).is_none() {
-        return (StatusCode::BAD_REQUEST, "only the gateway of this demonstration signs people in here").into_response();
+        return (StatusCode::BAD_REQUEST, "only the gateway of this demonstration signs people in here")
+            .into_response();
     }
     let people: Vec<_> = PEOPLE.iter().map(|(name, label, _)| (*name, *label)).collect();
     let request = serde_json::to_string(&asked).unwrap_or_default();
@@ -193,7 +194,8 @@ impl Shared {
     /// Core §2.
     fn id_token(&self, code: &Code) -> String {
         let now = self.clock.now();
-        let groups = PEOPLE.iter().find(|(name, ..)| *name == code.user).map(|(.., groups)| *groups).unwrap_or_default();
+        let groups =
+            PEOPLE.iter().find(|(name, ..)| *name == code.user).map(|(.., groups)| *groups).unwrap_or_default();
         let claims: Value = json!({
             "iss": self.issuer, "sub": format!("demo|{}", code.user), "aud": CLIENT_ID, "nonce": code.asked.nonce,
             "iat": now.seconds(), "exp": now.after(TOKEN_LIFE).seconds(),

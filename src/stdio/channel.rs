@@ -28,6 +28,17 @@ pub struct Ending {
     pub private: String,
 }
 
+impl Ending {
+    /// `last_line` is what the program said last, if anything.
+    pub(super) fn new(public: &str, last_line: &str) -> Self {
+        let private = match last_line {
+            "" => public.to_owned(),
+            last_line => format!("{public}; its last words: {last_line}"),
+        };
+        Self { public: public.to_owned(), private }
+    }
+}
+
 impl Ended {
     /// How it ended, if it has.
     pub fn now(&self) -> Option<Ending> {
@@ -36,7 +47,7 @@ impl Ended {
 
     /// Waits for the end.
     pub async fn wait(&mut self) -> Ending {
-        let gone = || Ending { public: "the gateway stopped".to_owned(), private: "the gateway stopped".to_owned() };
+        let gone = || Ending::new("the gateway stopped", "");
         match self.0.wait_for(Option::is_some).await {
             Ok(ending) => ending.clone().unwrap_or_else(gone),
             Err(_) => gone(),

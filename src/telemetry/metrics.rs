@@ -69,6 +69,14 @@ pub struct Metrics {
     /// Upstreams that could not be reached, did not answer in time, or broke off.
     pub upstream_failures: Counter,
     mcp_requests: [[Counter; FATES.len()]; Method::COUNT],
+    /// Processes of programs that run at this moment.
+    pub stdio_processes: Gauge,
+    /// Programs that were started.
+    pub stdio_starts: Counter,
+    /// Processes that we ended.
+    pub stdio_ended: Counter,
+    /// Processes that ended by themselves, or were ended for what they did.
+    pub stdio_failed: Counter,
     /// Events that are missing in the audit log.
     pub audit_lost: Counter,
 }
@@ -124,6 +132,13 @@ impl Default for Metrics {
         registry.register("mcp_requests", "Requests to upstreams, by method and by fate", mcp_requests.clone());
         let audit_lost = Counter::default();
         registry.register("audit_lost", "Events that are missing in the audit log", audit_lost.clone());
+        let (stdio_processes, stdio_starts) = (Gauge::default(), Counter::default());
+        registry.register("stdio_processes", "Processes of programs that run", stdio_processes.clone());
+        registry.register("stdio_starts", "Programs that were started", stdio_starts.clone());
+        let exits = Family::<OutcomeLabel, Counter>::default();
+        registry.register("stdio_exits", "Processes of programs that ended, and whether in order", exits.clone());
+        let exits = OUTCOMES.map(|outcome| exits.get_or_create_owned(&OutcomeLabel { outcome }));
+        let [stdio_ended, stdio_failed] = exits;
         let mcp = |method, fate| mcp_requests.get_or_create_owned(&McpLabels { method, fate });
         let counter = |kind, status| requests.get_or_create_owned(&RequestLabels { kind, status });
         Self {
@@ -136,6 +151,10 @@ impl Default for Metrics {
             connections_refused,
             upstream_failures,
             mcp_requests: Method::all().map(|method| FATES.map(|fate| mcp(method.label(), fate))),
+            stdio_processes,
+            stdio_starts,
+            stdio_ended,
+            stdio_failed,
             audit_lost,
             registry,
         }

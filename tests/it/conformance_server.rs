@@ -13,10 +13,10 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
 /// What a run may take; alone on a machine it takes three seconds.
-const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(120);
 
 /// How often each outcome occurred: scenario, id and name of the check, its status.
-type Outcomes = BTreeMap<[String; 4], usize>;
+pub type Outcomes = BTreeMap<[String; 4], usize>;
 
 #[tokio::test]
 async fn revision_2025_11_25_is_the_same_through_the_gateway() {
@@ -44,14 +44,24 @@ async fn same(revision: &str) -> Outcomes {
     let busy = Shim::through(&busy, &server.authority()).await;
     let (direct, usual, busy) = tokio::join!(run(&direct, revision), run(&usual, revision), run(&busy, revision));
     for through in [usual, busy] {
-        let gone: Vec<_> = direct.iter().filter(|(what, times)| through.get(*what) != Some(times)).collect();
-        let new: Vec<_> = through.iter().filter(|(what, times)| direct.get(*what) != Some(times)).collect();
+        let (gone, new) = differences(&direct, &through);
         assert!(gone.is_empty() && new.is_empty(), "only directly: {gone:#?}\nonly through the gateway: {new:#?}");
     }
     direct
 }
 
-async fn run(shim: &Shim, revision: &str) -> Outcomes {
+/// What occurred only in the first run, or not as often in the second; and the other way round.
+pub fn differences(direct: &Outcomes, through: &Outcomes) -> (Outcomes, Outcomes) {
+    let only = |here: &Outcomes, there: &Outcomes| {
+        here.iter()
+            .filter(|(what, times)| there.get(*what) != Some(times))
+            .map(|(what, times)| (what.clone(), *times))
+            .collect()
+    };
+    (only(direct, through), only(through, direct))
+}
+
+pub async fn run(shim: &Shim, revision: &str) -> Outcomes {
     let url = format!("http://localhost:{}/mcp", shim.port);
     let mut suite = Suite::start(&["server", "--url", &url, "--requirements", revision]);
     // Its exit status says that something failed, which the checks say better.
@@ -66,18 +76,18 @@ async fn run(shim: &Shim, revision: &str) -> Outcomes {
     outcomes
 }
 
-fn count(outcomes: &Outcomes, wanted: &str) -> usize {
+pub fn count(outcomes: &Outcomes, wanted: &str) -> usize {
     outcomes.iter().filter(|([.., status], _)| status == wanted).map(|(_, times)| times).sum()
 }
 
 /// The server under test, in a process that ends with this value.
-struct Server {
-    port: u16,
+pub struct Server {
+    pub port: u16,
     _child: Child,
 }
 
 impl Server {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let mut child = node().arg("server.mjs").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = tokio::time::timeout(LIMIT, lines.next_line()).await.expect("server.mjs is slow to start").unwrap();
@@ -85,7 +95,7 @@ impl Server {
         Self { port: ready["port"].as_u64().unwrap().try_into().unwrap(), _child: child }
     }
 
-    fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 

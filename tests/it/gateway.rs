@@ -241,6 +241,11 @@ impl Gateway {
         token_of(self.app(), name, authority).await
     }
 
+    /// A token for the unified endpoint.
+    pub async fn root_token_of(&self, name: &str) -> String {
+        token_at(self.app(), name, &Realm::Root, None).await.0
+    }
+
     /// A token that is bound to the key with this thumbprint (RFC 9449).
     pub async fn bound_token_for(&self, authority: &str, thumbprint: &str) -> String {
         token_at(self.app(), USER, &Realm::Mcp(label(authority)), Some(thumbprint)).await.0
@@ -312,6 +317,19 @@ pub fn upstream(authority: &str, auth: UpstreamAuth) -> UpstreamConfig {
         tools: None,
         allowed: None,
     }
+}
+
+/// What a configuration file with this text says, loopback upstreams allowed.
+pub fn configured(text: &str) -> Config {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("portcullis.toml");
+    std::fs::write(&file, text).unwrap();
+    let environment = BTreeMap::from([
+        ("XDG_STATE_HOME".to_owned(), directory.path().display().to_string()),
+        ("PATH".to_owned(), std::env::var("PATH").unwrap_or_default()),
+        ("PORTCULLIS__UPSTREAMS__ALLOW_PRIVATE".to_owned(), "true".to_owned()),
+    ]);
+    load(&Source { file: Some(file), environment }).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 pub fn label(authority: &str) -> Label {

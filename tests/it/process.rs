@@ -1,8 +1,10 @@
 //! The program itself, as somebody who has just installed it uses it.
 
 use crate::client::{Client, send};
+use crate::speaker::{Speaker, pool};
 use http::{Method, StatusCode};
 use portcullis::devkit::browser::{Arrived, Browser, Credentials, Page};
+use portcullis::mcp::era::Era;
 use rustls_pki_types::CertificateDer;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -52,7 +54,7 @@ impl Machine {
         finished(&mut self.command(arguments)).await
     }
 
-    async fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
+    pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Output {
         let mut child = self.command(arguments).stdin(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).await.unwrap();
         tokio::time::timeout(PATIENCE, child.wait_with_output()).await.unwrap().unwrap()
@@ -379,13 +381,37 @@ async fn the_demo_works_and_leaves_nothing_behind() {
     let (status, body) = client.call(&ours.access, "whoami").await;
     assert_eq!(status, StatusCode::OK, "{body}");
 
-    let port = url::Url::parse(&value("Dashboard")).unwrap().port().unwrap();
+    let root = value("Dashboard");
+    let (at_once, page) = (everything_of_the_demo(root.trim_end_matches('/'), &who).await, by_button(&root).await);
+    for tool in ["notes_whoami", "open_whoami", "program_whoami"] {
+        assert!(at_once.iter().any(|name| name == tool), "{tool}: {at_once:?}");
+    }
+    assert!(page.status.is_success() && page.text().contains("alex"), "{}", page.text());
+
+    let port = url::Url::parse(&root).unwrap().port().unwrap();
     let asked = Instant::now();
     assert_eq!(server.signal("-INT").await.code(), Some(0));
     assert!(asked.elapsed() < QUICKLY, "{:?}", asked.elapsed());
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err(), "something still listens");
     let left: Vec<_> = std::fs::read_dir(machine.home.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// The tools at the demonstration's unified endpoint for somebody who has connected one server.
+async fn everything_of_the_demo(root: &str, who: &Credentials) -> Vec<String> {
+    let url = format!("{root}/mcp");
+    let client = Client::ready(&url).await;
+    let callback = client.browser.authorize(&client.authorization_url(&[]), who, &client.redirect_uri).await.unwrap();
+    let ours = client.exchange(&callback.code.unwrap()).await;
+    Speaker::new(&pool(), &url, &ours.access, Era::Modern).await.tools().await
+}
+
+/// Signs in at the identity provider, where the first button is that of an administrator.
+async fn by_button(root: &str) -> Page {
+    let browser = Browser::new().unwrap();
+    let provider = open(&browser, &format!("{root}login/company")).await;
+    let Arrived::Page(page) = browser.approve(&provider, "").await.unwrap() else { panic!("nothing was to stop it") };
+    page
 }
 
 #[tokio::test]

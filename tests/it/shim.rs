@@ -35,6 +35,12 @@ impl Shim {
         Self::start(gateway.port(), &token, Some(gateway.host_of(authority))).await
     }
 
+    /// In front of an MCP URL of the gateway, for a bearer of this token.
+    pub async fn with_token(gateway: &Gateway, url: &str, token: &str) -> Self {
+        let host = url::Url::parse(url).unwrap().authority().to_owned();
+        Self::start(gateway.port(), token, Some(host)).await
+    }
+
     /// In front of the upstream itself, so that only the gateway is missing.
     pub async fn direct(port: u16) -> Self {
         Self::start(port, "unused", None).await

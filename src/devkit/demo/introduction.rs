@@ -12,8 +12,17 @@ pub(super) struct Listed {
     pub(super) behind: String,
 }
 
-/// The text; `servers` begins with the one that the commands use.
-pub(super) fn introduction(root: &str, (user, password): (&str, &str), issuer: &str, servers: &[Listed]) -> String {
+/// How to get in.
+pub(super) struct Login<'a> {
+    pub(super) user: &'a str,
+    pub(super) password: &'a str,
+    /// The button of the identity provider.
+    pub(super) provider: &'a str,
+}
+
+/// The text; `servers` begins with the one that is used for an example.
+pub(super) fn introduction(root: &str, login: &Login<'_>, issuer: &str, servers: &[Listed]) -> String {
+    let Login { user, password, provider } = login;
     let mut text = String::new();
     let notes = servers.first().map(|listed| listed.url.as_str()).unwrap_or_default();
     let metadata = url::Url::parse(notes).map_or_else(
@@ -30,6 +39,10 @@ pub(super) fn introduction(root: &str, (user, password): (&str, &str), issuer: &
   Dashboard   {root}/
   User        {user}
   Password    {password}
+  Or the button \"{provider}\", a mock identity provider that asks for no password
+
+Everything at one address
+  {root}/mcp
 
 MCP servers behind it (their authorization server: {issuer})
 "
@@ -40,11 +53,14 @@ MCP servers behind it (their authorization server: {issuer})
     let _ = write!(
         text,
         "
-Try it: each opens a browser; sign in as above, allow the program, then allow Portcullis at Demo Notes.
+Try it: each opens a browser; sign in as above and allow the program. Tools of servers that want to be asked, too, appear
+once you have connected them: {root}/ or the link that the program is given.
 
   Claude Code
+    claude mcp add --transport http everything {root}/mcp
     claude mcp add --transport http notes {notes}
   MCP Inspector
+    npx @modelcontextprotocol/inspector --cli {root}/mcp --transport http --method tools/list
     npx @modelcontextprotocol/inspector --cli {notes} --transport http --method tools/call --tool-name whoami
   curl: the challenge, and the metadata that it points to
     curl -i {notes}
@@ -77,9 +93,11 @@ mod tests {
             url: "http://notes.localhost:8080/mcp".to_owned(),
             behind: "http://127.0.0.1:9/mcp".to_owned(),
         };
-        let text = introduction("http://localhost:8080", ("demo", "pass"), "http://127.0.0.1:8", &[listed]);
+        let login = Login { user: "demo", password: "pass", provider: "Demo Company" };
+        let text = introduction("http://localhost:8080", &login, "http://127.0.0.1:8", &[listed]);
         for line in [
             "Dashboard   http://localhost:8080/",
+            "claude mcp add --transport http everything http://localhost:8080/mcp",
             "claude mcp add --transport http notes http://notes.localhost:8080/mcp",
             "curl http://notes.localhost:8080/.well-known/oauth-protected-resource/mcp",
         ] {

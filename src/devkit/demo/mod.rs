@@ -1,26 +1,23 @@
-//! `portcullis demo`: an authorization server, four MCP servers and the gateway in front of them, all on loopback and
-//! in memory.
+//! `portcullis demo`: an identity provider, an authorization server, MCP servers of every transport and the gateway in front of
+//! them, all on loopback and in memory.
 
+mod configuration;
 mod introduction;
 
 use super::authorization_server::{AuthorizationServer, Options};
+use super::identity_provider::{ADMINISTRATORS, CLIENT_ID, IdentityProvider};
 use super::mcp::{McpServer, Protection};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::{
-    Audit, AuditedRequests, Config, ConnectionLimits, Database, Limits, Login, OAuthSettings, Rate, SecondFactor,
-    Server, SessionLives, Streams, Telemetry, Tls, Tokens, Unified, Unknown, UpstreamAuth, UpstreamConfig, Upstreams,
-    VaultKeys,
-};
+use crate::config::{Allowed, Command, Kind, OAuthSettings, OidcLogin, Sharing, UpstreamAuth, UpstreamConfig};
 use crate::error::Fault;
 use crate::hostname::{Authority, Label};
 use crate::ids::Random;
-use crate::jose::SigningAlgorithm;
 use crate::secret::Secret;
 use crate::server::{Bound, Running};
-use crate::store::{CONNECTIONS, Role};
-use crate::vault::Vault;
-use introduction::{Listed, hosts_hint, introduction};
+use crate::store::Role;
+use configuration::configuration;
+use introduction::{Listed, Login, hosts_hint, introduction};
 use std::io::{self, ErrorKind, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -28,6 +25,10 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 const USER: &str = "demo";
+/// The identity provider, in the gateway's addresses and on the button.
+const PROVIDER: (&str, &str) = ("company", "Demo Company");
+/// The command of this binary that is an MCP server on standard input and output.
+const PROGRAM: &str = "demo-stdio";
 /// Longest time to find out whether a name resolves.
 const LOOKUP: Duration = Duration::from_secs(2);
 
@@ -35,6 +36,7 @@ const LOOKUP: Duration = Duration::from_secs(2);
 pub struct Demo {
     gateway: Running,
     password: Secret,
+    identity: IdentityProvider,
     authorization: AuthorizationServer,
     servers: Vec<Shown>,
 }
@@ -45,7 +47,8 @@ struct Shown {
     name: &'static str,
     path: &'static str,
     about: &'static str,
-    server: McpServer,
+    /// `None`: a program that the gateway starts.
+    server: Option<McpServer>,
 }
 
 /// Runs the demonstration on 127.0.0.1 until SIGINT or SIGTERM.
@@ -82,12 +85,15 @@ impl Demo {
         let authorization = authorization.await.map_err(Fault::gateway)?;
         let servers = start_servers(&authorization, &random).await.map_err(Fault::gateway)?;
         let upstreams = servers.iter().map(configured).collect::<Result<Vec<_>, Fault>>()?;
-        let config = configuration(address, upstreams, &random);
-        let bound = Bound::bind(&config.server.listen)?;
+        let bound = Bound::bind(&[address])?;
+        let port = bound.addresses().first().map_or(port, SocketAddr::port);
+        let back = format!("http://localhost:{port}/login/{}/callback", PROVIDER.0);
+        let identity = IdentityProvider::start(loopback(), clock.clone(), random.clone(), back).await?;
+        let config = configuration(address, upstreams, provider(&identity), &random);
         let app = Arc::new(App::build(config, bound.addresses(), clock, random.clone()).await?);
         let password = Secret::new(random.token()[..16].to_owned());
         app.identity.create(USER, &password, Role::Administrator).await?;
-        Ok(Self { gateway: Running::start(app, bound).await?, password, authorization, servers })
+        Ok(Self { gateway: Running::start(app, bound).await?, password, identity, authorization, servers })
     }
 
     /// Where the gateway listens.
@@ -103,22 +109,28 @@ impl Demo {
     /// What a person needs to know, with commands to paste.
     pub fn introduction(&self) -> String {
         let root = self.gateway.site().root_origin();
+        let behind = |shown: &Shown| match &shown.server {
+            Some(server) => server.url(shown.path),
+            None => format!("portcullis {PROGRAM}"),
+        };
         let listed = |shown: &Shown| Listed {
             about: shown.about,
             url: self.url(shown.alias, shown.path),
-            behind: shown.server.url(shown.path),
+            behind: behind(shown),
         };
         let list: Vec<Listed> = self.servers.iter().map(listed).collect();
-        introduction(&root, (USER, self.password.expose()), &self.authorization.issuer(), &list)
+        let login = Login { user: USER, password: self.password.expose(), provider: PROVIDER.1 };
+        introduction(&root, &login, &self.authorization.issuer(), &list)
     }
 
     /// Stops everything.
     pub async fn stop(self) {
         self.gateway.stop().await;
-        for shown in self.servers {
-            shown.server.stop().await;
+        for server in self.servers.into_iter().filter_map(|shown| shown.server) {
+            server.stop().await;
         }
         self.authorization.stop().await;
+        self.identity.stop().await;
     }
 
     /// The host names of the servers behind the gateway.
@@ -178,19 +190,26 @@ async fn start_servers(authorization: &AuthorizationServer, random: &Random) -> 
         ("open", "Demo Open", "/mcp", "Streamable HTTP, without authorization of its own"),
     ] {
         let protection = if alias == "open" { Protection::Open } else { Protection::Bearer(authorization.tokens()) };
-        let server = McpServer::start(loopback(), random.clone(), protection).await?;
+        let server = Some(McpServer::start(loopback(), random.clone(), protection).await?);
         servers.push(Shown { alias, name, path, about, server });
     }
+    let about = "a program on standard input and output";
+    servers.push(Shown { alias: "program", name: "Demo Program", path: "/mcp", about, server: None });
     Ok(servers)
 }
 
 fn configured(shown: &Shown) -> Result<UpstreamConfig, Fault> {
-    let open = shown.alias == "open";
+    let authority = match &shown.server {
+        Some(server) => Authority::parse(&server.address().to_string()),
+        None => Authority::of_program(shown.alias),
+    };
+    let kind = if shown.server.is_some() { Kind::default() } else { Kind::Stdio(Arc::new(program()?)) };
+    let open = shown.server.is_none() || shown.alias == "open";
     Ok(UpstreamConfig {
-        authority: Authority::parse(&shown.server.address().to_string()).map_err(Fault::gateway)?,
+        authority: authority.map_err(Fault::gateway)?,
         name: Some(shown.name.to_owned()),
         alias: Some(shown.alias.to_owned()),
-        kind: Default::default(),
+        kind,
         path: Some(shown.path.to_owned()),
         auth: if open { UpstreamAuth::None } else { UpstreamAuth::OAuth(Box::<OAuthSettings>::default()) },
         allow_private: Some(true),
@@ -199,69 +218,36 @@ fn configured(shown: &Shown) -> Result<UpstreamConfig, Fault> {
     })
 }
 
-fn configuration(address: SocketAddr, upstream: Vec<UpstreamConfig>, random: &Random) -> Config {
-    let per_second = |count| Rate { count, period: Duration::from_secs(1), burst: count * 2 };
-    Config {
-        server: Server {
-            domain: "localhost".to_owned(),
-            listen: vec![address],
-            admin_listen: None,
-            public: None,
-            trusted_proxies: Vec::new(),
-            proxy_protocol: false,
-            allowed_origins: Vec::new(),
-            max_body: 64 * 1024 * 1024,
-            kept_body: 64 * 1024,
-            kept_total: 64 * 1024 * 1024,
-        },
-        tls: Tls::Off,
-        store: Database { url: Secret::new("sqlite::memory:".to_owned()), connections: CONNECTIONS },
-        spool: None,
-        vault: VaultKeys { key: Some(Vault::generate_key(random)), key_file: None, previous: Vec::new(), pkcs11: None },
-        login: Login {
-            password: true,
-            local: None,
-            github: None,
-            oidc: Vec::new(),
-            sessions: SessionLives::default(),
-            second_factor: SecondFactor::Optional,
-        },
-        tokens: Tokens {
-            access_ttl: Duration::from_secs(24 * 3600),
-            refresh_ttl: Duration::from_secs(30 * 24 * 3600),
-            rotation_grace: Duration::from_secs(60),
-            signing_algorithm: SigningAlgorithm::Es256,
-            key_rotation: None,
-        },
-        registration: Default::default(),
-        limits: Limits {
-            per_ip: per_second(100),
-            per_user: per_second(100),
-            per_user_upstream: per_second(100),
-            per_client: per_second(100),
-            token_endpoint: per_second(20),
-            registration: per_second(20),
-            login: Rate { count: 30, period: Duration::from_secs(60), burst: 30 },
-            shared: false,
-            connections: ConnectionLimits::default(),
-        },
-        streams: Streams {
-            heartbeat: Some(Duration::from_secs(15)),
-            websocket_heartbeat: Some(Duration::from_secs(15)),
-            max_duration: None,
-            write_timeout: Duration::from_secs(30),
-            response_timeout: Duration::from_secs(60),
-            drain: Duration::from_secs(1),
-            upgrade_drain: Duration::ZERO,
-        },
-        upstreams: Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 },
-        upstream,
-        stdio: Default::default(),
-        unified: Unified::default(),
-        service: Vec::new(),
-        audit: Audit { requests: AuditedRequests::Calls, keep: Duration::from_secs(24 * 3600) },
-        telemetry: Telemetry { json: false, level: "warn".to_owned() },
-        files: Vec::new(),
+/// This binary, so that nothing has to be installed.
+fn program() -> Result<Command, Fault> {
+    Ok(Command {
+        program: std::env::current_exe().map_err(Fault::gateway)?,
+        args: vec![PROGRAM.to_owned()],
+        search_path: String::new(),
+        env: Vec::new(),
+        secrets: Vec::new(),
+        personal_env: Vec::new(),
+        cwd: None,
+        processes: Sharing::Person,
+        idle: Some(Duration::from_secs(600)),
+        memory: None,
+    })
+}
+
+fn provider(identity: &IdentityProvider) -> OidcLogin {
+    OidcLogin {
+        name: PROVIDER.0.to_owned(),
+        label: PROVIDER.1.to_owned(),
+        issuer: identity.issuer(),
+        client_id: CLIENT_ID.to_owned(),
+        client_secret: None,
+        scopes: "openid profile email".to_owned(),
+        allowed_domains: Some(Allowed::Everybody),
+        allowed_groups: None,
+        admin_groups: vec![ADMINISTRATORS.to_owned()],
+        groups_claim: "groups".to_owned(),
+        id_jag: false,
+        allow_private: true,
     }
 }
 
@@ -285,9 +271,14 @@ mod tests {
         let servers = start_servers(&authorization, &Random::default()).await.unwrap();
         let upstreams: Vec<_> = servers.iter().map(|shown| configured(shown).unwrap()).collect();
         let aliases: Vec<_> = upstreams.iter().filter_map(|upstream| upstream.alias.as_deref()).collect();
-        assert_eq!(aliases, ["notes", "legacy", "socket", "open"]);
+        assert_eq!(aliases, ["notes", "legacy", "socket", "open", "program"]);
         for (shown, upstream) in servers.iter().zip(&upstreams) {
-            assert_eq!(format!("http://{}{}", upstream.authority, shown.path), shown.server.url(shown.path));
+            match &shown.server {
+                Some(server) => {
+                    assert_eq!(format!("http://{}{}", upstream.authority, shown.path), server.url(shown.path))
+                }
+                None => assert!(upstream.authority.is_program() && upstream.kind.command().is_some()),
+            }
             assert!(Label::parse(shown.alias).is_ok());
         }
     }

@@ -66,9 +66,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_quick_answer_overtakes_a_slow_one_and_nothing_is_lost_at_the_end() {
-        let call = |id: u64, name: &str, arguments: Value| {
-            json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": name, "arguments": arguments}})
-        };
+        let call = |id: u64, name: &str, arguments: Value| json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": name, "arguments": arguments}});
         let slow = call(1, "slow", json!({"steps": 1, "delay_ms": 50}));
         let input = format!("{slow}\nnonsense\n{}\n", call(2, "echo", json!({"text": "hello"})));
         let mut output = Vec::new();

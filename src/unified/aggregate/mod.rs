@@ -1,5 +1,10 @@
 //! Many upstreams as one MCP server: which of them a caller sees, what their things are called, and who gets which request.
 
+mod mirrored;
+mod naming;
+mod prefix;
+mod rewrite;
+
 use super::{Asked, Back, Caller};
 use crate::audit::Audit;
 use crate::clock::Clock;
@@ -100,8 +105,8 @@ impl Aggregate {
     /// concerns upstreams. (`initialized`, `cancelled` are the door's.)
     pub async fn notice(&self, _caller: &Caller, _notification: Notification) {}
 
-    /// What a subscription will get of what it wants to hear of.
-    pub fn acknowledge(&self, _caller: &Caller, filter: &Filter) -> Filter {
+    /// What a subscription will get of what it wants to hear of: for the acknowledgement.
+    pub async fn acknowledge(&self, _caller: &Caller, filter: &Filter) -> Filter {
         filter.clone()
     }
 
