@@ -78,6 +78,7 @@ mod stepup;
 mod streams;
 mod tls;
 mod trespass;
+mod unified;
 mod unified_children;
 mod unified_conformance;
 mod unified_crowd;
