@@ -63,6 +63,7 @@ mod nodes;
 mod on_postgres;
 mod passkeys;
 mod peers;
+mod personal;
 mod policy;
 mod process;
 mod providers;
