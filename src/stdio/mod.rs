@@ -63,6 +63,8 @@ struct Inner<M> {
 /// Somebody uses a process: as long as this is kept, the process is not ended for being idle. Keep it as long as a request is
 /// under way or somebody listens, and for the life of a session whose state the program keeps.
 pub struct Attached<M> {
+    /// What was made of its channel.
+    pub shared: Arc<M>,
     running: Arc<Running<M>>,
 }
 
@@ -77,17 +79,17 @@ pub struct Refused {
 
 /// How patient we are.
 #[derive(Clone, Debug)]
-pub struct Pace {
+struct Pace {
     /// Before a program that failed is started again; it doubles with each failure,
-    pub pause: Duration,
+    pause: Duration,
     /// up to this,
-    pub longest_pause: Duration,
+    longest_pause: Duration,
     /// and begins anew after so long a life.
-    pub healthy: Duration,
+    healthy: Duration,
     /// For the end of a process whose input has ended, and again after SIGTERM.
-    pub grace: Duration,
+    grace: Duration,
     /// For a process that does not read its input.
-    pub patience: Duration,
+    patience: Duration,
 }
 
 /// Which process: whose it is.
@@ -118,13 +120,17 @@ impl<M> Clone for Processes<M> {
 }
 
 impl<M: Send + Sync + 'static> Processes<M> {
-    /// None runs yet. Without `audit` starts and ends are in the log alone.
-    pub fn new(settings: config::Stdio, metrics: Arc<Metrics>, audit: Option<Audit>) -> Self {
+    /// None runs yet. Starts and ends are in the log alone.
+    pub fn new(settings: config::Stdio) -> Self {
+        Self::told_to(settings, Arc::default(), None)
+    }
+
+    /// The same; starts and ends are counted, and starts audited.
+    pub fn told_to(settings: config::Stdio, metrics: Arc<Metrics>, audit: Option<Audit>) -> Self {
         Self::with_pace(settings, metrics, audit, Pace::default())
     }
 
-    /// The same, with another patience.
-    pub fn with_pace(settings: config::Stdio, metrics: Arc<Metrics>, audit: Option<Audit>, pace: Pace) -> Self {
+    fn with_pace(settings: config::Stdio, metrics: Arc<Metrics>, audit: Option<Audit>, pace: Pace) -> Self {
         let temporary = || std::env::temp_dir().join(format!("portcullis-stdio-{}", std::process::id()));
         let directory = settings.directory.clone().unwrap_or_else(temporary);
         let (table, spawner) = (Mutex::new(Table::default()), OnceLock::new());
@@ -157,7 +163,7 @@ impl<M: Send + Sync + 'static> Processes<M> {
             let running = self.inner.table.lock().running(&key);
             let Some(running) = running else { break };
             if running.fits(command, &secrets) && running.users.join() {
-                return Ok(Attached { running });
+                return Ok(Attached::to(running));
             }
             running.stop(Why::Changed);
             running.gone().await;
@@ -243,7 +249,7 @@ impl<M: Send + Sync + 'static> Inner<M> {
             Arc::new(Running { key, command: command.clone(), secrets, shared, users, tell, ended: Ended(ended) });
         self.table.lock().insert(running.clone());
         tokio::spawn(self.clone().accompany(life, place, end, Arc::downgrade(&running)));
-        Ok(Attached { running })
+        Ok(Attached::to(running))
     }
 
     /// Lives the life of a process, and forgets it.
@@ -322,9 +328,8 @@ impl<M: Send + Sync + 'static> Inner<M> {
 }
 
 impl<M> Attached<M> {
-    /// What was made of its channel.
-    pub fn shared(&self) -> &Arc<M> {
-        &self.running.shared
+    fn to(running: Arc<Running<M>>) -> Self {
+        Self { shared: running.shared.clone(), running }
     }
 
     /// Why it ended; until then it lives.
