@@ -168,6 +168,16 @@ impl Connections {
         }
     }
 
+    /// The path of the MCP endpoint that a person's authorization is for, where it says more than the origin.
+    pub async fn endpoint_path(&self, key: &ConnectionKey) -> Option<String> {
+        let Target::Upstream(authority) = &key.target else { return None };
+        let row = self.row(key).await.ok()??;
+        let tokens = self.open_tokens(&row).ok()?;
+        let resource = tokens.server.as_ref()?.resource.as_deref()?;
+        let path = resource.strip_prefix(&authority.origin())?;
+        (path.starts_with('/') && path.len() > 1).then(|| path.to_owned())
+    }
+
     /// What everybody shares: a configured header, or nothing at all. `None`: it is a matter of connections, be it with tokens
     /// or with what people give by hand.
     fn shared_credential(&self, key: &ConnectionKey) -> Result<Option<Arc<Credential>>, NoCredential> {

@@ -1,20 +1,36 @@
 //! Our MCP client toward the upstreams: whatever their transport and their era, the unified endpoint speaks to all of them in the
 //! same words.
 
+mod channel;
+mod client;
+mod clients;
+mod envelope;
+mod hearing;
+mod http_sse;
+mod line;
+mod messages;
+mod negotiate;
+mod session;
+mod streamable;
+mod switchboard;
+mod websocket;
+mod wire;
+
+pub use channel::Multiplexer;
+pub use client::Client;
+pub use clients::{Clients, ClientsParts, Limits};
+pub use envelope::field_value;
+
 use crate::connect::ConnectionKey;
 use crate::error::Fault;
 use crate::mcp::era::Era;
-use crate::mcp::rpc::{Id, Members, Notification, Request, RpcError};
-use crate::upstream::Upstream;
+use crate::mcp::rpc::{Members, Notification, Request, RpcError};
 use http::{HeaderName, HeaderValue};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-
-/// Our clients of all people at all upstreams.
-pub struct Clients {}
 
 /// Whom a client speaks for.
 #[derive(Clone)]
@@ -28,9 +44,6 @@ pub struct Principal {
     /// What that client can do for servers.
     pub capabilities: Members,
 }
-
-/// One MCP client: one session at one upstream, or none where the upstream needs none.
-pub struct Client {}
 
 /// What a server says about itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +63,8 @@ pub struct Server {
 /// What it takes to go on with a session at an upstream in another process, or after a restart.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Resumption {
+    /// The path of the endpoint.
+    pub path: String,
     /// `Mcp-Session-Id`
     pub session: String,
     /// The version that was agreed on.
@@ -104,6 +119,7 @@ pub struct Filter {
 pub struct Listening {
     /// What the server agreed to.
     pub acknowledged: Filter,
+    _hold: hearing::Hold,
 }
 
 /// Why there is no result.
@@ -122,69 +138,5 @@ pub enum CallError {
     },
 }
 
-impl Clients {
-    /// The client of a principal, with its session begun; the same one as long as that lasts.
-    ///
-    /// # Errors
-    /// When the upstream cannot be used.
-    pub async fn open(
-        &self,
-        _upstream: &Arc<Upstream>,
-        _principal: &Principal,
-        _before: Option<Resumption>,
-    ) -> Result<Arc<Client>, CallError> {
-        Err(unwritten())
-    }
-}
-
-impl Client {
-    /// What the server said about itself.
-    pub fn server(&self) -> Arc<Server> {
-        unreachable!("no client is made yet")
-    }
-
-    /// What to keep for another process; `None` where a session cannot be gone on with.
-    pub fn resumption(&self) -> Option<Resumption> {
-        None
-    }
-
-    /// Sends a request and waits for its result. What the server sends meanwhile, and because of it, goes to `events`. Whoever
-    /// drops the future cancels the request.
-    ///
-    /// # Errors
-    /// When there is no result.
-    pub async fn request(&self, _call: Call, _events: &Events) -> Result<Value, CallError> {
-        Err(unwritten())
-    }
-
-    /// Sends a notification.
-    ///
-    /// # Errors
-    /// When it did not get there.
-    pub async fn notify(&self, _notification: Notification) -> Result<(), CallError> {
-        Err(unwritten())
-    }
-
-    /// Answers a request of the server's.
-    ///
-    /// # Errors
-    /// When it did not get there.
-    pub async fn respond(&self, _id: Id, _outcome: Result<Value, RpcError>) -> Result<(), CallError> {
-        Err(unwritten())
-    }
-
-    /// Hears what the server says unasked, as long as the result is kept. Several may listen; requests of the server go to one.
-    ///
-    /// # Errors
-    /// When the server cannot be reached, or refuses a subscription.
-    pub async fn listen(&self, _filter: Filter, _events: Events) -> Result<Listening, CallError> {
-        Err(unwritten())
-    }
-
-    /// Ends the session at the upstream.
-    pub async fn close(&self) {}
-}
-
-fn unwritten() -> CallError {
-    CallError::Unavailable { fault: Fault::gateway("not written yet"), retry_after: None }
-}
+#[cfg(test)]
+mod tests;

@@ -30,4 +30,6 @@ pub enum Lie {
     NoResourceMetadata,
     /// The metadata is there, but the challenge is a bare `Bearer`.
     BareChallenge,
+    /// It has never heard of the modern era, as the servers of last year have not.
+    LegacyOnly,
 }

@@ -3,7 +3,7 @@
 use super::answer::{LEGACY_REVISIONS, MODERN_REVISION, Slow, error, is_modern, missing_scope};
 use super::events::{self, Accepts};
 use super::guard::insufficient_scope;
-use super::{Caller, Protection, Shared, answer, modern};
+use super::{Caller, Lie, Protection, Shared, answer, modern};
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -35,6 +35,10 @@ pub(super) async fn post(
         && let Some(scope) = missing_scope(&message, &caller)
     {
         return insufficient_scope(&shared, "/mcp", scope);
+    }
+    if shared.lies(Lie::LegacyOnly) && (version(&headers) == Some(MODERN_REVISION) || is_modern(&message)) {
+        let text = "Bad Request: Unsupported protocol version";
+        return refusal(StatusCode::BAD_REQUEST, error(&Value::Null, -32000, text));
     }
     match version(&headers) {
         Some(MODERN_REVISION) => return modern::post(&shared, caller, &headers, message),

@@ -1,0 +1,118 @@
+//! What a request carries besides its own params: version, identity and capabilities (MCP 2026-07-28, Overview, `_meta`), header
+//! fields that mirror the body (Streamable HTTP, Request Metadata), progress tokens.
+
+use super::Principal;
+use crate::mcp::era::{MODERN, meta};
+use crate::mcp::rpc::Members;
+use data_encoding::BASE64;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+
+pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+/// The value of a header field that mirrors a text: as it is where it can be, in base64 otherwise (MCP 2026-07-28, Value
+/// Encoding).
+pub fn field_value(text: &str) -> HeaderValue {
+    let plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
+        && text.trim() == text
+        && !(text.starts_with("=?base64?") && text.ends_with("?="));
+    let encoded = || format!("=?base64?{}?=", BASE64.encode(text.as_bytes()));
+    let value = if plain { HeaderValue::from_str(text) } else { HeaderValue::from_str(&encoded()) };
+    value.unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Puts version, identity and capabilities into the params of a modern request.
+pub(super) fn modern(params: &mut Members, principal: &Principal, log_level: Option<&str>) {
+    let mut meta = match params.remove("_meta") {
+        Some(Value::Object(meta)) => meta,
+        _ => Members::new(),
+    };
+    meta.insert(meta::VERSION.to_owned(), MODERN.into());
+    meta.insert(meta::CLIENT_INFO.to_owned(), principal.info.clone());
+    meta.insert(meta::CLIENT_CAPABILITIES.to_owned(), Value::Object(principal.capabilities.clone()));
+    match log_level {
+        Some(level) => drop(meta.insert(meta::LOG_LEVEL.to_owned(), level.into())),
+        None => drop(meta.remove(meta::LOG_LEVEL)),
+    }
+    params.insert("_meta".to_owned(), Value::Object(meta));
+}
+
+/// The header fields of a modern request.
+pub(super) fn mirrors(method: &str, params: &Members, headers: &mut HeaderMap) {
+    headers.insert(VERSION, HeaderValue::from_static(MODERN));
+    headers.insert(METHOD, field_value(method));
+    let named = match method {
+        "tools/call" | "prompts/get" => params.get("name"),
+        "resources/read" => params.get("uri"),
+        _ => None,
+    };
+    if let Some(name) = named.and_then(Value::as_str) {
+        headers.insert(NAME, field_value(name));
+    }
+}
+
+/// `params` of `initialize`.
+pub(super) fn initialize(principal: &Principal, version: &str) -> Members {
+    let mut params = Members::new();
+    params.insert("protocolVersion".to_owned(), version.into());
+    params.insert("capabilities".to_owned(), Value::Object(principal.capabilities.clone()));
+    params.insert("clientInfo".to_owned(), principal.info.clone());
+    params
+}
+
+/// Puts a progress token of ours in the place of the caller's, which is unique among the caller's only. The caller's, if it
+/// wants progress at all.
+pub(super) fn claim_progress(params: &mut Members, number: u64) -> Option<Value> {
+    let token = params.get_mut("_meta")?.as_object_mut()?.get_mut("progressToken")?;
+    Some(std::mem::replace(token, number.into()))
+}
+
+/// The progress token of `notifications/progress`, if it is one of ours.
+pub(super) fn progress_of(params: &Members) -> Option<u64> {
+    match params.get("progressToken")? {
+        Value::Number(number) => number.as_u64(),
+        // Some servers make a text of every token.
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// Params of `notifications/cancelled`.
+pub(super) fn cancelled(number: u64) -> Members {
+    let mut params = Members::new();
+    params.insert("requestId".to_owned(), number.into());
+    params.insert("reason".to_owned(), json!("the caller is gone"));
+    params
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of the specification.
+    #[test]
+    fn values_are_encoded_as_the_specification_shows() {
+        for (text, value) in [
+            ("us-west1", "us-west1"),
+            ("Hello, \u{4e16}\u{754c}", "=?base64?SGVsbG8sIOS4lueVjA==?="),
+            (" padded ", "=?base64?IHBhZGRlZCA=?="),
+            ("line1\nline2", "=?base64?bGluZTEKbGluZTI=?="),
+            ("=?base64?literal?=", "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="),
+            ("", ""),
+        ] {
+            assert_eq!(field_value(text), value, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn progress_tokens_are_replaced_only_where_progress_is_wanted() {
+        let mut params = Members::new();
+        assert_eq!(claim_progress(&mut params, 7), None);
+        params.insert("_meta".to_owned(), json!({ "progressToken": "theirs", "x": 1 }));
+        assert_eq!(claim_progress(&mut params, 7), Some(json!("theirs")));
+        assert_eq!(params["_meta"], json!({ "progressToken": 7, "x": 1 }));
+    }
+}
