@@ -1,6 +1,7 @@
 //! Assembly: every part is built once, here, and handed to the doors.
 
 mod follow;
+mod programs;
 mod reload;
 
 pub use reload::Reloaded;
@@ -24,12 +25,13 @@ use crate::identity::providers::{Providers, Tools, redirect_uri};
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
 use crate::jwks::RemoteKeys;
-use crate::mcp_client::Clients;
+use crate::mcp_client::{self, Clients, ClientsParts, Multiplexer};
 use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::{RateLimits, SETTLE_EVERY};
 use crate::revocation::{self, Revocations};
 use crate::services::{self, Pats, Services, ServicesParts};
 use crate::session::Sessions;
+use crate::stdio::Processes;
 use crate::store::{JournalPosition, Listener, Store};
 use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
@@ -69,8 +71,9 @@ pub struct App {
     pub audit: Audit,
     pub resolver: Resolver,
     pub health: HealthTable,
+    pub processes: Arc<Processes<Multiplexer>>,
     /// Our own MCP server: all upstreams as one, and what clients have open there.
-    unified: Arc<Door>,
+    pub unified: Arc<Door>,
     aggregate: Arc<Aggregate>,
     /// In force now.
     config: ArcSwap<Config>,
@@ -156,10 +159,21 @@ impl App {
         };
         let limits = Arc::new(limits);
         let audit = Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests);
+        let processes = Processes::told_to(config.stdio.clone(), metrics.clone(), Some(audit.clone()));
+        let processes = Arc::new(processes);
+        let response_timeout = config.streams.response_timeout;
+        let clients = Clients::new(ClientsParts {
+            http: http.clone(),
+            connections: connections.clone(),
+            health: health.clone(),
+            processes: processes.clone(),
+            random: random.clone(),
+            limits: mcp_client::Limits { response_timeout, ..Default::default() },
+        });
         let aggregate = AggregateParts {
             registry: registry.clone(),
             connections: connections.clone(),
-            clients: Arc::new(Clients {}),
+            clients: Arc::new(clients),
             store: store.clone(),
             vault: vault.clone(),
             audit: audit.clone(),
@@ -211,6 +225,7 @@ impl App {
             http,
             random,
             health,
+            processes,
             position,
             listener,
         })
@@ -266,6 +281,7 @@ impl App {
             tokio::spawn(Follower::after(self.position.clone(), bounds).run(self.clone(), listener)),
             tokio::spawn(self.clone().share_limits()),
             tokio::spawn(self.connections.clone().part(self.audit.clone(), stopping.clone())),
+            tokio::spawn(self.clone().mind_programs()),
             tokio::spawn(self.sweep()),
         ]
     }

@@ -133,7 +133,13 @@ impl Default for Kind {
 
 impl Default for Stdio {
     fn default() -> Self {
-        Self { directory: None, max_processes: 256, max_processes_per_upstream: 64, max_message: 8 << 20, launcher: Launcher::Direct }
+        Self {
+            directory: None,
+            max_processes: 256,
+            max_processes_per_upstream: 64,
+            max_message: 8 << 20,
+            launcher: Launcher::Direct,
+        }
     }
 }
 
@@ -283,7 +289,9 @@ fn personal(
     let personal = reader.list("personal_env", |name| {
         variable(name)?;
         if env.iter().any(|(other, _)| other == name) || secrets.iter().any(|(other, _)| other == name) {
-            return Err(format!("{name} is in env or env_files already: let it be either everybody's or each person's"));
+            return Err(format!(
+                "{name} is in env or env_files already: let it be either everybody's or each person's"
+            ));
         }
         if NEVER_PERSONAL.contains(&name) || NEVER_PERSONAL_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
             return Err(format!("{name} decides what is executed, so people must not set it: put it into env"));

@@ -233,6 +233,7 @@ impl Inner {
         let attached = attached
             .await
             .map_err(|refused| CallError::Unavailable { fault: refused.fault, retry_after: refused.retry_after })?;
+        attached.live_by(life.clone());
         let channel = Arc::clone(&attached.shared);
         let shared = everybody(principal);
         let server = channel.begin(&shared, First::Discover).await?;

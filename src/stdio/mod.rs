@@ -24,11 +24,12 @@ use crate::connect::ConnectionKey;
 use crate::error::{Culprit, Fault};
 use crate::hostname::{Account, Authority};
 use crate::ids::UserId;
+use crate::life::Life;
 use crate::secret::Secret;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 use launch::Recipe;
-use life::{Life, Outcome, Why};
+use life::{Outcome, Why};
 use lines::Writer;
 use parking_lot::Mutex;
 use spawner::Spawner;
@@ -232,7 +233,7 @@ impl<M: Send + Sync + 'static> Inner<M> {
         let (end, ended) = watch::channel(None);
         let users = Arc::new(Users::one());
         let secret_values = command.secrets.iter().chain(&secrets).map(|(_, secret)| secret.clone()).collect();
-        let life = Life {
+        let life = life::Life {
             child,
             group,
             outgoing: messages,
@@ -255,7 +256,7 @@ impl<M: Send + Sync + 'static> Inner<M> {
     /// Lives the life of a process, and forgets it.
     async fn accompany(
         self: Arc<Self>,
-        life: Life,
+        life: life::Life,
         place: Place<M>,
         end: watch::Sender<Option<Ending>>,
         running: std::sync::Weak<Running<M>>,
@@ -271,7 +272,7 @@ impl<M: Send + Sync + 'static> Inner<M> {
             let mut table = self.table.lock();
             table.remove(place.key(), &running);
             match outcome {
-                Outcome::Asked(_) => {
+                Outcome::Asked => {
                     self.metrics.stdio_ended.inc();
                     tracing::info!(target: "stdio", upstream, process = number, why, "the process has ended");
                 }
@@ -327,9 +328,25 @@ impl<M: Send + Sync + 'static> Inner<M> {
     }
 }
 
-impl<M> Attached<M> {
+impl<M: Send + Sync + 'static> Attached<M> {
     fn to(running: Arc<Running<M>>) -> Self {
         Self { shared: running.shared.clone(), running }
+    }
+
+    /// A process that belongs to one person ends with this, too: with what its secrets hang on.
+    pub fn live_by(&self, life: Arc<Life>) {
+        if self.running.key.person.is_none() {
+            return;
+        }
+        let (running, mut ended) = (Arc::downgrade(&self.running), self.ended());
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = ended.wait() => {}
+                () = life.ended() => if let Some(running) = running.upgrade() {
+                    running.stop(Why::Forbidden);
+                }
+            }
+        });
     }
 
     /// Why it ended; until then it lives.

@@ -207,10 +207,13 @@ async fn many_who_ask_at_once_get_one_process() {
 #[tokio::test]
 async fn a_program_knows_nothing_of_our_environment() {
     let trial = Trial::new();
-    let upstream = script_with("printf '[\"%s\"]\\n' \"$(env | sort | tr '\\n' ';')\"; pwd | sed 's/.*/[\"&\"]/'; cat", |command| {
-        command.env = vec![("GREETING".to_owned(), "hello".to_owned())];
-        command.secrets = vec![("FILED".to_owned(), Secret::new("from a file".to_owned()))];
-    });
+    let upstream = script_with(
+        "printf '[\"%s\"]\\n' \"$(env | sort | tr '\\n' ';')\"; pwd | sed 's/.*/[\"&\"]/'; cat",
+        |command| {
+            command.env = vec![("GREETING".to_owned(), "hello".to_owned())];
+            command.secrets = vec![("FILED".to_owned(), Secret::new("from a file".to_owned()))];
+        },
+    );
     let attached = trial.attach_with(&upstream, 1, &[("TOKEN", "personal")]).await.unwrap();
     let home = trial.directory.path().join("test").join(user(1).to_string());
     let home = home.display();
