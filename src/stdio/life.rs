@@ -52,7 +52,7 @@ pub(super) enum Why {
 /// How it came to an end.
 pub(super) enum Outcome {
     /// We ended it.
-    Asked(Why),
+    Asked,
     /// It ended by itself, or did what no MCP server does.
     Failed,
 }
@@ -145,7 +145,7 @@ fn told_as(event: Event, status: Option<ExitStatus>) -> (Outcome, String) {
         Why::Room => "others needed its place",
         Why::Stopping => "the gateway stops",
     };
-    (Outcome::Asked(why), text.to_owned())
+    (Outcome::Asked, text.to_owned())
 }
 
 fn describe(status: ExitStatus) -> String {

@@ -24,11 +24,12 @@ use crate::connect::ConnectionKey;
 use crate::error::{Culprit, Fault};
 use crate::hostname::{Account, Authority};
 use crate::ids::UserId;
+use crate::life::Life;
 use crate::secret::Secret;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 use launch::Recipe;
-use life::{Life, Outcome, Why};
+use life::{Outcome, Why};
 use lines::Writer;
 use parking_lot::Mutex;
 use spawner::Spawner;
@@ -64,6 +65,8 @@ struct Inner<M> {
 /// Somebody uses a process: as long as this is kept, the process is not ended for being idle. Keep it as long as a request is
 /// under way or somebody listens, and for the life of a session whose state the program keeps.
 pub struct Attached<M> {
+    /// What was made of its channel.
+    pub shared: Arc<M>,
     running: Arc<Running<M>>,
 }
 
@@ -78,17 +81,17 @@ pub struct Refused {
 
 /// How patient we are.
 #[derive(Clone, Debug)]
-pub struct Pace {
+struct Pace {
     /// Before a program that failed is started again; it doubles with each failure,
-    pub pause: Duration,
+    pause: Duration,
     /// up to this,
-    pub longest_pause: Duration,
+    longest_pause: Duration,
     /// and begins anew after so long a life.
-    pub healthy: Duration,
+    healthy: Duration,
     /// For the end of a process whose input has ended, and again after SIGTERM.
-    pub grace: Duration,
+    grace: Duration,
     /// For a process that does not read its input.
-    pub patience: Duration,
+    patience: Duration,
 }
 
 /// Which process: whose it is.
@@ -119,13 +122,17 @@ impl<M> Clone for Processes<M> {
 }
 
 impl<M: Send + Sync + 'static> Processes<M> {
-    /// None runs yet. Without `audit` starts and ends are in the log alone.
-    pub fn new(settings: config::Stdio, metrics: Arc<Metrics>, audit: Option<Audit>) -> Self {
+    /// None runs yet. Starts and ends are in the log alone.
+    pub fn new(settings: config::Stdio) -> Self {
+        Self::told_to(settings, Arc::default(), None)
+    }
+
+    /// The same; starts and ends are counted, and starts audited.
+    pub fn told_to(settings: config::Stdio, metrics: Arc<Metrics>, audit: Option<Audit>) -> Self {
         Self::with_pace(settings, metrics, audit, Pace::default())
     }
 
-    /// The same, with another patience.
-    pub fn with_pace(settings: config::Stdio, metrics: Arc<Metrics>, audit: Option<Audit>, pace: Pace) -> Self {
+    fn with_pace(settings: config::Stdio, metrics: Arc<Metrics>, audit: Option<Audit>, pace: Pace) -> Self {
         let temporary = || std::env::temp_dir().join(format!("portcullis-stdio-{}", std::process::id()));
         let directory = settings.directory.clone().unwrap_or_else(temporary);
         let (table, spawner) = (Mutex::new(Table::default()), OnceLock::new());
@@ -158,7 +165,7 @@ impl<M: Send + Sync + 'static> Processes<M> {
             let running = self.inner.table.lock().running(&key);
             let Some(running) = running else { break };
             if running.fits(command, &secrets) && running.users.join() {
-                return Ok(Attached { running });
+                return Ok(Attached::to(running));
             }
             running.stop(Why::Changed);
             running.gone().await;
@@ -227,7 +234,7 @@ impl<M: Send + Sync + 'static> Inner<M> {
         let (end, ended) = watch::channel(None);
         let users = Arc::new(Users::one());
         let secret_values = command.secrets.iter().chain(&secrets).map(|(_, secret)| secret.clone()).collect();
-        let life = Life {
+        let life = life::Life {
             child,
             group,
             outgoing: messages,
@@ -253,13 +260,13 @@ impl<M: Send + Sync + 'static> Inner<M> {
         let running = Arc::new(running);
         self.table.lock().insert(running.clone());
         tokio::spawn(self.clone().accompany(life, place, end, Arc::downgrade(&running)));
-        Ok(Attached { running })
+        Ok(Attached::to(running))
     }
 
     /// Lives the life of a process, and forgets it.
     async fn accompany(
         self: Arc<Self>,
-        life: Life,
+        life: life::Life,
         place: Place<M>,
         end: watch::Sender<Option<Ending>>,
         running: std::sync::Weak<Running<M>>,
@@ -275,7 +282,7 @@ impl<M: Send + Sync + 'static> Inner<M> {
             let mut table = self.table.lock();
             table.remove(place.key(), &running);
             match outcome {
-                Outcome::Asked(_) => {
+                Outcome::Asked => {
                     self.metrics.stdio_ended.inc();
                     tracing::info!(target: "stdio", upstream, process = number, why, "the process has ended");
                 }
@@ -331,22 +338,19 @@ impl<M: Send + Sync + 'static> Inner<M> {
     }
 }
 
-impl<M> Attached<M> {
-    /// What was made of its channel.
-    pub fn shared(&self) -> &Arc<M> {
-        &self.running.shared
+impl<M: Send + Sync + 'static> Attached<M> {
+    fn to(running: Arc<Running<M>>) -> Self {
+        Self { shared: running.shared.clone(), running }
     }
 
     /// Why it ended; until then it lives.
     pub fn ended(&self) -> Ended {
         self.running.ended.clone()
     }
-}
 
-impl<M: Send + Sync + 'static> Attached<M> {
     /// Ends the process of a person together with what the person uses it with: a secret that was changed or taken back, or the
     /// permission. Everybody's process goes on.
-    pub fn end_with(&self, life: &Arc<crate::life::Life>) {
+    pub fn end_with(&self, life: &Arc<Life>) {
         if self.running.key.person.is_none() || self.running.minded.swap(true, Ordering::Relaxed) {
             return;
         }
