@@ -24,6 +24,7 @@ use crate::identity::providers::{Providers, Tools, redirect_uri};
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
 use crate::jwks::RemoteKeys;
+use crate::mcp_client::Clients;
 use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::{RateLimits, SETTLE_EVERY};
 use crate::revocation::{self, Revocations};
@@ -32,6 +33,7 @@ use crate::session::Sessions;
 use crate::store::{JournalPosition, Listener, Store};
 use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
+use crate::unified::{self, Aggregate, AggregateParts, Door, DoorParts};
 use crate::upstream::{HealthTable, Registry};
 use crate::vault::Vault;
 use arc_swap::ArcSwap;
@@ -67,6 +69,9 @@ pub struct App {
     pub audit: Audit,
     pub resolver: Resolver,
     pub health: HealthTable,
+    /// Our own MCP server: all upstreams as one, and what clients have open there.
+    unified: Arc<Door>,
+    aggregate: Arc<Aggregate>,
     /// In force now.
     config: ArcSwap<Config>,
     limits: ArcSwap<RateLimits>,
@@ -149,6 +154,28 @@ impl App {
             true => RateLimits::shared(&config.limits, &vault.mark("rate limits", b"")),
             false => RateLimits::new(&config.limits),
         };
+        let limits = Arc::new(limits);
+        let audit = Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests);
+        let aggregate = AggregateParts {
+            registry: registry.clone(),
+            connections: connections.clone(),
+            clients: Arc::new(Clients {}),
+            store: store.clone(),
+            vault: vault.clone(),
+            audit: audit.clone(),
+            site: site.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
+        let aggregate = Aggregate::new(aggregate, config.unified.clone(), limits.clone());
+        let door = DoorParts {
+            aggregate: aggregate.clone(),
+            registry: registry.clone(),
+            store: store.clone(),
+            vault: vault.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
         let local = config.login.local.as_ref();
         Ok(Self {
             tokens: Arc::new(tokens),
@@ -166,8 +193,10 @@ impl App {
             connections,
             revocations,
             services: Arc::new(services),
-            limits: ArcSwap::from_pointee(limits),
-            audit: Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests),
+            limits: ArcSwap::new(limits),
+            unified: Door::new(door, &config.unified, &config.streams),
+            aggregate,
+            audit,
             metrics,
             reloading: tokio::sync::Mutex::default(),
             config: ArcSwap::from_pointee(config),
@@ -224,7 +253,8 @@ impl App {
             .merge(api::routes(Arc::new(self.api(&config))))
             .merge(broker::routes(Arc::new(self.broker(&config))))
             .merge(dashboard::routes(Arc::new(self.dashboard(&config, providers))));
-        Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer) }
+        let unified = unified::routes(self.unified.clone());
+        Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer), unified }
     }
 
     /// Everything that runs beside the requests, until `stopping`.
@@ -405,6 +435,7 @@ impl App {
                 tracing::error!(%fault, "the vault's keys do not fit the database any more");
             }
             self.connections.sweep();
+            self.unified.sweep().await;
             self.limits().sweep();
         }
     }

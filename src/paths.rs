@@ -8,6 +8,9 @@ pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server"
 /// `/.well-known/openid-configuration`, OpenID Connect Discovery 1.0.
 pub const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
 
+/// The unified endpoint, on the root domain; with the root's origin in front the resource of its tokens (RFC 8707).
+pub const UNIFIED: &str = "/mcp";
+
 /// The admin API, on the root domain; with the root's origin in front the resource of its tokens (RFC 8707).
 pub const API: &str = "/api/v1";
 
@@ -20,6 +23,11 @@ pub fn is_reserved(path: &str) -> bool {
         return ENDPOINTS.contains(&path) || is_or_below(path, "/register") || path.ends_with(OPENID_CONFIGURATION);
     }
     [PROTECTED_RESOURCE, AUTHORIZATION_SERVER, OPENID_CONFIGURATION].iter().any(|base| is_or_below(path, base))
+}
+
+/// Whether a path on the root domain is the unified endpoint's: its own, or one of the transport of 2024 below it.
+pub fn is_unified(path: &str) -> bool {
+    is_or_below(path, UNIFIED)
 }
 
 fn is_or_below(path: &str, base: &str) -> bool {
@@ -77,6 +85,16 @@ mod tests {
             "/mcp/.well-known/oauth-authorization-server",
         ] {
             assert!(!is_reserved(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_unified_endpoint_is_one_path_and_what_is_below_it() {
+        for path in ["/mcp", "/mcp/", "/mcp/sse", "/mcp/messages"] {
+            assert!(is_unified(path), "{path}");
+        }
+        for path in ["", "/", "/mcps", "/MCP", "/%6dcp", "/api/v1/mcp", "//mcp"] {
+            assert!(!is_unified(path), "{path}");
         }
     }
 

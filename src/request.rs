@@ -1,7 +1,9 @@
 //! What the data plane tells the control plane about a request that it hands over in process, as an extension.
 
 use crate::hostname::Realm;
+use crate::life::Life;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Facts about a local request that its handler cannot see for itself.
 #[derive(Clone, Debug)]
@@ -16,3 +18,8 @@ pub struct Arrival {
 /// be believed. Whatever a stranger says under the same names must not.
 #[derive(Clone, Copy, Debug)]
 pub struct TrustedProxy;
+
+/// How long an answer may go on: whoever streams one that has no end of its own finishes it when this is over, since the gateway
+/// stops, or the stream has lasted as long as it may. What goes on regardless is cut off a little later.
+#[derive(Clone, Debug)]
+pub struct Stay(pub Arc<Life>);

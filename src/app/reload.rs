@@ -70,6 +70,8 @@ impl App {
             self.limits.store(Arc::new(self.limits().with_rates(&new.limits)));
         }
         self.sessions.live_for(new.login.sessions);
+        self.unified.reconfigure(&new.unified, &new.streams);
+        self.aggregate.reconfigure(new.unified.clone(), self.limits());
         self.config.store(Arc::new(new));
         control.install(self.settings(), authorities);
         Ok(Reloaded { changed, needs_restart })

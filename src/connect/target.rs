@@ -67,7 +67,7 @@ impl ConnectionKey {
     }
 
     /// The account as the store has it: empty for the plain one.
-    pub(super) fn account_text(&self) -> &str {
+    pub fn account_text(&self) -> &str {
         self.account.as_ref().map_or("", Account::as_str)
     }
 }

@@ -3,7 +3,9 @@
 use super::reply::{Refusal, TokenError};
 use super::route::Target;
 use crate::connect::ConnectionKey;
+use crate::hostname::Realm;
 use crate::oauth::scheme::Scheme;
+use crate::paths;
 use crate::ratelimit::RateLimits;
 use crate::tokens::{AccessToken, AccessTokens, Purpose, Unproven, Unverified};
 use http::{HeaderMap, header};
@@ -28,6 +30,24 @@ impl Permit {
     }
 }
 
+/// Proof that a request carries a valid token for where it was sent to, one of our own MCP servers, and is within its limits.
+pub(super) struct Entry {
+    token: Arc<AccessToken>,
+    realm: Realm,
+}
+
+impl Entry {
+    /// The token behind it.
+    pub(super) fn token(&self) -> &Arc<AccessToken> {
+        &self.token
+    }
+
+    /// Where it leads.
+    pub(super) fn realm(&self) -> &Realm {
+        &self.realm
+    }
+}
+
 /// Admits a request (RFC 6750 §2.1: the header only; RFC 8707: the audience decides; RFC 9449 §7: a bound token comes with a
 /// proof, and only such a token does).
 ///
@@ -39,11 +59,8 @@ pub(super) async fn admit(
     target: &Target,
     request: &RequestHeader,
 ) -> Result<Permit, Refusal> {
-    let (scheme, presented) = presented(&request.headers)?;
-    let token = tokens.verified(presented).await.map_err(|unverified| match unverified {
-        Unverified::Invalid => Refusal::Unauthorized(TokenError::Invalid),
-        Unverified::Outdated(outdated) => Refusal::Outdated(outdated),
-    })?;
+    let shown = presented(&request.headers)?;
+    let token = verified(tokens, shown.1).await?;
     if &*token.issuer != target.origin.as_str() || !target.is_audience(&token.audience) {
         return Err(Refusal::Unauthorized(TokenError::Invalid));
     }
@@ -59,24 +76,77 @@ pub(super) async fn admit(
         .and_then(|()| limits.check_user_upstream(token.user, &target.upstream.authority))
         .and_then(|()| limits.check_client(&token.client_id))
         .map_err(Refusal::Limited)?;
-    match (scheme, token.confirmation.as_deref()) {
-        (Scheme::Bearer, None) => {}
-        (Scheme::Bearer, Some(_)) => return Err(Refusal::Unauthorized(TokenError::Bound)),
-        (Scheme::Dpop, None) => return Err(Refusal::Unauthorized(TokenError::Invalid)),
-        (Scheme::Dpop, Some(key)) => Box::pin(prove(tokens, target, request, (presented, key))).await?,
-    }
+    possesses(tokens, &target.origin, request, (shown, &token)).await?;
     let key = ConnectionKey::upstream(token.user, target.upstream.authority.clone(), target.label.account.clone());
     Ok(Permit { token, key })
+}
+
+/// The same for an MCP hostname whose server is a program of ours: nothing is forwarded.
+///
+/// # Errors
+/// As [`admit`].
+pub(super) async fn admit_to_one(
+    tokens: &AccessTokens,
+    limits: &RateLimits,
+    target: &Target,
+    request: &RequestHeader,
+) -> Result<Entry, Refusal> {
+    let permit = admit(tokens, limits, target, request).await?;
+    Ok(Entry { token: permit.token, realm: Realm::Mcp(target.label.clone()) })
+}
+
+/// The same for the unified endpoint of the root domain, whose origin this is. It is for everybody; what a person may not use is not in it.
+///
+/// # Errors
+/// As [`admit`].
+pub(super) async fn admit_to_all(
+    tokens: &AccessTokens,
+    limits: &RateLimits,
+    origin: &str,
+    request: &RequestHeader,
+) -> Result<Entry, Refusal> {
+    let shown = presented(&request.headers)?;
+    let token = verified(tokens, shown.1).await?;
+    // Not the whole origin: a token for the admin API is worth nothing here.
+    let is_audience = token.audience.strip_prefix(origin).is_some_and(paths::is_unified);
+    if &*token.issuer != origin || !is_audience {
+        return Err(Refusal::Unauthorized(TokenError::Invalid));
+    }
+    limits.check_user(token.user).and_then(|()| limits.check_client(&token.client_id)).map_err(Refusal::Limited)?;
+    possesses(tokens, origin, request, (shown, &token)).await?;
+    Ok(Entry { token, realm: Realm::Root })
+}
+
+async fn verified(tokens: &AccessTokens, presented: &str) -> Result<Arc<AccessToken>, Refusal> {
+    tokens.verified(presented).await.map_err(|unverified| match unverified {
+        Unverified::Invalid => Refusal::Unauthorized(TokenError::Invalid),
+        Unverified::Outdated(outdated) => Refusal::Outdated(outdated),
+    })
+}
+
+/// Whether a token that is bound to a key came with a proof of it, and only such a token did.
+async fn possesses(
+    tokens: &AccessTokens,
+    origin: &str,
+    request: &RequestHeader,
+    ((scheme, presented), token): ((Scheme, &str), &AccessToken),
+) -> Result<(), Refusal> {
+    match (scheme, token.confirmation.as_deref()) {
+        (Scheme::Bearer, None) => Ok(()),
+        (Scheme::Bearer, Some(_)) => Err(Refusal::Unauthorized(TokenError::Bound)),
+        (Scheme::Dpop, None) => Err(Refusal::Unauthorized(TokenError::Invalid)),
+        (Scheme::Dpop, Some(key)) => Box::pin(prove(tokens, origin, request, (presented, key))).await,
+    }
 }
 
 /// Whether the caller has the key that its token is bound to. Comes last: a proof is used up by looking at it.
 async fn prove(
     tokens: &AccessTokens,
-    target: &Target,
+    origin: &str,
     request: &RequestHeader,
     token: (&str, &str),
 ) -> Result<(), Refusal> {
-    let url = format!("{}{}", target.origin, request.uri.path());
+    let url = format!("{origin}{}", request.uri.path());
     let purpose = Purpose { method: request.method.as_str(), url: &url, token: Some(token) };
     let unproven = match tokens.proofs().check(&request.headers, &purpose).await {
         Ok(Some(_)) => return Ok(()),

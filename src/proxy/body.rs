@@ -137,6 +137,11 @@ impl RequestBody<'_> {
         (self.whole && !self.gone).then_some(&self.bytes)
     }
 
+    /// The whole body, taken out. What it takes of the memory for bodies is given back with the rest of it.
+    pub(super) fn taken(&mut self) -> Bytes {
+        self.let_go()
+    }
+
     /// Whether it can be sent, also if it was sent before: everything that has been read is still there.
     pub(super) fn is_repeatable(&self) -> bool {
         !self.gone

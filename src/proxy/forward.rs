@@ -282,10 +282,10 @@ impl Forwarder<'_> {
 }
 
 /// Counts a stream for as long as it lives, however it ends.
-struct OpenStream<'a>(&'a Metrics);
+pub(super) struct OpenStream<'a>(&'a Metrics);
 
 impl<'a> OpenStream<'a> {
-    fn count(metrics: &'a Metrics) -> Self {
+    pub(super) fn count(metrics: &'a Metrics) -> Self {
         metrics.open_streams.inc();
         Self(metrics)
     }

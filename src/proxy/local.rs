@@ -88,7 +88,7 @@ async fn read_body(session: &mut ServerSession, patience: &ConnectionLimits) -> 
     Ok(Some(body.freeze()))
 }
 
-fn to_http(session: &ServerSession, body: Bytes) -> Result<Request<Body>> {
+pub(super) fn to_http(session: &ServerSession, body: Bytes) -> Result<Request<Body>> {
     let head = session.req_header();
     let mut request = Request::new(Body::from(body));
     *request.method_mut() = head.method.clone();
@@ -101,9 +101,27 @@ fn to_http(session: &ServerSession, body: Bytes) -> Result<Request<Body>> {
 }
 
 async fn write(session: &mut ServerSession, response: Response<Body>) -> Result<()> {
+    let (head, body) = framed(session, response);
+    session.write_response_header(Box::new(head)).await?;
+    let Some(mut body) = body else { return session.write_response_body(Bytes::new(), true).await };
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(broken_off)?.into_data() {
+            session.write_response_body(data, false).await?;
+        }
+    }
+    session.write_response_body(Bytes::new(), true).await
+}
+
+/// What becomes of an answer whose body breaks off.
+pub(super) fn broken_off(cause: axum::Error) -> Box<Error> {
+    Error::because(ErrorType::InternalError, "a local answer broke off", cause)
+}
+
+/// An answer as Pingora writes it; without a body when the request, or its status, allows none.
+pub(super) fn framed(session: &ServerSession, response: Response<Body>) -> (ResponseHeader, Option<Body>) {
     let request = session.req_header();
     let (head_only, http11) = (request.method == Method::HEAD, request.version == Version::HTTP_11);
-    let (mut parts, mut body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
     let bodiless = head_only || parts.status == StatusCode::NO_CONTENT || parts.status == StatusCode::NOT_MODIFIED;
     if !bodiless && !parts.headers.contains_key(header::CONTENT_LENGTH) {
         match body.size_hint().exact() {
@@ -116,16 +134,5 @@ async fn write(session: &mut ServerSession, response: Response<Body>) -> Result<
         }
     }
     parts.version = Version::HTTP_11;
-    session.write_response_header(Box::new(ResponseHeader::from(parts))).await?;
-    if bodiless {
-        return session.write_response_body(Bytes::new(), true).await;
-    }
-    while let Some(frame) = body.frame().await {
-        let frame =
-            frame.map_err(|cause| Error::because(ErrorType::InternalError, "a local answer broke off", cause))?;
-        if let Ok(data) = frame.into_data() {
-            session.write_response_body(data, false).await?;
-        }
-    }
-    session.write_response_body(Bytes::new(), true).await
+    (ResponseHeader::from(parts), (!bodiless).then_some(body))
 }

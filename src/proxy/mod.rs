@@ -7,6 +7,7 @@
 // The way of a request, from its head to what became of it.
 mod address;
 mod admit;
+mod conversation;
 mod forward;
 mod local;
 mod origin;
@@ -114,6 +115,8 @@ pub struct Settings {
     pub root: axum::Router,
     /// The control plane of every MCP hostname.
     pub mcp: axum::Router,
+    /// Our own MCP server, behind the same admission as upstreams.
+    pub unified: axum::Router,
 }
 
 /// The one door that every connection comes through.

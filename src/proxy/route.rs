@@ -1,6 +1,7 @@
 //! The first step: whose is this request? Decided from the raw host and path, without I/O.
 
 use super::reply::Refusal;
+use crate::config::Kind;
 use crate::hostname::{HostName, Label, Realm, Site};
 use crate::ids::UserId;
 use crate::paths;
@@ -20,6 +21,8 @@ const ROUTES: u64 = 10_000;
 pub(super) enum Route {
     /// To the control plane, in process.
     Local(Realm),
+    /// To the unified endpoint, in process.
+    Unified,
     /// A person typed a loopback address where the gateway is called `localhost`.
     Rename,
     /// To an upstream.
@@ -41,6 +44,11 @@ impl Target {
     /// Whether an access token for `audience` is one for this hostname (decision 1).
     pub(super) fn is_audience(&self, audience: &str) -> bool {
         audience.strip_prefix(self.origin.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
+    /// Whether its server is a program that we run: nothing can be forwarded to it.
+    pub(super) fn is_program(&self) -> bool {
+        matches!(self.upstream.kind, Kind::Stdio(_))
     }
 
     /// Whether requests may be forwarded; otherwise an administrator has not decided yet.
@@ -76,6 +84,7 @@ impl Router {
             return Ok(self.within(target, head));
         }
         match self.site.classify(host) {
+            HostName::Root if paths::is_unified(head.uri.path()) => Ok(Route::Unified),
             HostName::Root => Ok(Route::Local(Realm::Root)),
             HostName::Loopback => Ok(Route::Rename),
             HostName::Foreign => Err(Refusal::NotFound),

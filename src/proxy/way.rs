@@ -1,5 +1,7 @@
 //! The way of a request: from its head to what became of it.
 
+mod unified;
+
 use super::body::Bodies;
 use super::origin::{self, Origin, OriginPolicy};
 use super::progress::Progress;
@@ -42,6 +44,11 @@ pub(super) struct Way {
     audit: Audit,
     root: axum::Router,
     mcp: axum::Router,
+    unified: axum::Router,
+    /// Whether the root domain has a unified endpoint.
+    has_unified: bool,
+    /// The largest message to an MCP server of ours, in bytes.
+    unified_body: usize,
     stopping: Arc<Stopping>,
     trusted_proxies: Vec<ipnet::IpNet>,
     bodies: Bodies,
@@ -76,6 +83,9 @@ impl Way {
             audit: parts.audit,
             root: settings.root,
             mcp: settings.mcp,
+            unified: settings.unified,
+            has_unified: settings.config.unified.enabled,
+            unified_body: usize::try_from(settings.config.unified.max_body).unwrap_or(usize::MAX),
             stopping: Arc::new(Stopping::new(parts.phase)),
             trusted_proxies: server.trusted_proxies.clone(),
             bodies,
@@ -106,6 +116,9 @@ impl Way {
             audit: self.audit.wanting(settings.config.audit.requests),
             root: settings.root,
             mcp: settings.mcp,
+            unified: settings.unified,
+            has_unified: settings.config.unified.enabled,
+            unified_body: usize::try_from(settings.config.unified.max_body).unwrap_or(usize::MAX),
             stopping: self.stopping.clone(),
             trusted_proxies: server.trusted_proxies.clone(),
             bodies,
@@ -120,7 +133,14 @@ impl Way {
         // On the heap is what ends at once: every stream has the size of the longest way.
         match self.router.route(session) {
             Ok(Route::Local(realm)) => Box::pin(self.local(session, Arrival { realm, client })).await,
+            Ok(Route::Unified) if self.has_unified && !unified::is_visit(session.req_header()) => {
+                Box::pin(self.unified(session, None, client)).await
+            }
+            Ok(Route::Unified) => Box::pin(self.local(session, Arrival { realm: Realm::Root, client })).await,
             Ok(Route::Rename) => Box::pin(self.rename(session)).await,
+            Ok(Route::Upstream(target)) if target.is_program() => {
+                Box::pin(self.unified(session, Some(&target), client)).await
+            }
             Ok(Route::Upstream(target)) => self.upstream(session, &target, client).await,
             Err(refusal) => Box::pin(self.refuse(session, &refusal, None, None)).await,
         }
@@ -139,20 +159,10 @@ impl Way {
     }
 
     async fn upstream(&self, session: &mut ServerSession, target: &Target, client: IpAddr) -> Outcome {
-        let head = session.req_header();
-        if origin::is_service_worker_script(&head.headers) {
-            return self.refuse(session, &Refusal::ServiceWorker, Some(target), None).await;
-        }
-        let allowed_origin = match self.origins.judge(&head.headers) {
-            Origin::Absent => None,
-            Origin::Allowed(origin) => Some(origin.clone()),
-            Origin::Forbidden => {
-                return Box::pin(self.refuse(session, &Refusal::ForeignOrigin, Some(target), None)).await;
-            }
+        let allowed_origin = match self.judge(session).await {
+            Ok(allowed_origin) => allowed_origin,
+            Err(outcome) => return outcome,
         };
-        if let Some(origin) = allowed_origin.as_ref().filter(|_| origin::is_preflight(session)) {
-            return Box::pin(origin::preflight(session, origin)).await.into();
-        }
         let admitted = match self.limits.check_ip(client) {
             Ok(()) => admit::admit(&self.tokens, &self.limits, target, session.req_header()).await,
             Err(limited) => Err(Refusal::Limited(limited)),
@@ -185,6 +195,25 @@ impl Way {
             }
             Err(forward::Failure::Aborted(error)) => Outcome::Aborted(error),
         }
+    }
+
+    /// Which page asks, if one does that may call. All others are answered here, and so are preflights.
+    async fn judge(&self, session: &mut ServerSession) -> Result<Option<HeaderValue>, Outcome> {
+        let head = session.req_header();
+        if origin::is_service_worker_script(&head.headers) {
+            return Err(Box::pin(self.refuse(session, &Refusal::ServiceWorker, None, None)).await);
+        }
+        let allowed_origin = match self.origins.judge(&head.headers) {
+            Origin::Absent => return Ok(None),
+            Origin::Allowed(origin) => origin.clone(),
+            Origin::Forbidden => {
+                return Err(Box::pin(self.refuse(session, &Refusal::ForeignOrigin, None, None)).await);
+            }
+        };
+        if origin::is_preflight(session) {
+            return Err(Box::pin(origin::preflight(session, &allowed_origin)).await.into());
+        }
+        Ok(Some(allowed_origin))
     }
 
     /// A request that waited while its person lost the permission must not be sent through the flow for it.

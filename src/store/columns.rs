@@ -122,6 +122,8 @@ record!(ApiKey, "API key":
     id, name, secret, scopes, resources, services, users, created_at, expires_at, last_used_at);
 record!(ServiceLink, "link to a service":
     id, api_key, user("user_id"), service, scope, callback, return_to, expires_at);
+record!(McpSession, "MCP session":
+    token, user("user_id"), client_id, realm, sealed, created_at, last_seen_at);
 record!(Authenticator, "authenticator": user("user_id"), sealed, browser, last_step, created_at, confirmed_at);
 record!(Passkey, "passkey":
     id, credential_id, user("user_id"), name, public_key, sign_count, created_at, last_used_at);

@@ -15,6 +15,7 @@ mod groups;
 mod groups_of_commits;
 mod housekeeping;
 mod identities;
+mod mcp_sessions;
 mod personal;
 mod postgres;
 mod service_links;
@@ -87,6 +88,8 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     service_links::a_link_is_used_once_by_whom_it_is_for(&open().await).await;
     service_links::a_link_goes_with_its_key_its_person_and_its_time(&open().await).await;
     service_links::an_address_is_of_whoever_has_it_anywhere(&open().await).await;
+    mcp_sessions::an_mcp_session_is_kept_used_and_ended(&open().await).await;
+    mcp_sessions::mcp_sessions_have_a_room_for_each_person_and_for_all(&open().await).await;
     housekeeping::settings_are_compared_and_deleted(&open().await).await;
     housekeeping::audit_is_newest_first(&open().await).await;
     housekeeping::what_works_once_works_once(&open().await).await;

@@ -5,7 +5,13 @@
 pub mod aggregate;
 mod back;
 mod caller;
+mod door;
+mod legacy;
+mod modern;
+mod questions;
+mod wire;
 
 pub use aggregate::{Aggregate, AggregateParts, Description};
 pub use back::{Asked, Back, Outgoing};
 pub use caller::{Caller, View};
+pub use door::{Door, DoorParts, open_routes, routes};

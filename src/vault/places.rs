@@ -22,7 +22,7 @@ pub(super) struct Belonging {
 }
 
 /// Every column that is sealed. `settings` has marks of the vault's own, which are no secrets: see `marks.rs`.
-pub(super) const ALL: [SealedPlace; 8] = [
+pub(super) const ALL: [SealedPlace; 9] = [
     SealedPlace {
         column: SealedColumn {
             table: "connections",
@@ -99,6 +99,17 @@ pub(super) const ALL: [SealedPlace; 8] = [
         column: SealedColumn { table: "signing_keys", column: "sealed", key: &["kid"], about: &[], is_text: false },
         name: ("signing_keys", "sealed"),
         belongs: |key, _| of_row(key),
+    },
+    SealedPlace {
+        column: SealedColumn {
+            table: "mcp_sessions",
+            column: "sealed",
+            key: &["token"],
+            about: &["user_id"],
+            is_text: false,
+        },
+        name: ("mcp_sessions", "sealed"),
+        belongs: |key, about| Some(Belonging { person: text(about.first()?)?, ..of_row(key)? }),
     },
     // Only some flows are sealed; the others are JSON.
     SealedPlace {

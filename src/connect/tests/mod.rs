@@ -6,6 +6,7 @@ mod discovering;
 mod flow;
 mod node;
 mod parting;
+mod personal;
 mod refresh_model;
 mod refreshing;
 mod registering;

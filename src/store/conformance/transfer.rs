@@ -11,6 +11,10 @@ pub(super) async fn everything_travels(from: &Store, to: &Store) {
         from.insert_refresh_token(&refresh_token(granted, &number.to_string())).await.unwrap();
     }
     from.put_connection(&connection(ada, "mcp.example", "")).await.unwrap();
+    let given = Connection { personal: Some("x-api-key".to_owned()), ..connection(ada, "other.example", "") };
+    from.replace_connection(&given).await.unwrap();
+    let hidden = MemberName { authority: "other.example".to_owned(), account: "work".to_owned() };
+    from.hide_member(ada, &hidden).await.unwrap();
     from.put_setting("name", b"\0value").await.unwrap();
 
     let mut export = from.export().await.unwrap();
@@ -41,6 +45,8 @@ pub(super) async fn everything_travels(from: &Store, to: &Store) {
     import.commit().await.unwrap();
     assert_eq!(to.user_by_name("ada").await.unwrap().unwrap().id, ada);
     assert!(to.user_by_name("late").await.unwrap().is_none());
+    assert_eq!(to.connection_by_id(given.id).await.unwrap().unwrap().personal, given.personal);
+    assert_eq!(to.hidden_members(ada).await.unwrap(), [hidden]);
     assert_eq!(to.setting("name").await.unwrap().unwrap(), b"\0value");
     assert_eq!(to.refresh_token(&Digest::of("7")).await.unwrap().unwrap().grant, granted);
 

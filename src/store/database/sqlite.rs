@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Applied in order; what was released never changes.
-const MIGRATIONS: [(i64, &str, SqlStr); 17] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 18] = [
     (1, "initial", SqlStr::from_static(include_str!("../../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../../migrations/sqlite/0002_step_ups.sql"))),
     (
@@ -51,6 +51,7 @@ const MIGRATIONS: [(i64, &str, SqlStr); 17] = [
         "names in lower case",
         SqlStr::from_static(include_str!("../../../migrations/sqlite/0016_names_in_lower_case.sql")),
     ),
+    (17, "MCP sessions", SqlStr::from_static(include_str!("../../../migrations/sqlite/0017_mcp_sessions.sql"))),
     (
         18,
         "personal credentials",

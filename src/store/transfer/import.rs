@@ -118,8 +118,16 @@ impl Import {
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn sign_everybody_out(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        const OPEN: [&str; 7] =
-            ["sessions", "refresh_tokens", "codes", "flows", "device_codes", "service_links", "signing_keys"];
+        const OPEN: [&str; 8] = [
+            "sessions",
+            "mcp_sessions",
+            "refresh_tokens",
+            "codes",
+            "flows",
+            "device_codes",
+            "service_links",
+            "signing_keys",
+        ];
         for layout in self.layouts.iter().filter(|layout| OPEN.contains(&layout.name.as_str())) {
             delete_all(&mut self.transaction, layout).await?;
         }

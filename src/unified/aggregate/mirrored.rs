@@ -1,7 +1,7 @@
 //! `Mcp-Param-*`: arguments that a tool's schema wants mirrored in header fields (MCP 2026-07-28, Streamable HTTP, Custom Headers from
 //! Tool Parameters). Pure.
 
-use crate::mcp::rpc::{Members, RpcError};
+use crate::mcp::rpc::RpcError;
 use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
@@ -173,11 +173,6 @@ fn encoded(text: &str) -> Option<HeaderValue> {
         true => HeaderValue::from_str(text).ok(),
         false => HeaderValue::from_str(&format!("{BEFORE}{}{AFTER}", BASE64.encode(text.as_bytes()))).ok(),
     }
-}
-
-/// The arguments of a call.
-pub(super) fn arguments(params: &Members) -> Option<&Value> {
-    params.get("arguments")
 }
 
 #[cfg(test)]

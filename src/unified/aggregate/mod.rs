@@ -1,17 +1,29 @@
 //! Many upstreams as one MCP server: which of them a caller sees, what their things are called, and who gets which request.
 
+mod calls;
+mod connecting;
+mod cursor;
+mod describe;
+mod listening;
+mod lists;
+mod members;
+mod merged;
+mod meta_tools;
 mod mirrored;
 mod naming;
 mod prefix;
+mod record;
+mod relay;
 mod rewrite;
+mod sessions;
 
-use super::{Asked, Back, Caller};
+use super::{Asked, Back, Caller, View};
 use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::config::Unified;
-use crate::connect::Connections;
-use crate::hostname::Site;
-use crate::ids::Random;
+use crate::connect::{ConnectionKey, Connections};
+use crate::hostname::{Account, Authority, Site};
+use crate::ids::{Random, UserId};
 use crate::mcp::rpc::{Members, Notification, Request, RpcError};
 use crate::mcp_client::{Clients, Filter, Resumption};
 use crate::ratelimit::RateLimits;
@@ -19,14 +31,24 @@ use crate::store::Store;
 use crate::upstream::Registry;
 use crate::vault::Vault;
 use arc_swap::ArcSwap;
-use serde_json::{Value, json};
+use calls::{Routed, Way};
+use lists::{Kind, Lists};
+use members::Memberships;
+use rewrite::Inward;
+use serde_json::Value;
+use sessions::Sessions;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 
 /// All upstreams, for all callers. Shared behind an `Arc`.
 pub struct Aggregate {
     parts: AggregateParts,
     settings: ArcSwap<Settings>,
+    memberships: Memberships,
+    sessions: Sessions,
+    lists: Lists,
 }
 
 /// What [`Aggregate`] works with.
@@ -69,9 +91,19 @@ pub struct Description {
 }
 
 impl Aggregate {
-    /// Nothing is contacted yet.
+    /// Nothing is contacted yet. Within a runtime it hears of connections that come and go, as long as somebody keeps it.
     pub fn new(parts: AggregateParts, unified: Unified, limits: Arc<RateLimits>) -> Arc<Self> {
-        Arc::new(Self { parts, settings: ArcSwap::from_pointee(Settings { unified, limits }) })
+        let this = Arc::new(Self {
+            settings: ArcSwap::from_pointee(Settings { unified, limits }),
+            memberships: Memberships::new(),
+            sessions: Sessions::new(),
+            lists: Lists::new(parts.clock.clone()),
+            parts,
+        });
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(follow(this.parts.connections.news(), Arc::downgrade(&this)));
+        }
+        this
     }
 
     /// Takes over another configuration: from the next request on.
@@ -79,17 +111,13 @@ impl Aggregate {
         self.settings.store(Arc::new(Settings { unified, limits }));
     }
 
-    /// What the caller may be told of what it sees. Upstreams that are late are left out, but none of what we offer depends on
-    /// them.
+    /// What the caller may be told of what it sees. Upstreams that are late are left out, but hardly anything of what we offer
+    /// depends on them.
     ///
     /// # Errors
     /// When our own database fails, or the one upstream of a [`super::View::One`].
-    pub async fn describe(&self, _caller: &Caller) -> Result<Description, RpcError> {
-        Ok(Description {
-            capabilities: Members::new(),
-            info: json!({ "name": "portcullis", "version": env!("CARGO_PKG_VERSION") }),
-            instructions: None,
-        })
+    pub async fn describe(self: &Arc<Self>, caller: &Caller) -> Result<Description, RpcError> {
+        self.description(caller).await
     }
 
     /// Answers every request but `initialize`, `server/discover` and `subscriptions/listen`. Progress, log messages and
@@ -97,36 +125,108 @@ impl Aggregate {
     ///
     /// # Errors
     /// The error to answer with.
-    pub async fn handle(&self, _caller: &Caller, request: Request, _back: &Back) -> Result<Value, RpcError> {
-        Err(RpcError::new(RpcError::METHOD_NOT_FOUND, format!("{} is not known", request.method)))
+    pub async fn handle(self: &Arc<Self>, caller: &Caller, request: Request, back: &Back) -> Result<Value, RpcError> {
+        if let Some(kind) = Kind::of_method(&request.method) {
+            return self.merged(caller, kind, &request.params).await;
+        }
+        let way = Way { caller, back };
+        let members = self.members(caller).await.map_err(calls::ours)?;
+        match request.method.as_str() {
+            "ping" => Ok(calls::complete(caller)),
+            "tools/call" => match request.params.get("name").and_then(Value::as_str) {
+                Some(connecting::TOOL) if sees_everything(caller) => self.connect(way, &members, &request.params).await,
+                Some(name) if meta_tools::TOOLS.contains(&name) && self.shows_meta_tools(caller) => {
+                    self.meta_tool(way, &members, request).await
+                }
+                _ => self.call_tool(way, &members, request).await,
+            },
+            "prompts/get" => self.get_prompt(way, &members, request).await,
+            "resources/read" | "resources/subscribe" | "resources/unsubscribe" => {
+                self.resource(way, &members, request).await
+            }
+            "completion/complete" => self.complete(way, &members, request).await,
+            "logging/setLevel" => self.set_level(way, &members, request).await,
+            "tasks/list" => self.tasks(way, &members, request).await,
+            "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" => self.task(way, &members, request).await,
+            _ => match members.plain() {
+                Some(member) => self.routed(way, member, Routed::new(request, None)).await,
+                None => Err(RpcError::new(RpcError::METHOD_NOT_FOUND, format!("{} is not known", request.method))),
+            },
+        }
     }
 
-    /// Takes a notification of a client: `notifications/roots/list_changed`, `notifications/elicitation/complete` and what else
-    /// concerns upstreams. (`initialized`, `cancelled` are the door's.)
-    pub async fn notice(&self, _caller: &Caller, _notification: Notification) {}
+    /// Takes a notification of a client: `notifications/roots/list_changed` and what else concerns upstreams that it has
+    /// sessions with. (`initialized`, `cancelled` are the door's.)
+    pub async fn notice(&self, caller: &Caller, notification: Notification) {
+        let clients = self.sessions.of(caller).clients();
+        let tell = clients.iter().map(|client| client.notify(notification.clone()));
+        // Whoever cannot be told begins anew, and asks then.
+        drop(futures_util::future::join_all(tell).await);
+    }
 
     /// What a subscription will get of what it wants to hear of: for the acknowledgement.
-    pub async fn acknowledge(&self, _caller: &Caller, filter: &Filter) -> Filter {
-        filter.clone()
+    pub async fn acknowledge(&self, caller: &Caller, filter: &Filter) -> Filter {
+        self.acknowledged(caller, filter).await
     }
 
-    /// Tells the caller through `back` what it wants to hear of, until the future is dropped or nothing can come any more. Requests of
+    /// Tells the caller through `back` what it wants to hear of, until the future is dropped or its grant ends. Requests of
     /// legacy upstreams that belong to no request of the caller's are asked there too.
-    pub async fn listen(&self, _caller: &Caller, _filter: Filter, _back: Back) {
-        std::future::pending().await
+    pub async fn listen(self: &Arc<Self>, caller: &Caller, filter: Filter, back: Back) {
+        self.hear_all(caller, filter, back).await;
     }
 
     /// Hands on the answer to a question that another process asked.
-    pub async fn answer(&self, _caller: &Caller, _asked: &Asked, _outcome: Result<Value, RpcError>) {}
+    pub async fn answer(&self, caller: &Caller, asked: &Asked, mut outcome: Result<Value, RpcError>) {
+        let (Some(id), Ok(members)) = (&asked.id, self.members(caller).await) else { return };
+        let Some(member) = members.by_prefix(&asked.member) else { return };
+        if let Ok(answer) = &mut outcome {
+            Inward(&member.naming).answer(answer);
+        }
+        if let Ok(client) = self.client(caller, member).await {
+            // An upstream that is gone needs no answer.
+            drop(client.respond(id.clone(), outcome).await);
+        }
+    }
 
     /// The session is over: those at upstreams end with it.
-    pub async fn end(&self, _caller: &Caller) {}
+    pub async fn end(&self, caller: &Caller) {
+        let Some(session) = self.sessions.remove(caller) else { return };
+        let clients = session.clients();
+        futures_util::future::join_all(clients.iter().map(|client| client.close())).await;
+    }
 
-    /// What it takes to go on with the session in another process, by prefix.
-    pub fn resumptions(&self, _caller: &Caller) -> BTreeMap<String, Resumption> {
-        BTreeMap::new()
+    /// What it takes to go on with the session in another process, by upstream and account.
+    pub fn resumptions(&self, caller: &Caller) -> BTreeMap<String, Resumption> {
+        let all = self.sessions.of(caller).resumptions();
+        all.map(|(key, resumption)| (format!("{}#{}", key.target, key.account_text()), resumption)).collect()
     }
 
     /// Goes on with a session of another process, before its first request here.
-    pub async fn resume(&self, _caller: &Caller, _resumptions: BTreeMap<String, Resumption>) {}
+    pub async fn resume(&self, caller: &Caller, resumptions: BTreeMap<String, Resumption>) {
+        let session = self.sessions.of(caller);
+        for (name, resumption) in resumptions {
+            let Some((authority, account)) = name.rsplit_once('#') else { continue };
+            let (Ok(authority), account) = (Authority::parse(authority), Account::parse(account).ok()) else {
+                continue;
+            };
+            session.resume(ConnectionKey::upstream(caller.user, authority, account), resumption);
+        }
+    }
+}
+
+fn sees_everything(caller: &Caller) -> bool {
+    matches!(caller.view, View::Everything)
+}
+
+/// Forgets what people see when they connect or disconnect something.
+async fn follow(mut news: Receiver<UserId>, aggregate: Weak<Aggregate>) {
+    loop {
+        let user = match news.recv().await {
+            Ok(user) => Some(user),
+            Err(RecvError::Lagged(_)) => None,
+            Err(RecvError::Closed) => return,
+        };
+        let Some(aggregate) = aggregate.upgrade() else { return };
+        aggregate.memberships.forget(user);
+    }
 }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 /// Applied in order; what was released never changes. A version is a migration of SQLite's with the same number; the
 /// first one here is everything up to there.
-const MIGRATIONS: [(i64, &str, SqlStr); 7] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 8] = [
     (10, "initial", SqlStr::from_static(include_str!("../../../../migrations/postgres/0010_initial.sql"))),
     (11, "refresh", SqlStr::from_static(include_str!("../../../../migrations/postgres/0011_refresh.sql"))),
     (12, "services", SqlStr::from_static(include_str!("../../../../migrations/postgres/0012_services.sql"))),
@@ -37,6 +37,7 @@ const MIGRATIONS: [(i64, &str, SqlStr); 7] = [
         "limits of all nodes",
         SqlStr::from_static(include_str!("../../../../migrations/postgres/0015_limits_of_all_nodes.sql")),
     ),
+    (17, "MCP sessions", SqlStr::from_static(include_str!("../../../../migrations/postgres/0017_mcp_sessions.sql"))),
     (
         18,
         "personal credentials",
