@@ -24,12 +24,13 @@ use crate::identity::providers::{Providers, Tools, redirect_uri};
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
 use crate::jwks::RemoteKeys;
-use crate::mcp_client::Clients;
+use crate::mcp_client::{self, Clients, ClientsParts, Multiplexer};
 use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::{RateLimits, SETTLE_EVERY};
 use crate::revocation::{self, Revocations};
 use crate::services::{self, Pats, Services, ServicesParts};
 use crate::session::Sessions;
+use crate::stdio::Processes;
 use crate::store::{JournalPosition, Listener, Store};
 use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
@@ -72,6 +73,8 @@ pub struct App {
     /// Our own MCP server: all upstreams as one, and what clients have open there.
     unified: Arc<Door>,
     aggregate: Arc<Aggregate>,
+    /// The programs that are upstreams.
+    pub processes: Arc<Processes<Multiplexer>>,
     /// In force now.
     config: ArcSwap<Config>,
     limits: ArcSwap<RateLimits>,
@@ -156,10 +159,20 @@ impl App {
         };
         let limits = Arc::new(limits);
         let audit = Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests);
+        let processes = Arc::new(Processes::new(config.stdio.clone(), metrics.clone(), Some(audit.clone())));
+        let response_timeout = config.streams.response_timeout;
+        let clients = Clients::new(ClientsParts {
+            http: http.clone(),
+            connections: connections.clone(),
+            health: health.clone(),
+            processes: processes.clone(),
+            random: random.clone(),
+            limits: mcp_client::Limits { response_timeout, ..mcp_client::Limits::default() },
+        });
         let aggregate = AggregateParts {
             registry: registry.clone(),
             connections: connections.clone(),
-            clients: Arc::new(Clients {}),
+            clients: Arc::new(clients),
             store: store.clone(),
             vault: vault.clone(),
             audit: audit.clone(),
@@ -196,6 +209,7 @@ impl App {
             limits: ArcSwap::new(limits),
             unified: Door::new(door, &config.unified, &config.streams),
             aggregate,
+            processes,
             audit,
             metrics,
             reloading: tokio::sync::Mutex::default(),

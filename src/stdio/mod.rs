@@ -333,6 +333,24 @@ impl<M> Attached<M> {
     }
 }
 
+impl<M> Attached<M> {
+    /// The process, for those who come back to it: knowing it does not keep it from being ended for being idle.
+    pub fn place(&self) -> Process<M> {
+        Process(Arc::downgrade(&self.running))
+    }
+}
+
+/// One life of a process, as somebody knows it who does not use it.
+pub struct Process<M>(std::sync::Weak<Running<M>>);
+
+impl<M> Process<M> {
+    /// Uses it again, unless it ends or has ended.
+    pub fn attach(&self) -> Option<Attached<M>> {
+        let running = self.0.upgrade()?;
+        running.users.join().then(|| Attached { running })
+    }
+}
+
 impl<M> Drop for Attached<M> {
     fn drop(&mut self) {
         self.running.users.leave();

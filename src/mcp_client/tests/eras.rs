@@ -19,7 +19,10 @@ async fn works(client: &Client) {
     assert_eq!(text_of(&client.request(slow, &to).await.unwrap()), "done");
     for step in 1..=3 {
         let progress = next_notification(&mut from).await;
-        assert_eq!((progress.params["progressToken"].clone(), progress.params["progress"].clone()), (json!("mine"), json!(step)));
+        assert_eq!(
+            (progress.params["progressToken"].clone(), progress.params["progress"].clone()),
+            (json!("mine"), json!(step))
+        );
     }
     assert_eq!(client.server().info["name"], "portcullis-demo");
 }
@@ -155,7 +158,8 @@ async fn redirects_are_not_followed() {
 
 #[tokio::test]
 async fn whoever_leaves_cancels() {
-    let server = Scripted::start(|asked| (asked.method() == "tools/call").then(|| scripted::open_stream(String::new()))).await;
+    let server =
+        Scripted::start(|asked| (asked.method() == "tools/call").then(|| scripted::open_stream(String::new()))).await;
     let world = World::around(&[(&server.authority, Transport::Auto, None)]).await;
     let client = world.open(&server.authority, "a").await.unwrap();
     let (to, _from) = events();
