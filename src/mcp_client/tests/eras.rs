@@ -73,10 +73,14 @@ async fn a_server_that_changes_its_era_is_asked_anew() {
     let (server, authority) = demo().await;
     let world = World::around(&[(&authority, Transport::Auto, None)]).await;
     world.open(&authority, "a").await.unwrap();
+    let before = world.open(&authority, "b").await.unwrap();
     server.control.lie(Lie::LegacyOnly);
-    let client = world.open(&authority, "b").await.unwrap();
-    assert_eq!(client.server().era, Era::Legacy);
-    works(&client).await;
+    assert!(before.request(call("tools/list", json!({})), &events().0).await.is_err());
+    for session in ["b", "c"] {
+        let client = world.open(&authority, session).await.unwrap();
+        assert_eq!(client.server().era, Era::Legacy);
+        works(&client).await;
+    }
 }
 
 #[tokio::test]
