@@ -33,6 +33,7 @@ use lines::Writer;
 use parking_lot::Mutex;
 use spawner::Spawner;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use table::{Place, Running, Table};
@@ -239,8 +240,17 @@ impl<M: Send + Sync + 'static> Inner<M> {
             pace: self.pace.clone(),
         };
         let shared = Arc::new(make(Channel { outgoing, incoming: received, ended: Ended(ended.clone()) }));
-        let running =
-            Arc::new(Running { key, command: command.clone(), secrets, shared, users, tell, ended: Ended(ended) });
+        let running = Running {
+            key,
+            command: command.clone(),
+            secrets,
+            shared,
+            users,
+            tell,
+            ended: Ended(ended),
+            minded: AtomicBool::new(false),
+        };
+        let running = Arc::new(running);
         self.table.lock().insert(running.clone());
         tokio::spawn(self.clone().accompany(life, place, end, Arc::downgrade(&running)));
         Ok(Attached { running })
@@ -348,6 +358,27 @@ impl<M> Process<M> {
     pub fn attach(&self) -> Option<Attached<M>> {
         let running = self.0.upgrade()?;
         running.users.join().then(|| Attached { running })
+    }
+}
+
+impl<M: Send + Sync + 'static> Attached<M> {
+    /// Ends the process of a person together with what the person uses it with: a secret that was changed or taken back, or the
+    /// permission. Everybody's process goes on.
+    pub fn end_with(&self, life: &Arc<crate::life::Life>) {
+        if self.running.key.person.is_none() || self.running.minded.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (life, running, mut ended) = (life.clone(), Arc::downgrade(&self.running), self.ended());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = life.ended() => {
+                    if let Some(running) = running.upgrade() {
+                        running.stop(Why::Changed);
+                    }
+                }
+                _ = ended.wait() => {}
+            }
+        });
     }
 }
 
