@@ -84,7 +84,10 @@ impl Dashboard {
             let is_usable = matches!(known.standing, Standing::Configured | Standing::Approved);
             UpstreamRow {
                 name: known.name.unwrap_or_else(|| known.domain.clone()),
-                authority: known.domain,
+                authority: match known.program {
+                    Some(program) => format!("the program {program}"),
+                    None => known.domain,
+                },
                 tone,
                 standing,
                 trouble: note.filter(|_| is_usable).and_then(|note| trouble(&note)),
