@@ -233,8 +233,8 @@ impl Inner {
         let attached = attached
             .await
             .map_err(|refused| CallError::Unavailable { fault: refused.fault, retry_after: refused.retry_after })?;
-        attached.live_by(life.clone());
-        let channel = Arc::clone(&attached.shared);
+        attached.end_with(life);
+        let channel = Arc::clone(attached.shared());
         let shared = everybody(principal);
         let server = channel.begin(&shared, First::Discover).await?;
         let line = Line::new((channel, server), principal.clone(), life.clone());

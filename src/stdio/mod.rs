@@ -34,6 +34,7 @@ use lines::Writer;
 use parking_lot::Mutex;
 use spawner::Spawner;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use table::{Place, Running, Table};
@@ -64,8 +65,6 @@ struct Inner<M> {
 /// Somebody uses a process: as long as this is kept, the process is not ended for being idle. Keep it as long as a request is
 /// under way or somebody listens, and for the life of a session whose state the program keeps.
 pub struct Attached<M> {
-    /// What was made of its channel.
-    pub shared: Arc<M>,
     running: Arc<Running<M>>,
 }
 
@@ -121,13 +120,8 @@ impl<M> Clone for Processes<M> {
 }
 
 impl<M: Send + Sync + 'static> Processes<M> {
-    /// None runs yet. Starts and ends are in the log alone.
-    pub fn new(settings: config::Stdio) -> Self {
-        Self::told_to(settings, Arc::default(), None)
-    }
-
-    /// The same; starts and ends are counted, and starts audited.
-    pub fn told_to(settings: config::Stdio, metrics: Arc<Metrics>, audit: Option<Audit>) -> Self {
+    /// None runs yet. Without `audit` starts are in the log alone.
+    pub fn new(settings: config::Stdio, metrics: Arc<Metrics>, audit: Option<Audit>) -> Self {
         Self::with_pace(settings, metrics, audit, Pace::default())
     }
 
@@ -164,7 +158,7 @@ impl<M: Send + Sync + 'static> Processes<M> {
             let running = self.inner.table.lock().running(&key);
             let Some(running) = running else { break };
             if running.fits(command, &secrets) && running.users.join() {
-                return Ok(Attached::to(running));
+                return Ok(Attached { running });
             }
             running.stop(Why::Changed);
             running.gone().await;
@@ -246,11 +240,20 @@ impl<M: Send + Sync + 'static> Inner<M> {
             pace: self.pace.clone(),
         };
         let shared = Arc::new(make(Channel { outgoing, incoming: received, ended: Ended(ended.clone()) }));
-        let running =
-            Arc::new(Running { key, command: command.clone(), secrets, shared, users, tell, ended: Ended(ended) });
+        let running = Running {
+            key,
+            command: command.clone(),
+            secrets,
+            shared,
+            users,
+            tell,
+            ended: Ended(ended),
+            minded: AtomicBool::new(false),
+        };
+        let running = Arc::new(running);
         self.table.lock().insert(running.clone());
         tokio::spawn(self.clone().accompany(life, place, end, Arc::downgrade(&running)));
-        Ok(Attached::to(running))
+        Ok(Attached { running })
     }
 
     /// Lives the life of a process, and forgets it.
@@ -329,29 +332,35 @@ impl<M: Send + Sync + 'static> Inner<M> {
 }
 
 impl<M: Send + Sync + 'static> Attached<M> {
-    fn to(running: Arc<Running<M>>) -> Self {
-        Self { shared: running.shared.clone(), running }
-    }
-
-    /// A process that belongs to one person ends with this, too: with what its secrets hang on.
-    pub fn live_by(&self, life: Arc<Life>) {
-        if self.running.key.person.is_none() {
-            return;
-        }
-        let (running, mut ended) = (Arc::downgrade(&self.running), self.ended());
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = ended.wait() => {}
-                () = life.ended() => if let Some(running) = running.upgrade() {
-                    running.stop(Why::Forbidden);
-                }
-            }
-        });
+    /// What was made of its channel.
+    pub fn shared(&self) -> &Arc<M> {
+        &self.running.shared
     }
 
     /// Why it ended; until then it lives.
     pub fn ended(&self) -> Ended {
         self.running.ended.clone()
+    }
+}
+
+impl<M: Send + Sync + 'static> Attached<M> {
+    /// Ends the process of a person together with what the person uses it with: a secret that was changed or taken back, or the
+    /// permission. Everybody's process goes on.
+    pub fn end_with(&self, life: &Arc<Life>) {
+        if self.running.key.person.is_none() || self.running.minded.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (life, running, mut ended) = (life.clone(), Arc::downgrade(&self.running), self.ended());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = life.ended() => {
+                    if let Some(running) = running.upgrade() {
+                        running.stop(Why::Changed);
+                    }
+                }
+                _ = ended.wait() => {}
+            }
+        });
     }
 }
 
