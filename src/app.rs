@@ -1,7 +1,6 @@
 //! Assembly: every part is built once, here, and handed to the doors.
 
 mod follow;
-mod programs;
 mod reload;
 
 pub use reload::Reloaded;
@@ -50,6 +49,8 @@ use tokio::time::MissedTickBehavior;
 /// How often what has expired is removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
+/// How often programs are looked for that may not be used any longer.
+const PROGRAMS_EVERY: Duration = Duration::from_millis(500);
 
 /// All parts of a gateway.
 #[allow(missing_docs)] // each is documented where it is defined
@@ -73,7 +74,7 @@ pub struct App {
     pub resolver: Resolver,
     pub health: HealthTable,
     /// The programs that are upstreams.
-    pub processes: Arc<Processes<Multiplexer>>,
+    pub programs: Arc<Processes<Multiplexer>>,
     /// Our own MCP server: all upstreams as one, and what clients have open there.
     pub unified: Arc<Door>,
     aggregate: Arc<Aggregate>,
@@ -161,16 +162,17 @@ impl App {
         };
         let limits = Arc::new(limits);
         let audit = Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests);
-        let processes = Processes::told_to(config.stdio.clone(), metrics.clone(), Some(audit.clone()));
-        let processes = Arc::new(processes);
-        let response_timeout = config.streams.response_timeout;
+        let programs = Arc::new(Processes::new(config.stdio.clone(), metrics.clone(), Some(audit.clone())));
         let clients = Clients::new(ClientsParts {
             http: http.clone(),
             connections: connections.clone(),
             health: health.clone(),
-            processes: processes.clone(),
+            processes: programs.clone(),
             random: random.clone(),
-            limits: mcp_client::Limits { response_timeout, ..Default::default() },
+            limits: mcp_client::Limits {
+                response_timeout: config.streams.response_timeout,
+                ..mcp_client::Limits::default()
+            },
         });
         let aggregate = AggregateParts {
             registry: registry.clone(),
@@ -212,6 +214,7 @@ impl App {
             limits: ArcSwap::new(limits),
             unified: Door::new(door, &config.unified, &config.streams),
             aggregate,
+            programs,
             audit,
             metrics,
             reloading: tokio::sync::Mutex::default(),
@@ -227,7 +230,6 @@ impl App {
             http,
             random,
             health,
-            processes,
             position,
             listener,
         })
@@ -284,7 +286,7 @@ impl App {
             tokio::spawn(Follower::after(self.position.clone(), bounds).run(self.clone(), listener)),
             tokio::spawn(self.clone().share_limits()),
             tokio::spawn(self.connections.clone().part(self.audit.clone(), stopping.clone())),
-            tokio::spawn(self.clone().mind_programs()),
+            tokio::spawn(self.clone().leave_programs()),
             tokio::spawn(self.sweep()),
         ]
     }
@@ -416,6 +418,23 @@ impl App {
                 tracing::warn!(%error, "limits are not shared with other nodes until the database works again");
             }
             in_trouble = settled.is_err();
+        }
+    }
+
+    /// Ends programs that were taken out of the configuration, or whose person may not use them any longer.
+    async fn leave_programs(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(PROGRAMS_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut known = self.registry.generation();
+        loop {
+            ticks.tick().await;
+            let generation = self.registry.generation();
+            if std::mem::replace(&mut known, generation) != generation {
+                self.programs.keep_only(|upstream, person| match person {
+                    Some(person) => self.registry.may_use(person, upstream),
+                    None => self.registry.by_authority(upstream).is_some_and(|found| found.kind.command().is_some()),
+                });
+            }
         }
     }
 

@@ -87,7 +87,7 @@ impl Bridge {
 
     /// Ends the program in good order, and everything else with it.
     pub async fn stop(self) {
-        self.app.processes.stop().await;
+        self.app.programs.stop().await;
         // It may have ended by itself.
         let _ = self.stop.send(());
         self.server.abort();

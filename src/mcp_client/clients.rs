@@ -234,7 +234,7 @@ impl Inner {
             .await
             .map_err(|refused| CallError::Unavailable { fault: refused.fault, retry_after: refused.retry_after })?;
         attached.end_with(life);
-        let channel = Arc::clone(&attached.shared);
+        let channel = Arc::clone(attached.shared());
         let shared = everybody(principal);
         let server = channel.begin(&shared, First::Discover).await?;
         let line = Line::new((channel, server), principal.clone(), life.clone());

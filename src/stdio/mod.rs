@@ -65,8 +65,6 @@ struct Inner<M> {
 /// Somebody uses a process: as long as this is kept, the process is not ended for being idle. Keep it as long as a request is
 /// under way or somebody listens, and for the life of a session whose state the program keeps.
 pub struct Attached<M> {
-    /// What was made of its channel.
-    pub shared: Arc<M>,
     running: Arc<Running<M>>,
 }
 
@@ -122,13 +120,8 @@ impl<M> Clone for Processes<M> {
 }
 
 impl<M: Send + Sync + 'static> Processes<M> {
-    /// None runs yet. Starts and ends are in the log alone.
-    pub fn new(settings: config::Stdio) -> Self {
-        Self::told_to(settings, Arc::default(), None)
-    }
-
-    /// The same; starts and ends are counted, and starts audited.
-    pub fn told_to(settings: config::Stdio, metrics: Arc<Metrics>, audit: Option<Audit>) -> Self {
+    /// None runs yet. Without `audit` starts are in the log alone.
+    pub fn new(settings: config::Stdio, metrics: Arc<Metrics>, audit: Option<Audit>) -> Self {
         Self::with_pace(settings, metrics, audit, Pace::default())
     }
 
@@ -165,7 +158,7 @@ impl<M: Send + Sync + 'static> Processes<M> {
             let running = self.inner.table.lock().running(&key);
             let Some(running) = running else { break };
             if running.fits(command, &secrets) && running.users.join() {
-                return Ok(Attached::to(running));
+                return Ok(Attached { running });
             }
             running.stop(Why::Changed);
             running.gone().await;
@@ -260,7 +253,7 @@ impl<M: Send + Sync + 'static> Inner<M> {
         let running = Arc::new(running);
         self.table.lock().insert(running.clone());
         tokio::spawn(self.clone().accompany(life, place, end, Arc::downgrade(&running)));
-        Ok(Attached::to(running))
+        Ok(Attached { running })
     }
 
     /// Lives the life of a process, and forgets it.
@@ -339,8 +332,9 @@ impl<M: Send + Sync + 'static> Inner<M> {
 }
 
 impl<M: Send + Sync + 'static> Attached<M> {
-    fn to(running: Arc<Running<M>>) -> Self {
-        Self { shared: running.shared.clone(), running }
+    /// What was made of its channel.
+    pub fn shared(&self) -> &Arc<M> {
+        &self.running.shared
     }
 
     /// Why it ended; until then it lives.
@@ -380,7 +374,7 @@ impl<M> Process<M> {
     /// Uses it again, unless it ends or has ended.
     pub fn attach(&self) -> Option<Attached<M>> {
         let running = self.0.upgrade()?;
-        running.users.join().then(|| Attached { shared: running.shared.clone(), running })
+        running.users.join().then(|| Attached { running })
     }
 }
 

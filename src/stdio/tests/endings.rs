@@ -79,7 +79,7 @@ async fn messages_that_nobody_reads_hold_it_up() {
     let trial = Trial::new();
     let attached = trial.attach(&script("i=0; while :; do i=$((i+1)); echo \"[$i]\"; done"), 1).await.unwrap();
     // Everything that is not read stays on its side of the pipe, and it can be ended all the same.
-    while attached.shared.lock().await.incoming.len() < WAITING {
+    while attached.shared().lock().await.incoming.len() < WAITING {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(attached.receive().await.as_deref(), Some("[1]"));

@@ -68,12 +68,12 @@ impl Trial {
 
 impl Attached<Shared> {
     async fn send(&self, message: &str) {
-        let sender = self.shared.lock().await.outgoing.clone();
+        let sender = self.shared().lock().await.outgoing.clone();
         sender.send(Bytes::copy_from_slice(message.as_bytes())).await.expect("the process has ended");
     }
 
     async fn receive(&self) -> Option<String> {
-        let received = tokio::time::timeout(SOON, async { self.shared.lock().await.incoming.recv().await });
+        let received = tokio::time::timeout(SOON, async { self.shared().lock().await.incoming.recv().await });
         received.await.expect("no message").map(|message| String::from_utf8(message.to_vec()).unwrap())
     }
 
@@ -175,14 +175,14 @@ async fn a_person_has_a_process_and_everybody_may_share_one() {
     let own = script("echo [$$]; cat >/dev/null");
     let (one, other) = (trial.attach(&own, 1).await.unwrap(), trial.attach(&own, 2).await.unwrap());
     let again = trial.attach(&own, 1).await.unwrap();
-    assert!(Arc::ptr_eq(&one.shared, &again.shared) && !Arc::ptr_eq(&one.shared, &other.shared));
+    assert!(Arc::ptr_eq(one.shared(), again.shared()) && !Arc::ptr_eq(one.shared(), other.shared()));
     assert_ne!(one.number().await, other.number().await);
     let shared = Upstream {
         authority: Authority::of_program("shared").unwrap(),
         ..script_with(ECHO, |command| command.processes = Sharing::Everybody)
     };
     let (one, other) = (trial.attach(&shared, 1).await.unwrap(), trial.attach(&shared, 2).await.unwrap());
-    assert!(Arc::ptr_eq(&one.shared, &other.shared));
+    assert!(Arc::ptr_eq(one.shared(), other.shared()));
     assert_eq!(trial.processes.running(), 3);
     assert!(trial.metric("portcullis_stdio_processes 3"));
     trial.processes.stop().await;
@@ -200,7 +200,7 @@ async fn many_who_ask_at_once_get_one_process() {
     };
     let all = futures_util::future::join_all((0..20).map(ask)).await;
     let all: Vec<_> = all.into_iter().map(Result::unwrap).collect();
-    assert!(all.iter().all(|one| Arc::ptr_eq(&one.shared, &all[0].shared)));
+    assert!(all.iter().all(|one| Arc::ptr_eq(one.shared(), all[0].shared())));
     assert!(trial.metric("portcullis_stdio_starts_total 1"));
 }
 
