@@ -403,6 +403,31 @@ fn tools_and_their_audit() {
 }
 
 #[test]
+fn people_give_the_value_of_a_header_themselves() {
+    let personal =
+        |more: &str| format!("[[upstream]]\ndomain = \"a.example\"\nauth = \"header\"\npersonal = true\n{more}");
+    let config = Trial::new(&personal("header = \"Authorization\"\nprefix = \"Bearer \"\n")).load();
+    let UpstreamAuth::Personal(header) = &config.upstream[0].auth else { panic!("not personal") };
+    assert_eq!((header.name.as_str(), header.prefix.as_str()), ("authorization", "Bearer "));
+    for (text, error) in [
+        (personal(""), "portcullis.toml:1: upstream[0].header: is missing"),
+        (personal("header = \"x-api-key\"\nvalue = \"hunter2\"\n"), "portcullis.toml:1: upstream[0].value: must go"),
+        (personal("header = \"x-api-key\"\nprefix = \"a\\nb\"\n"), "portcullis.toml:6: upstream[0].prefix: must be"),
+        (
+            "[[upstream]]\ndomain = \"a.example\"\npersonal = true\n".to_owned(),
+            "portcullis.toml:1: upstream[0].personal: is used only with auth",
+        ),
+        (
+            "[[upstream]]\ndomain = \"a.example\"\nauth = \"header\"\nheader = \"x\"\nvalue = \"y\"\nprefix = \"z\"\n"
+                .to_owned(),
+            "portcullis.toml:6: upstream[0].prefix: is used only with personal",
+        ),
+    ] {
+        assert_errors(&Trial::new(&text).errors(), &[error]);
+    }
+}
+
+#[test]
 fn companions_and_repetitions() {
     let files = "[tls]\nmode = \"files\"\ncert = \"c.pem\"\n";
     assert_errors(&Trial::new(files).errors(), &["portcullis.toml:3: tls.mode: tls.mode = \"files\" needs both"]);
@@ -432,7 +457,7 @@ value = "hunter2"
             "portcullis.toml:4: upstream[0].client_secret: needs client_id",
             "portcullis.toml:5: upstream[1].domain: a.example is configured twice, first at line 1",
             "portcullis.toml:7: upstream[2].alias: \"notes\" is the alias of the upstream at line 1 already",
-            "portcullis.toml:11: upstream[2].auth: auth = \"header\" needs both header and value",
+            "portcullis.toml:11: upstream[2].auth: auth = \"header\" needs header, and value (or value_file) or personal",
             "portcullis.toml:12: upstream[3].domain: is missing",
             "portcullis.toml:15: upstream[4].domain: 127.0.0.1:9000 is on this machine",
             "portcullis.toml:16: upstream[4].auth: header and value are used only with",

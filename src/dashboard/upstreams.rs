@@ -74,17 +74,24 @@ impl Dashboard {
     pub(super) async fn upstream_rows(&self) -> Result<Vec<UpstreamRow>, Failure> {
         let row = |known: Upstream| {
             let authority = Authority::parse(&known.domain).ok();
-            let note = authority.and_then(|authority| self.health.find(&authority));
+            let note = authority.as_ref().and_then(|authority| self.health.find(authority));
+            let is_program = authority.is_some_and(|authority| authority.is_program());
             let (tone, standing) = match known.standing {
                 Standing::Awaiting => ("bad", "Awaits your approval"),
+                Standing::Configured if is_program => ("good", "Configured program"),
                 Standing::Configured => ("good", "Configured"),
                 Standing::Approved => ("good", "Approved"),
                 Standing::Denied => ("bad", "Denied"),
             };
             let is_usable = matches!(known.standing, Standing::Configured | Standing::Approved);
+            let name = known.name.unwrap_or_else(|| known.domain.clone());
             UpstreamRow {
-                name: known.name.unwrap_or_else(|| known.domain.clone()),
-                authority: known.domain,
+                // Nobody can do anything with what stands for the domain of a program.
+                authority: match known.program {
+                    Some(program) => program,
+                    None => known.domain,
+                },
+                name,
                 tone,
                 standing,
                 trouble: note.filter(|_| is_usable).and_then(|note| trouble(&note)),

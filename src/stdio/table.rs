@@ -5,10 +5,11 @@ use super::life::Why;
 use super::users::Users;
 use super::{Ended, Ending, Inner, Key, Pace};
 use crate::config::{self, Command};
-use crate::ids::UserId;
 use crate::hostname::Authority;
+use crate::ids::UserId;
 use crate::secret::Secret;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -26,6 +27,8 @@ pub(super) struct Running<M> {
     pub(super) users: Arc<Users>,
     pub(super) tell: watch::Sender<Option<Why>>,
     pub(super) ended: Ended,
+    /// Whether somebody ends it with what its person uses it with.
+    pub(super) minded: AtomicBool,
 }
 
 pub(super) struct Table<M> {

@@ -8,16 +8,22 @@ use crate::routes::{MCP, ROOT};
 use crate::upstreams::Notes;
 use crate::visitors::{encoded, forge, without_limits};
 use http::{HeaderMap, Method, StatusCode, header};
-use portcullis::config::UpstreamAuth;
+use portcullis::config::{PersonalHeader, UpstreamAuth};
+use portcullis::connect::ConnectionKey;
 use portcullis::devkit::browser::{Browser, Page};
+use portcullis::hostname::{Account, Authority};
 use portcullis::secret::Secret;
 use portcullis::session::Means;
-use portcullis::store::Role;
+use portcullis::store::{MemberName, Role};
+use portcullis::upstream::Upstream;
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 const BOB: &str = "bob";
+/// The name of an account of Alice's.
+const ACCOUNT: &str = "alicesother";
 
 /// Where a member gets something by right: what is the member's own, and what is everybody's.
 const OPEN_TO_MEMBERS: &[&str] = &[
@@ -29,6 +35,7 @@ const OPEN_TO_MEMBERS: &[&str] = &[
     "/account/passkeys/challenge",
     "/account/passkeys/after-password",
     "/account/sign-out-everywhere",
+    "/account/members",
     "/login/totp",
     "/login",
     "/logout",
@@ -47,6 +54,7 @@ const OPEN_TO_MEMBERS: &[&str] = &[
     "/.well-known/openid-configuration",
     "/.well-known/oauth-protected-resource",
     "/.well-known/oauth-protected-resource/mcp",
+    "/.well-known/oauth-protected-resource/mcp/sse",
     "/.well-known/oauth-protected-resource/api/v1",
     "/api/v1/openapi.json",
     "/token",
@@ -92,7 +100,9 @@ async fn every_route_with_a_wrong_person_s_credentials() {
                 wrong.push(format!("{method} {target} (id {id}): {}", page.status));
             }
             assert!(page.status.as_u16() < 500, "{method} {target}: {}", page.status);
-            assert!(!page.body.contains(&world.notes.authority()), "{method} {target} shows what is Alice's");
+            // What everybody may connect is on everybody's account page.
+            let shows = target != "/account" && page.body.contains(&world.notes.authority());
+            assert!(!shows && !page.body.contains(ACCOUNT), "{method} {target} shows what is Alice's");
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
@@ -171,6 +181,7 @@ impl World {
         let (services, alice) = (&gateway.app().services, gateway.app().store.user_by_name(USER).await.unwrap());
         services.put_pat(&services.find("forge").unwrap(), alice.unwrap().id, &a_token()).await.unwrap();
         gateway.app().identity.create(BOB, &password, Role::Member).await.unwrap();
+        give(&gateway, &notes.authority()).await;
         let client = Client::ready(&mcp_url(&gateway, &notes.authority())).await;
         client.connect().await;
         Self { gateway, notes, browser: Browser::new().unwrap() }
@@ -270,6 +281,22 @@ async fn tables(pool: &SqlitePool) -> Vec<String> {
 async fn columns(pool: &SqlitePool, table: &str) -> BTreeSet<String> {
     let names = sqlx::query_scalar("SELECT name FROM pragma_table_info(?)").bind(table);
     names.fetch_all(pool).await.unwrap().into_iter().collect()
+}
+
+/// Alice has given an upstream a key, for another account of hers, and does not want to see it at `/mcp`.
+async fn give(gateway: &Gateway, authority: &str) {
+    let app = gateway.app();
+    let alice = app.store.user_by_name(USER).await.unwrap().unwrap().id;
+    let upstream = Upstream {
+        auth: Arc::new(UpstreamAuth::Personal(PersonalHeader { name: header::AUTHORIZATION, prefix: String::new() })),
+        ..Upstream::clone(&app.registry.by_authority(&Authority::parse(authority).unwrap()).unwrap())
+    };
+    let account = Some(Account::parse(ACCOUNT).unwrap());
+    let key = ConnectionKey::upstream(alice, upstream.authority.clone(), account);
+    let given = app.connections.personal_credentials().with(&key, &upstream, &[("", &a_token())]).await.unwrap();
+    app.store.replace_connection(&given).await.unwrap();
+    let hidden = MemberName { authority: authority.to_owned(), account: ACCOUNT.to_owned() };
+    app.store.hide_member(alice, &hidden).await.unwrap();
 }
 
 /// A personal access token.

@@ -29,7 +29,9 @@ fn a_program_is_an_upstream() {
     assert_eq!((full.env.as_slice(), full.search_path.as_str()), (&[("A".to_owned(), "b".to_owned())][..], "/bin"));
     assert_eq!(full.personal_env, ["TOKEN"]);
     assert_eq!((full.idle, full.memory, full.cwd.as_deref()), (None, None, Some(Path::new("/tmp"))));
-    let listed = Trial::new("[[upstream]]\ncommand = [\"/bin/sh\", \"-c\"]\nargs = [\"x\"]\nalias = \"a\"\nprocesses = \"shared\"\n");
+    let listed = Trial::new(
+        "[[upstream]]\ncommand = [\"/bin/sh\", \"-c\"]\nargs = [\"x\"]\nalias = \"a\"\nprocesses = \"shared\"\n",
+    );
     let listed = listed.load().upstream[0].kind.command().expect("a program").clone();
     assert_eq!((listed.name(), listed.args.join(" ").as_str()), ("sh", "-c x"));
     assert_eq!(listed.processes, Sharing::Everybody);
