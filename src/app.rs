@@ -24,12 +24,13 @@ use crate::identity::providers::{Providers, Tools, redirect_uri};
 use crate::ids::Random;
 use crate::issuer::{self, Issuer};
 use crate::jwks::RemoteKeys;
-use crate::mcp_client::Clients;
+use crate::mcp_client::{self, Clients, ClientsParts, Multiplexer};
 use crate::proxy::{Gate, Parts, Phase, Settings};
 use crate::ratelimit::{RateLimits, SETTLE_EVERY};
 use crate::revocation::{self, Revocations};
 use crate::services::{self, Pats, Services, ServicesParts};
 use crate::session::Sessions;
+use crate::stdio::Processes;
 use crate::store::{JournalPosition, Listener, Store};
 use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
@@ -47,6 +48,9 @@ use tokio::time::MissedTickBehavior;
 
 /// How often what has expired is removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
+
+/// How often programs are looked for that may not be used any longer.
+const PROGRAMS_EVERY: Duration = Duration::from_millis(500);
 
 /// All parts of a gateway.
 #[allow(missing_docs)] // each is documented where it is defined
@@ -69,8 +73,10 @@ pub struct App {
     pub audit: Audit,
     pub resolver: Resolver,
     pub health: HealthTable,
+    /// The programs that are upstreams.
+    pub programs: Arc<Processes<Multiplexer>>,
     /// Our own MCP server: all upstreams as one, and what clients have open there.
-    unified: Arc<Door>,
+    pub unified: Arc<Door>,
     aggregate: Arc<Aggregate>,
     /// In force now.
     config: ArcSwap<Config>,
@@ -156,10 +162,22 @@ impl App {
         };
         let limits = Arc::new(limits);
         let audit = Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests);
+        let programs = Arc::new(Processes::new(config.stdio.clone(), metrics.clone(), Some(audit.clone())));
+        let clients = Clients::new(ClientsParts {
+            http: http.clone(),
+            connections: connections.clone(),
+            health: health.clone(),
+            processes: programs.clone(),
+            random: random.clone(),
+            limits: mcp_client::Limits {
+                response_timeout: config.streams.response_timeout,
+                ..mcp_client::Limits::default()
+            },
+        });
         let aggregate = AggregateParts {
             registry: registry.clone(),
             connections: connections.clone(),
-            clients: Arc::new(Clients {}),
+            clients: Arc::new(clients),
             store: store.clone(),
             vault: vault.clone(),
             audit: audit.clone(),
@@ -196,6 +214,7 @@ impl App {
             limits: ArcSwap::new(limits),
             unified: Door::new(door, &config.unified, &config.streams),
             aggregate,
+            programs,
             audit,
             metrics,
             reloading: tokio::sync::Mutex::default(),
@@ -249,6 +268,7 @@ impl App {
         let providers = Arc::new(self.providers(&config.login));
         let issuer = Arc::new(self.issuer(&config, providers.clone()));
         let root = issuer::root_routes(issuer.clone())
+            .merge(unified::visits(&self.site, config.unified.enabled))
             .merge(forward_auth::routes(Arc::new(self.forward_auth())))
             .merge(api::routes(Arc::new(self.api(&config))))
             .merge(broker::routes(Arc::new(self.broker(&config))))
@@ -266,6 +286,7 @@ impl App {
             tokio::spawn(Follower::after(self.position.clone(), bounds).run(self.clone(), listener)),
             tokio::spawn(self.clone().share_limits()),
             tokio::spawn(self.connections.clone().part(self.audit.clone(), stopping.clone())),
+            tokio::spawn(self.clone().leave_programs()),
             tokio::spawn(self.sweep()),
         ]
     }
@@ -397,6 +418,23 @@ impl App {
                 tracing::warn!(%error, "limits are not shared with other nodes until the database works again");
             }
             in_trouble = settled.is_err();
+        }
+    }
+
+    /// Ends programs that were taken out of the configuration, or whose person may not use them any longer.
+    async fn leave_programs(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(PROGRAMS_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut known = self.registry.generation();
+        loop {
+            ticks.tick().await;
+            let generation = self.registry.generation();
+            if std::mem::replace(&mut known, generation) != generation {
+                self.programs.keep_only(|upstream, person| match person {
+                    Some(person) => self.registry.may_use(person, upstream),
+                    None => self.registry.by_authority(upstream).is_some_and(|found| found.kind.command().is_some()),
+                });
+            }
         }
     }
 

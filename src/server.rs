@@ -152,6 +152,9 @@ impl Running {
     /// What is recorded becomes durable.
     async fn finish(&self) {
         self.background.iter().for_each(JoinHandle::abort);
+        if timeout(FINISHING, self.app.programs.stop()).await.is_err() {
+            tracing::warn!("some programs have not ended and end with the process");
+        }
         if timeout(FINISHING, self.app.audit.flush()).await.is_err() {
             tracing::error!("the last audit events are in the log only");
         }

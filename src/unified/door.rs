@@ -135,7 +135,7 @@ pub(super) struct Guest {
     /// Where it came to: nothing that it was given here is worth anything elsewhere.
     pub(super) place: Arc<str>,
     /// Until when its answers may go on.
-    pub(super) stay: Option<Arc<Life>>,
+    stay: Option<Arc<Life>>,
     grant: GrantId,
     token: Option<Arc<AccessToken>>,
     address: IpAddr,
@@ -173,6 +173,14 @@ impl Guest {
             view: self.view.clone(),
             meta_tools: self.meta_tools,
             headers: client.headers,
+        }
+    }
+
+    /// Waits until answers have to end.
+    pub(super) async fn over(&self) {
+        match &self.stay {
+            Some(stay) => stay.ended().await,
+            None => std::future::pending().await,
         }
     }
 

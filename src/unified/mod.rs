@@ -9,9 +9,11 @@ mod door;
 mod legacy;
 mod modern;
 mod questions;
+mod visit;
 mod wire;
 
 pub use aggregate::{Aggregate, AggregateParts, Description};
 pub use back::{Asked, Back, Outgoing};
 pub use caller::{Caller, View};
 pub use door::{Door, DoorParts, open_routes, routes};
+pub use visit::visits;

@@ -54,6 +54,7 @@ const OPEN_TO_MEMBERS: &[&str] = &[
     "/.well-known/openid-configuration",
     "/.well-known/oauth-protected-resource",
     "/.well-known/oauth-protected-resource/mcp",
+    "/.well-known/oauth-protected-resource/mcp/sse",
     "/.well-known/oauth-protected-resource/api/v1",
     "/api/v1/openapi.json",
     "/token",

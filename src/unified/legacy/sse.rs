@@ -45,16 +45,18 @@ async fn serve(
     let listening = async {
         // Nobody is told anything before it has said who it is.
         if changes.wait_for(|document| !document.version.is_empty()).await.is_ok() {
-            stream::hear(door, guest, session.clone(), Outlet { out, hears: true }).await;
+            stream::hear(door, guest.clone(), session.clone(), Outlet { out, hears: true }).await;
         }
     };
-    tokio::pin!(listening);
+    let over = guest.over();
+    tokio::pin!(listening, over);
     loop {
         tokio::select! { biased;
             Some(said) = said.recv() => if sender.send(said).await.is_err() {
                 return;
             },
             () = &mut listening => return,
+            () = &mut over => return,
         }
     }
 }

@@ -39,12 +39,7 @@ pub(super) async fn hear(door: Arc<Door>, guest: Guest, session: Arc<Session>, o
     let caller = session.caller(&guest);
     let mut newest = session.listener();
     let mut changes = session.changes();
-    let over = async {
-        match &guest.stay {
-            Some(stay) => stay.ended().await,
-            None => std::future::pending().await,
-        }
-    };
+    let over = guest.over();
     tokio::pin!(over);
     loop {
         let filter = session.filter();

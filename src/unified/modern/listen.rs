@@ -1,10 +1,9 @@
 //! `subscriptions/listen` (MCP 2026-07-28, Subscriptions): one stream, of what was asked for and nothing else.
 
-use crate::life::Life;
 use crate::mcp::era::meta;
 use crate::mcp::rpc::{Id, Members, Notification, Request, Response as RpcResponse, RpcError};
 use crate::mcp_client::Filter;
-use crate::unified::door::Door;
+use crate::unified::door::{Door, Guest};
 use crate::unified::wire::{self, Events, Out};
 use crate::unified::{Back, Caller, Outgoing};
 use axum::response::Response;
@@ -17,24 +16,18 @@ use tokio::sync::mpsc;
 const RESOURCES: usize = 1000;
 
 /// Opens a stream. It ends when the client closes it, or with a result when we do.
-pub(super) fn listen(door: Arc<Door>, caller: Caller, stay: Option<Arc<Life>>, request: Request) -> Response {
+pub(super) fn listen(door: Arc<Door>, caller: Caller, guest: Guest, request: Request) -> Response {
     let id = request.id.clone();
     match wanted(&request.params) {
         Ok(filter) => {
             let heartbeat = door.settings().heartbeat;
-            Events::produced(heartbeat, |out| tell(door, caller, (id, filter), stay, out)).into_response()
+            Events::produced(heartbeat, |out| tell(door, caller, (id, filter), guest, out)).into_response()
         }
         Err(error) => wire::refused(StatusCode::BAD_REQUEST, Some(id), error),
     }
 }
 
-async fn tell(
-    door: Arc<Door>,
-    caller: Caller,
-    (id, wanted): (Id, Filter),
-    stay: Option<Arc<Life>>,
-    out: mpsc::Sender<Out>,
-) {
+async fn tell(door: Arc<Door>, caller: Caller, (id, wanted): (Id, Filter), guest: Guest, out: mpsc::Sender<Out>) {
     let agreed = door.aggregate.acknowledge(&caller, &wanted).await;
     let params = Members::from_iter([("notifications".to_owned(), to_json(&agreed))]);
     let first = Notification { method: "notifications/subscriptions/acknowledged".to_owned(), params };
@@ -43,12 +36,7 @@ async fn tell(
     }
     let (back, mut outgoing) = Back::new(wire::WAITING);
     let listening = door.aggregate.listen(&caller, agreed.clone(), back);
-    let over = async {
-        match &stay {
-            Some(stay) => stay.ended().await,
-            None => std::future::pending().await,
-        }
-    };
+    let over = guest.over();
     tokio::pin!(listening, over);
     loop {
         tokio::select! { biased;

@@ -68,7 +68,7 @@ pub(super) async fn post(
                 RpcError::new(RpcError::INVALID_REQUEST, "subscriptions/listen is answered by text/event-stream");
             wire::refused(StatusCode::NOT_ACCEPTABLE, Some(id), error)
         }
-        "subscriptions/listen" => listen::listen(door, caller, guest.stay, request),
+        "subscriptions/listen" => listen::listen(door, caller, guest, request),
         removed if REMOVED.contains(&removed) => {
             let why = format!("{removed} is not part of MCP {}", era::MODERN);
             answered(&id, Err(RpcError::new(RpcError::METHOD_NOT_FOUND, why)))
