@@ -120,6 +120,8 @@ pub struct Listening {
     /// What the server agreed to.
     pub acknowledged: Filter,
     _hold: hearing::Hold,
+    /// A program runs as long as somebody listens.
+    _used: Option<crate::stdio::Attached<Multiplexer>>,
 }
 
 /// Why there is no result.

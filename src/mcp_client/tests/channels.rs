@@ -3,7 +3,7 @@
 use super::*;
 use crate::ids::UserId;
 use crate::life::Life;
-use crate::mcp::rpc::{Rpc, Response};
+use crate::mcp::rpc::{Id, Response, Rpc};
 use crate::mcp_client::channel::{First, Out};
 use crate::mcp_client::line::Line;
 use bytes::Bytes;
@@ -41,7 +41,9 @@ impl Program {
                 let capabilities = json!({ "tools": { "listChanged": true }, "resources": { "subscribe": true } });
                 let result = json!({ "protocolVersion": "2025-06-18", "capabilities": capabilities, "serverInfo": {} });
                 program.answer(&initialize, Ok(result)).await;
-                assert!(matches!(program.next().await, Rpc::Notification(told) if told.method == "notifications/initialized"));
+                assert!(
+                    matches!(program.next().await, Rpc::Notification(told) if told.method == "notifications/initialized")
+                );
             }
         }
         (program, beginning.await.unwrap().unwrap())
@@ -255,7 +257,10 @@ async fn a_modern_channel_has_one_subscription_for_all() {
     // A subscription is no call: nobody is asked because of it.
     drop(listening);
     let Rpc::Notification(told) = program.next().await else { panic!("a cancellation") };
-    assert_eq!((told.method.as_str(), &told.params["requestId"]), ("notifications/cancelled", &subscription.id.to_json()));
+    assert_eq!(
+        (told.method.as_str(), &told.params["requestId"]),
+        ("notifications/cancelled", &subscription.id.to_json())
+    );
 }
 
 #[tokio::test(start_paused = true)]
