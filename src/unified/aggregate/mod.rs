@@ -16,6 +16,8 @@ mod record;
 mod relay;
 mod rewrite;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use super::{Asked, Back, Caller, View};
 use crate::audit::Audit;
