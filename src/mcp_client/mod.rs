@@ -10,6 +10,7 @@ mod http_sse;
 mod line;
 mod messages;
 mod negotiate;
+mod reading;
 mod session;
 mod streamable;
 mod switchboard;

@@ -185,6 +185,22 @@ async fn whoever_leaves_cancels_and_late_answers_are_for_nobody() {
     assert_eq!(outcome.await.unwrap().unwrap(), 7);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_is_asked_whether_it_is_there_and_let_go() {
+    let (mut program, server) = Program::begun(Era::Legacy).await;
+    let line = program.line(&server);
+    let (_from, outcome) = calling(&line, tool("x", json!({})));
+    program.request("tools/call").await;
+    outcome.abort();
+    program.next().await;
+    program.request("ping").await;
+    let (_from, outcome) = calling(&line, tool("y", json!({})));
+    program.request("tools/call").await;
+    let Err(CallError::Unavailable { fault, .. }) = outcome.await.unwrap() else { panic!("it hangs") };
+    assert!(fault.public.contains("20 seconds"), "{}", fault.public);
+    assert!(program.to_us.is_closed(), "the process is let go");
+}
+
 #[tokio::test]
 async fn the_end_of_a_channel_is_told_to_all_with_its_reason() {
     let (mut program, server) = Program::begun(Era::Legacy).await;
