@@ -2,10 +2,11 @@
 //! listed: the same policy, events and audit.
 
 use super::Aggregate;
-use super::calls::{Way, failed, said};
+use super::answers::{failed, said};
 use super::lists::Kind;
 use super::members::Membership;
 use super::merged::{Entry, is_ours};
+use super::sending::Way;
 use crate::mcp::rpc::{Members, Request, RpcError};
 use crate::unified::{Caller, View};
 use serde_json::{Value, json};
