@@ -341,9 +341,12 @@ impl<M: Send + Sync + 'static> Attached<M> {
     pub fn ended(&self) -> Ended {
         self.running.ended.clone()
     }
-}
 
-impl<M: Send + Sync + 'static> Attached<M> {
+    /// The process, for those who come back to it: knowing it does not keep it from being ended for being idle.
+    pub fn place(&self) -> Process<M> {
+        Process(Arc::downgrade(&self.running))
+    }
+
     /// Ends the process of a person together with what the person uses it with: a secret that was changed or taken back, or the
     /// permission. Everybody's process goes on.
     pub fn end_with(&self, life: &Arc<Life>) {
@@ -361,6 +364,17 @@ impl<M: Send + Sync + 'static> Attached<M> {
                 _ = ended.wait() => {}
             }
         });
+    }
+}
+
+/// One life of a process, as somebody knows it who does not use it.
+pub struct Process<M>(std::sync::Weak<Running<M>>);
+
+impl<M> Process<M> {
+    /// Uses it again, unless it ends or has ended.
+    pub fn attach(&self) -> Option<Attached<M>> {
+        let running = self.0.upgrade()?;
+        running.users.join().then(|| Attached { running })
     }
 }
 
