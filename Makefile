@@ -84,6 +84,12 @@ bench-nginx: deps-build ## Compare with nginx as a plain proxy, in one run (need
 	@$(call need,wrk,wrk)
 	cargo bench --profile dist --bench nginx
 
+.PHONY: bench-unified
+bench-unified: deps-build deps-clients ## A call through the unified endpoint beside mcp-proxy, supergateway and fastmcp, in one run
+	cargo build --profile dist --bin portcullis
+	cd $(CLIENTS) && node bench-unified.mjs "$$(cargo metadata --format-version 1 --no-deps \
+	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/dist/portcullis"
+
 .PHONY: slowloris
 slowloris: deps-build ## 5,000 slow connections, and what others notice of them (needs slowhttptest)
 	@$(call need,slowhttptest,slowhttptest)

@@ -76,7 +76,7 @@ pub struct App {
     /// The programs that are upstreams.
     pub programs: Arc<Processes<Multiplexer>>,
     /// Our own MCP server: all upstreams as one, and what clients have open there.
-    unified: Arc<Door>,
+    pub unified: Arc<Door>,
     aggregate: Arc<Aggregate>,
     /// In force now.
     config: ArcSwap<Config>,

@@ -58,6 +58,7 @@ pub mod unified;
 // Assembly.
 mod admin;
 pub mod app;
+pub mod bridge;
 pub mod cli;
 pub mod devkit;
 pub mod server;

@@ -141,6 +141,7 @@ fn undecided(authority: &Authority) -> Upstream {
         name: None,
         alias: None,
         label: label_of(authority),
+        program: None,
         permission: None,
         decided_at: None,
     }

@@ -280,8 +280,11 @@ pub struct Upstream {
     pub name: Option<String>,
     /// A readable label, if it has one.
     pub alias: Option<String>,
-    /// The encoded label; null when the domain is too long for one.
+    /// The encoded label; null when the domain is too long for one, and for programs.
     pub label: Option<String>,
+    /// The name of the program, if the gateway runs one.
+    #[serde(default)]
+    pub program: Option<String>,
     /// Who may use it, if not everybody.
     pub permission: Option<Permission>,
     /// When an administrator decided.

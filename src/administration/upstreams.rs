@@ -159,6 +159,7 @@ fn of_registry(upstream: &upstream::Upstream, standing: Standing) -> Upstream {
         name: Some(upstream.name.clone()).filter(|name| *name != upstream.authority.as_str()),
         alias: upstream.alias.clone(),
         label: label_of(&upstream.authority),
+        program: upstream.kind.command().map(|command| command.name().to_owned()),
         permission: None,
         decided_at: None,
     }
@@ -175,6 +176,7 @@ impl From<store::Upstream> for Upstream {
             },
             name: row.name,
             alias: row.alias,
+            program: None,
             permission: None,
             decided_at: Some(Moment(row.decided_at)),
         }

@@ -31,7 +31,6 @@ fn request(method: &str, name: Option<&str>, fate: Fate) -> UpstreamRequest {
         life: Arc::new(Life::default()),
     };
     let upstream = Upstream {
-        kind: Default::default(),
         authority: Authority::parse("mcp.example").unwrap(),
         name: "Notes".to_owned(),
         alias: None,

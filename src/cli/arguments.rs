@@ -51,6 +51,8 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 8080)]
         port: u16,
     },
+    /// Serve one MCP server on standard input and output over HTTP, without sign-in
+    Bridge(super::bridge::Arguments),
     /// The demonstration's MCP server on standard input and output
     #[command(hide = true)]
     DemoStdio,

@@ -4,6 +4,7 @@ mod api;
 mod api_keys;
 mod arguments;
 mod backup;
+mod bridge;
 mod credentials;
 mod discovery;
 mod encode;
@@ -25,7 +26,7 @@ mod tests;
 mod vault;
 
 use crate::backup::Choices;
-use crate::config::{self, Config, ConfigErrors, Source};
+use crate::config::{self, Config, ConfigErrors, Launcher, Source};
 use crate::error::Fault;
 use crate::server::{self, Start};
 use crate::telemetry::Log;
@@ -124,12 +125,13 @@ async fn dispatch(
     mut output: Output<'_>,
 ) -> Result<(), Failure> {
     let verbosity = arguments.verbose;
-    if verbosity > 0 && !matches!(arguments.command, Command::Serve | Command::Demo { .. }) {
+    if verbosity > 0 && !matches!(arguments.command, Command::Serve | Command::Demo { .. } | Command::Bridge(_)) {
         Log::start(false, "warn", verbosity);
     }
     match arguments.command {
         Command::Serve => {
-            let config = load(source)?;
+            let mut config = load(source)?;
+            config.stdio.launcher = Launcher::this_executable();
             let log = Log::start(config.telemetry.json, &config.telemetry.level, verbosity);
             let source = source.clone();
             Ok(server::serve(Start { config, source, log, command }).await?)
@@ -137,6 +139,10 @@ async fn dispatch(
         Command::Demo { port } => {
             Log::start(false, "warn", verbosity);
             Ok(crate::devkit::demo::run(port).await?)
+        }
+        Command::Bridge(arguments) => {
+            Log::start(false, "warn,stdio=info", verbosity);
+            bridge::bridge(arguments, &source.environment, &mut output).await
         }
         Command::DemoStdio => Ok(crate::devkit::mcp::serve_standard_streams().await.map_err(Fault::gateway)?),
         Command::Check => {

@@ -41,6 +41,11 @@ impl<'a> Output<'a> {
         writeln!(self.out, "{line}")
     }
 
+    /// What was written so far reaches whoever reads it.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.out.write_all(bytes)
     }

@@ -20,7 +20,7 @@ pub(super) async fn upstream(
     };
     match command {
         UpstreamCommand::List => {
-            let columns = ["domain", "standing", "name", "alias", "permitted", "label", "decided_at"];
+            let columns = ["domain", "standing", "name", "alias", "program", "permitted", "label", "decided_at"];
             let shown = |one: Upstream| permissions::Shown { permitted: permissions::words(&one), upstream: one };
             let shown: Vec<_> = gateway.upstreams().await?.into_iter().map(shown).collect();
             output.records(columns, &shown)

@@ -7,6 +7,7 @@ impl Config {
     /// Takes over from `running`, the configuration in force, what cannot change without a restart: sockets, names and
     /// the database. The keys that would have been different; none for most changes.
     pub fn keep_fixed(&mut self, running: &Config) -> Vec<&'static str> {
+        self.stdio.launcher.clone_from(&running.stdio.launcher);
         let (new, old) = (&mut self.server, &running.server);
         let mut fixed = vec![
             keep("server.domain", &mut new.domain, &old.domain),

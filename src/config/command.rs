@@ -133,7 +133,13 @@ impl Default for Kind {
 
 impl Default for Stdio {
     fn default() -> Self {
-        Self { directory: None, max_processes: 256, max_processes_per_upstream: 64, max_message: 8 << 20, launcher: Launcher::Direct }
+        Self {
+            directory: None,
+            max_processes: 256,
+            max_processes_per_upstream: 64,
+            max_message: 8 << 20,
+            launcher: Launcher::Direct,
+        }
     }
 }
 
@@ -157,6 +163,29 @@ impl Kind {
 }
 
 impl Command {
+    /// Whether the program is there now.
+    ///
+    /// # Errors
+    /// What is missing, and what to do.
+    pub fn must_be_there(&self) -> Result<(), String> {
+        let program = &self.program;
+        if program.is_absolute() {
+            return match program.metadata() {
+                Ok(found) if is_executable(&found) => Ok(()),
+                Ok(_) => Err(format!("{} cannot be executed: make it executable (chmod +x)", program.display())),
+                Err(_) => Err(format!("there is no program {}: install it, or correct the path", program.display())),
+            };
+        }
+        let found = std::env::split_paths(&self.search_path)
+            .any(|directory| directory.join(program).metadata().is_ok_and(|found| is_executable(&found)));
+        if found {
+            return Ok(());
+        }
+        let spaced = program.to_string_lossy().contains(char::is_whitespace);
+        let hint = if spaced { "write its arguments into args" } else { "give its whole path" };
+        Err(format!("there is no program {program:?} in {}: install it, or {hint}", self.search_path))
+    }
+
     /// What people may see of it: the program's name, and nothing of what it is given.
     pub fn name(&self) -> &str {
         self.program.file_name().and_then(|name| name.to_str()).unwrap_or("program")
@@ -241,13 +270,14 @@ pub(super) fn take(reader: &mut Reader<'_>, directories: &Directories) -> Option
         reader.error(&words.place, "command", "must not contain a NUL character");
         return None;
     }
-    match find(program, &words.place, &command.search_path, directories) {
-        Ok(program) => Some(Command { program, args: [first, &command.args].concat(), ..command }),
-        Err(why) => {
-            reader.error(&words.place, "command", why);
-            None
-        }
+    // A name is looked for now and again whenever it is started; a path is relative to the configuration.
+    let is_path = program.contains('/');
+    let program = if is_path { local(program, &words.place, directories) } else { PathBuf::from(program) };
+    let command = Command { program, args: [first, &command.args].concat(), ..command };
+    if let Err(why) = command.must_be_there() {
+        reader.error(&words.place, "command", why);
     }
+    Some(command)
 }
 
 /// `personal_env`, and who shares a process.
@@ -259,7 +289,9 @@ fn personal(
     let personal = reader.list("personal_env", |name| {
         variable(name)?;
         if env.iter().any(|(other, _)| other == name) || secrets.iter().any(|(other, _)| other == name) {
-            return Err(format!("{name} is in env or env_files already: let it be either everybody's or each person's"));
+            return Err(format!(
+                "{name} is in env or env_files already: let it be either everybody's or each person's"
+            ));
         }
         if NEVER_PERSONAL.contains(&name) || NEVER_PERSONAL_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
             return Err(format!("{name} decides what is executed, so people must not set it: put it into env"));
@@ -323,25 +355,6 @@ fn directory(reader: &mut Reader<'_>, directories: &Directories) -> Option<PathB
         reader.error(&found.place, "cwd", why);
     }
     Some(path)
-}
-
-/// The program: a path, or a name that is in the search path right now.
-fn find(text: &str, place: &Place, search_path: &str, directories: &Directories) -> Result<PathBuf, String> {
-    if text.contains('/') {
-        let path = local(text, place, directories);
-        return match path.metadata() {
-            Ok(found) if is_executable(&found) => Ok(path),
-            Ok(_) => Err(format!("{} cannot be executed: make it executable (chmod +x)", path.display())),
-            Err(_) => Err(format!("there is no program {}: install it, or correct the path", path.display())),
-        };
-    }
-    let found = std::env::split_paths(search_path)
-        .any(|directory| directory.join(text).metadata().is_ok_and(|found| is_executable(&found)));
-    if found {
-        return Ok(PathBuf::from(text));
-    }
-    let hint = if text.contains(char::is_whitespace) { "write its arguments into args" } else { "give its whole path" };
-    Err(format!("there is no program {text:?} in {search_path}: install it, or {hint}"))
 }
 
 fn is_executable(found: &std::fs::Metadata) -> bool {

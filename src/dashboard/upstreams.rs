@@ -87,7 +87,10 @@ impl Dashboard {
             let name = known.name.unwrap_or_else(|| known.domain.clone());
             UpstreamRow {
                 // Nobody can do anything with what stands for the domain of a program.
-                authority: if is_program { name.clone() } else { known.domain },
+                authority: match known.program {
+                    Some(program) => program,
+                    None => known.domain,
+                },
                 name,
                 tone,
                 standing,

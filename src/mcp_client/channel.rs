@@ -4,7 +4,7 @@
 use super::envelope;
 use super::hearing::Hearing;
 use super::http_sse::Posts;
-use super::messages::parse;
+use super::reading::Reading;
 use super::session::{discovered, initialized, offered, speaks_nothing, to_bytes, too_late};
 use super::switchboard::{Answered, Port, Switchboard};
 use super::{Call, CallError, Event, Principal, Server};
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{Notify, OnceCell, mpsc};
 use tokio::task::JoinHandle;
 
 /// How long a server has to answer `server/discover` before `initialize` is sent too (MCP 2026-07-28, stdio, Backward
@@ -23,7 +23,6 @@ use tokio::task::JoinHandle;
 const PROBE: Duration = Duration::from_secs(5);
 /// How long it has for the whole of it: a program may be fetched first.
 const BEGINNING: Duration = Duration::from_secs(120);
-
 /// A channel and those who share it.
 pub struct Multiplexer {
     out: Out,
@@ -32,6 +31,8 @@ pub struct Multiplexer {
     /// The port of what is everybody's.
     own: Port,
     pub(super) hearing: Hearing,
+    /// A request was given up before it was answered.
+    doubts: Arc<Notify>,
     _tasks: Vec<Task>,
 }
 
@@ -71,20 +72,18 @@ impl Multiplexer {
     ) -> Self {
         let board = Arc::new(Switchboard::default());
         let own = board.number();
-        let (boarded, back) = (board.clone(), out.back());
+        let doubts = Arc::new(Notify::new());
+        let reading = Reading { board: board.clone(), back: out.back(), doubts: doubts.clone() };
         tasks.push(Task(tokio::spawn(async move {
-            while let Some(bytes) = incoming.recv().await {
-                let Ok(messages) = parse(&bytes) else {
-                    tracing::debug!("an upstream sent what is no message");
-                    continue;
-                };
-                for reply in messages.into_iter().filter_map(|message| boarded.take(message)) {
-                    back.send(reply);
-                }
-            }
-            boarded.end(&ended.await);
+            let why = match reading.to_the_end(&mut incoming).await {
+                Some(silent) => silent,
+                None => ended.await,
+            };
+            // Whoever reads no more lets the other side go.
+            drop(incoming);
+            reading.board.end(&why);
         })));
-        Self { out, board, server: OnceCell::new(), own, hearing: Hearing::default(), _tasks: tasks }
+        Self { out, board, server: OnceCell::new(), own, hearing: Hearing::default(), doubts, _tasks: tasks }
     }
 
     /// Learns what the server is, once for all who share the channel.
@@ -224,7 +223,7 @@ impl Multiplexer {
 }
 
 /// The way of what is answered at once.
-enum Back {
+pub(super) enum Back {
     Queue(mpsc::WeakSender<Bytes>),
     Posts(Posts),
 }
@@ -240,7 +239,7 @@ impl Out {
 
 impl Back {
     /// A server that takes no answers gets none: nobody waits for it.
-    fn send(&self, message: Rpc) {
+    pub(super) fn send(&self, message: Rpc) {
         match self {
             Back::Queue(queue) => {
                 if let Some(queue) = queue.upgrade() {
@@ -270,6 +269,7 @@ impl Drop for UnderWay {
             let method = "notifications/cancelled".to_owned();
             let params = envelope::cancelled(self.number);
             self.channel.out.back().send(Rpc::Notification(Notification { method, params }));
+            self.channel.doubts.notify_one();
         }
     }
 }

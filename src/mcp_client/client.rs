@@ -4,9 +4,10 @@ use super::channel::Multiplexer;
 use super::line::Line;
 use super::streamable::Streamable;
 use super::{Call, CallError, Events, Filter, Listening, Resumption, Server};
+use crate::error::Fault;
 use crate::life::Life;
 use crate::mcp::rpc::{Id, Notification, RpcError};
-use crate::stdio::Attached;
+use crate::stdio::{Attached, Process};
 use parking_lot::Mutex;
 use serde_json::Value;
 use std::sync::Arc;
@@ -27,8 +28,8 @@ pub(super) enum Link {
     Http(Arc<Streamable>),
     /// A channel of its own.
     Channel(Arc<Line>),
-    /// The channel of a program, which runs as long as this is kept.
-    Program { line: Arc<Line>, _process: Box<Attached<Multiplexer>> },
+    /// The channel of a program, which may end when nobody uses it.
+    Program { line: Arc<Line>, process: Process<Multiplexer> },
 }
 
 impl Client {
@@ -58,7 +59,7 @@ impl Client {
     /// # Errors
     /// When there is no result.
     pub async fn request(&self, call: Call, events: &Events) -> Result<Value, CallError> {
-        self.touch();
+        let _used = self.use_process()?;
         let outcome = match &self.link {
             Link::Http(client) => client.request(call, events).await,
             Link::Channel(line) | Link::Program { line, .. } => line.request(call, events).await,
@@ -72,7 +73,7 @@ impl Client {
     /// # Errors
     /// When it did not get there.
     pub async fn notify(&self, notification: Notification) -> Result<(), CallError> {
-        self.touch();
+        let _used = self.use_process()?;
         match &self.link {
             Link::Http(client) => client.notify(notification).await,
             Link::Channel(line) | Link::Program { line, .. } => line.notify(notification).await,
@@ -84,7 +85,7 @@ impl Client {
     /// # Errors
     /// When it did not get there, or the server did not ask this client.
     pub async fn respond(&self, id: Id, outcome: Result<Value, RpcError>) -> Result<(), CallError> {
-        self.touch();
+        let _used = self.use_process()?;
         match &self.link {
             Link::Http(client) => client.respond(id, outcome).await,
             Link::Channel(line) | Link::Program { line, .. } => line.respond(id, outcome).await,
@@ -97,11 +98,12 @@ impl Client {
     /// # Errors
     /// When the server cannot be reached, or refuses a subscription.
     pub async fn listen(&self, filter: Filter, events: Events) -> Result<Listening, CallError> {
-        self.touch();
-        match &self.link {
+        let used = self.use_process()?;
+        let listening = match &self.link {
             Link::Http(client) => client.listen(filter, events).await,
             Link::Channel(line) | Link::Program { line, .. } => line.listen(filter, events).await,
-        }
+        };
+        listening.map(|listening| Listening { _used: used, ..listening })
     }
 
     /// Ends the session at the upstream. The client is of no more use.
@@ -114,11 +116,21 @@ impl Client {
         }
     }
 
+    /// Somebody uses it now. A program is kept running by that.
+    fn use_process(&self) -> Result<Option<Attached<Multiplexer>>, CallError> {
+        self.touch();
+        let Link::Program { line, process } = &self.link else { return Ok(None) };
+        let ended = || Fault::upstream("the upstream's program has ended", "a client outlived its process").into();
+        let attached = process.attach();
+        attached.map(Some).ok_or_else(|| line.channel().board.ended().unwrap_or_else(ended))
+    }
+
     /// Whether requests may still go out.
     pub(super) fn is_usable(&self) -> bool {
         let channel_ended = match &self.link {
             Link::Http(client) => client.is_over(),
-            Link::Channel(line) | Link::Program { line, .. } => line.channel().board.ended().is_some(),
+            Link::Channel(line) => line.channel().board.ended().is_some(),
+            Link::Program { line, process } => line.channel().board.ended().is_some() || process.attach().is_none(),
         };
         !channel_ended && !self.closed.load(Ordering::Acquire) && !self.life.has_ended()
     }

@@ -63,7 +63,7 @@ impl Default for Limits {
             response_timeout: Duration::from_secs(300),
             max_message: 16 * 1024 * 1024,
             idle: Duration::from_secs(600),
-            max_clients: 10_000,
+            max_clients: 65_536,
         }
     }
 }
@@ -234,11 +234,11 @@ impl Inner {
             .await
             .map_err(|refused| CallError::Unavailable { fault: refused.fault, retry_after: refused.retry_after })?;
         attached.end_with(life);
-        let channel = attached.shared().clone();
+        let channel = Arc::clone(attached.shared());
         let shared = everybody(principal);
         let server = channel.begin(&shared, First::Discover).await?;
         let line = Line::new((channel, server), principal.clone(), life.clone());
-        Ok(Link::Program { line, _process: Box::new(attached) })
+        Ok(Link::Program { line, process: attached.place() })
     }
 
     fn forget(&self, name: &Name, client: &Arc<Client>) {

@@ -118,7 +118,7 @@ impl Streamable {
             self.subscribe(&wanted.subscribed).await?;
             wanted
         };
-        Ok(Listening { acknowledged, _hold: hold })
+        Ok(Listening { acknowledged, _hold: hold, _used: None })
     }
 
     fn keep_hearing(self: &Arc<Self>) {

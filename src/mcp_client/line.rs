@@ -85,7 +85,7 @@ impl Line {
             tokio::spawn(hear(Arc::downgrade(channel), self.principal.clone()));
         }
         let acknowledged = if channel.is_modern() { channel.hearing.agreed(wanted).await } else { wanted };
-        Ok(Listening { acknowledged, _hold: hold })
+        Ok(Listening { acknowledged, _hold: hold, _used: None })
     }
 
     fn check(&self) -> Result<(), CallError> {

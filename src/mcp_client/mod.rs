@@ -10,6 +10,7 @@ mod http_sse;
 mod line;
 mod messages;
 mod negotiate;
+mod reading;
 mod session;
 mod streamable;
 mod switchboard;
@@ -120,6 +121,8 @@ pub struct Listening {
     /// What the server agreed to.
     pub acknowledged: Filter,
     _hold: hearing::Hold,
+    /// A program runs as long as somebody listens.
+    _used: Option<crate::stdio::Attached<Multiplexer>>,
 }
 
 /// Why there is no result.

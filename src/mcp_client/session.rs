@@ -15,6 +15,8 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a server has to say what it is, and to take what wants no answer. Tools may take longer than that.
+const AT_ONCE: Duration = Duration::from_secs(30);
 /// The most of a refusal's body that is read, in bytes.
 const MAX_REFUSAL: usize = 64 * 1024;
 
@@ -105,7 +107,7 @@ pub(super) async fn initialize(
     Ok(Err(Refused::of(answer).await))
 }
 
-/// Posts a message; the head of its answer.
+/// Posts a message that is answered at once; the head of its answer.
 pub(super) async fn post(
     wire: &Wire,
     to: To<'_>,
@@ -113,7 +115,7 @@ pub(super) async fn post(
     message: Rpc,
 ) -> Result<Answer, CallError> {
     let out = Outgoing { method: Method::POST, headers, body: to_bytes(message), reuse };
-    wire.send(to, &out, wire.limits.response_timeout).await
+    wire.send(to, &out, wire.limits.response_timeout.min(AT_ONCE)).await
 }
 
 /// What a server says about itself in the result of `initialize`.
@@ -180,7 +182,7 @@ async fn ask(
         return Ok((Err(Refused::of(answer).await), session));
     }
     let status = answer.streamed.status;
-    let patience = wire.limits.response_timeout;
+    let patience = wire.limits.response_timeout.min(AT_ONCE);
     let outcome = tokio::time::timeout(patience, async {
         let mut messages = Messages::of(answer, wire.limits.max_message, patience).await?;
         while let Some(message) = messages.next().await? {

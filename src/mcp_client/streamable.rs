@@ -168,7 +168,17 @@ impl Streamable {
         }
         let version = LEGACY.into_iter().find(|version| **version == *lost.server.version).unwrap_or(LEGACY[0]);
         let began = session::initialize(&self.wire, self.to(), &self.principal, version).await?;
-        let began = Arc::new(began.map_err(CallError::from)?);
+        let began = match began {
+            Ok(began) => Arc::new(began),
+            Err(refused) => {
+                let in_trouble = refused.is_trouble();
+                let error = CallError::from(refused);
+                if !in_trouble {
+                    self.board.end(&error);
+                }
+                return Err(error);
+            }
+        };
         self.session.store(began.clone());
         self.board.poke();
         Ok(began)
@@ -216,7 +226,13 @@ impl Streamable {
         if session.id.is_some() && forgotten {
             return Ok(Attempt::SessionLost);
         }
-        Err(refused.into())
+        let is_other = is_of_another_kind(session, &refused);
+        let error = CallError::from(refused);
+        if is_other {
+            // Whoever comes next finds out what it is now.
+            self.board.end(&error);
+        }
+        Err(error)
     }
 
     /// Reads an answer up to the response. A stream that ends before is gone on with where the server numbers its events.
@@ -312,6 +328,18 @@ impl Streamable {
         }
         Err(Refused::of(answer).await.into())
     }
+}
+
+/// Whether a refusal shows that the endpoint is not what it was: of the other era, or none at all.
+fn is_of_another_kind(session: &Session, refused: &Refused) -> bool {
+    let code = refused.error.as_ref().map(|error| error.code);
+    if !session.is_modern() {
+        return refused.is_modern();
+    }
+    let of_json_rpc = RpcError::PARSE_ERROR..=RpcError::INVALID_REQUEST;
+    let means_something = refused.is_modern() || code.is_some_and(|code| of_json_rpc.contains(&code));
+    code == Some(RpcError::UNSUPPORTED_VERSION)
+        || (!means_something && matches!(refused.status.as_u16(), 400 | 404 | 405))
 }
 
 /// A request that waits for its answer. Dropped before that, it is cancelled: by the closed connection in the modern era, by a

@@ -67,7 +67,11 @@ pub(super) fn keep() -> ExitCode {
         let Ok(line) = line else { break };
         let Some((sign, number)) = line.split_at_checked(1) else { continue };
         let Some(group) = number.parse().ok().and_then(Pid::from_raw) else { continue };
-        if sign == "+" { groups.insert(group) } else { groups.remove(&group) };
+        if sign == "+" {
+            groups.insert(group)
+        } else {
+            groups.remove(&group)
+        };
     }
     for group in groups {
         // Most are gone already.

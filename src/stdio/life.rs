@@ -12,10 +12,13 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Duration, timeout};
+use tokio::time::{Duration, sleep, timeout};
 
 /// How long what a program wrote last is waited for once it has ended.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long killed processes need to end.
+const SHORTLY: Duration = Duration::from_millis(5);
 
 /// A process that has been started.
 pub(super) struct Life {
@@ -52,7 +55,7 @@ pub(super) enum Why {
 /// How it came to an end.
 pub(super) enum Outcome {
     /// We ended it.
-    Asked(Why),
+    Asked,
     /// It ended by itself, or did what no MCP server does.
     Failed,
 }
@@ -104,7 +107,7 @@ impl Life {
         };
         // It may have much to say before it ends.
         let status = if is_read { finish.await } else { while_reading(finish, &mut read, &mut is_read).await };
-        end.the_rest();
+        end.the_rest().await;
         if !is_read {
             let _ = timeout(LAST_WORDS, &mut read).await;
         }
@@ -145,7 +148,7 @@ fn told_as(event: Event, status: Option<ExitStatus>) -> (Outcome, String) {
         Why::Room => "others needed its place",
         Why::Stopping => "the gateway stops",
     };
-    (Outcome::Asked(why), text.to_owned())
+    (Outcome::Asked, text.to_owned())
 }
 
 fn describe(status: ExitStatus) -> String {
@@ -200,10 +203,18 @@ impl End<'_> {
     }
 
     /// What it has started and left behind.
-    fn the_rest(&self) {
+    async fn the_rest(&self) {
         self.signal(Signal::KILL);
         // Orphans become ours where we are the first process of a container. Elsewhere there are none.
-        while let Ok(Some(_)) = waitpgid(self.group, WaitOptions::NOHANG) {}
+        let reap = async {
+            while let Ok(status) = waitpgid(self.group, WaitOptions::NOHANG) {
+                if status.is_none() {
+                    sleep(SHORTLY).await;
+                }
+            }
+        };
+        // One that a debugger holds, or that hangs in the kernel, is not waited for.
+        let _ = timeout(LAST_WORDS, reap).await;
     }
 
     fn signal(&self, signal: Signal) {

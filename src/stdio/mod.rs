@@ -24,11 +24,12 @@ use crate::connect::ConnectionKey;
 use crate::error::{Culprit, Fault};
 use crate::hostname::{Account, Authority};
 use crate::ids::UserId;
+use crate::life::Life;
 use crate::secret::Secret;
 use crate::telemetry::Metrics;
 use crate::upstream::Upstream;
 use launch::Recipe;
-use life::{Life, Outcome, Why};
+use life::{Outcome, Why};
 use lines::Writer;
 use parking_lot::Mutex;
 use spawner::Spawner;
@@ -78,17 +79,17 @@ pub struct Refused {
 
 /// How patient we are.
 #[derive(Clone, Debug)]
-pub struct Pace {
+struct Pace {
     /// Before a program that failed is started again; it doubles with each failure,
-    pub pause: Duration,
+    pause: Duration,
     /// up to this,
-    pub longest_pause: Duration,
+    longest_pause: Duration,
     /// and begins anew after so long a life.
-    pub healthy: Duration,
+    healthy: Duration,
     /// For the end of a process whose input has ended, and again after SIGTERM.
-    pub grace: Duration,
+    grace: Duration,
     /// For a process that does not read its input.
-    pub patience: Duration,
+    patience: Duration,
 }
 
 /// Which process: whose it is.
@@ -119,13 +120,12 @@ impl<M> Clone for Processes<M> {
 }
 
 impl<M: Send + Sync + 'static> Processes<M> {
-    /// None runs yet. Without `audit` starts and ends are in the log alone.
+    /// None runs yet. Without `audit` starts are in the log alone.
     pub fn new(settings: config::Stdio, metrics: Arc<Metrics>, audit: Option<Audit>) -> Self {
         Self::with_pace(settings, metrics, audit, Pace::default())
     }
 
-    /// The same, with another patience.
-    pub fn with_pace(settings: config::Stdio, metrics: Arc<Metrics>, audit: Option<Audit>, pace: Pace) -> Self {
+    fn with_pace(settings: config::Stdio, metrics: Arc<Metrics>, audit: Option<Audit>, pace: Pace) -> Self {
         let temporary = || std::env::temp_dir().join(format!("portcullis-stdio-{}", std::process::id()));
         let directory = settings.directory.clone().unwrap_or_else(temporary);
         let (table, spawner) = (Mutex::new(Table::default()), OnceLock::new());
@@ -227,7 +227,7 @@ impl<M: Send + Sync + 'static> Inner<M> {
         let (end, ended) = watch::channel(None);
         let users = Arc::new(Users::one());
         let secret_values = command.secrets.iter().chain(&secrets).map(|(_, secret)| secret.clone()).collect();
-        let life = Life {
+        let life = life::Life {
             child,
             group,
             outgoing: messages,
@@ -259,7 +259,7 @@ impl<M: Send + Sync + 'static> Inner<M> {
     /// Lives the life of a process, and forgets it.
     async fn accompany(
         self: Arc<Self>,
-        life: Life,
+        life: life::Life,
         place: Place<M>,
         end: watch::Sender<Option<Ending>>,
         running: std::sync::Weak<Running<M>>,
@@ -275,7 +275,7 @@ impl<M: Send + Sync + 'static> Inner<M> {
             let mut table = self.table.lock();
             table.remove(place.key(), &running);
             match outcome {
-                Outcome::Asked(_) => {
+                Outcome::Asked => {
                     self.metrics.stdio_ended.inc();
                     tracing::info!(target: "stdio", upstream, process = number, why, "the process has ended");
                 }
@@ -331,7 +331,7 @@ impl<M: Send + Sync + 'static> Inner<M> {
     }
 }
 
-impl<M> Attached<M> {
+impl<M: Send + Sync + 'static> Attached<M> {
     /// What was made of its channel.
     pub fn shared(&self) -> &Arc<M> {
         &self.running.shared
@@ -341,12 +341,15 @@ impl<M> Attached<M> {
     pub fn ended(&self) -> Ended {
         self.running.ended.clone()
     }
-}
 
-impl<M: Send + Sync + 'static> Attached<M> {
+    /// The process, for those who come back to it: knowing it does not keep it from being ended for being idle.
+    pub fn place(&self) -> Process<M> {
+        Process(Arc::downgrade(&self.running))
+    }
+
     /// Ends the process of a person together with what the person uses it with: a secret that was changed or taken back, or the
     /// permission. Everybody's process goes on.
-    pub fn end_with(&self, life: &Arc<crate::life::Life>) {
+    pub fn end_with(&self, life: &Arc<Life>) {
         if self.running.key.person.is_none() || self.running.minded.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -361,6 +364,17 @@ impl<M: Send + Sync + 'static> Attached<M> {
                 _ = ended.wait() => {}
             }
         });
+    }
+}
+
+/// One life of a process, as somebody knows it who does not use it.
+pub struct Process<M>(std::sync::Weak<Running<M>>);
+
+impl<M> Process<M> {
+    /// Uses it again, unless it ends or has ended.
+    pub fn attach(&self) -> Option<Attached<M>> {
+        let running = self.0.upgrade()?;
+        running.users.join().then(|| Attached { running })
     }
 }
 

@@ -9,8 +9,12 @@ pub(super) struct Users(watch::Sender<State>);
 
 #[derive(Clone, Copy)]
 enum State {
-    Used { by: usize },
-    Unused { since: Instant },
+    Used {
+        by: usize,
+    },
+    Unused {
+        since: Instant,
+    },
     /// It ends.
     Closed,
 }

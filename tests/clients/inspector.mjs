@@ -19,6 +19,7 @@ const program = fileURLToPath(new URL('@modelcontextprotocol/inspector/clients/l
 const home = await mkdtemp(path.join(tmpdir(), 'inspector-'));
 const callback = `http://127.0.0.1:${await freePort()}/oauth/callback`;
 let runs = 0;
+let before = Promise.resolve();
 
 try {
   await inspect('tools/list');
@@ -41,7 +42,12 @@ try {
 }
 process.exit(0);
 
-async function inspect(method, ...rest) {
+/** One run after the other: they share a file with their secrets. */
+function inspect(...what) {
+  return (before = before.then(() => run(...what)));
+}
+
+async function run(method, ...rest) {
   const output = path.join(home, `result-${(runs += 1)}`);
   const options = ['--cli', url, '--transport', 'http', '--protocol-era', era, '--callback-url', callback, '--output', output];
   const child = spawn(
@@ -77,7 +83,9 @@ function environment() {
   };
 }
 
-const pairs = (option, args) => Object.entries(args).flatMap(([key, value]) => [option, `${key}=${value}`]);
+function pairs(option, args) {
+  return Object.entries(args).flatMap(([key, value]) => [option, `${key}=${value}`]);
+}
 
 async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1');

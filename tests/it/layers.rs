@@ -35,7 +35,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("doors", &["api", "broker", "dashboard", "forward_auth", "issuer", "proxy", "unified"]),
-    ("assembly", &["admin", "app", "cli", "devkit", "server"]),
+    ("assembly", &["admin", "app", "bridge", "cli", "devkit", "server"]),
 ];
 
 /// Crates that only some modules may name.

@@ -75,6 +75,7 @@ mod revocation;
 mod routes;
 mod shapes;
 mod slow;
+mod stdio;
 mod stepup;
 mod streams;
 mod tls;

@@ -188,7 +188,8 @@ async fn a_key_is_changed_and_removed_and_what_is_open_ends() {
     let (_, listed) = world.command(&["--json", "upstream", "credential", "list", &authority], b"").await;
     let listed: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!((&listed[0]["user"], &listed[0]["names"]), (&json!(USER), &json!("x-api-key")));
-    let connection = listed[0]["id"].as_str().unwrap().to_owned();
+    let store = &world.gateway.app().store;
+    let connection = store.connections().await.unwrap()[0].id;
 
     let (access, _) = world.gateway.token_for(&authority).await;
     let open = async || {
@@ -203,7 +204,7 @@ async fn a_key_is_changed_and_removed_and_what_is_open_ends() {
     assert_eq!(world.command(&set, KEY.as_bytes()).await.0, 0, "a new one in its place");
     first.until("0\r\n\r\n").await;
     assert!(began.elapsed() < SOON * 2, "{:?}", began.elapsed());
-    assert!(world.gateway.app().store.connection_by_id(connection.parse().unwrap()).await.unwrap().is_none());
+    assert!(store.connection_by_id(connection).await.unwrap().is_none());
 
     let mut second = open().await;
     let (began, remove) = (Instant::now(), ["upstream", "credential", "remove", &authority, "--user", USER]);

@@ -26,19 +26,19 @@ use std::collections::HashMap;
 use stranger::{Reply, Stranger};
 
 /// A gateway's worth of parts around one stranger.
-struct World {
-    stranger: Arc<Stranger>,
-    connections: Arc<Connections>,
+pub(crate) struct World {
+    pub(crate) stranger: Arc<Stranger>,
+    pub(crate) connections: Arc<Connections>,
     store: Store,
     vault: Vault,
     clock: Clock,
-    registry: Arc<Registry>,
-    key: ConnectionKey,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) key: ConnectionKey,
     session: Digest,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(OAuthSettings::default()).await
     }
 
@@ -113,7 +113,7 @@ impl World {
     }
 
     /// The whole flow, the person consenting.
-    async fn connect(&self) {
+    pub(crate) async fn connect(&self) {
         let (url, _) = self.redirect("").await;
         let back = self.stranger.consent(&url);
         assert_eq!(self.connections.finish(&self.session, back).await.unwrap(), "/go/on");

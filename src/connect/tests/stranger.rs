@@ -20,6 +20,10 @@ pub(crate) enum Reply {
     Form(u16, &'static str),
     Redirect(String),
     Challenge(String),
+    /// 403 with that challenge.
+    Forbidden(String),
+    /// What an MCP server of 2026-07-28 answers to those who have that `Authorization`, and 401 to others.
+    Mcp(&'static str),
     /// That challenge to a body with these words in it, that status for any other.
     ChallengeTo(&'static str, String, u16),
     /// A head, and a body that never ends.
@@ -209,6 +213,13 @@ async fn answer(State(stranger): State<Arc<Stranger>>, request: Request) -> Resp
         }
         Reply::Redirect(to) => respond(302, &[("location", &to)], Body::empty()),
         Reply::Challenge(challenge) => respond(401, &[("www-authenticate", &challenge)], Body::empty()),
+        Reply::Forbidden(challenge) => respond(403, &[("www-authenticate", &challenge)], Body::empty()),
+        Reply::Mcp(accepted) if seen.authorization.as_deref() == Some(accepted) => {
+            let result = json!({ "supportedVersions": ["2026-07-28"], "capabilities": {}, "resultType": "complete" });
+            let body = json!({ "jsonrpc": "2.0", "id": seen.json()["id"], "result": result });
+            respond(200, &[("content-type", "application/json")], Body::from(body.to_string()))
+        }
+        Reply::Mcp(_) => respond(401, &[("www-authenticate", "Bearer error=\"invalid_token\"")], Body::empty()),
         Reply::ChallengeTo(words, challenge, _) if seen.body.contains(words) => {
             respond(401, &[("www-authenticate", &challenge)], Body::empty())
         }

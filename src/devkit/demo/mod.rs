@@ -9,7 +9,9 @@ use super::identity_provider::{ADMINISTRATORS, CLIENT_ID, IdentityProvider};
 use super::mcp::{McpServer, Protection};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::{Allowed, Command, Kind, OAuthSettings, OidcLogin, Sharing, UpstreamAuth, UpstreamConfig};
+use crate::config::{
+    Allowed, Command, Kind, Launcher, OAuthSettings, OidcLogin, Sharing, UpstreamAuth, UpstreamConfig,
+};
 use crate::error::Fault;
 use crate::hostname::{Authority, Label};
 use crate::ids::Random;
@@ -58,7 +60,7 @@ struct Shown {
 pub async fn run(port: u16) -> Result<(), Fault> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Fault::gateway)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::gateway)?;
-    let demo = Demo::start(port).await?;
+    let demo = Demo::start(port, Launcher::this_executable()).await?;
     say(&demo.introduction()).map_err(Fault::gateway)?;
     if !demo.names_resolve().await {
         say(&hosts_hint(&demo.hosts())).map_err(Fault::gateway)?;
@@ -73,11 +75,12 @@ pub async fn run(port: u16) -> Result<(), Fault> {
 }
 
 impl Demo {
-    /// Starts everything; the gateway listens on `port` of 127.0.0.1 (0: the system chooses).
+    /// Starts everything; the gateway listens on `port` of 127.0.0.1 (0: the system chooses), and starts its program with
+    /// `launcher`.
     ///
     /// # Errors
     /// When the port is taken, or a part cannot start.
-    pub async fn start(port: u16) -> Result<Self, Fault> {
+    pub async fn start(port: u16, launcher: Launcher) -> Result<Self, Fault> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         check_port(address)?;
         let (clock, random) = (Clock::system(), Random::default());
@@ -89,7 +92,8 @@ impl Demo {
         let port = bound.addresses().first().map_or(port, SocketAddr::port);
         let back = format!("http://localhost:{port}/login/{}/callback", PROVIDER.0);
         let identity = IdentityProvider::start(loopback(), clock.clone(), random.clone(), back).await?;
-        let config = configuration(address, upstreams, provider(&identity), &random);
+        let mut config = configuration(address, upstreams, provider(&identity), &random);
+        config.stdio.launcher = launcher;
         let app = Arc::new(App::build(config, bound.addresses(), clock, random.clone()).await?);
         let password = Secret::new(random.token()[..16].to_owned());
         app.identity.create(USER, &password, Role::Administrator).await?;
@@ -258,7 +262,7 @@ mod tests {
     #[tokio::test]
     async fn a_taken_port_is_an_error_that_names_the_option() {
         let taken = TcpListener::bind(loopback()).unwrap();
-        let fault = Demo::start(taken.local_addr().unwrap().port()).await.err().unwrap();
+        let fault = Demo::start(taken.local_addr().unwrap().port(), Launcher::Direct).await.err().unwrap();
         assert!(fault.public.contains("--port") && fault.public.contains("in use"), "{}", fault.public);
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ids::UserId;
 use crate::life::Life;
-use crate::mcp::rpc::{Rpc, Response};
+use crate::mcp::rpc::{Id, Response, Rpc};
 use crate::mcp_client::channel::{First, Out};
 use crate::mcp_client::line::Line;
 use bytes::Bytes;
@@ -41,7 +41,9 @@ impl Program {
                 let capabilities = json!({ "tools": { "listChanged": true }, "resources": { "subscribe": true } });
                 let result = json!({ "protocolVersion": "2025-06-18", "capabilities": capabilities, "serverInfo": {} });
                 program.answer(&initialize, Ok(result)).await;
-                assert!(matches!(program.next().await, Rpc::Notification(told) if told.method == "notifications/initialized"));
+                assert!(
+                    matches!(program.next().await, Rpc::Notification(told) if told.method == "notifications/initialized")
+                );
             }
         }
         (program, beginning.await.unwrap().unwrap())
@@ -183,6 +185,22 @@ async fn whoever_leaves_cancels_and_late_answers_are_for_nobody() {
     assert_eq!(outcome.await.unwrap().unwrap(), 7);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_is_asked_whether_it_is_there_and_let_go() {
+    let (mut program, server) = Program::begun(Era::Legacy).await;
+    let line = program.line(&server);
+    let (_from, outcome) = calling(&line, tool("x", json!({})));
+    program.request("tools/call").await;
+    outcome.abort();
+    program.next().await;
+    program.request("ping").await;
+    let (_from, outcome) = calling(&line, tool("y", json!({})));
+    program.request("tools/call").await;
+    let Err(CallError::Unavailable { fault, .. }) = outcome.await.unwrap() else { panic!("it hangs") };
+    assert!(fault.public.contains("20 seconds"), "{}", fault.public);
+    assert!(program.to_us.is_closed(), "the process is let go");
+}
+
 #[tokio::test]
 async fn the_end_of_a_channel_is_told_to_all_with_its_reason() {
     let (mut program, server) = Program::begun(Era::Legacy).await;
@@ -255,7 +273,10 @@ async fn a_modern_channel_has_one_subscription_for_all() {
     // A subscription is no call: nobody is asked because of it.
     drop(listening);
     let Rpc::Notification(told) = program.next().await else { panic!("a cancellation") };
-    assert_eq!((told.method.as_str(), &told.params["requestId"]), ("notifications/cancelled", &subscription.id.to_json()));
+    assert_eq!(
+        (told.method.as_str(), &told.params["requestId"]),
+        ("notifications/cancelled", &subscription.id.to_json())
+    );
 }
 
 #[tokio::test(start_paused = true)]

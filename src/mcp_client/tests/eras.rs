@@ -19,7 +19,10 @@ async fn works(client: &Client) {
     assert_eq!(text_of(&client.request(slow, &to).await.unwrap()), "done");
     for step in 1..=3 {
         let progress = next_notification(&mut from).await;
-        assert_eq!((progress.params["progressToken"].clone(), progress.params["progress"].clone()), (json!("mine"), json!(step)));
+        assert_eq!(
+            (progress.params["progressToken"].clone(), progress.params["progress"].clone()),
+            (json!("mine"), json!(step))
+        );
     }
     assert_eq!(client.server().info["name"], "portcullis-demo");
 }
@@ -70,10 +73,14 @@ async fn a_server_that_changes_its_era_is_asked_anew() {
     let (server, authority) = demo().await;
     let world = World::around(&[(&authority, Transport::Auto, None)]).await;
     world.open(&authority, "a").await.unwrap();
+    let before = world.open(&authority, "b").await.unwrap();
     server.control.lie(Lie::LegacyOnly);
-    let client = world.open(&authority, "b").await.unwrap();
-    assert_eq!(client.server().era, Era::Legacy);
-    works(&client).await;
+    assert!(before.request(call("tools/list", json!({})), &events().0).await.is_err());
+    for session in ["b", "c"] {
+        let client = world.open(&authority, session).await.unwrap();
+        assert_eq!(client.server().era, Era::Legacy);
+        works(&client).await;
+    }
 }
 
 #[tokio::test]
@@ -155,7 +162,8 @@ async fn redirects_are_not_followed() {
 
 #[tokio::test]
 async fn whoever_leaves_cancels() {
-    let server = Scripted::start(|asked| (asked.method() == "tools/call").then(|| scripted::open_stream(String::new()))).await;
+    let server =
+        Scripted::start(|asked| (asked.method() == "tools/call").then(|| scripted::open_stream(String::new()))).await;
     let world = World::around(&[(&server.authority, Transport::Auto, None)]).await;
     let client = world.open(&server.authority, "a").await.unwrap();
     let (to, _from) = events();

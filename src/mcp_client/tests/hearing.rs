@@ -31,11 +31,9 @@ async fn heard(server: &McpServer, from: &mut mpsc::Receiver<Event>) -> Notifica
 
 #[tokio::test]
 async fn changes_are_heard_of_from_every_kind_of_server() {
-    for (legacy, transport, path) in [
-        (false, Transport::Auto, None),
-        (true, Transport::Auto, None),
-        (false, Transport::Sse, Some("/sse")),
-    ] {
+    for (legacy, transport, path) in
+        [(false, Transport::Auto, None), (true, Transport::Auto, None), (false, Transport::Sse, Some("/sse"))]
+    {
         let (server, authority) = demo().await;
         if legacy {
             server.control.lie(Lie::LegacyOnly);
@@ -96,7 +94,8 @@ async fn a_lost_session_is_begun_anew_by_those_who_listen() {
 #[tokio::test]
 async fn resources_are_subscribed_to_once_and_unsubscribed_when_nobody_listens() {
     let server = Scripted::start(|asked| {
-        let updated = json!({ "jsonrpc": "2.0", "method": "notifications/resources/updated", "params": { "uri": "a:1" } });
+        let updated =
+            json!({ "jsonrpc": "2.0", "method": "notifications/resources/updated", "params": { "uri": "a:1" } });
         (asked.http == Method::GET).then(|| open_stream(format!("data: {updated}\n\n")))
     })
     .await;

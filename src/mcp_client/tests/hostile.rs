@@ -6,7 +6,9 @@ use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Opens a client at a server whose answer to the method `x` is scripted, and sends that.
-async fn outcome_of(answer: impl Fn(&scripted::Asked) -> axum::response::Response + Send + Sync + 'static) -> Result<Value, CallError> {
+async fn outcome_of(
+    answer: impl Fn(&scripted::Asked) -> axum::response::Response + Send + Sync + 'static,
+) -> Result<Value, CallError> {
     let server = Scripted::start(move |asked| (asked.method() == "x").then(|| answer(asked))).await;
     let limits = Limits { response_timeout: Duration::from_millis(500), max_message: 64 * 1024, ..Limits::default() };
     let world = World::with(&[(&server.authority, Transport::Auto, None)], limits).await;
@@ -52,7 +54,8 @@ async fn what_is_no_answer_is_refused() {
     unavailable(outcome_of(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response()).await);
     let announced = |_: &scripted::Asked| {
         let headers = [("content-type", "application/json"), ("content-length", "1073741824")];
-        (headers, Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>())).into_response()
+        (headers, Body::from_stream(futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>()))
+            .into_response()
     };
     unavailable(outcome_of(announced).await);
 }
@@ -112,7 +115,8 @@ async fn garbage_on_the_wire_is_refused() {
 async fn one_that_hangs_delays_nobody_else() {
     let hanging = Scripted::start(|asked| (asked.method() == "tools/list").then(|| open_stream(String::new()))).await;
     let (_server, authority) = demo().await;
-    let world = World::around(&[(&hanging.authority, Transport::Auto, None), (&authority, Transport::Auto, None)]).await;
+    let world =
+        World::around(&[(&hanging.authority, Transport::Auto, None), (&authority, Transport::Auto, None)]).await;
     let stuck = world.open(&hanging.authority, "a").await.unwrap();
     let (to, _from) = events();
     let waiting = (0..50).map(|_| stuck.request(call("tools/list", json!({})), &to));

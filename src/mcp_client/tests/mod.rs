@@ -81,7 +81,7 @@ impl World {
 }
 
 fn clients(http: HttpClient, connections: Arc<Connections>, health: HealthTable, limits: Limits) -> Clients {
-    let processes = Arc::new(crate::stdio::Processes::new(Default::default()));
+    let processes = Arc::new(crate::stdio::Processes::new(Default::default(), Arc::default(), None));
     Clients::new(ClientsParts { http, connections, health, processes, random: Random::default(), limits })
 }
 

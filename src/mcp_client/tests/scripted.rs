@@ -94,7 +94,8 @@ fn usual(asked: &Asked) -> Response {
 
 /// The answer to `initialize`, with this session.
 pub(super) fn initialized(session: &'static str) -> Response {
-    let capabilities = json!({ "tools": { "listChanged": true }, "resources": { "subscribe": true, "listChanged": true } });
+    let capabilities =
+        json!({ "tools": { "listChanged": true }, "resources": { "subscribe": true, "listChanged": true } });
     let result = json!({
         "protocolVersion": "2025-11-25", "capabilities": capabilities, "serverInfo": { "name": "scripted", "version": "1" },
     });

@@ -1,5 +1,6 @@
 use super::scripted::{Scripted, event_stream, events_of, initialized};
 use super::*;
+use crate::mcp::rpc::Id;
 use axum::response::IntoResponse;
 use http::{Method, StatusCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -89,7 +90,8 @@ async fn a_stream_that_ends_early_is_gone_on_with_behind_its_last_event() {
 async fn questions_come_with_the_call_and_are_answered() {
     let server = Scripted::start(|asked| match asked.method() {
         "tools/call" => {
-            let question = json!({ "jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": { "message": "?" } });
+            let question =
+                json!({ "jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": { "message": "?" } });
             let ping = json!({ "jsonrpc": "2.0", "id": "p", "method": "ping" });
             Some(events_of(&[ping, question, json!({ "jsonrpc": "2.0", "id": asked.message["id"], "result": {} })]))
         }

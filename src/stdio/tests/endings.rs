@@ -123,8 +123,7 @@ async fn what_it_leaves_behind_ends_with_it() {
 #[tokio::test]
 async fn one_that_nobody_uses_ends_and_comes_back_without_a_pause() {
     let trial = Trial::new();
-    let upstream =
-        script_with("echo [$$]; cat >/dev/null", |command| command.idle = Some(Duration::from_millis(100)));
+    let upstream = script_with("echo [$$]; cat >/dev/null", |command| command.idle = Some(Duration::from_millis(100)));
     let attached = trial.attach(&upstream, 1).await.unwrap();
     let number = attached.number().await;
     tokio::time::sleep(Duration::from_millis(300)).await;

@@ -88,7 +88,7 @@ impl Attached<Shared> {
 }
 
 fn user(number: u8) -> UserId {
-    format!("00000000-0000-7000-8000-0000000000{number:02x}").parse().expect("an id")
+    UserId([number; 16])
 }
 
 /// An upstream that is a shell script.
@@ -207,10 +207,13 @@ async fn many_who_ask_at_once_get_one_process() {
 #[tokio::test]
 async fn a_program_knows_nothing_of_our_environment() {
     let trial = Trial::new();
-    let upstream = script_with("printf '[\"%s\"]\\n' \"$(env | sort | tr '\\n' ';')\"; pwd | sed 's/.*/[\"&\"]/'; cat", |command| {
-        command.env = vec![("GREETING".to_owned(), "hello".to_owned())];
-        command.secrets = vec![("FILED".to_owned(), Secret::new("from a file".to_owned()))];
-    });
+    let upstream = script_with(
+        "printf '[\"%s\"]\\n' \"$(env | sort | tr '\\n' ';')\"; pwd | sed 's/.*/[\"&\"]/'; cat",
+        |command| {
+            command.env = vec![("GREETING".to_owned(), "hello".to_owned())];
+            command.secrets = vec![("FILED".to_owned(), Secret::new("from a file".to_owned()))];
+        },
+    );
     let attached = trial.attach_with(&upstream, 1, &[("TOKEN", "personal")]).await.unwrap();
     let home = trial.directory.path().join("test").join(user(1).to_string());
     let home = home.display();

@@ -265,7 +265,7 @@ impl Aggregate {
         let client = self.client(way.caller, member).await?;
         let server = client.server();
         let level = self.level(way.caller, member, &client).await;
-        let mut call = self.call(way.caller, member, (routed, level));
+        let mut call = call_of(member, routed, level);
         if server.era == Era::Legacy {
             // What the caller was asked in the place of an error of this server's.
             call.params.shift_remove("inputResponses");
@@ -295,30 +295,14 @@ impl Aggregate {
         Err(unavailable("it asks for more again and again", None))
     }
 
-    fn call(&self, caller: &Caller, member: &Member, (routed, log_level): (Routed, Option<String>)) -> Call {
-        let Routed { method, mut params, mirrored, .. } = routed;
-        Inward(&member.naming).params(&mut params);
-        if let Some(Value::Object(meta)) = params.get_mut("_meta") {
-            ENVELOPE.iter().for_each(|key| drop(meta.shift_remove(*key)));
-            if meta.is_empty() {
-                params.shift_remove("_meta");
-            }
-        }
-        let log_level = match caller.era {
-            Era::Modern => caller.log_level.clone(),
-            Era::Legacy => log_level,
-        };
-        Call { method, params, log_level, mirrored }
-    }
-
-    /// The level of a legacy caller's session; a legacy upstream that a modern caller wants messages of is told.
+    /// The level of log messages that a caller wants of this request, or of all. A legacy upstream is told, once.
     async fn level(&self, caller: &Caller, member: &Member, client: &Client) -> Option<String> {
-        if caller.era == Era::Legacy {
-            return self.sessions.of(caller).level.lock().clone();
-        }
-        let wanted = caller.log_level.as_ref()?;
-        self.tell_level((caller, member), client, wanted).await;
-        None
+        let wanted = match caller.era {
+            Era::Legacy => self.sessions.of(caller).level.lock().clone(),
+            Era::Modern => caller.log_level.clone(),
+        }?;
+        self.tell_level((caller, member), client, &wanted).await;
+        Some(wanted)
     }
 
     async fn tell_level(&self, (caller, member): (&Caller, &Member), client: &Client, level: &str) {
@@ -452,6 +436,19 @@ impl Aggregate {
             _ => said.with(json!({ "upstream": member.prefix.as_str() })),
         }
     }
+}
+
+/// A request as its member gets it.
+fn call_of(member: &Member, routed: Routed, log_level: Option<String>) -> Call {
+    let Routed { method, mut params, mirrored, .. } = routed;
+    Inward(&member.naming).params(&mut params);
+    if let Some(Value::Object(meta)) = params.get_mut("_meta") {
+        ENVELOPE.iter().for_each(|key| drop(meta.shift_remove(*key)));
+        if meta.is_empty() {
+            params.shift_remove("_meta");
+        }
+    }
+    Call { method, params, log_level, mirrored }
 }
 
 /// Whose a URI is, and what it is there.

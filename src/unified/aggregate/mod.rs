@@ -16,6 +16,8 @@ mod record;
 mod relay;
 mod rewrite;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use super::{Asked, Back, Caller, View};
 use crate::audit::Audit;
@@ -190,9 +192,8 @@ impl Aggregate {
 
     /// The session is over: those at upstreams end with it.
     pub async fn end(&self, caller: &Caller) {
-        let Some(session) = self.sessions.remove(caller) else { return };
-        let clients = session.clients();
-        futures_util::future::join_all(clients.iter().map(|client| client.close())).await;
+        self.sessions.remove(caller);
+        self.parts.clients.end(&caller.session).await;
     }
 
     /// What it takes to go on with the session in another process, by upstream and account.

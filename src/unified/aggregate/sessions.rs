@@ -11,7 +11,7 @@ use crate::unified::Caller;
 use moka::sync::Cache;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -30,11 +30,12 @@ pub(super) type Subscriptions = HashMap<ConnectionKey, BTreeSet<String>>;
 
 /// One of them.
 pub(super) struct Session {
-    clients: Mutex<HashMap<ConnectionKey, Arc<Client>>>,
+    /// Who keeps them closes those that nobody uses.
+    clients: Mutex<HashMap<ConnectionKey, Weak<Client>>>,
     resumptions: Mutex<HashMap<ConnectionKey, Resumption>>,
     /// What a legacy caller set with `logging/setLevel`.
     pub(super) level: Mutex<Option<String>>,
-    /// The level that legacy upstreams were told for modern callers.
+    /// The level that legacy upstreams were told.
     pub(super) told: Mutex<HashMap<ConnectionKey, String>>,
     pub(super) subscribed: watch::Sender<Subscriptions>,
 }
@@ -57,21 +58,23 @@ impl Sessions {
         self.0.get_with((caller.user, caller.grant, caller.session.clone()), made)
     }
 
-    pub(super) fn remove(&self, caller: &Caller) -> Option<Arc<Session>> {
-        self.0.remove(&(caller.user, caller.grant, caller.session.clone()))
+    pub(super) fn remove(&self, caller: &Caller) {
+        self.0.invalidate(&(caller.user, caller.grant, caller.session.clone()));
     }
 }
 
 impl Session {
     /// The clients that were used already.
     pub(super) fn clients(&self) -> Vec<Arc<Client>> {
-        self.clients.lock().values().cloned().collect()
+        self.clients.lock().values().filter_map(Weak::upgrade).collect()
     }
 
     /// What another process needs to go on, by [`ConnectionKey`] as a text.
     pub(super) fn resumptions(&self) -> impl Iterator<Item = (ConnectionKey, Resumption)> + use<> {
-        let clients: Vec<_> = self.clients.lock().iter().map(|(key, client)| (key.clone(), client.clone())).collect();
-        clients.into_iter().filter_map(|(key, client)| Some((key, client.resumption()?)))
+        let clients = self.clients.lock();
+        let alive = clients.iter().filter_map(|(key, client)| Some((key.clone(), client.upgrade()?)));
+        let alive: Vec<_> = alive.collect();
+        alive.into_iter().filter_map(|(key, client)| Some((key, client.resumption()?)))
     }
 
     pub(super) fn resume(&self, key: ConnectionKey, resumption: Resumption) {
@@ -91,7 +94,11 @@ impl Aggregate {
             capabilities: capabilities_for_upstreams(caller),
         };
         let client = self.parts.clients.open(&member.upstream, &principal, before).await?;
-        session.clients.lock().insert(member.key.clone(), client.clone());
+        let known = session.clients.lock().insert(member.key.clone(), Arc::downgrade(&client));
+        if known.is_none_or(|known| !std::ptr::eq(known.as_ptr(), Arc::as_ptr(&client))) {
+            // Another session at the upstream: it was told nothing yet.
+            session.told.lock().remove(&member.key);
+        }
         Ok(client)
     }
 }

@@ -91,6 +91,7 @@ async fn another_process_goes_on_with_all_that_a_session_remembers() {
     session.subscribe("file:///b".to_owned());
     session.unsubscribe("file:///a");
     let resumption = Resumption {
+        path: "/mcp".to_owned(),
         session: "theirs".to_owned(),
         version: "2025-06-18".to_owned(),
         capabilities: serde_json::Map::new(),

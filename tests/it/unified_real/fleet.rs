@@ -123,8 +123,9 @@ fn configuration(files: &Path, [http, sse, socket]: [u16; 3], notes: &str) -> St
         list.extend(rest.iter().map(|argument| (*argument).to_owned()));
         list
     };
+    // Where it finds Node, the library that reads pages for mcp-server-fetch would install packages at its first use.
     let python = |name: &str, rest: &[&str]| {
-        let mut list = vec![script(name).display().to_string()];
+        let mut list = vec!["env".to_owned(), "PATH=".to_owned(), script(name).display().to_string()];
         list.extend(rest.iter().map(|argument| (*argument).to_owned()));
         list
     };
