@@ -152,7 +152,7 @@ impl World {
 
 /// How many upstreams there are that answer.
 const WELL: usize = 50;
-const DEADLINE: Duration = Duration::from_secs(1);
+const DEADLINE: Duration = Duration::from_secs(5);
 /// What everything else may take on a machine with much to do.
 const SLACK: Duration = Duration::from_secs(10);
 
@@ -183,7 +183,8 @@ async fn fifty_upstreams_are_listed_in_time_while_one_hangs() {
             assert!(tools.contains(&format!("u{number}_whoami")), "{era:?}: u{number}: {tools:?}");
         }
         let params = json!({"name": "u7_echo", "arguments": {"text": "still here"}});
-        let said = speaker.ask_with(7, "tools/call", params, &[("mcp-param-text", "still here")]).await.result("u7_echo");
+        let said =
+            speaker.ask_with(7, "tools/call", params, &[("mcp-param-text", "still here")]).await.result("u7_echo");
         assert_eq!(said["content"][0]["text"], "still here", "{said}");
     }
 }
