@@ -367,7 +367,10 @@ impl Aggregate {
         routed: &Routed,
     ) -> Result<Vec<(HeaderName, HeaderValue)>, RpcError> {
         let checks = caller.era == Era::Modern && mirrored::has_mirrors(&caller.headers);
-        let Ok(client) = self.client(caller, member).await else { return Ok(Vec::new()) };
+        let patience = self.settings.load().unified.call_timeout;
+        let opened = tokio::time::timeout(patience, self.client(caller, member)).await;
+        // What is wrong is told by the call itself.
+        let Ok(Ok(client)) = opened else { return Ok(Vec::new()) };
         let makes = client.server().era == Era::Modern;
         if !checks && !makes {
             return Ok(Vec::new());

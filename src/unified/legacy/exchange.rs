@@ -148,6 +148,7 @@ async fn work(door: Arc<Door>, session: Arc<Session>, caller: Caller, request: R
         outcome = outcome(&door, &session, &caller, request, &outlet) => outcome,
     };
     say(&outlet, &id, outcome).await;
+    drop(outlet);
     // Lists are what sessions at upstreams are begun for.
     if !calls && session.remember(door.aggregate.resumptions(&caller)) {
         save(&door, &session).await;
