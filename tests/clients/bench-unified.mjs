@@ -246,8 +246,13 @@ function lines(stream, signal) {
   })();
 }
 
-const announced = (line) => (line.startsWith('{"port"') ? JSON.parse(line).port : undefined);
-const listening = (line) => /127\.0\.0\.1:(\d+)/.exec(line)?.[1];
+function announced(line) {
+  return line.startsWith('{"port"') ? JSON.parse(line).port : undefined;
+}
+
+function listening(line) {
+  return /127\.0\.0\.1:(\d+)/.exec(line)?.[1];
+}
 
 /** A program that was told where to listen. */
 async function listener(port, program, args) {

@@ -1,6 +1,8 @@
 //! The unified endpoint toward its clients, over real sockets: who is let in, both eras, sessions, and how streams end.
 
 mod admission;
+mod asker;
+mod calls;
 mod client;
 mod legacy;
 mod modern;

@@ -150,6 +150,10 @@ impl Aggregate {
             }
             "completion/complete" => self.complete(way, &members, request).await,
             "logging/setLevel" => self.set_level(way, &members, request).await,
+            // SEP-2663 took it away: `tasks/get` has the result.
+            "tasks/result" if caller.era == crate::mcp::era::Era::Modern => {
+                Err(RpcError::new(RpcError::METHOD_NOT_FOUND, "tasks/result is not known"))
+            }
             "tasks/list" => self.tasks(way, &members, request).await,
             "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" => self.task(way, &members, request).await,
             _ => match members.plain() {
