@@ -52,6 +52,8 @@ pub struct Door {
     pub(super) sessions: Sessions,
     pub(super) waiting: Waiting,
     pub(super) random: Random,
+    /// Marks questions.
+    pub(super) vault: Vault,
     registry: Arc<Registry>,
     settings: ArcSwap<Settings>,
 }
@@ -75,7 +77,8 @@ impl Door {
             aggregate,
             registry,
             waiting: Waiting::new(vault.clone(), clock.clone(), random.clone()),
-            sessions: Sessions::new(store, vault, clock, random.clone()),
+            sessions: Sessions::new(store, vault.clone(), clock, random.clone()),
+            vault,
             random,
             settings: ArcSwap::from_pointee(Settings::of(unified, streams)),
         })

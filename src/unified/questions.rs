@@ -1,9 +1,10 @@
 //! What may be said to a client unasked: log messages that it wants, and questions that it can answer.
 
 use super::Asked;
-use crate::ids::Random;
+use crate::ids::{Digest, Random};
 use crate::mcp::era::Era;
 use crate::mcp::rpc::{Id, Members, Notification, RpcError};
+use crate::vault::Vault;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde_json::{Value, json};
 
@@ -12,6 +13,8 @@ const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "criti
 
 /// What begins the id of every question of ours.
 const QUESTION: &str = "q.";
+/// What the vault's mark in it is for.
+const PURPOSE: &str = "question in a session";
 /// What stands for the id of a question that no upstream waits for.
 const NOBODY: &str = "-";
 
@@ -62,25 +65,37 @@ fn has(declared: &Value, required: &Value) -> bool {
     required.iter().all(|(name, below)| declared.get(name).is_some_and(|found| found.is_object() && has(found, below)))
 }
 
-/// The id under which a legacy client is asked: it names who asks, so that any process can hand the answer on.
-pub(super) fn question_id(asked: &Asked, random: &Random) -> String {
+/// The id under which a legacy client is asked: it names who asks, so that any process can hand the answer on, and is marked as
+/// one of this session: programs that several people share tell them apart by nothing else.
+pub(super) fn question_id(asked: &Asked, session: &Digest, (vault, random): (&Vault, &Random)) -> String {
     let id = match &asked.id {
         None => NOBODY.to_owned(),
         Some(id) => BASE64URL_NOPAD.encode(id.to_json().to_string().as_bytes()),
     };
     let unique = HEXLOWER.encode(&random.bytes::<8>());
-    format!("{QUESTION}{unique}.{id}.{}", asked.member)
+    let question = format!("{unique}.{id}.{}", asked.member);
+    let mark = BASE64URL_NOPAD.encode(&vault.mark(PURPOSE, &marked(session, &question)));
+    format!("{QUESTION}{mark}.{question}")
 }
 
-/// Who asked under an id; `None` when it is not one of ours, or nobody waits elsewhere.
-pub(super) fn asked_under(id: &str) -> Option<Asked> {
-    let mut parts = id.strip_prefix(QUESTION)?.splitn(3, '.');
+/// Who asked this session under an id; `None` when nobody did, or nobody waits elsewhere.
+pub(super) fn asked_under(id: &str, session: &Digest, vault: &Vault) -> Option<Asked> {
+    let (mark, question) = id.strip_prefix(QUESTION)?.split_once('.')?;
+    let mark = BASE64URL_NOPAD.decode(mark.as_bytes()).ok()?;
+    if !vault.has_marked(PURPOSE, &marked(session, question), &mark) {
+        return None;
+    }
+    let mut parts = question.splitn(3, '.');
     let (_, id, member) = (parts.next()?, parts.next()?, parts.next()?);
     if id == NOBODY {
         return None;
     }
     let id = serde_json::from_slice(&BASE64URL_NOPAD.decode(id.as_bytes()).ok()?).ok()?;
     Some(Asked { member: member.into(), id: Some(Id::from_json(id)?) })
+}
+
+fn marked(session: &Digest, question: &str) -> Vec<u8> {
+    [&session.0[..], question.as_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -133,18 +148,24 @@ mod tests {
     }
 
     #[test]
-    fn an_id_says_who_asked() {
+    fn an_id_says_who_asked_and_whom() {
         let random = Random::default();
+        let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
+        let (session, other) = (Digest::of("session"), Digest::of("other"));
+        let id_of = |asked: &Asked| question_id(asked, &session, (&vault, &random));
         for (member, id) in [("atlassian", Id::from(7)), ("", Id::Text("a.b/c é".to_owned())), ("time-work", 0.into())]
         {
             let asked = Asked { member: member.into(), id: Some(id) };
-            assert_eq!(asked_under(&question_id(&asked, &random)), Some(asked));
+            let id = id_of(&asked);
+            assert_eq!(asked_under(&id, &other, &vault), None, "another session was not asked");
+            assert_eq!(asked_under(&format!("{id}x"), &session, &vault), None);
+            assert_eq!(asked_under(&id, &session, &vault), Some(asked));
         }
         let ours = Asked { member: "x".into(), id: None };
-        assert_eq!(asked_under(&question_id(&ours, &random)), None);
-        assert_ne!(question_id(&ours, &random), question_id(&ours, &random));
-        for garbage in ["", "7", "q.", "q.a.b", "q.a.!.x", "q.a.bnVsbA.x", "Q.a.Nw.x"] {
-            assert_eq!(asked_under(garbage), None, "{garbage}");
+        assert_eq!(asked_under(&id_of(&ours), &session, &vault), None, "nobody waits elsewhere");
+        assert_ne!(id_of(&ours), id_of(&ours));
+        for garbage in ["", "7", "q.", "q.a.b", "q.a.!.x", "q..Nw.x", "Q.a.Nw.x"] {
+            assert_eq!(asked_under(garbage, &session, &vault), None, "{garbage}");
         }
     }
 }

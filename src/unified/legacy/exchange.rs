@@ -135,7 +135,7 @@ async fn answered(door: &Arc<Door>, guest: &Guest, session: &Arc<Session>, respo
     if let Some(asker) = session.asker(&id) {
         // Nobody may be waiting any more.
         drop(asker.send(response.outcome));
-    } else if let Some(asked) = questions::asked_under(&id) {
+    } else if let Some(asked) = questions::asked_under(&id, &session.token, &door.vault) {
         door.aggregate.answer(&session.caller(guest), &asked, response.outcome).await;
     }
 }
@@ -231,7 +231,7 @@ pub(super) async fn pass_on(door: &Door, session: &Session, caller: &Caller, (sa
             }
         }
         Outgoing::Ask { asked, method, params, answer } => {
-            let refused = match ask(door, caller, (&asked, method, params), outlet) {
+            let refused = match ask(door, session, caller, (&asked, method, params), outlet) {
                 Ok((id, question)) => match session.expect(id.clone(), answer) {
                     Ok(()) => {
                         if outlet.out.send(Out::Note(question)).await.is_ok() {
@@ -253,6 +253,7 @@ pub(super) async fn pass_on(door: &Door, session: &Session, caller: &Caller, (sa
 /// The question as the client gets it, and its id.
 fn ask(
     door: &Door,
+    session: &Session,
     caller: &Caller,
     (asked, method, params): (&Asked, String, Members),
     outlet: &Outlet,
@@ -262,7 +263,7 @@ fn ask(
         let why = "the client does not take text/event-stream, and so cannot be asked anything";
         return Err(RpcError::new(RpcError::INTERNAL_ERROR, why));
     }
-    let id = questions::question_id(asked, &door.random);
+    let id = questions::question_id(asked, &session.token, (&door.vault, &door.random));
     Ok((id.clone(), Request { id: Id::Text(id), method, params }.to_json()))
 }
 
