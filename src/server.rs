@@ -152,15 +152,19 @@ impl Running {
     /// What is recorded becomes durable.
     async fn finish(&self) {
         self.background.iter().for_each(JoinHandle::abort);
-        if timeout(FINISHING, self.app.programs.stop()).await.is_err() {
-            tracing::warn!("some programs have not ended and end with the process");
-        }
+        self.end_programs().await;
         if timeout(FINISHING, self.app.audit.flush()).await.is_err() {
             tracing::error!("the last audit events are in the log only");
         }
         // The last process to close the database writes its log back into it.
         if timeout(FINISHING, self.app.store.close()).await.is_err() {
             tracing::warn!("the database is still in use and closes with the process");
+        }
+    }
+
+    async fn end_programs(&self) {
+        if timeout(FINISHING, self.app.programs.stop()).await.is_err() {
+            tracing::warn!("some programs have not ended and end with the process");
         }
     }
 

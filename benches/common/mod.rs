@@ -83,6 +83,7 @@ fn config(directory: &Path, authority: &Authority) -> Config {
     config.limits.per_user_upstream = plenty;
     config.limits.per_client = plenty;
     config.upstream.push(UpstreamConfig {
+        kind: Default::default(),
         authority: authority.clone(),
         name: None,
         alias: None,

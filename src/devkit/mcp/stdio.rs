@@ -23,6 +23,7 @@ pub async fn serve_standard_streams() -> io::Result<()> {
     serve(BufReader::new(open(io::stdin().as_fd())?), open(io::stdout().as_fd())?).await
 }
 
+#[expect(clippy::disallowed_methods, reason = "whoever starts this program says in its environment who uses it")]
 async fn serve(input: impl AsyncBufRead + Unpin, output: impl AsyncWrite + Unpin) -> io::Result<()> {
     let caller = Caller {
         user: std::env::var(USER).unwrap_or_else(|_| "whoever started this process".to_owned()),

@@ -17,7 +17,7 @@ async fn lists_of_both_eras_are_one_and_lose_nothing() {
         assert_eq!(names(&tools), ["new_a", "old_a", cleaned.as_str()]);
         assert_eq!(tools["tools"][0]["x-unknown"], json!({ "a": [1.0] }));
         assert_eq!(tools.get("resultType").is_some(), era == Era::Modern);
-        assert_eq!(tools.get("cacheScope").is_none_or(|scope| scope == "private"), true);
+        assert!(tools.get("cacheScope").is_none_or(|scope| scope == "private"));
         let resources = world.ask(&caller, "resources/list", json!({})).await.unwrap();
         assert_eq!(resources["resources"][1]["uri"], "old+file:///a");
         let templates = world.ask(&caller, "resources/templates/list", json!({})).await.unwrap();
