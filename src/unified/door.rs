@@ -305,22 +305,22 @@ pub(super) const NOT_ACCEPTABLE: i64 = -32000;
 
 /// The message in a body.
 async fn read(door: &Door, headers: &HeaderMap, body: Body) -> Result<Value, Response> {
-    let refused = |status, code, why: String| Err(wire::refused(status, None, RpcError::new(code, why)));
+    let refused = |status, code, why: String| wire::refused(status, None, RpcError::new(code, why));
     if !is_json(headers) {
         let why = "the Content-Type of a message is application/json".to_owned();
-        return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, NOT_ACCEPTABLE, why);
+        return Err(refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, NOT_ACCEPTABLE, why));
     }
     let max = door.settings().max_body;
     let bytes: Bytes = match Limited::new(body, max).collect().await {
         Ok(collected) => collected.to_bytes(),
         Err(_) => {
             let why = format!("a message has at most {max} bytes");
-            return refused(StatusCode::PAYLOAD_TOO_LARGE, NOT_ACCEPTABLE, why);
+            return Err(refused(StatusCode::PAYLOAD_TOO_LARGE, NOT_ACCEPTABLE, why));
         }
     };
     match serde_json::from_slice(&bytes) {
         Ok(message) => Ok(message),
-        Err(why) => refused(StatusCode::BAD_REQUEST, RpcError::PARSE_ERROR, format!("not JSON: {why}")),
+        Err(why) => Err(refused(StatusCode::BAD_REQUEST, RpcError::PARSE_ERROR, format!("not JSON: {why}"))),
     }
 }
 

@@ -60,7 +60,10 @@ async fn exchange(
         return wire::accepted();
     }
     let (mut answers, mut first) = (Vec::new(), None);
-    while accept.json {
+    loop {
+        if !accept.json {
+            break;
+        }
         let silence = async {
             match door.settings().heartbeat.filter(|_| accept.events) {
                 Some(heartbeat) => tokio::time::sleep(heartbeat).await,

@@ -87,16 +87,16 @@ pub(super) async fn end(door: &Arc<Door>, guest: &Guest, headers: &HeaderMap) ->
 
 /// The session that a request names, if it is this guest's.
 async fn session(door: &Door, guest: &Guest, headers: &HeaderMap) -> Result<Arc<Session>, Response> {
-    let refuse = |status, code, why: &str| Err(wire::refused(status, None, RpcError::new(code, why)));
+    let refuse = |status, code, why: &str| wire::refused(status, None, RpcError::new(code, why));
     if let Some(version) = headers.get(VERSION)
         && !version.to_str().is_ok_and(|version| era::LEGACY.contains(&version.trim()))
     {
         let why = format!("MCP-Protocol-Version must be one of {}, {}", era::MODERN, era::LEGACY.join(", "));
-        return refuse(StatusCode::BAD_REQUEST, BAD_REQUEST, &why);
+        return Err(refuse(StatusCode::BAD_REQUEST, BAD_REQUEST, &why));
     }
     let mut ids = headers.get_all(SESSION).iter();
     let Some(id) = ids.next().and_then(|id| id.to_str().ok()).filter(|_| ids.next().is_none()) else {
-        return refuse(StatusCode::BAD_REQUEST, BAD_REQUEST, "Mcp-Session-Id is missing: initialize first");
+        return Err(refuse(StatusCode::BAD_REQUEST, BAD_REQUEST, "Mcp-Session-Id is missing: initialize first"));
     };
     match door.sessions.find(guest, id).await {
         Ok(Some(session)) => {
@@ -104,7 +104,7 @@ async fn session(door: &Door, guest: &Guest, headers: &HeaderMap) -> Result<Arc<
             session.resumed.get_or_init(resume).await;
             Ok(session)
         }
-        Ok(None) => refuse(StatusCode::NOT_FOUND, NO_SESSION, "there is no such session: initialize again"),
+        Ok(None) => Err(refuse(StatusCode::NOT_FOUND, NO_SESSION, "there is no such session: initialize again")),
         Err(fault) => Err(failed(&fault)),
     }
 }

@@ -123,7 +123,10 @@ async fn call(door: Arc<Door>, caller: Caller, request: Request, accept: Accept)
         Err(error) => return answered(&id, Err(error)),
     };
     let mut first = None;
-    while accept.json {
+    loop {
+        if !accept.json {
+            break;
+        }
         let silence = async {
             match door.settings().heartbeat.filter(|_| accept.events) {
                 Some(heartbeat) => tokio::time::sleep(heartbeat).await,
@@ -138,7 +141,7 @@ async fn call(door: Arc<Door>, caller: Caller, request: Request, accept: Accept)
             Step::Done(outcome) => return answered(&id, outcome),
             Step::Questions => match door.waiting.park(work) {
                 Ok(result) => return answered(&id, Ok(result)),
-                Err(refused) => work = refused,
+                Err(refused) => work = *refused,
             },
             Step::Notification(notification) if accept.events => {
                 first = Some(Out::Note(notification.to_json()));
@@ -169,7 +172,7 @@ async fn tell(door: Arc<Door>, mut work: Work, (id, first): (Id, Option<Out>), o
             Step::Questions => match door.waiting.park(work) {
                 Ok(result) => Ok(result),
                 Err(refused) => {
-                    work = refused;
+                    work = *refused;
                     continue;
                 }
             },

@@ -45,7 +45,7 @@ impl Waiting {
 
     /// Suspends work until its client comes back: the `InputRequiredResult` to send. The work comes back, its questions answered
     /// with an error, when too much of it waits.
-    pub(super) fn park(&self, mut work: Work) -> Result<Value, Work> {
+    pub(super) fn park(&self, mut work: Work) -> Result<Value, Box<Work>> {
         let name: Name = self.random.bytes();
         let user = work.origin.caller.user;
         let (wake, woken) = oneshot::channel();
@@ -56,7 +56,7 @@ impl Waiting {
                 drop(parked);
                 let why = "too many requests wait for answers already: answer them first, or let them expire";
                 work.refuse(&RpcError::new(RpcError::INTERNAL_ERROR, why));
-                return Err(work);
+                return Err(Box::new(work));
             }
             parked.insert(name, Parked { user, wake });
         }
