@@ -152,13 +152,7 @@ impl Administration {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn select(
-        &self,
-        actor: &Actor,
-        user: &User,
-        key: &ConnectionKey,
-        visible: bool,
-    ) -> Result<(), Refused> {
+    pub async fn select(&self, actor: &Actor, user: &User, key: &ConnectionKey, visible: bool) -> Result<(), Refused> {
         let account = key.account.as_ref().map_or("", Account::as_str).to_owned();
         let name = MemberName { authority: key.target.to_string(), account };
         let (changed, action) = match visible {

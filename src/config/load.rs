@@ -2,7 +2,7 @@
 
 use super::reader::{Errors, Reader};
 use super::secrets::Directories;
-use super::{Config, command, database, document, ground, registration, sections, service, upstream, worker};
+use super::{Config, database, document, ground, program, registration, sections, service, upstream, worker};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
     let upstream = upstream::all(root.tables("upstream"), worker.servers, |reader| {
         upstream::read(reader, &domain.value, upstreams.allow_private, directories)
     });
-    let stdio = command::section(root.table("stdio"), store.url.expose(), &state);
+    let stdio = program::section(root.table("stdio"), store.url.expose(), &state);
     let service = service::all(root.tables("service"), upstreams.allow_private, directories);
     let login = sections::login(root.table("login"), worker.local, upstreams.allow_private, directories);
     let limits = sections::limits(root.table("limits"), store.is_shared());

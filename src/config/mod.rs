@@ -9,6 +9,7 @@ mod ground;
 mod load;
 mod login;
 mod presets;
+mod program;
 mod reader;
 mod registration;
 mod secrets;

@@ -3,28 +3,13 @@
 use super::document::{Node, Place, Value};
 use super::reader::{Found, Reader};
 use super::secrets::{self, Directories};
-use super::{Kind, OAuthSettings, Permitted, PersonalHeader, UpstreamAuth, UpstreamConfig, command};
+use super::{Kind, OAuthSettings, Permitted, PersonalHeader, UpstreamAuth, UpstreamConfig, program};
 use crate::hostname::{Authority, Label, Target};
 use crate::mcp::{Pattern, ToolPolicy};
 use crate::oauth::scope::Scopes;
 use crate::secret::Secret;
 use http::{HeaderName, HeaderValue};
 use std::collections::BTreeMap;
-use std::sync::Arc;
-
-/// Where the gateway serves a program at the hostname of its alias.
-const PROGRAM_PATH: &str = "/mcp";
-/// What only OAuth needs.
-const OAUTH_KEYS: [&str; 8] = [
-    "issuer",
-    "authorization_endpoint",
-    "token_endpoint",
-    "client_id",
-    "client_secret",
-    "client_secret_file",
-    "scopes",
-    "resource",
-];
 
 /// Every upstream, no domain and no alias twice. Servers of the Worker's variable give way to those of the configuration.
 pub(super) fn all<'e>(
@@ -90,7 +75,7 @@ pub(super) fn read(
         reader.error(&place, "alias", why);
     }
     let reached = if reader.has("command") {
-        program(&mut reader, alias.as_ref(), directories)
+        program::read(&mut reader, alias.as_ref(), directories)
     } else {
         server(&mut reader, own_domain, allow_private, directories)
     };
@@ -104,12 +89,12 @@ pub(super) fn read(
 }
 
 /// What depends on the kind of server.
-struct Reached {
-    authority: Authority,
-    kind: Kind,
-    path: Option<String>,
-    auth: UpstreamAuth,
-    allow_private: Option<bool>,
+pub(super) struct Reached {
+    pub(super) authority: Authority,
+    pub(super) kind: Kind,
+    pub(super) path: Option<String>,
+    pub(super) auth: UpstreamAuth,
+    pub(super) allow_private: Option<bool>,
 }
 
 /// A server on the network.
@@ -120,7 +105,7 @@ fn server(
     directories: &Directories,
 ) -> Option<Reached> {
     let place = reader.place.clone();
-    for key in command::KEYS.into_iter().filter(|key| reader.has(key)).collect::<Vec<_>>() {
+    for key in program::KEYS.into_iter().filter(|key| reader.has(key)).collect::<Vec<_>>() {
         let place = reader.take(key).map_or(Place::Nowhere, |node| node.place);
         reader.error(&place, key, "is used only with command: remove it, or name the program to run in command");
     }
@@ -136,49 +121,11 @@ fn server(
         reader.error(place, "domain", why);
     }
     let path = reader.parsed("path", path).map(|found| found.value);
-    let transport = reader.parsed("transport", command::transport).map(|found| found.value).unwrap_or_default();
+    let transport = reader.parsed("transport", program::transport).map(|found| found.value).unwrap_or_default();
     let credential = domain.as_ref().map(|found| found.value.to_string()).unwrap_or_default();
     let auth = auth(reader, &credential, directories);
     let kind = Kind::Http { transport };
     Some(Reached { authority: domain?.value, kind, path, auth, allow_private: settings })
-}
-
-/// A program that we run. Its alias is all that people know it by.
-fn program(reader: &mut Reader<'_>, alias: Option<&Found<String>>, directories: &Directories) -> Option<Reached> {
-    let foreign = [
-        ("domain", "a program has no domain: keep either domain or command"),
-        ("path", "a program has no path: it is always at /mcp of its alias; remove it"),
-        ("transport", "a program speaks over its standard input and output: remove it"),
-        ("allow_private", "a program has no address: remove it"),
-    ];
-    for (key, why) in foreign {
-        if let Some(node) = reader.take(key) {
-            reader.error(&node.place, key, why);
-        }
-    }
-    let mut network =
-        ["header", "value", "value_file", "personal", "prefix"].into_iter().chain(OAUTH_KEYS).collect::<Vec<_>>();
-    network.retain(|key| reader.has(key));
-    for key in network {
-        let place = reader.take(key).map_or(Place::Nowhere, |node| node.place);
-        let why = "is for servers on the network: give a program its secrets in env_files or personal_env";
-        reader.error(&place, key, why);
-    }
-    reader.parsed("auth", |text| match text {
-        "none" => Ok(()),
-        other => Err(format!(
-            "{other:?} is for servers on the network: remove it, and give the program its secrets in env_files or personal_env"
-        )),
-    });
-    let command = command::take(reader, directories);
-    let authority = alias.and_then(|alias| Authority::of_program(&alias.value).ok());
-    Some(Reached {
-        authority: authority?,
-        kind: Kind::Stdio(Arc::new(command?)),
-        path: Some(PROGRAM_PATH.to_owned()),
-        auth: UpstreamAuth::None,
-        allow_private: None,
-    })
 }
 
 /// Either list alone restricts, an empty one too.

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 const PROBE: Duration = Duration::from_secs(5);
 /// How long it has for the whole of it: a program may be fetched first.
 const BEGINNING: Duration = Duration::from_secs(120);
+
 /// A channel and those who share it.
 pub struct Multiplexer {
     out: Out,

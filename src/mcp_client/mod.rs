@@ -5,6 +5,7 @@ mod channel;
 mod client;
 mod clients;
 mod envelope;
+mod filter;
 mod hearing;
 mod http_sse;
 mod line;

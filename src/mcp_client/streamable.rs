@@ -2,10 +2,11 @@
 //! with it.
 
 use super::envelope::{self, SESSION, progress_of};
+use super::filter::is_change;
 use super::hearing::Hearing;
 use super::messages::{Broken, Messages};
 use super::session::{self, Refused, Session, post, to_bytes};
-use super::switchboard::{Port, Switchboard, is_change};
+use super::switchboard::{Port, Switchboard};
 use super::wire::{Answer, Outgoing, To, Wire};
 use super::{Call, CallError, Event, Events, Principal, Resumption};
 use crate::error::Fault;
@@ -44,13 +45,6 @@ pub(super) struct Streamable {
     pub(super) board: Arc<Switchboard>,
     pub(super) port: Port,
     pub(super) hearing: Hearing,
-}
-
-/// How the repetition of a request goes on.
-enum Attempt {
-    Answered(Answer),
-    /// The server does not know the session any more.
-    SessionLost,
 }
 
 impl Streamable {
@@ -197,26 +191,24 @@ impl Streamable {
 
     /// Sends a request, once more in a new session where the server forgot the one that it had.
     async fn sent(&self, session: &Arc<Session>, mut out: Outgoing) -> Result<Answer, CallError> {
-        if let Attempt::Answered(answer) = self.attempt(session, &out).await? {
+        if let Some(answer) = self.attempt(session, &out).await? {
             return Ok(answer);
         }
         let session = self.renew(session).await?;
         out.headers.remove(SESSION);
         out.headers.extend(session.headers());
-        match self.attempt(&session, &out).await? {
-            Attempt::Answered(answer) => Ok(answer),
-            Attempt::SessionLost => {
-                let private = format!("{} forgets sessions at once", self.upstream.authority);
-                Err(Fault::upstream("the upstream forgets its sessions", private).into())
-            }
-        }
+        self.attempt(&session, &out).await?.ok_or_else(|| {
+            let private = format!("{} forgets sessions at once", self.upstream.authority);
+            Fault::upstream("the upstream forgets its sessions", private).into()
+        })
     }
 
-    async fn attempt(&self, session: &Session, out: &Outgoing) -> Result<Attempt, CallError> {
+    /// `None`: the server does not know the session any more.
+    async fn attempt(&self, session: &Session, out: &Outgoing) -> Result<Option<Answer>, CallError> {
         let answer = self.wire.send(self.to(), out, self.wire.limits.response_timeout).await?;
         let status = answer.streamed.status;
         if status.is_success() {
-            return Ok(Attempt::Answered(answer));
+            return Ok(Some(answer));
         }
         let refused = Refused::of(answer).await;
         // 404 is what the specification says; servers made after the examples of the SDKs say 400 and mention it.
@@ -224,7 +216,7 @@ impl Streamable {
         let forgotten = status == StatusCode::NOT_FOUND
             || (status == StatusCode::BAD_REQUEST && refused.error.as_ref().is_some_and(mentions));
         if session.id.is_some() && forgotten {
-            return Ok(Attempt::SessionLost);
+            return Ok(None);
         }
         let is_other = is_of_another_kind(session, &refused);
         let error = CallError::from(refused);

@@ -224,30 +224,27 @@ function run(program, args, environment, input = 'ignore') {
 }
 
 /** A program that says where it listens. */
-async function start(program, args, environment, portOf) {
+function start(program, args, environment, portOf) {
   const child = run(program, args, environment);
-  const deadline = AbortSignal.timeout(PATIENCE);
-  for await (const [line] of lines(child.stdout, deadline)) {
-    const port = portOf(line);
-    if (port) return child.stdout.resume(), { child, port };
-  }
-  throw new Error(`${program} ${args.join(' ')} ended`);
+  return new Promise((resolve, reject) => {
+    const give = (why) => reject(new Error(`${program} ${args.join(' ')} ${why}`));
+    const late = setTimeout(give, PATIENCE, 'says no address');
+    createInterface(child.stdout)
+      .on('line', (line) => {
+        const port = portOf(line);
+        if (port) clearTimeout(late) ?? resolve({ child, port });
+      })
+      .on('close', () => give('ended'));
+  });
 }
 
-function lines(stream, signal) {
-  const reader = createInterface(stream);
-  return (async function* each() {
-    const ended = once(reader, 'close').then(() => undefined);
-    for (;;) {
-      const line = await Promise.race([once(reader, 'line', { signal }), ended]);
-      if (line === undefined) return;
-      yield line;
-    }
-  })();
+function announced(line) {
+  return line.startsWith('{"port"') ? JSON.parse(line).port : undefined;
 }
 
-const announced = (line) => (line.startsWith('{"port"') ? JSON.parse(line).port : undefined);
-const listening = (line) => /127\.0\.0\.1:(\d+)/.exec(line)?.[1];
+function listening(line) {
+  return /127\.0\.0\.1:(\d+)/.exec(line)?.[1];
+}
 
 /** A program that was told where to listen. */
 async function listener(port, program, args) {

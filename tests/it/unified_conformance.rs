@@ -14,8 +14,13 @@ use tokio::process::Child;
 /// A scenario, a check's id in it (empty: all of them), and why it comes out differently.
 type Reasons<'a> = &'a [(&'a str, &'a str, &'a str)];
 
-const AT_THE_ENDPOINT: Reasons = &[];
-const OVER_STDIO: Reasons = &[];
+/// A request may be answered with JSON as well as with a stream (2025-11-25, Transports, Sending Messages, 5), and streams need not be
+/// resumable. The fixture always answers with one that is; the endpoint answers with JSON as long as nothing is said before the answer.
+const NO_STREAM: &str = "the endpoint answers with JSON where nothing comes before the answer";
+const AT_THE_ENDPOINT: Reasons =
+    &[("server-server-sse-polling", "", NO_STREAM), ("server-server-sse-multiple-streams", "", NO_STREAM)];
+/// The same, and what the SDK's server does otherwise when it has no HTTP around it.
+const OVER_STDIO: Reasons = AT_THE_ENDPOINT;
 
 #[tokio::test]
 async fn revision_2025_11_25_over_http() {

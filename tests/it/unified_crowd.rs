@@ -19,8 +19,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 const CLIENTS: usize = 1000;
-/// Requests under way at once; more would only wait for this machine's two sides.
-const AT_ONCE: usize = 200;
+/// Requests under way at once. All are in this process, which must not keep its own gateway from its database.
+const AT_ONCE: usize = 32;
 const PEOPLE: [&str; 3] = [USER, "bob", "carol"];
 /// Streamable HTTP in the modern era, HTTP+SSE and WebSocket in the legacy one, a program.
 const MEMBERS: [(&str, &str); 4] = [("http", "/mcp"), ("sse", "/sse"), ("socket", "/ws"), ("program", "")];
@@ -152,7 +152,7 @@ impl World {
 
 /// How many upstreams there are that answer.
 const WELL: usize = 50;
-const DEADLINE: Duration = Duration::from_secs(1);
+const DEADLINE: Duration = Duration::from_secs(5);
 /// What everything else may take on a machine with much to do.
 const SLACK: Duration = Duration::from_secs(10);
 
@@ -182,7 +182,9 @@ async fn fifty_upstreams_are_listed_in_time_while_one_hangs() {
         for number in 0..WELL {
             assert!(tools.contains(&format!("u{number}_whoami")), "{era:?}: u{number}: {tools:?}");
         }
-        let said = speaker.call(7, "u7_echo", json!({"text": "still here"})).await;
+        let params = json!({"name": "u7_echo", "arguments": {"text": "still here"}});
+        let said =
+            speaker.ask_with(7, "tools/call", params, &[("mcp-param-text", "still here")]).await.result("u7_echo");
         assert_eq!(said["content"][0]["text"], "still here", "{said}");
     }
 }

@@ -1,6 +1,7 @@
 //! How processes end.
 
 use super::*;
+use crate::stdio::start::WAITING;
 
 /// The process of a script, which has ended by itself or was ended for what it did.
 async fn failed(trial: &Trial, text: &str) -> Ending {

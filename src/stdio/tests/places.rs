@@ -1,6 +1,7 @@
 //! How many processes there may be.
 
 use super::*;
+use crate::error::Culprit;
 
 #[tokio::test]
 async fn one_that_nobody_uses_gives_way() {

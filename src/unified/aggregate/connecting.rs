@@ -2,9 +2,10 @@
 //! signs in. The link carries nothing: whoever opens it has to be signed in as the same person for it to help.
 
 use super::Aggregate;
-use super::calls::{Way, failed, said};
+use super::answers::{failed, said};
 use super::members::{Member, Membership};
 use super::prefix::OURS;
+use super::sending::Way;
 use crate::mcp::era::Era;
 use crate::mcp::rpc::{Members, Notification, RpcError};
 use crate::unified::{Asked, Caller, View};

@@ -1,6 +1,6 @@
 //! What we say of ourselves: what the members say, put together.
 
-use super::calls::ours;
+use super::answers::ours;
 use super::members::{Member, Membership};
 use super::{Aggregate, Description};
 use crate::mcp::era::Era;

@@ -2,6 +2,7 @@
 
 use super::Aggregate;
 use super::members::{Member, Membership};
+use super::naming::Naming;
 use super::relay::{EVENTS, Ear, Questions};
 use crate::connect::ConnectionKey;
 use crate::mcp::era::Era;
@@ -25,7 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 #[derive(Default)]
 struct Heard {
     tasks: JoinSet<()>,
-    of: HashMap<ConnectionKey, AbortHandle>,
+    of: HashMap<ConnectionKey, (Naming, AbortHandle)>,
 }
 
 impl Aggregate {
@@ -77,9 +78,9 @@ impl Aggregate {
     ) {
         let there: HashMap<&ConnectionKey, &Arc<Member>> =
             members.ready().map(|member| (&member.key, member)).collect();
-        heard.of.retain(|key, task| {
-            // Its names may be others now.
-            let stays = there.contains_key(key) && members.members.len() > 1;
+        heard.of.retain(|key, (naming, task)| {
+            // A second member changes the names of the first.
+            let stays = there.get(key).is_some_and(|member| member.naming == *naming);
             if !stays {
                 task.abort();
             }
@@ -88,9 +89,10 @@ impl Aggregate {
         for (key, member) in there {
             if !heard.of.contains_key(key) {
                 let (this, caller, member) = (self.clone(), caller.clone(), member.clone());
+                let naming = member.naming.clone();
                 let (wanted, back) = (for_member(&member, filter), back.clone());
                 let task = heard.tasks.spawn(async move { this.hear_one(&caller, &member, (wanted, back)).await });
-                heard.of.insert(key.clone(), task);
+                heard.of.insert(key.clone(), (naming, task));
             }
         }
         // What has ended needs no place.

@@ -197,16 +197,18 @@ impl Aggregate {
             return Ok(list);
         }
         let flight: Flight = (member.key.clone(), caller.session.clone(), kind);
-        let fetching = self.lists.flights.lock().get(&flight).cloned();
-        let fetching = match fetching {
-            Some(fetching) => fetching,
-            None => self.clone().take_off(flight, caller.clone(), member.clone()),
-        };
-        fetching.await
+        self.clone().join(flight, caller, member).await
     }
 
-    fn take_off(self: Arc<Self>, flight: Flight, caller: Caller, member: Arc<Member>) -> Fetching {
-        let (this, key) = (self.clone(), flight.clone());
+    /// Waits with those who wait already, or fetches.
+    fn join(self: Arc<Self>, flight: Flight, caller: &Caller, member: &Arc<Member>) -> Fetching {
+        let this = self.clone();
+        // Held until the flight is in the table: it must not land before.
+        let mut flights = self.lists.flights.lock();
+        if let Some(fetching) = flights.get(&flight) {
+            return fetching.clone();
+        }
+        let (key, caller, member) = (flight.clone(), caller.clone(), member.clone());
         let patience = self.settings.load().unified.list_timeout * LATE;
         let task = tokio::spawn(async move {
             let fetched = tokio::time::timeout(patience, this.fetch(&caller, &member, key.2)).await;
@@ -214,9 +216,8 @@ impl Aggregate {
             fetched.unwrap_or_else(|_| Err(slow())).map_err(Arc::new)
         });
         let fetching = async move { task.await.unwrap_or_else(|_| Err(Arc::new(slow()))) }.boxed().shared();
-        let mut flights = self.lists.flights.lock();
-        // Somebody may have been faster; the other one is as good.
-        flights.entry(flight).or_insert(fetching).clone()
+        flights.insert(flight, fetching.clone());
+        fetching
     }
 
     async fn fetch(&self, caller: &Caller, member: &Member, kind: Kind) -> Result<Arc<List>, CallError> {

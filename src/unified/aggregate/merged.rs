@@ -60,7 +60,7 @@ impl Aggregate {
             Some(Value::String(cursor)) => Some(cursor::open(&self.parts.vault, caller.user, kind, cursor)?),
             Some(_) => return Err(cursor::stale()),
         };
-        let members = self.members(caller).await.map_err(super::calls::ours)?;
+        let members = self.members(caller).await.map_err(super::answers::ours)?;
         let gathered = match kind {
             Kind::Tools if self.shows_meta_tools(caller) => Gathered::of_ours(meta_tools::definitions()),
             _ => self.gather(caller, &members, kind).await,

@@ -2,10 +2,11 @@
 //! listed: the same policy, events and audit.
 
 use super::Aggregate;
-use super::calls::{Way, failed, said};
+use super::answers::{failed, said};
 use super::lists::Kind;
 use super::members::Membership;
 use super::merged::{Entry, is_ours};
+use super::sending::Way;
 use crate::mcp::rpc::{Members, Request, RpcError};
 use crate::unified::{Caller, View};
 use serde_json::{Value, json};
@@ -247,7 +248,7 @@ mod tests {
         let described = tokens(&described(&tools, &[json!("atlassian_create_issue"), json!("atlassian_get_issue")]));
         let used = listed + searched + described;
         // docs/unified.md has these figures.
-        assert_eq!((all, listed, searched, described), (0, 0, 0, 0));
+        assert_eq!((all, listed, searched, described), (69_476, 288, 560, 459));
         assert!(used * 20 < all, "{used} of {all}");
     }
 

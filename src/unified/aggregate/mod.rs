@@ -1,5 +1,6 @@
 //! Many upstreams as one MCP server: which of them a caller sees, what their things are called, and who gets which request.
 
+mod answers;
 mod calls;
 mod connecting;
 mod cursor;
@@ -15,6 +16,7 @@ mod prefix;
 mod record;
 mod relay;
 mod rewrite;
+mod sending;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -33,10 +35,10 @@ use crate::store::Store;
 use crate::upstream::Registry;
 use crate::vault::Vault;
 use arc_swap::ArcSwap;
-use calls::{Routed, Way};
 use lists::{Kind, Lists};
 use members::Memberships;
 use rewrite::Inward;
+use sending::{Routed, Way};
 use serde_json::Value;
 use sessions::Sessions;
 use std::collections::BTreeMap;
@@ -132,9 +134,9 @@ impl Aggregate {
             return self.merged(caller, kind, &request.params).await;
         }
         let way = Way { caller, back };
-        let members = self.members(caller).await.map_err(calls::ours)?;
+        let members = self.members(caller).await.map_err(answers::ours)?;
         match request.method.as_str() {
-            "ping" => Ok(calls::complete(caller)),
+            "ping" => Ok(answers::complete(caller)),
             "tools/call" => match request.params.get("name").and_then(Value::as_str) {
                 Some(connecting::TOOL) if sees_everything(caller) => self.connect(way, &members, &request.params).await,
                 Some(name) if meta_tools::TOOLS.contains(&name) && self.shows_meta_tools(caller) => {
@@ -148,6 +150,10 @@ impl Aggregate {
             }
             "completion/complete" => self.complete(way, &members, request).await,
             "logging/setLevel" => self.set_level(way, &members, request).await,
+            // SEP-2663 took it away: `tasks/get` has the result.
+            "tasks/result" if caller.era == crate::mcp::era::Era::Modern => {
+                Err(RpcError::new(RpcError::METHOD_NOT_FOUND, "tasks/result is not known"))
+            }
             "tasks/list" => self.tasks(way, &members, request).await,
             "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" => self.task(way, &members, request).await,
             _ => match members.plain() {

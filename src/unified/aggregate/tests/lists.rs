@@ -46,9 +46,9 @@ async fn one_of_fifty_hangs_and_costs_its_own_tools_only() {
     let caller = world.caller(world.ann, Era::Legacy);
     let first = world.caller(world.ann, Era::Legacy);
     let began = std::time::Instant::now();
-    world.aggregate.reconfigure(Unified { list_timeout: Duration::from_secs(3), ..Unified::default() }, limits(1000));
+    world.aggregate.reconfigure(Unified { list_timeout: Duration::from_secs(5), ..Unified::default() }, limits(1000));
     let list = world.ask(&first, "tools/list", json!({})).await.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     assert_eq!(names(&list).len(), 49);
     let missing = &list["_meta"]["portcullis/unavailable"];
     assert_eq!(missing, &json!([{ "upstream": "s07", "name": "S07", "reason": "it did not answer in time" }]));

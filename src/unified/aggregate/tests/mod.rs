@@ -179,7 +179,7 @@ fn request(method: &str, params: Value) -> Request {
 }
 
 fn unified() -> Unified {
-    Unified { list_timeout: Duration::from_millis(600), ..Unified::default() }
+    Unified { list_timeout: Duration::from_secs(2), ..Unified::default() }
 }
 
 fn limits(per_user_upstream: u32) -> Arc<RateLimits> {
