@@ -106,13 +106,14 @@ impl Revocations {
     pub async fn replace_connection(&self, connection: &store::Connection) -> Result<(), StoreError> {
         let ended = self.store.replace_connection(connection).await?;
         self.forget(&Ended { grants: Vec::new(), connections: ended.into_iter().collect() });
+        self.selected(connection.user);
         Ok(())
     }
 
     /// A person has selected something else for `/mcp`. Nothing ends by it; lists change.
     pub fn selected(&self, user: UserId) {
         if let Some(memory) = &self.memory {
-            memory.connections.selection_changed(user);
+            memory.connections.lists_changed(user);
         }
     }
 
@@ -162,7 +163,7 @@ impl Revocations {
             (Change::ConnectionChanged(id), Some(memory)) => memory.connections.catch_up(id).await?,
             (Change::UpstreamsChanged, Some(_)) => self.follow_upstreams().await?,
             (Change::PeopleChanged, Some(_)) => self.follow_people().await?,
-            (Change::SelectionChanged(user), Some(memory)) => memory.connections.selection_changed(user),
+            (Change::SelectionChanged(user), Some(memory)) => memory.connections.lists_changed(user),
             (Change::KeysChanged, _) | (_, None) => {}
         }
         Ok(())

@@ -47,7 +47,10 @@ impl From<Owned<store::Connection>> for Connection {
             account: connection.account,
             state: connection.state.into(),
             scope: connection.scope,
-            personal: connection.personal.map(|names| names.split(' ').map(str::to_owned).collect()).unwrap_or_default(),
+            personal: connection
+                .personal
+                .map(|names| names.split(' ').map(str::to_owned).collect())
+                .unwrap_or_default(),
             expires_at: connection.expires_at.map(Moment),
             last_error: connection.last_error,
             created_at: Moment(connection.created_at),

@@ -92,6 +92,7 @@ impl Connections {
         let row = self.new_row(key, ConnectionState::Open, &Tokens::default(), String::new())?;
         let id = self.store.put_connection(&row).await?;
         self.forget(id);
+        self.news.tell(key.user);
         Ok(id)
     }
 

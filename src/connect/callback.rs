@@ -127,6 +127,7 @@ impl Connections {
         let id = self.store.put_connection(&row).await?;
         self.forget(id);
         self.refreshes.recovered(id);
+        self.news.tell(key.user);
         Ok(())
     }
 

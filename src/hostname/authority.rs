@@ -46,7 +46,9 @@ pub enum InvalidAuthority {
     #[error("port 443 is the default and must be left out")]
     DefaultPort,
     /// `time.stdio.invalid`, which only the gateway itself says.
-    #[error("a program that the gateway runs has no domain: its address is https://<alias>.<domain of the gateway>/mcp")]
+    #[error(
+        "a program that the gateway runs has no domain: its address is https://<alias>.<domain of the gateway>/mcp"
+    )]
     Program,
 }
 

@@ -77,7 +77,12 @@ pub(super) async fn read(
             buffer = BytesMut::new();
         }
         buffer.reserve(CHUNK);
-        match output.read_buf(&mut buffer).await {
+        let read = tokio::select! { biased;
+            read = output.read_buf(&mut buffer) => read,
+            // A program that says nothing would never find out that nobody listens.
+            () = messages.closed() => return Output::Unwanted,
+        };
+        match read {
             // What has no newline at its end is not complete.
             Ok(0) | Err(_) => return Output::Closed,
             Ok(_) => {}

@@ -4,8 +4,8 @@ mod access;
 mod health;
 mod personal;
 
-pub use access::Access;
 pub use crate::config::{Command, Kind, Sharing, Transport};
+pub use access::Access;
 pub use health::{Failure, Health, HealthTable, Note, Stage, State, Turn, Unavailable};
 pub use personal::Personal;
 

@@ -409,7 +409,9 @@ async fn everything_of_the_demo(root: &str, who: &Credentials) -> Vec<String> {
 /// Signs in at the identity provider, where the first button is that of an administrator.
 async fn by_button(root: &str) -> Page {
     let browser = Browser::new().unwrap();
-    let provider = open(&browser, &format!("{root}login/company")).await;
+    let login = open(&browser, &format!("{root}login")).await;
+    let button = login.forms().into_iter().find(|form| form.action == "/login/company").expect("there is no button");
+    let Arrived::Page(provider) = browser.submit(&login, &button, &[], "").await.unwrap() else { panic!("stopped") };
     let Arrived::Page(page) = browser.approve(&provider, "").await.unwrap() else { panic!("nothing was to stop it") };
     page
 }

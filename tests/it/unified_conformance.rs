@@ -54,9 +54,11 @@ async fn over_http(revision: &str) {
 /// The same server as a program: at the unified endpoint, at the hostname of its alias, and through `portcullis bridge`.
 async fn over_stdio(revision: &str) {
     let (server, command) = (Server::start().await, stdio_command());
-    let gateway = gateway(format!("[[upstream]]\nalias = \"fixture\"\ncommand = {command:?}\n")).await;
+    // Two gateways: of two clients of one person at one process, nobody could tell whom its log messages are for.
+    let program = || gateway(format!("[[upstream]]\nalias = \"fixture\"\ncommand = {command:?}\n"));
+    let (gateway, other) = tokio::join!(program(), program());
     let bridge = Bridge::start(&command).await;
-    let alias = at_the_alias(&gateway, "fixture").await;
+    let alias = at_the_alias(&other, "fixture").await;
     let (direct, unified) = (Shim::direct(server.port).await, at_the_endpoint(&gateway).await);
     let bridged = Shim::direct(bridge.port).await;
     let (direct, unified, alias, bridged) =

@@ -89,6 +89,14 @@ async fn messages_that_nobody_reads_hold_it_up() {
 }
 
 #[tokio::test]
+async fn one_that_says_nothing_ends_when_it_is_let_go() {
+    let trial = Trial::new();
+    let attached = trial.attach(&script("while read -r line; do :; done"), 1).await.unwrap();
+    attached.shared().lock().await.incoming.close();
+    assert_eq!(attached.end().await.public, "it was let go");
+}
+
+#[tokio::test]
 async fn its_input_ends_before_it_is_told_to_end() {
     let trial = Trial::new();
     let text = "trap 'echo [15]' TERM; while read -r line; do :; done; echo [0]";

@@ -122,7 +122,7 @@ impl Aggregate {
         loop {
             // A database in trouble is asked again.
             if matches!(self.parts.connections.needs_consent(&member.key).await, Ok(false)) {
-                self.memberships.forget(Some(caller.user));
+                self.memberships.forget(caller.user);
                 return;
             }
             let told = async {

@@ -54,8 +54,8 @@ impl Aggregate {
                     tokio::select! {
                         told = news.recv() => match told {
                             Ok(user) if user != caller.user => {}
-                            Ok(user) => return self.memberships.forget(Some(user)),
-                            Err(RecvError::Lagged(_)) => return self.memberships.forget(Some(caller.user)),
+                            Ok(user) => return self.memberships.forget(user),
+                            Err(RecvError::Lagged(_)) => return self.memberships.forget(caller.user),
                             Err(RecvError::Closed) => std::future::pending().await,
                         },
                         _ = ticks.tick() => if self.parts.registry.generation() != generation { return },

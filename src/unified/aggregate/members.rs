@@ -56,12 +56,9 @@ impl Memberships {
         Self { known, epoch: AtomicU64::new(0) }
     }
 
-    pub(super) fn forget(&self, user: Option<UserId>) {
+    pub(super) fn forget(&self, user: UserId) {
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        match user {
-            Some(user) => self.known.invalidate(&user),
-            None => self.known.invalidate_all(),
-        }
+        self.known.invalidate(&user);
     }
 }
 

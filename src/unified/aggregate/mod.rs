@@ -27,7 +27,7 @@ use crate::clock::Clock;
 use crate::config::Unified;
 use crate::connect::{ConnectionKey, Connections};
 use crate::hostname::{Account, Authority, Site};
-use crate::ids::{Random, UserId};
+use crate::ids::Random;
 use crate::mcp::rpc::{Members, Notification, Request, RpcError};
 use crate::mcp_client::{Clients, Filter, Resumption};
 use crate::ratelimit::RateLimits;
@@ -42,9 +42,7 @@ use sending::{Routed, Way};
 use serde_json::Value;
 use sessions::Sessions;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use std::sync::Arc;
 
 /// All upstreams, for all callers. Shared behind an `Arc`.
 pub struct Aggregate {
@@ -95,7 +93,7 @@ pub struct Description {
 }
 
 impl Aggregate {
-    /// Nothing is contacted yet. Within a runtime it hears of connections that come and go, as long as somebody keeps it.
+    /// Nothing is contacted yet. It hears of connections that come and go.
     pub fn new(parts: AggregateParts, unified: Unified, limits: Arc<RateLimits>) -> Arc<Self> {
         let this = Arc::new(Self {
             settings: ArcSwap::from_pointee(Settings { unified, limits }),
@@ -104,9 +102,12 @@ impl Aggregate {
             lists: Lists::new(parts.clock.clone()),
             parts,
         });
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(follow(this.parts.connections.news(), Arc::downgrade(&this)));
-        }
+        let aggregate = Arc::downgrade(&this);
+        this.parts.connections.on_news(move |user| {
+            if let Some(aggregate) = aggregate.upgrade() {
+                aggregate.memberships.forget(user);
+            }
+        });
         this
     }
 
@@ -223,17 +224,4 @@ impl Aggregate {
 
 fn sees_everything(caller: &Caller) -> bool {
     matches!(caller.view, View::Everything)
-}
-
-/// Forgets what people see when they connect or disconnect something.
-async fn follow(mut news: Receiver<UserId>, aggregate: Weak<Aggregate>) {
-    loop {
-        let user = match news.recv().await {
-            Ok(user) => Some(user),
-            Err(RecvError::Lagged(_)) => None,
-            Err(RecvError::Closed) => return,
-        };
-        let Some(aggregate) = aggregate.upgrade() else { return };
-        aggregate.memberships.forget(user);
-    }
 }

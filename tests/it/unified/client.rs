@@ -69,12 +69,6 @@ impl Guest {
         Self { url: self.url.clone(), token, grant: self.grant, browser: Browser::new().unwrap() }
     }
 
-    /// The same guest at another node of the gateway, which is called the same.
-    pub fn at_port(&self, port: u16) -> Self {
-        let url = format!("http://localhost:{port}/mcp");
-        Self { url, token: self.token.clone(), grant: self.grant, browser: Browser::new().unwrap() }
-    }
-
     pub async fn send(&self, method: Method, fields: &[(&str, &str)], body: Option<String>) -> Answer {
         let authorization = format!("Bearer {}", self.token);
         let mut all = vec![("authorization", authorization.as_str())];

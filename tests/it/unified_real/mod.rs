@@ -96,8 +96,9 @@ async fn connect_notes(fleet: &Fleet) {
     let told = speaker.call(2, "portcullis_connect", json!({"server": "notes"})).await;
     let told = told["content"][0]["text"].as_str().unwrap();
     let link = told.split_whitespace().find(|word| word.starts_with("http")).unwrap_or_else(|| panic!("{told}"));
-    Browser::new().unwrap().let_device_in(link, &alice()).await.unwrap();
-    assert_eq!(of_notes(speaker.tools().await), 3);
+    let last = Browser::new().unwrap().let_device_in(link, &alice()).await.unwrap();
+    let listed = speaker.ask(3, "tools/list", json!({})).await;
+    assert_eq!(of_notes(speaker.tools().await), 3, "{}: {}: {listed:?}", last.url, last.text());
 }
 
 fn assert_complete(client: &str, told: &Value) {

@@ -13,7 +13,7 @@ use crate::config::{
 use crate::connect::{ConnectionsParts, PersonalCredentials};
 use crate::hostname::Scheme;
 use crate::http::{HttpClient, Resolver};
-use crate::ids::GrantId;
+use crate::ids::{GrantId, UserId};
 use crate::life::Life;
 use crate::mcp::ToolPolicy;
 use crate::mcp::era::Era;
