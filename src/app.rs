@@ -1,32 +1,28 @@
 //! Assembly: every part is built once, here, and handed to the doors.
 
+mod background;
+mod doors;
 mod follow;
 mod reload;
 
 pub use reload::Reloaded;
 
-use crate::administration::{Administration, Signing};
-use crate::api::{self, Api};
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
-use crate::broker::{self, Broker};
 use crate::clock::Clock;
-use crate::config::{self, Config, Login, Tls};
+use crate::config::{self, Config, Tls};
 use crate::connect::{Connections, ConnectionsParts};
-use crate::dashboard::{self, Dashboard};
 use crate::error::Fault;
 use crate::factors::Factors;
-use crate::forward_auth::{self, ForwardAuth};
 use crate::hostname::{Authority, Scheme, Site};
 use crate::http::{HttpClient, Resolver};
 use crate::identity::Identity;
-use crate::identity::providers::{Providers, Tools, redirect_uri};
+use crate::identity::providers::redirect_uri;
 use crate::ids::Random;
-use crate::issuer::{self, Issuer};
 use crate::jwks::RemoteKeys;
 use crate::mcp_client::{self, Clients, ClientsParts, Multiplexer};
-use crate::proxy::{Gate, Parts, Phase, Settings};
-use crate::ratelimit::{RateLimits, SETTLE_EVERY};
+use crate::proxy::{Gate, Parts, Phase};
+use crate::ratelimit::RateLimits;
 use crate::revocation::{self, Revocations};
 use crate::services::{self, Pats, Services, ServicesParts};
 use crate::session::Sessions;
@@ -34,23 +30,13 @@ use crate::stdio::Processes;
 use crate::store::{JournalPosition, Listener, Store};
 use crate::telemetry::Metrics;
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
-use crate::unified::{self, Aggregate, AggregateParts, Door, DoorParts};
+use crate::unified::{Aggregate, AggregateParts, Door, DoorParts};
 use crate::upstream::{HealthTable, Registry};
 use crate::vault::Vault;
 use arc_swap::ArcSwap;
-use follow::{Bounds, Follower};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
-use tokio::time::MissedTickBehavior;
-
-/// How often what has expired is removed.
-const SWEEP_EVERY: Duration = Duration::from_secs(600);
-
-/// How often programs are looked for that may not be used any longer.
-const PROGRAMS_EVERY: Duration = Duration::from_millis(500);
 
 /// All parts of a gateway.
 #[allow(missing_docs)] // each is documented where it is defined
@@ -260,222 +246,6 @@ impl App {
     /// The limits in force.
     pub fn limits(&self) -> Arc<RateLimits> {
         self.limits.load_full()
-    }
-
-    /// What the data plane goes by at this moment.
-    fn settings(&self) -> Settings {
-        let config = self.config();
-        let providers = Arc::new(self.providers(&config.login));
-        let issuer = Arc::new(self.issuer(&config, providers.clone()));
-        let root = issuer::root_routes(issuer.clone())
-            .merge(unified::visits(&self.site, config.unified.enabled))
-            .merge(forward_auth::routes(Arc::new(self.forward_auth())))
-            .merge(api::routes(Arc::new(self.api(&config))))
-            .merge(broker::routes(Arc::new(self.broker(&config))))
-            .merge(dashboard::routes(Arc::new(self.dashboard(&config, providers))));
-        let unified = unified::routes(self.unified.clone());
-        Settings { config, limits: self.limits(), root, mcp: issuer::mcp_routes(issuer), unified }
-    }
-
-    /// Everything that runs beside the requests, until `stopping`.
-    pub fn background(self: Arc<Self>, stopping: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
-        let bounds = if self.config().store.is_shared() { Bounds::NETWORK } else { Bounds::FILE };
-        let listener = self.listener.lock().take();
-        vec![
-            tokio::spawn(self.connections.clone().keep_fresh(stopping.clone())),
-            tokio::spawn(Follower::after(self.position.clone(), bounds).run(self.clone(), listener)),
-            tokio::spawn(self.clone().share_limits()),
-            tokio::spawn(self.connections.clone().part(self.audit.clone(), stopping.clone())),
-            tokio::spawn(self.clone().leave_programs()),
-            tokio::spawn(self.sweep()),
-        ]
-    }
-
-    fn issuer(&self, config: &Config, providers: Arc<Providers>) -> Issuer {
-        Issuer {
-            site: self.site.clone(),
-            clock: self.clock.clone(),
-            random: self.random.clone(),
-            store: self.store.clone(),
-            vault: self.vault.clone(),
-            tokens: self.tokens.clone(),
-            lifetimes: config.tokens,
-            sessions: self.sessions.clone(),
-            providers,
-            api_keys: self.api_keys.clone(),
-            registry: self.registry.clone(),
-            connections: self.connections.clone(),
-            revocations: self.revocations.clone(),
-            http: self.http.clone(),
-            audit: self.audit.clone(),
-            remote_keys: self.remote_keys.clone(),
-            registration: config.registration.clone(),
-            allow_private_documents: config.upstreams.allow_private,
-            limits: self.limits(),
-        }
-    }
-
-    /// What administrators do, however they ask.
-    fn administration(&self, config: &Config) -> Administration {
-        let signing = Signing { vault: self.vault.clone(), config: config.tokens };
-        Administration {
-            store: self.store.clone(),
-            identity: self.identity.clone(),
-            revocations: self.revocations.clone(),
-            registry: self.registry.clone(),
-            services: self.connections.services().clone(),
-            pats: Some(Pats::new(self.store.clone(), self.vault.clone(), self.clock.clone())),
-            personal: Some(self.connections.personal_credentials().clone()),
-            api_keys: self.api_keys.clone(),
-            sessions: self.sessions.clone(),
-            signing: Some(signing),
-            audit: self.audit.clone(),
-            clock: self.clock.clone(),
-            random: self.random.clone(),
-        }
-    }
-
-    fn api(&self, config: &Config) -> Api {
-        Api::new(api::Parts {
-            site: self.site.clone(),
-            administration: Arc::new(self.administration(config)),
-            tokens: self.tokens.clone(),
-            sessions: self.sessions.clone(),
-            limits: self.limits(),
-        })
-    }
-
-    fn broker(&self, config: &Config) -> Broker {
-        Broker {
-            site: self.site.clone(),
-            services: self.services.clone(),
-            api_keys: self.api_keys.clone(),
-            sessions: self.sessions.clone(),
-            store: self.store.clone(),
-            audit: self.audit.clone(),
-            clock: self.clock.clone(),
-            random: self.random.clone(),
-            limits: self.limits(),
-            allowed_origins: config.server.allowed_origins.clone(),
-        }
-    }
-
-    fn forward_auth(&self) -> ForwardAuth {
-        ForwardAuth {
-            site: self.site.clone(),
-            tokens: self.tokens.clone(),
-            sessions: self.sessions.clone(),
-            store: self.store.clone(),
-            registry: self.registry.clone(),
-        }
-    }
-
-    fn providers(&self, login: &Login) -> Providers {
-        let tools = Tools {
-            http: self.http.clone(),
-            keys: self.remote_keys.clone(),
-            store: self.store.clone(),
-            vault: self.vault.clone(),
-            site: self.site.clone(),
-            clock: self.clock.clone(),
-            random: self.random.clone(),
-        };
-        Providers::new(tools, login)
-    }
-
-    fn dashboard(&self, config: &Config, providers: Arc<Providers>) -> Dashboard {
-        Dashboard {
-            site: self.site.clone(),
-            administration: Arc::new(self.administration(config)),
-            identity: self.identity.clone(),
-            providers,
-            passwords: config.login.password,
-            sessions: self.sessions.clone(),
-            store: self.store.clone(),
-            registry: self.registry.clone(),
-            health: self.health.clone(),
-            services: self.services.clone(),
-            connections: self.connections.clone(),
-            audit: self.audit.clone(),
-            clock: self.clock.clone(),
-            revocations: self.revocations.clone(),
-            limits: self.limits(),
-            factors: self.factors.clone(),
-            second_factor: config.login.second_factor,
-            unified: config.unified.enabled,
-        }
-    }
-
-    /// Settles with other nodes what was let through, where limits are shared.
-    async fn share_limits(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(SETTLE_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut in_trouble = false;
-        while self.limits().is_shared() {
-            ticks.tick().await;
-            let settled = self.limits().settle(&self.store).await;
-            if let (Err(error), false) = (&settled, in_trouble) {
-                tracing::warn!(%error, "limits are not shared with other nodes until the database works again");
-            }
-            in_trouble = settled.is_err();
-        }
-    }
-
-    /// Ends programs that were taken out of the configuration, or whose person may not use them any longer.
-    async fn leave_programs(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(PROGRAMS_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut known = self.registry.generation();
-        loop {
-            ticks.tick().await;
-            let generation = self.registry.generation();
-            if std::mem::replace(&mut known, generation) != generation {
-                self.programs.keep_only(|upstream, person| match person {
-                    Some(person) => self.registry.may_use(person, upstream),
-                    None => self.registry.by_authority(upstream).is_some_and(|found| found.kind.command().is_some()),
-                });
-            }
-        }
-    }
-
-    async fn sweep(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(SWEEP_EVERY);
-        loop {
-            ticks.tick().await;
-            let now = self.clock.now();
-            let access_ttl = self.tokens.longest_ttl();
-            let swept = async {
-                self.store.sweep(now, access_ttl, self.config().registration.unused_ttl).await?;
-                for (realm, client) in self.store.expired_clients(now).await? {
-                    // Another node may have been faster.
-                    if self.revocations.client(Some(&realm), &client).await?.is_some() {
-                        self.audit.record("system", "client.expired", &client, None);
-                    }
-                }
-                self.sessions.sweep().await?;
-                self.store.sweep_limits().await?;
-                self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
-                let mut irrelevant = self.lives.ended();
-                for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {
-                    irrelevant.remove(&grant);
-                }
-                self.lives.sweep(&irrelevant);
-                if let Some(kid) = self.keys.maintain(&self.config().tokens).await? {
-                    self.audit.record("system", "key.published", &kid, None);
-                }
-                Ok::<(), Fault>(())
-            };
-            if let Err(fault) = swept.await {
-                tracing::error!(%fault, "what has expired could not be removed");
-            }
-            // While this process seals with a key, `vault rewrap` must not take it for one that nobody needs.
-            if let Err(fault) = self.vault.check(&self.store).await {
-                tracing::error!(%fault, "the vault's keys do not fit the database any more");
-            }
-            self.connections.sweep();
-            self.unified.sweep().await;
-            self.limits().sweep();
-        }
     }
 }
 

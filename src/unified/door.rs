@@ -97,6 +97,15 @@ impl Door {
     pub(super) fn settings(&self) -> Settings {
         **self.settings.load()
     }
+
+    /// As long as an answer may be silent before somebody on the way takes its connection for dead. For ever, where the client takes
+    /// no events: then nothing can be said before the answer.
+    pub(super) async fn silence(&self, accept: Accept) {
+        match self.settings().heartbeat.filter(|_| accept.events) {
+            Some(heartbeat) => tokio::time::sleep(heartbeat).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Settings {

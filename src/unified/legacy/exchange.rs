@@ -64,15 +64,9 @@ async fn exchange(
         if !accept.json {
             break;
         }
-        let silence = async {
-            match door.settings().heartbeat.filter(|_| accept.events) {
-                Some(heartbeat) => tokio::time::sleep(heartbeat).await,
-                None => std::future::pending().await,
-            }
-        };
         let next = tokio::select! { biased;
             next = said.recv() => next,
-            () = silence => break,
+            () = door.silence(accept) => break,
         };
         match next {
             Some(Out::Answer(answer)) => answers.push(answer),

@@ -127,15 +127,9 @@ async fn call(door: Arc<Door>, caller: Caller, request: Request, accept: Accept)
         if !accept.json {
             break;
         }
-        let silence = async {
-            match door.settings().heartbeat.filter(|_| accept.events) {
-                Some(heartbeat) => tokio::time::sleep(heartbeat).await,
-                None => std::future::pending().await,
-            }
-        };
         let step = tokio::select! { biased;
             step = work.step() => step,
-            () = silence => break,
+            () = door.silence(accept) => break,
         };
         match step {
             Step::Done(outcome) => return answered(&id, outcome),
