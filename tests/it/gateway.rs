@@ -326,7 +326,7 @@ pub fn configured(text: &str) -> Config {
     std::fs::write(&file, text).unwrap();
     let environment = BTreeMap::from([
         ("XDG_STATE_HOME".to_owned(), directory.path().display().to_string()),
-        ("PATH".to_owned(), std::env::var("PATH").unwrap_or_default()),
+        ("PATH".to_owned(), std::env::var_os("PATH").unwrap_or_default().to_string_lossy().into_owned()),
         ("PORTCULLIS__UPSTREAMS__ALLOW_PRIVATE".to_owned(), "true".to_owned()),
     ]);
     load(&Source { file: Some(file), environment }).unwrap_or_else(|errors| panic!("{errors}"))

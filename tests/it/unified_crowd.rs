@@ -56,7 +56,7 @@ async fn no_answer_reaches_another_client_another_person_or_from_another_member(
 
 /// Asks every member with the same ids as everybody else, all at once; what each said to it.
 async fn one_client(number: usize, url: String, token: String, pool: Pool, gate: Arc<Semaphore>) -> Vec<Value> {
-    let era = if number / PEOPLE.len() % 2 == 0 { Era::Legacy } else { Era::Modern };
+    let era = if (number / PEOPLE.len()).is_multiple_of(2) { Era::Legacy } else { Era::Modern };
     let permit = gate.acquire().await.unwrap();
     let speaker = Speaker::new(&pool, &url, &token, era).await;
     drop(permit);

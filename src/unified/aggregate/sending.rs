@@ -219,7 +219,8 @@ impl Aggregate {
                     _ => "cannot be used at present",
                 };
                 let when = match retry_after {
-                    Some(after) => format!("Try again in {} seconds.", after.as_secs().max(1)),
+                    // Rounded up: whoever comes a moment too early is told the same again.
+                    Some(after) => format!("Try again in {} s.", after.as_millis().div_ceil(1000).max(1)),
                     None => "Try again later; what comes from other servers is not affected.".to_owned(),
                 };
                 format!("{name} {what}: {}. {when}", fault.public)
