@@ -3,9 +3,11 @@
 //! knowledge out.
 
 pub mod era;
+pub mod level;
 mod listing;
 mod message;
 mod method;
+pub mod mirror;
 pub mod rpc;
 pub mod sse;
 #[cfg(test)]

@@ -3,8 +3,8 @@
 
 use super::Principal;
 use crate::mcp::era::{MODERN, meta};
+use crate::mcp::mirror::encoded;
 use crate::mcp::rpc::Members;
-use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
@@ -12,17 +12,6 @@ pub(super) const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-ver
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 const METHOD: HeaderName = HeaderName::from_static("mcp-method");
 const NAME: HeaderName = HeaderName::from_static("mcp-name");
-
-/// The value of a header field that mirrors a text: as it is where it can be, in base64 otherwise (MCP 2026-07-28, Value
-/// Encoding).
-pub fn field_value(text: &str) -> HeaderValue {
-    let plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
-        && text.trim() == text
-        && !(text.starts_with("=?base64?") && text.ends_with("?="));
-    let encoded = || format!("=?base64?{}?=", BASE64.encode(text.as_bytes()));
-    let value = if plain { HeaderValue::from_str(text) } else { HeaderValue::from_str(&encoded()) };
-    value.unwrap_or_else(|_| HeaderValue::from_static(""))
-}
 
 /// Puts version, identity and capabilities into the params of a modern request.
 pub(super) fn modern(params: &mut Members, principal: &Principal, log_level: Option<&str>) {
@@ -43,14 +32,14 @@ pub(super) fn modern(params: &mut Members, principal: &Principal, log_level: Opt
 /// The header fields of a modern request.
 pub(super) fn mirrors(method: &str, params: &Members, headers: &mut HeaderMap) {
     headers.insert(VERSION, HeaderValue::from_static(MODERN));
-    headers.insert(METHOD, field_value(method));
+    headers.insert(METHOD, encoded(method));
     let named = match method {
         "tools/call" | "prompts/get" => params.get("name"),
         "resources/read" => params.get("uri"),
         _ => None,
     };
     if let Some(name) = named.and_then(Value::as_str) {
-        headers.insert(NAME, field_value(name));
+        headers.insert(NAME, encoded(name));
     }
 }
 
@@ -91,21 +80,6 @@ pub(super) fn cancelled(number: u64) -> Members {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// The table of the specification.
-    #[test]
-    fn values_are_encoded_as_the_specification_shows() {
-        for (text, value) in [
-            ("us-west1", "us-west1"),
-            ("Hello, \u{4e16}\u{754c}", "=?base64?SGVsbG8sIOS4lueVjA==?="),
-            (" padded ", "=?base64?IHBhZGRlZCA=?="),
-            ("line1\nline2", "=?base64?bGluZTEKbGluZTI=?="),
-            ("=?base64?literal?=", "=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?="),
-            ("", ""),
-        ] {
-            assert_eq!(field_value(text), value, "{text:?}");
-        }
-    }
 
     #[test]
     fn progress_tokens_are_replaced_only_where_progress_is_wanted() {

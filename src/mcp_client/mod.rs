@@ -21,7 +21,6 @@ mod wire;
 pub use channel::Multiplexer;
 pub use client::Client;
 pub use clients::{Clients, ClientsParts, Limits};
-pub use envelope::field_value;
 
 use crate::connect::ConnectionKey;
 use crate::error::Fault;

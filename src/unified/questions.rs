@@ -3,13 +3,11 @@
 use super::Asked;
 use crate::ids::{Digest, Random};
 use crate::mcp::era::Era;
+use crate::mcp::level::severity;
 use crate::mcp::rpc::{Id, Members, Notification, RpcError};
 use crate::vault::Vault;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use serde_json::{Value, json};
-
-/// Levels of log messages (RFC 5424 §6.2.1), the most talkative first.
-const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
 /// What begins the id of every question of ours.
 const QUESTION: &str = "q.";
@@ -18,11 +16,6 @@ const PURPOSE: &str = "question in a session";
 /// What stands for the id of a question that no upstream waits for.
 const NOBODY: &str = "-";
 
-/// Whether a text is a level of log messages.
-pub(super) fn is_level(level: &str) -> bool {
-    LEVELS.contains(&level)
-}
-
 /// Whether a client of this era, which wants messages from `level` on, hears a notification. Modern clients that name no level
 /// want none (MCP 2026-07-28, Logging), legacy ones leave it to the server.
 pub(super) fn hears(era: Era, level: Option<&str>, notification: &Notification) -> bool {
@@ -30,9 +23,8 @@ pub(super) fn hears(era: Era, level: Option<&str>, notification: &Notification) 
         return true;
     }
     let Some(level) = level else { return era == Era::Legacy };
-    let rank = |level: &str| LEVELS.iter().position(|known| *known == level);
-    let said = notification.params.get("level").and_then(Value::as_str).and_then(rank);
-    said.zip(rank(level)).is_none_or(|(said, wanted)| said >= wanted)
+    let said = notification.params.get("level").and_then(Value::as_str).and_then(severity);
+    said.zip(severity(level)).is_none_or(|(said, wanted)| said >= wanted)
 }
 
 /// Whether a client with these capabilities can be asked this.

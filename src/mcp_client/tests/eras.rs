@@ -8,7 +8,7 @@ async fn works(client: &Client) {
     let listed = client.request(call("tools/list", json!({})), &to).await.unwrap();
     assert!(listed["tools"].as_array().unwrap().iter().any(|tool| tool["name"] == "echo"));
     let text = "gr\u{fc}\u{df}e \u{1f600} \n";
-    let mirrored = vec![(HeaderName::from_static("mcp-param-text"), field_value(text))];
+    let mirrored = vec![(HeaderName::from_static("mcp-param-text"), crate::mcp::mirror::encoded(text))];
     let echo = Call { mirrored, ..tool("echo", json!({ "text": text })) };
     assert_eq!(text_of(&client.request(echo, &to).await.unwrap()), text);
     let error = client.request(tool("nonsense", json!({})), &to).await.unwrap_err();

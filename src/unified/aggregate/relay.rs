@@ -6,6 +6,7 @@ use super::lists::Kind;
 use super::members::Member;
 use super::rewrite::{Inward, Outward};
 use crate::mcp::era::Era;
+use crate::mcp::level::severity;
 use crate::mcp::rpc::{Id, Members, Notification, Request, RpcError};
 use crate::mcp_client::{Call, CallError, Client, Event};
 use crate::unified::{Asked, Back, Caller};
@@ -149,14 +150,6 @@ pub(super) fn required_capability(method: &str) -> Option<&'static str> {
 
 fn busy() -> RpcError {
     RpcError::new(RpcError::INTERNAL_ERROR, "too many questions are open")
-}
-
-/// Log levels, least severe first (RFC 5424 §6.2.1).
-const LEVELS: [&str; 8] = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
-
-/// Whether a text is a level.
-pub(super) fn severity(level: &str) -> Option<usize> {
-    LEVELS.iter().position(|known| *known == level)
 }
 
 /// A modern caller gets log messages only if it asked for them with its request.

@@ -3,6 +3,7 @@
 
 use super::session::Session;
 use crate::mcp::era::Era;
+use crate::mcp::level::severity;
 use crate::mcp::rpc::{Id, Members, Notification, Request, Response as RpcResponse, Rpc, RpcError};
 use crate::unified::door::{Door, Guest};
 use crate::unified::wire::{self, Accept, Events, Out};
@@ -164,7 +165,7 @@ async fn outcome(
         "ping" => Ok(json!({})),
         "initialize" => Err(RpcError::new(RpcError::INVALID_REQUEST, "this session has begun already")),
         "logging/setLevel" => {
-            let level = text("level").filter(|level| questions::is_level(level));
+            let level = text("level").filter(|level| severity(level).is_some());
             let level =
                 level.ok_or_else(|| RpcError::new(RpcError::INVALID_PARAMS, "level must be a level of RFC 5424"))?;
             let result = converse(door, session, caller, request, outlet).await?;

@@ -1,11 +1,10 @@
 //! What the header fields of a modern request must say (MCP 2026-07-28, Streamable HTTP, Server Validation), and its `_meta`.
 
 use crate::mcp::era::{self, meta, meta_of};
+use crate::mcp::mirror::decoded;
 use crate::mcp::rpc::{Request, RpcError};
-use data_encoding::BASE64;
 use http::HeaderMap;
 use serde_json::{Value, json};
-use std::borrow::Cow;
 
 const VERSION: &str = "mcp-protocol-version";
 const METHOD: &str = "mcp-method";
@@ -66,15 +65,6 @@ fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let value = values.next()?.to_str().ok()?;
     // White space around a value is no part of it (RFC 9110 §5.5).
     values.next().is_none().then_some(value.trim_matches([' ', '\t']))
-}
-
-/// A value as it was before it was made fit for a header field; `None` when it is marked as base64 and is none.
-fn decoded(value: &str) -> Option<Cow<'_, str>> {
-    let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
-        return Some(Cow::Borrowed(value));
-    };
-    let bytes = BASE64.decode(encoded.as_bytes()).ok()?;
-    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 fn mismatch(why: &str) -> RpcError {
