@@ -1,0 +1,1 @@
+//! What is known about upstreams and their authorization servers, as data.
