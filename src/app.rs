@@ -28,7 +28,7 @@ use crate::services::{self, Pats, Services, ServicesParts};
 use crate::session::Sessions;
 use crate::stdio::Processes;
 use crate::store::{JournalPosition, Listener, Store};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Tracer};
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
 use crate::unified::{Aggregate, AggregateParts, Door, DoorParts};
 use crate::upstream::{HealthTable, Registry};
@@ -57,6 +57,7 @@ pub struct App {
     pub services: Arc<Services>,
     pub metrics: Arc<Metrics>,
     pub audit: Audit,
+    pub tracer: Tracer,
     pub resolver: Resolver,
     pub health: HealthTable,
     /// The programs that are upstreams.
@@ -118,6 +119,12 @@ impl App {
         let remote_keys = RemoteKeys::new(http.clone(), clock.clone());
         let health = HealthTable::new(clock.clone(), random.clone(), config.upstreams.max_requests);
         let metrics = Arc::new(Metrics::collecting(health.clone()));
+        let tracer = Tracer::start(
+            config.telemetry.otlp.as_ref(),
+            http.clone(),
+            (clock.clone(), random.clone()),
+            metrics.clone(),
+        );
         let connections = Connections::new(ConnectionsParts {
             store: store.clone(),
             vault: vault.clone(),
@@ -127,6 +134,7 @@ impl App {
             clock: clock.clone(),
             random: random.clone(),
             metrics: metrics.clone(),
+            tracer: tracer.clone(),
             spool: config.spool.clone(),
         });
         connections.services().reconfigure(std::mem::take(&mut config.service));
@@ -146,8 +154,9 @@ impl App {
             true => RateLimits::shared(&config.limits, &vault.mark("rate limits", b"")),
             false => RateLimits::new(&config.limits),
         };
-        let limits = Arc::new(limits);
+        let limits = Arc::new(limits.counted(&metrics));
         let audit = Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests);
+        audit.write_to(config.audit.file.as_deref()).await?;
         let programs = Arc::new(Processes::new(config.stdio.clone(), metrics.clone(), Some(audit.clone())));
         let clients = Clients::new(ClientsParts {
             http: http.clone(),
@@ -203,6 +212,7 @@ impl App {
             programs,
             audit,
             metrics,
+            tracer,
             reloading: tokio::sync::Mutex::default(),
             config: ArcSwap::from_pointee(config),
             site,
@@ -232,6 +242,7 @@ impl App {
             health: self.health.clone(),
             metrics: self.metrics.clone(),
             audit: self.audit.clone(),
+            tracer: self.tracer.clone(),
             phase,
             alive,
         };

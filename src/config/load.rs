@@ -2,7 +2,9 @@
 
 use super::reader::{Errors, Reader};
 use super::secrets::Directories;
-use super::{Config, database, document, ground, program, registration, sections, service, upstream, worker};
+use super::{
+    Config, database, document, ground, program, registration, sections, service, telemetry, upstream, worker,
+};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -85,8 +87,8 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         stdio,
         unified: sections::unified(root.table("unified")),
         service,
-        audit: sections::audit(root.table("audit")),
-        telemetry: sections::telemetry(root.table("telemetry")),
+        audit: sections::audit(root.table("audit"), directories),
+        telemetry: telemetry::read(root.table("telemetry"), directories),
         files: Vec::new(),
     }
 }

@@ -35,7 +35,7 @@ use crate::ids::{ConnectionId, Random, UserId};
 use crate::life::Life;
 use crate::oauth::scope::Scopes;
 use crate::store::Store;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Tracer};
 use crate::upstream::Registry;
 use crate::vault::Vault;
 use answers::Answers;
@@ -127,6 +127,7 @@ pub struct Connections {
     clock: Clock,
     random: Random,
     metrics: Arc<Metrics>,
+    tracer: Tracer,
     memory: Memory,
     lives: CredentialLives,
     /// What people gave by hand.
@@ -168,6 +169,8 @@ pub struct ConnectionsParts {
     pub random: Random,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Begins traces, if anybody wants them.
+    pub tracer: Tracer,
     /// Where answers wait that the database does not take; `None` for a database that keeps nothing either.
     pub spool: Option<PathBuf>,
 }
@@ -247,6 +250,7 @@ impl Connections {
             clock: parts.clock,
             random: parts.random,
             metrics: parts.metrics,
+            tracer: parts.tracer,
             memory: Memory::new(),
             lives: CredentialLives::new(),
             scopes: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build(),

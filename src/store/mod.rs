@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod api_keys;
+mod audit_log;
 mod authorization;
 mod changes;
 mod clients;
@@ -38,6 +39,7 @@ pub mod transfer;
 mod upstreams;
 mod used_once;
 
+pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position};
 pub use clients::{Registered, RoomForClients};
 pub use database::{Heard, Listener};
 pub use factors::{Authenticator, Passkey, PasskeyHolder};

@@ -157,6 +157,7 @@ fn connections_at(
         clock: clock.clone(),
         random: Random::default(),
         metrics: Arc::default(),
+        tracer: Default::default(),
         spool: None,
     }))
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Applied in order; what was released never changes.
-const MIGRATIONS: [(i64, &str, SqlStr); 18] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 19] = [
     (1, "initial", SqlStr::from_static(include_str!("../../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../../migrations/sqlite/0002_step_ups.sql"))),
     (
@@ -58,6 +58,7 @@ const MIGRATIONS: [(i64, &str, SqlStr); 18] = [
         SqlStr::from_static(include_str!("../../../migrations/sqlite/0018_personal_credentials.sql")),
     ),
     (19, "selection", SqlStr::from_static(include_str!("../../../migrations/sqlite/0019_selection.sql"))),
+    (22, "audit chain", SqlStr::from_static(include_str!("../../../migrations/sqlite/0022_audit_chain.sql"))),
 ];
 
 /// How long a writer waits for another process.
