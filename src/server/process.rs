@@ -71,7 +71,7 @@ impl Process {
         let predecessor = Predecessor::find(&source.environment)?;
         let inherited = predecessor.as_ref().map(Predecessor::sockets).transpose()?.unwrap_or_default();
         let watch = Watch::over(&config.files);
-        let bound = Bound::take_over(&config.server.listen, config.server.admin_listen, inherited)?;
+        let bound = Bound::take_over(&config.server, inherited)?;
         let app = Arc::new(App::build(config, bound.addresses(), Clock::system(), Random::default()).await?);
         let running = Running::start(app, bound).await?;
         announce(&running).await?;
