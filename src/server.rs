@@ -8,6 +8,7 @@ mod listen;
 mod plain;
 mod process;
 mod seats;
+mod systemd;
 mod transport;
 mod watch;
 
