@@ -338,7 +338,7 @@ fn tls_config(authorities: Option<&CaFile<'_>>) -> Result<ClientConfig, Fault> {
             }
         }
         None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots.add_parsable_certificates(super::authorities::of_system());
             if roots.is_empty() {
                 tracing::warn!("this system has no certificate authorities: no https upstream can be reached");
             }
