@@ -11,6 +11,7 @@ CONFORMANCE := tests/conformance
 PYTHON_TOOL := ../../$(CLIENTS)/.venv/bin/python -m
 CARGO_DENY_VERSION := 0.20.2
 CMAKE_VERSION := 4.4.4
+MDBOOK_VERSION := 0.5.4
 # Tools that Cargo builds for us live outside the repository's own target directory, so that `cargo clean` keeps them.
 TOOLS := $(CURDIR)/.cache/tools
 export PATH := $(TOOLS)/bin:$(PATH)
@@ -48,7 +49,7 @@ check: ## Everything that CI runs
 	.ci/run
 
 .PHONY: lint
-lint: deps-build lint-clients ## Formatting, clippy, licences and banned crates; the client libraries
+lint: deps-build lint-clients lint-docs ## Formatting, clippy, licences and banned crates; the client libraries; the documentation
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	@command -v cargo-deny >/dev/null || { echo 'building cargo-deny (once, about two minutes)'; \
@@ -61,6 +62,20 @@ lint-clients: deps-clients ## The client libraries: types, style
 	  && $(PYTHON_TOOL) mypy --cache-dir /dev/null src tests
 	$(CLIENTS)/node_modules/.bin/tsc -p clients/typescript --noEmit
 	$(CLIENTS)/node_modules/.bin/tsc -p $(CLIENTS)
+
+.PHONY: lint-docs
+lint-docs: deps-build ## The documentation: its links, and whether its commands and configurations are ones
+	cargo build --quiet --bin portcullis
+	@program="$$(cargo metadata --format-version 1 --no-deps \
+	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/portcullis"; \
+	PORTCULLIS="$$program" python3 -B -m unittest discover -q -s tests/docs && python3 -B tests/docs/check.py --binary "$$program"
+
+.PHONY: docs
+docs: ## Build the documentation site in target/book
+	@command -v mdbook >/dev/null || { echo 'building mdbook (once, some minutes)'; \
+	  env -u CARGO_TARGET_DIR cargo install mdbook --version $(MDBOOK_VERSION) --locked --debug --no-default-features \
+	    --features search --root $(TOOLS) --quiet; }
+	mdbook build
 
 .PHONY: bench
 bench: deps-build ## Micro-benchmarks of the hot path (criterion)
