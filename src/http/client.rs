@@ -340,7 +340,7 @@ pub(super) fn roots(authorities: Option<&CaFile<'_>>) -> Result<RootCertStore, F
             }
         }
         None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots.add_parsable_certificates(super::authorities::of_system());
             if roots.is_empty() {
                 tracing::warn!("this system has no certificate authorities: no https upstream can be reached");
             }

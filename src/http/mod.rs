@@ -1,6 +1,7 @@
 //! The one outbound client of everything but the data plane, and the resolver and address guard that the data path shares with it
 //! (decision 6).
 
+mod authorities;
 mod caching;
 mod client;
 mod guard;
@@ -10,6 +11,7 @@ mod resolver;
 mod streaming;
 mod websocket;
 
+pub use authorities::system_bundle;
 pub use caching::{SHORTEST, lifetime};
 pub use client::{Clients, FetchError, Fetched, HttpClient, Reuse, check_url};
 pub use guard::{Forbidden, permits};
