@@ -33,6 +33,9 @@ class Broken:
     def add(self, text):
         """Adds to a page that is well so far; gives what is wrong then."""
         self.assertEqual(self.found(), [])
+        return self.add_more(text)
+
+    def add_more(self, text):
         file = self.root / "docs/one.md"
         file.write_text(file.read_text() + "\n" + text + "\n")
         return self.found(BINARY)
@@ -90,6 +93,13 @@ class WithoutTheProgram(Broken, unittest.TestCase):
 
     def test_a_block_that_does_not_end(self):
         self.assert_one(self.add("```sh\nls"), "does not end")
+
+    def test_files_and_tests_that_are_not_there(self):
+        self.write("tests/it/a.rs", "fn one_is_one() {}\n")
+        self.assertEqual(self.add("`tests/it/a.rs::one_is_one`, `tests/it`, `src of it`"), [])
+        self.assert_one(self.add_more("`tests/it/b.rs`"), "one.md:9", "there is no tests/it/b.rs")
+        self.write("tests/it/b.rs", "")
+        self.assert_one(self.add_more("`tests/it/a.rs::one_is_two`"), "no such test")
 
     def test_includes(self):
         self.assert_one(self.add("{{#include ../nowhere.txt}}"), "nowhere.txt")
