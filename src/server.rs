@@ -7,6 +7,7 @@ mod limits;
 mod listen;
 mod process;
 mod seats;
+mod systemd;
 mod transport;
 mod watch;
 

@@ -2,7 +2,7 @@
 
 use super::reader::{Errors, Reader};
 use super::secrets::Directories;
-use super::{Config, database, document, ground, program, registration, sections, service, upstream, worker};
+use super::{Config, database, document, ground, program, provider, registration, sections, service, upstream, worker};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -85,6 +85,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         stdio,
         unified: sections::unified(root.table("unified")),
         service,
+        provider: provider::all(root.tables("provider"), root.errors),
         audit: sections::audit(root.table("audit")),
         telemetry: sections::telemetry(root.table("telemetry")),
         files: Vec::new(),

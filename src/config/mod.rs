@@ -10,6 +10,8 @@ mod load;
 mod login;
 mod presets;
 mod program;
+pub mod provider;
+mod quirks;
 mod reader;
 mod registration;
 mod secrets;
@@ -74,6 +76,8 @@ pub struct Config {
     pub unified: Unified,
     /// `[[service]]`
     pub service: Vec<Service>,
+    /// `[[provider]]`
+    pub provider: Vec<provider::Provider>,
     /// `[audit]`
     pub audit: Audit,
     /// `[telemetry]`

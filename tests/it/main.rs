@@ -78,6 +78,7 @@ mod slow;
 mod stdio;
 mod stepup;
 mod streams;
+mod systemd;
 mod tls;
 mod trespass;
 mod unified;

@@ -78,6 +78,7 @@ pub(super) fn configuration(
         stdio: Default::default(),
         unified: Unified::default(),
         service: Vec::new(),
+        provider: Vec::new(),
         audit: Audit { requests: AuditedRequests::Calls, keep: Duration::from_secs(24 * 3600) },
         telemetry: Telemetry { json: false, level: "warn".to_owned() },
         files: Vec::new(),
