@@ -101,6 +101,16 @@ class WithoutTheProgram(Broken, unittest.TestCase):
         self.write("tests/it/b.rs", "")
         self.assert_one(self.add_more("`tests/it/a.rs::one_is_two`"), "no such test")
 
+    def test_settings_that_are_not_there(self):
+        self.write("conf/portcullis.toml", "[tokens]\naccess_ttl = \"24h\"\n# [login.github]\n# client_secret_file = \"x\"  # of the app\n")
+        self.write("src/audit.rs", 'record("login.failed")')
+        good = "`tokens.access_ttl`, `tokens.access_ttl = \"1h\"`, `login.github`, `login.github.client_secret`, `login.failed`"
+        self.assertEqual(self.add(good), [])
+        self.assert_one(self.add_more("`tokens.acces_ttl`"), "one.md:9", "tokens.acces_ttl")
+        self.write("docs/one.md", "# One\n")
+        self.write("docs/two/two.md", "# Two\n\n`login.github.client_id = \"x\"`\n")
+        self.assert_one(self.found(), "login.github.client_id")
+
     def test_includes(self):
         self.assert_one(self.add("{{#include ../nowhere.txt}}"), "nowhere.txt")
         self.write("nowhere.txt", "[x](tow.md)\n")
