@@ -13,6 +13,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DEB_VERSION := 3.8.0
 CARGO_CYCLONEDX_VERSION := 0.5.9
 CMAKE_VERSION := 4.4.4
+MDBOOK_VERSION := 0.5.4
 # Tools that Cargo builds for us live outside the repository's own target directory, so that `cargo clean` keeps them.
 TOOLS := $(CURDIR)/.cache/tools
 export PATH := $(TOOLS)/bin:$(PATH)
@@ -55,7 +56,7 @@ check: ## Everything that CI runs
 	.ci/run
 
 .PHONY: lint
-lint: deps-build lint-clients ## Formatting, clippy, licences and banned crates; the client libraries
+lint: deps-build lint-clients lint-docs ## Formatting, clippy, licences and banned crates; the client libraries; the documentation
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	@command -v cargo-deny >/dev/null || $(call tool,cargo-deny,$(CARGO_DENY_VERSION))
@@ -82,6 +83,20 @@ sbom: ## What the program is made of: CycloneDX, in target/portcullis.cdx.json
 	@command -v cargo-cyclonedx >/dev/null || $(call tool,cargo-cyclonedx,$(CARGO_CYCLONEDX_VERSION))
 	deploy/sbom.sh
 
+.PHONY: lint-docs
+lint-docs: deps-build ## The documentation: its links, and whether its commands and configurations are ones
+	cargo build --quiet --bin portcullis
+	@program="$$(cargo metadata --format-version 1 --no-deps \
+	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/portcullis"; \
+	PORTCULLIS="$$program" python3 -B -m unittest discover -q -s tests/docs && python3 -B tests/docs/check.py --binary "$$program"
+
+.PHONY: docs
+docs: ## Build the documentation site in target/book
+	@command -v mdbook >/dev/null || { echo 'building mdbook (once, some minutes)'; \
+	  env -u CARGO_TARGET_DIR cargo install mdbook --version $(MDBOOK_VERSION) --locked --debug --no-default-features \
+	    --features search --root $(TOOLS) --quiet; }
+	mdbook build
+
 .PHONY: bench
 bench: deps-build ## Micro-benchmarks of the hot path (criterion)
 	cargo bench --bench hot_path
@@ -97,6 +112,10 @@ bench-streams: deps-build ## Ten thousand idle streams: memory of each and after
 .PHONY: bench-store
 bench-store: deps-build deps-postgres ## Refreshes per second and a million connections, on SQLite and PostgreSQL
 	cargo bench --profile dist --bench store
+
+.PHONY: bench-start
+bench-start: deps-build deps-postgres ## Time to readiness and idle memory with 10,000 upstreams and 100,000 connections
+	cargo bench --profile dist --bench start
 
 .PHONY: bench-nginx
 bench-nginx: deps-build ## Compare with nginx as a plain proxy, in one run (needs nginx and wrk)
@@ -118,6 +137,11 @@ slowloris: deps-build ## 5,000 slow connections, and what others notice of them 
 .PHONY: h2-attacks
 h2-attacks: deps-build ## Every HTTP/2 attack for a minute, and the memory that it takes
 	cargo bench --profile dist --bench hostile -- h2 $(SECONDS_EACH)
+
+.PHONY: upgrade-load
+upgrade-load: deps-build ## Two upgrades of a running binary under a flood of requests and 1,000 streams (needs wrk)
+	@$(call need,wrk,wrk)
+	cargo test --test it upgrades::nothing_is_lost -- --ignored --nocapture
 
 .PHONY: chaos
 chaos: deps-build ## The chaos proxy with many seeds

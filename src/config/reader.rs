@@ -64,6 +64,11 @@ impl<'e> Reader<'e> {
         Self { errors, place: Place::Nowhere, path: String::new(), entries, asked: Vec::new() }
     }
 
+    /// A table that stands for itself.
+    pub(super) fn at(name: &str, place: Place, entries: Entries, errors: &'e Errors) -> Self {
+        Self { errors, place, path: name.to_owned(), entries, asked: Vec::new() }
+    }
+
     /// The full name of a key, such as `server.listen`.
     pub(super) fn name(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
