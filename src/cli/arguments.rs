@@ -82,6 +82,10 @@ pub(super) enum Command {
         /// A label, a hostname or a URL
         text: String,
     },
+    /// Find out why a client does not connect: DNS, TLS, what is in between, and each client's own steps
+    ///
+    /// Exit status 0: all clients connect; 1: at least one does not, and the output says at which step, why, and what to do.
+    Doctor(super::doctor::Arguments),
     /// People who may sign in, their roles and groups
     User {
         #[command(subcommand)]

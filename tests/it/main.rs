@@ -41,6 +41,7 @@ mod conformance_client;
 mod conformance_server;
 mod datapath;
 mod device;
+mod doctor;
 mod dpop;
 mod endings;
 mod enterprise;
