@@ -27,6 +27,7 @@ impl App {
             tokio::spawn(self.clone().share_limits()),
             tokio::spawn(self.connections.clone().part(self.audit.clone(), stopping.clone())),
             tokio::spawn(self.clone().leave_programs()),
+            tokio::spawn(self.certificates.clone().keep(stopping.clone())),
             tokio::spawn(self.sweep()),
         ]
     }

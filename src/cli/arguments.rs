@@ -65,6 +65,10 @@ pub(super) enum Command {
     DemoStdio,
     /// Validate the configuration: every error at once, with its line
     Check,
+    /// Ask the gateway on this machine whether it is ready (/readyz): status 0 if it is
+    ///
+    /// For containers, which hold no other program that could ask.
+    Health,
     /// Print the label that leads to an MCP server
     Encode {
         /// A domain or the server's URL

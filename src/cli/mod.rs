@@ -9,6 +9,7 @@ mod credentials;
 mod discovery;
 mod encode;
 mod gateway;
+mod health;
 mod keys;
 mod login;
 mod machines;
@@ -145,6 +146,10 @@ async fn dispatch(
             bridge::bridge(arguments, &source.environment, &mut output).await
         }
         Command::DemoStdio => Ok(crate::devkit::mcp::serve_standard_streams().await.map_err(Fault::gateway)?),
+        Command::Health => {
+            health::health(&load(source)?).await?;
+            Ok(output.line(format_args!("ready"))?)
+        }
         Command::Check => {
             let config = load(source)?;
             let what =

@@ -2,7 +2,9 @@
 
 use super::reader::{Errors, Reader};
 use super::secrets::Directories;
-use super::{Config, database, document, ground, program, provider, registration, sections, service, upstream, worker};
+use super::{
+    Config, database, document, ground, program, provider, registration, sections, service, tls, upstream, worker,
+};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -57,7 +59,7 @@ pub fn load(source: &Source) -> Result<Config, ConfigErrors> {
 fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, directories: &Directories) -> Config {
     let mut server = root.table("server");
     let domain = ground::domain(&mut server);
-    let tls = ground::tls(root.table("tls"), &domain, directories);
+    let tls = tls::read(root.table("tls"), &domain, directories);
     let state = ground::state_directory(&domain.value, &source.environment);
     let (store, spool) = database::read(root.table("store"), directories, &state);
     let vault = ground::vault(root.table("vault"), store.url.expose(), directories);

@@ -20,6 +20,7 @@ mod service;
 mod service_name;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod units;
 mod upstream;
 mod vault_key;
@@ -32,6 +33,7 @@ pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
 pub use registration::{Registration, RegistrationMode};
 pub use service::{Service, ServiceClient};
 pub use service_name::ServiceName;
+pub use tls::{Acme, Challenge, ExternalAccount, Records, Rfc2136, Tls, TsigAlgorithm};
 pub(crate) use units::positive_duration;
 pub use vault_key::{keyring, keyring_again, read_vault_key, write_vault_key};
 
@@ -93,6 +95,8 @@ pub struct Server {
     pub domain: String,
     /// Where to listen; port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
+    /// Where plain HTTP leads to https, and a certificate authority's questions are answered.
+    pub http_listen: Option<SocketAddr>,
     /// Metrics and probes; loopback by default.
     pub admin_listen: Option<SocketAddr>,
     /// Scheme and port of `public_url`, when it was given; else they follow from `tls.mode` and the listening port.
@@ -110,20 +114,6 @@ pub struct Server {
     pub kept_body: u64,
     /// What all kept bodies together may take, in bytes.
     pub kept_total: u64,
-}
-
-/// `[tls]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// Plain HTTP: for one's own machine, or behind a proxy that ends TLS.
-    Off,
-    /// Certificate chain and key in PEM files.
-    Files {
-        /// The chain.
-        cert: PathBuf,
-        /// The key.
-        key: PathBuf,
-    },
 }
 
 /// `[vault]`

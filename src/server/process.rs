@@ -79,7 +79,7 @@ impl Process {
         inherited.extend(systemd::sockets(&addresses)?);
         let manager = Arc::new(Manager::find(&source.environment));
         let watch = Watch::over(&config.files);
-        let bound = Bound::take_over(&config.server.listen, config.server.admin_listen, inherited)?;
+        let bound = Bound::take_over(&config.server, inherited)?;
         let app = Arc::new(App::build(config, bound.addresses(), Clock::system(), Random::default()).await?);
         let running = Running::start(app, bound).await?;
         announce(&running).await?;

@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod api_keys;
 mod authorization;
+mod certificates;
 mod changes;
 mod clients;
 mod columns;
@@ -38,6 +39,7 @@ pub mod transfer;
 mod upstreams;
 mod used_once;
 
+pub use certificates::{AcmeChallenge, Issued, StoredCertificate};
 pub use clients::{Registered, RoomForClients};
 pub use database::{Heard, Listener};
 pub use factors::{Authenticator, Passkey, PasskeyHolder};

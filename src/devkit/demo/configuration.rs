@@ -24,6 +24,7 @@ pub(super) fn configuration(
         server: Server {
             domain: "localhost".to_owned(),
             listen: vec![address],
+            http_listen: None,
             admin_listen: None,
             public: None,
             trusted_proxies: Vec::new(),
