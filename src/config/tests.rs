@@ -1,6 +1,7 @@
 mod command;
 mod login;
 mod service;
+mod tls;
 
 use super::*;
 use std::collections::BTreeMap;
