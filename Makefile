@@ -93,6 +93,10 @@ bench-streams: deps-build ## Ten thousand idle streams: memory of each and after
 bench-store: deps-build deps-postgres ## Refreshes per second and a million connections, on SQLite and PostgreSQL
 	cargo bench --profile dist --bench store
 
+.PHONY: bench-start
+bench-start: deps-build deps-postgres ## Time to readiness and idle memory with 10,000 upstreams and 100,000 connections
+	cargo bench --profile dist --bench start
+
 .PHONY: bench-nginx
 bench-nginx: deps-build ## Compare with nginx as a plain proxy, in one run (needs nginx and wrk)
 	@$(call need,nginx,nginx-light)
@@ -113,6 +117,11 @@ slowloris: deps-build ## 5,000 slow connections, and what others notice of them 
 .PHONY: h2-attacks
 h2-attacks: deps-build ## Every HTTP/2 attack for a minute, and the memory that it takes
 	cargo bench --profile dist --bench hostile -- h2 $(SECONDS_EACH)
+
+.PHONY: upgrade-load
+upgrade-load: deps-build ## Two upgrades of a running binary under a flood of requests and 1,000 streams (needs wrk)
+	@$(call need,wrk,wrk)
+	cargo test --test it upgrades::nothing_is_lost -- --ignored --nocapture
 
 .PHONY: chaos
 chaos: deps-build ## The chaos proxy with many seeds

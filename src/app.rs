@@ -143,6 +143,7 @@ impl App {
             spool: config.spool.clone(),
         });
         connections.services().reconfigure(std::mem::take(&mut config.service));
+        connections.providers().reconfigure(&config.provider);
         let connections = Arc::new(connections);
         let memory =
             revocation::Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };

@@ -46,6 +46,9 @@ impl App {
             self.connections.forget_all();
             self.connections.leave_unusable_upstreams();
         }
+        if self.connections.providers().reconfigure(&new.provider) {
+            changed.push("provider");
+        }
         let mut authorities = Authorities::Same;
         if let Some(clients) = clients {
             changed.push("upstreams.ca_file");

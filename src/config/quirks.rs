@@ -2,6 +2,7 @@
 //! both have.
 
 use super::reader::Reader;
+use super::units::positive_duration;
 use super::upstream::header_name;
 use crate::oauth::quirks::{Quirks, Revocation, TokenBody};
 use crate::oauth::scope::Scopes;
@@ -35,6 +36,7 @@ pub(super) fn read(reader: &mut Reader<'_>, takes_resource: bool) -> Quirks {
             || format!("{text:?} is not known: write \"rfc7009\", \"json\", \"github\", \"token\" or \"bearer\"");
         Revocation::parse(text).ok_or_else(unknown)
     });
+    let token_life = reader.parsed("token_life", positive_duration);
     let ended = reader.list("ended", some);
     Quirks {
         takes_resource,
@@ -46,6 +48,7 @@ pub(super) fn read(reader: &mut Reader<'_>, takes_resource: bool) -> Quirks {
         implied_scopes: implied.into_iter().map(|(scope, all)| (scope, Scopes::lenient(all.split(' ')))).collect(),
         pkce: reader.flag("pkce").unwrap_or(plain.pkce),
         token_member,
+        token_life: token_life.map(|found| found.value),
         checks_token_type: token_type.is_none_or(|found| found.value),
         auth_method: method.map(|found| found.value),
         token_body: token_body.map_or(plain.token_body, |found| found.value),

@@ -1,5 +1,6 @@
 mod command;
 mod login;
+mod provider;
 mod service;
 mod tls;
 

@@ -14,6 +14,7 @@ use crate::error::{Culprit, Fault};
 use crate::hostname::Authority;
 use crate::http::{Fetched, HttpClient, check_url};
 use crate::oauth::scope::Scopes;
+use crate::providers::Provider;
 use crate::upstream::Upstream;
 use bytes::Bytes;
 use http::Request;
@@ -106,7 +107,9 @@ impl Connections {
             return Ok(Findings::OAuth(Box::new(found.clone())));
         }
         let learnt = document.learnt;
-        let search = Search { http: &self.http, upstream, settings, path, hint: document.hint };
+        let provider = self.providers.for_host(upstream.authority.host());
+        let provider = provider.as_deref();
+        let search = Search { http: &self.http, upstream, provider, settings, path, hint: document.hint };
         let findings = tokio::time::timeout(TOTAL, search.run()).await.unwrap_or_else(|_| {
             let text = format!("{} and its authorization server took too long to describe themselves", upstream.name);
             Err(Fault { culprit: Culprit::UpstreamTimeout, public: text.clone().into(), private: text })
@@ -157,6 +160,8 @@ impl Connections {
 struct Search<'a> {
     http: &'a HttpClient,
     upstream: &'a Upstream,
+    /// What is known about it beforehand.
+    provider: Option<&'a Provider>,
     settings: &'a OAuthSettings,
     /// The path of the MCP endpoint, when it is known.
     path: Option<&'a str>,

@@ -92,7 +92,8 @@ impl Dashboard {
                 .map(|connection| {
                     let upstream = upstream(&connection.authority);
                     let permitted = upstream.as_ref().is_none_or(|known| known.access.admits(person.user.id));
-                    let name = upstream.map_or_else(|| connection.authority.clone(), |known| known.name.clone());
+                    let name = upstream
+                        .map_or_else(|| connection.authority.clone(), |known| self.connections.display_name(&known));
                     rows::connection(connection, name, permitted, now)
                 })
                 .collect(),

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Checks the documentation without building it.
 
-Every page of docs/ is in SUMMARY.md and every link and anchor leads somewhere, by the rules of mdBook. With --binary, every
+Every page of docs/ is in SUMMARY.md, every link and anchor leads somewhere, by the rules of mdBook, and the files, tests
+and settings that a page names are there. With --binary, every
 command line that begins with `portcullis` names commands and options that exist, and every configuration is one that
 `portcullis check` takes. Exits with 1 and a line for everything that is wrong.
 """
@@ -13,6 +14,7 @@ import sys
 import commands
 import configurations
 import links
+import names
 import pages
 
 # Pages outside of the book whose links must hold as well.
@@ -39,6 +41,8 @@ def check(root: pathlib.Path, binary: pathlib.Path | None = None) -> list[str]:
     problems = [problem for page in book.values() for problem in page.problems]
     problems += links.check_summary(root / "docs" / "SUMMARY.md", book)
     problems += links.check_links(root, book, others)
+    settings = names.Settings(root)
+    problems += [problem for page in book.values() for problem in names.check_page(page, root, settings)]
     if binary:
         program = commands.Program(binary)
         current = [page for path, page in {**book, **others}.items() if path.name not in HISTORY]

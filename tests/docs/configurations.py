@@ -39,12 +39,26 @@ def errors(code: Code, binary: pathlib.Path) -> list[str]:
         return []
     with tempfile.TemporaryDirectory() as directory:
         first: list[str] = []
-        for completion in COMPLETIONS:
+        for completion in (_beside(document, completion) for completion in COMPLETIONS):
             found = _errors(code.text, document, pathlib.Path(directory), binary, completion)
             if not found:
                 return []
             first = first or found
         return first
+
+
+def _beside(document: dict, completion: dict[str, str]) -> dict[str, str]:
+    """A completion without what the page says itself."""
+
+    def says(variable: str) -> bool:
+        node = document
+        for key in variable.lower().split("__")[1:]:
+            if not isinstance(node, dict) or key not in node:
+                return False
+            node = node[key]
+        return True
+
+    return {variable: value for variable, value in completion.items() if not says(variable)}
 
 
 def _errors(text: str, document: dict, directory: pathlib.Path, binary: pathlib.Path, completion: dict[str, str]) -> list[str]:

@@ -33,6 +33,9 @@ class Broken:
     def add(self, text):
         """Adds to a page that is well so far; gives what is wrong then."""
         self.assertEqual(self.found(), [])
+        return self.add_more(text)
+
+    def add_more(self, text):
         file = self.root / "docs/one.md"
         file.write_text(file.read_text() + "\n" + text + "\n")
         return self.found(BINARY)
@@ -90,6 +93,23 @@ class WithoutTheProgram(Broken, unittest.TestCase):
 
     def test_a_block_that_does_not_end(self):
         self.assert_one(self.add("```sh\nls"), "does not end")
+
+    def test_files_and_tests_that_are_not_there(self):
+        self.write("tests/it/a.rs", "fn one_is_one() {}\n")
+        self.assertEqual(self.add("`tests/it/a.rs::one_is_one`, `tests/it`, `src of it`"), [])
+        self.assert_one(self.add_more("`tests/it/b.rs`"), "one.md:9", "there is no tests/it/b.rs")
+        self.write("tests/it/b.rs", "")
+        self.assert_one(self.add_more("`tests/it/a.rs::one_is_two`"), "no such test")
+
+    def test_settings_that_are_not_there(self):
+        self.write("conf/portcullis.toml", "[tokens]\naccess_ttl = \"24h\"\n# [login.github]\n# client_secret_file = \"x\"  # of the app\n")
+        self.write("src/audit.rs", 'record("login.failed")')
+        good = "`tokens.access_ttl`, `tokens.access_ttl = \"1h\"`, `login.github`, `login.github.client_secret`, `login.failed`"
+        self.assertEqual(self.add(good), [])
+        self.assert_one(self.add_more("`tokens.acces_ttl`"), "one.md:9", "tokens.acces_ttl")
+        self.write("docs/one.md", "# One\n")
+        self.write("docs/two/two.md", "# Two\n\n`login.github.client_id = \"x\"`\n")
+        self.assert_one(self.found(), "login.github.client_id")
 
     def test_includes(self):
         self.assert_one(self.add("{{#include ../nowhere.txt}}"), "nowhere.txt")

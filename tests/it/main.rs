@@ -88,6 +88,7 @@ mod unified_children;
 mod unified_conformance;
 mod unified_crowd;
 mod unified_real;
+mod upgrades;
 mod uploads;
 mod vault;
 mod websocket;

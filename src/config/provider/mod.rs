@@ -43,8 +43,6 @@ pub struct Provider {
     pub offline_access: bool,
     /// When it asks for a token.
     pub challenges: Challenges,
-    /// How long its access tokens live, where it does not say.
-    pub token_life: Option<Duration>,
     /// What becomes of a refresh token that was used.
     pub rotation: Rotation,
     /// How it departs from the specifications.

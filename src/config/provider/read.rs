@@ -63,8 +63,8 @@ pub(super) fn read(mut reader: Reader<'_>, id: String) -> Option<Provider> {
     let quirks = quirks::read(&mut reader, resource != Resource::Never);
     let provider = Provider {
         id,
-        name: name?,
-        hosts: hosts.filter(|hosts| !hosts.is_empty())?,
+        name: name.clone().unwrap_or_default(),
+        hosts: hosts.unwrap_or_default(),
         path: reader.parsed("path", path).map(|found| found.value),
         registration: choice(&mut reader, "registration", &REGISTRATIONS),
         redirects: choice(&mut reader, "redirects", &REDIRECTS),
@@ -75,14 +75,13 @@ pub(super) fn read(mut reader: Reader<'_>, id: String) -> Option<Provider> {
         needs_scopes: reader.flag("needs_scopes").unwrap_or(false),
         offline_access: reader.flag("offline_access").unwrap_or(false),
         challenges: choice(&mut reader, "challenges", &CHALLENGES),
-        token_life: reader.parsed("token_life", positive_duration).map(|found| found.value),
         rotation: rotation(&mut reader),
         quirks,
         advice: reader.parsed("advice", advice).map(|found| found.value),
         notes: reader.tables("note").into_iter().filter_map(note).collect(),
     };
     reader.finish();
-    Some(provider)
+    (name.is_some() && !provider.hosts.is_empty()).then_some(provider)
 }
 
 const REGISTRATIONS: [(&str, Registration); 6] = [

@@ -175,6 +175,16 @@ impl On<'_> {
         })
     }
 
+    /// What a record is made of goes as soon as it is made: ten thousand rows would take more memory than their records.
+    async fn records<T>(self, query: Query<'_>, read: impl Fn(&Row) -> sqlx::Result<T>) -> sqlx::Result<Vec<T>> {
+        let On::SqlitePool(pool) = self else { return self.rows(query).await?.iter().map(read).collect() };
+        let (mut rows, mut records) = (query.for_sqlite()?.fetch(pool), Vec::new());
+        while let Some(row) = rows.try_next().await? {
+            records.push(read(&Row::Sqlite(row))?);
+        }
+        Ok(records)
+    }
+
     async fn row(self, query: Query<'_>) -> sqlx::Result<Option<Row>> {
         Ok(match self {
             On::SqlitePool(pool) => query.for_sqlite()?.fetch_optional(pool).await?.map(Row::Sqlite),

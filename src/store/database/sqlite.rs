@@ -184,6 +184,8 @@ async fn open_file(path: &Path) -> Result<Pools, Problem> {
         .filename(path)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
+        // Rows come from a thread of their own: the more may wait, the less often the two change places.
+        .row_buffer_size(512)
         .journal_mode(SqliteJournalMode::Wal)
         // What was committed survives a loss of power: a refresh token that an upstream rotated exists only here.
         .synchronous(SqliteSynchronous::Full);
