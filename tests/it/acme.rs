@@ -2,8 +2,8 @@
 //! what happens when the authority does not want.
 
 use crate::acme_peers::{
-    Counts, DOMAIN, EXTERNAL, KEY, KEY_NAME, Knot, Names, Pebble, Refusing, all_valid, connect, names_of, order_at,
-    port, presented, reaches,
+    DOMAIN, EXTERNAL, KEY, KEY_NAME, Knot, Names, Pebble, Refusing, all_valid, connect, names_of, order_at, port,
+    presented, reaches,
 };
 use crate::client::alice;
 use crate::gateway::{Gateway, label, upstream};
@@ -19,7 +19,9 @@ use portcullis::clock::{Clock, Timestamp};
 use portcullis::config::{Acme, Challenge, Config, ExternalAccount, Records, Rfc2136, TsigAlgorithm, UpstreamAuth};
 use portcullis::devkit::browser::{Arrived, Browser, Credentials, Page};
 use portcullis::secret::Secret;
-use portcullis::store::{AcmeChallenge, Decision, Upstream};
+use portcullis::store::{AcmeChallenge, Decision, Issued, Upstream};
+use portcullis::vault::Place;
+use rcgen::{CertificateParams, KeyPair};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -70,7 +72,7 @@ fn host_of(authority: &str) -> String {
 }
 
 /// What a gateway says over plain HTTP.
-async fn plain(port: u16, request: &str) -> String {
+pub async fn plain(port: u16, request: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -267,12 +269,50 @@ async fn an_authority_that_has_had_enough_is_left_alone() {
     assert!(row.renew_at >= gateway.clock.now().after(Duration::from_secs(7100)), "{row:?}");
     // Both certificates were due at the same time; since then nobody has ordered.
     reaches(status, |status| status.iter().all(|one| one.last_error.is_some())).await;
-    let Counts { accounts, orders } = refusing.counts();
-    assert!(accounts >= 2, "the account that was not taken any more was replaced");
+    let counts = refusing.counts();
+    assert!(counts.accounts >= 2, "the account that was not taken any more was replaced");
     gateway.clock.advance(Duration::from_secs(1800));
     tokio::time::sleep(Duration::from_millis(1200)).await;
-    assert_eq!(refusing.counts(), Counts { accounts, orders });
-    assert!(orders <= 4, "{orders}");
+    assert_eq!(refusing.counts(), counts);
+    assert!(counts.orders <= 4, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_authority_may_have_a_certificate_renewed_early() {
+    let (refusing, http, tls) = (Refusing::start(Duration::from_secs(1)).await, port(), port());
+    let acme = refusing.acme();
+    let directory = acme.directory.clone();
+    let gateway = Gateway::with_names(&["localhost"], move |config| order_at(config, &acme, http, tls)).await;
+    let status = || gateway.app().certificates.status();
+    reaches(status, |status| status.iter().all(|one| one.last_error.is_some())).await;
+
+    let (authority, key) = (Authority::new("test"), KeyPair::generate().unwrap());
+    let mut params = CertificateParams::new([DOMAIN.to_owned()]).unwrap();
+    params.use_authority_key_identifier_extension = true;
+    let certificate = params.signed_by(&key, &authority.issuer).unwrap();
+    let (app, now) = (gateway.app(), gateway.clock.now());
+    let place = Place { table: "certificates", row: DOMAIN, column: "sealed", person: "", upstream: "" };
+    let month = Duration::from_secs(30 * 86_400);
+    let issued = Issued {
+        names: DOMAIN,
+        directory: &directory,
+        chain: &certificate.pem(),
+        sealed: &app.vault.seal(&place, &key.serialize_der()),
+        validity: (now, now.after(3 * month)),
+        renew_at: now.after(2 * month),
+        ask_at: Some(now.after(Duration::from_secs(3600))),
+    };
+    let lease = (now, now.after(Duration::from_secs(60)));
+    app.store.claim_certificate((DOMAIN, DOMAIN, &directory), "test", lease).await.unwrap().unwrap();
+    assert!(app.store.finish_certificate(DOMAIN, "test", &issued).await.unwrap());
+    reaches(status, all_valid).await;
+    let before = refusing.counts();
+    assert_eq!(before.renewals, 0);
+    gateway.clock.advance(Duration::from_secs(2 * 3600));
+    reaches(status, |status| status.iter().all(|one| one.last_error.is_some())).await;
+    let after = refusing.counts();
+    assert!(after.renewals == 1 && after.orders > before.orders, "{after:?}");
+    assert!(!names_of(&presented(tls, DOMAIN).await).0.is_empty(), "what there is stays");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -146,6 +146,8 @@ pub struct Refusing {
 pub struct Counts {
     pub accounts: u32,
     pub orders: u32,
+    /// How often somebody asked when to renew.
+    pub renewals: u32,
 }
 
 impl Refusing {
@@ -195,7 +197,11 @@ fn refuse(port: u16, path: &str, counts: &mut Counts, retry_after: Duration) -> 
     let url = |path: &str| format!("https://localhost:{port}/{path}");
     let problem = |kind: &str| json!({"type": format!("urn:ietf:params:acme:error:{kind}"), "detail": "no"});
     let (status, body) = match path {
-        "/dir" => (200, json!({"newNonce": url("nonce"), "newAccount": url("account"), "newOrder": url("order")})),
+        "/dir" => (
+            200,
+            json!({"newNonce": url("nonce"), "newAccount": url("account"), "newOrder": url("order"),
+            "renewalInfo": url("renewal")}),
+        ),
         "/account" => {
             counts.accounts += 1;
             (201, json!({"status": "valid"}))
@@ -203,6 +209,11 @@ fn refuse(port: u16, path: &str, counts: &mut Counts, retry_after: Duration) -> 
         "/order" => {
             counts.orders += 1;
             if counts.orders == 1 { (401, problem("unauthorized")) } else { (429, problem("rateLimited")) }
+        }
+        path if path.starts_with("/renewal/") => {
+            counts.renewals += 1;
+            let window = json!({"start": "2020-01-01T00:00:00Z", "end": "2020-01-02T00:00:00Z"});
+            (200, json!({ "suggestedWindow": window }))
         }
         _ => (200, json!({})),
     };
