@@ -7,7 +7,7 @@ mod programs;
 mod upstreams;
 
 pub(super) use clients::{ClientCommand, GrantCommand, MachineGrant, NewClient};
-pub(super) use keys::{KeysCommand, VaultCommand};
+pub(super) use keys::{CertificatesCommand, KeysCommand, VaultCommand};
 pub(super) use people::{GroupCommand, RoleName, UserCommand};
 pub(super) use programs::{ApiKeyCommand, AuditCommand, PatCommand, ServiceCommand};
 pub(super) use upstreams::{ConnectionCommand, CredentialCommand, UpstreamCommand, Whom};
@@ -125,6 +125,11 @@ pub(super) enum Command {
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
+    },
+    /// Certificates that the listeners present
+    Certificates {
+        #[command(subcommand)]
+        command: CertificatesCommand,
     },
     /// Who did what
     Audit {

@@ -5,6 +5,7 @@ mod api_keys;
 mod arguments;
 mod backup;
 mod bridge;
+mod certificates;
 mod credentials;
 mod discovery;
 mod doctor;
@@ -164,7 +165,7 @@ async fn dispatch(
             for (provider, address) in crate::app::redirect_uris(&config) {
                 output.line(format_args!("redirect URI to register at {provider}: {address}"))?;
             }
-            Ok(())
+            certificates::announce(&config, &mut output)
         }
         Command::Encode { domain, root } => encode::encode(&domain, root.as_deref(), &mut output),
         Command::Decode { text } => encode::decode(&text, &mut output),
@@ -200,6 +201,9 @@ async fn dispatch(
             let done = administer(arguments.command, &gateway, stdin, &mut output).await;
             gateway.settle().await;
             done
+        }
+        Command::Certificates { command } => {
+            certificates::certificates(command, &arguments.remote, source, &mut output).await
         }
         Command::Openapi => {
             let document = serde_json::to_string_pretty(&crate::api::document()).map_err(Fault::gateway)?;

@@ -20,6 +20,7 @@ mod upstreams;
 
 use crate::administration::Administration;
 use crate::audit::Audit;
+use crate::certificates::Certificates;
 use crate::clock::Clock;
 use crate::config::SecondFactor;
 use crate::connect::{Connections, PERSONAL_PAGE};
@@ -72,6 +73,8 @@ pub struct Dashboard {
     pub connections: Arc<Connections>,
     /// Who did what.
     pub audit: Audit,
+    /// What the listeners present.
+    pub certificates: Arc<Certificates>,
     /// Time.
     pub clock: Clock,
     /// Ends what people take back.
