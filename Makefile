@@ -10,7 +10,11 @@ CONFORMANCE := tests/conformance
 # In the directory of the library that it looks at.
 PYTHON_TOOL := ../../$(CLIENTS)/.venv/bin/python -m
 CARGO_DENY_VERSION := 0.20.2
+CARGO_DEB_VERSION := 3.8.0
+CARGO_CYCLONEDX_VERSION := 0.5.9
 CMAKE_VERSION := 4.4.4
+SSLYZE_VERSION := 6.3.1
+MDBOOK_VERSION := 0.5.4
 # Tools that Cargo builds for us live outside the repository's own target directory, so that `cargo clean` keeps them.
 TOOLS := $(CURDIR)/.cache/tools
 export PATH := $(TOOLS)/bin:$(PATH)
@@ -32,11 +36,16 @@ kosoku: deps ## The full WebSocket suite, with and without the gateway, or KOSOK
 	cargo test --test it kosoku:: -- --ignored
 
 .PHONY: test-proxies
-test-proxies: deps-build ## HAProxy, nginx and Caddy as they really are, with the recipes of conf/recipes
+test-proxies: deps-build ## HAProxy, nginx and Caddy as they really are, with the recipes of conf/recipes and deploy
 	@$(call need,haproxy,haproxy)
 	@$(call need,nginx,nginx-light)
 	@$(call need,caddy,caddy)
-	cargo test --test it -- --ignored announced::haproxy forward_proxies::
+	cargo test --test it -- --ignored announced::haproxy forward_proxies:: behind_proxies::
+
+.PHONY: test-package
+test-package: deps-build deps-clients deps-package ## The Debian package in a clean system, with a real client (as root)
+	@$(call need,mmdebstrap,mmdebstrap)
+	deploy/debian/test.sh
 
 .PHONY: test-chromium
 test-chromium: deps-build ## Passkeys in a real browser
@@ -48,11 +57,10 @@ check: ## Everything that CI runs
 	.ci/run
 
 .PHONY: lint
-lint: deps-build lint-clients ## Formatting, clippy, licences and banned crates; the client libraries
+lint: deps-build lint-clients lint-docs ## Formatting, clippy, licences and banned crates; the client libraries; the documentation
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	@command -v cargo-deny >/dev/null || { echo 'building cargo-deny (once, about two minutes)'; \
-	  env -u CARGO_TARGET_DIR cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --root $(TOOLS) --quiet; }
+	@command -v cargo-deny >/dev/null || $(call tool,cargo-deny,$(CARGO_DENY_VERSION))
 	cargo deny --config .deny.toml check bans licenses sources
 
 .PHONY: lint-clients
@@ -61,6 +69,34 @@ lint-clients: deps-clients ## The client libraries: types, style
 	  && $(PYTHON_TOOL) mypy --cache-dir /dev/null src tests
 	$(CLIENTS)/node_modules/.bin/tsc -p clients/typescript --noEmit
 	$(CLIENTS)/node_modules/.bin/tsc -p $(CLIENTS)
+
+.PHONY: release
+release: deps-build ## The program as it is released: the same sources, the same bytes (PROFILE=dist)
+	@program=$$(PROFILE=$${PROFILE:-dist} deploy/release.sh) && sha256sum "$$program"
+
+.PHONY: deb
+deb: deps-build deps-package ## The Debian package, in target/debian
+	program=$$(deploy/release.sh) && deploy/debian/package.sh "$$program"
+	cargo deb --no-build --no-strip --locked
+
+.PHONY: sbom
+sbom: ## What the program is made of: CycloneDX, in target/portcullis.cdx.json
+	@command -v cargo-cyclonedx >/dev/null || $(call tool,cargo-cyclonedx,$(CARGO_CYCLONEDX_VERSION))
+	deploy/sbom.sh
+
+.PHONY: lint-docs
+lint-docs: deps-build ## The documentation: its links, and whether its commands and configurations are ones
+	cargo build --quiet --bin portcullis
+	@program="$$(cargo metadata --format-version 1 --no-deps \
+	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/portcullis"; \
+	PORTCULLIS="$$program" python3 -B -m unittest discover -q -s tests/docs && python3 -B tests/docs/check.py --binary "$$program"
+
+.PHONY: docs
+docs: ## Build the documentation site in target/book
+	@command -v mdbook >/dev/null || { echo 'building mdbook (once, some minutes)'; \
+	  env -u CARGO_TARGET_DIR cargo install mdbook --version $(MDBOOK_VERSION) --locked --debug --no-default-features \
+	    --features search --root $(TOOLS) --quiet; }
+	mdbook build
 
 .PHONY: bench
 bench: deps-build ## Micro-benchmarks of the hot path (criterion)
@@ -77,6 +113,10 @@ bench-streams: deps-build ## Ten thousand idle streams: memory of each and after
 .PHONY: bench-store
 bench-store: deps-build deps-postgres ## Refreshes per second and a million connections, on SQLite and PostgreSQL
 	cargo bench --profile dist --bench store
+
+.PHONY: bench-start
+bench-start: deps-build deps-postgres ## Time to readiness and idle memory with 10,000 upstreams and 100,000 connections
+	cargo bench --profile dist --bench start
 
 .PHONY: bench-nginx
 bench-nginx: deps-build ## Compare with nginx as a plain proxy, in one run (needs nginx and wrk)
@@ -99,6 +139,21 @@ slowloris: deps-build ## 5,000 slow connections, and what others notice of them 
 h2-attacks: deps-build ## Every HTTP/2 attack for a minute, and the memory that it takes
 	cargo bench --profile dist --bench hostile -- h2 $(SECONDS_EACH)
 
+.PHONY: upgrade-load
+upgrade-load: deps-build ## Two upgrades of a running binary under a flood of requests and 1,000 streams (needs wrk)
+	@$(call need,wrk,wrk)
+	cargo test --test it upgrades::nothing_is_lost -- --ignored --nocapture
+
+.PHONY: tls-scan
+tls-scan: deps-build ## What testssl.sh and sslyze find in a gateway's TLS (minutes)
+	@$(call need,testssl,testssl.sh)
+	@test -x $(TOOLS)/sslyze/bin/sslyze || { python3 -m venv $(TOOLS)/sslyze && \
+	  $(TOOLS)/sslyze/bin/python -m pip install --quiet --disable-pip-version-check sslyze==$(SSLYZE_VERSION); }
+	cargo build --bin portcullis
+	python3 tests/tls/scan.py "$$(cargo metadata --format-version 1 --no-deps \
+	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/portcullis" \
+	  $(TOOLS)/sslyze/bin/python
+
 .PHONY: chaos
 chaos: deps-build ## The chaos proxy with many seeds
 	PORTCULLIS_CHAOS_SEEDS=$${SEEDS:-100} cargo test --test it chaos:: -- --nocapture
@@ -108,7 +163,7 @@ crash: deps-build ## Kill a process at every step of a refresh, CYCLES times wit
 	PORTCULLIS_CRASH_CYCLES=$${CYCLES:-1000} cargo test --lib connect::tests::crashing -- --nocapture
 
 .PHONY: deps
-deps: deps-build deps-clients deps-postgres deps-softhsm ## Install what the tests need
+deps: deps-build deps-clients deps-postgres deps-softhsm deps-acme ## Install what the tests need
 
 .PHONY: deps-build
 deps-build:
@@ -127,9 +182,23 @@ $(TOOLS)/bin/cmake:
 deps-softhsm:
 	@$(call need,softhsm2-util,softhsm2)
 
+# A certificate authority, and a name server that takes updates.
+.PHONY: deps-acme
+deps-acme:
+	@$(call need,pebble,pebble)
+	@$(call need,curl,curl)
+	@test -x /usr/sbin/knotd || $(call need,knotd,knot)
+	@$(call need,kdig,knot-dnsutils)
+
 .PHONY: deps-postgres
 deps-postgres:
 	@compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || $(call need,initdb,postgresql)
+
+.PHONY: deps-package
+deps-package:
+	@command -v cargo-deb >/dev/null || $(call tool,cargo-deb,$(CARGO_DEB_VERSION))
+	@$(call need,strip,binutils)
+	@$(call need,dpkg-shlibdeps,dpkg-dev)
 
 .PHONY: deps-clients
 deps-clients: $(CLIENTS)/node_modules/.installed $(CLIENTS)/.venv/.installed $(CONFORMANCE)/node_modules/.installed
@@ -144,6 +213,12 @@ $(CLIENTS)/.venv/.installed: $(CLIENTS)/requirements.txt
 	python3 -m venv $(CLIENTS)/.venv || { echo 'Python has no venv module: install python3-venv' >&2; exit 1; }
 	$(CLIENTS)/.venv/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
+
+# $(call tool,crate,version)
+define tool
+{ echo 'building $(1) (once, about two minutes)'; \
+  env -u CARGO_TARGET_DIR cargo install $(1) --version $(2) --locked --debug --root $(TOOLS) --quiet; }
+endef
 
 # $(call need,program,Debian package)
 define need

@@ -9,6 +9,7 @@ pub use reload::Reloaded;
 
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
+use crate::certificates::{Certificates, CertificatesParts, Expiries};
 use crate::clock::Clock;
 use crate::config::{self, Config, Tls};
 use crate::connect::{Connections, ConnectionsParts};
@@ -55,6 +56,7 @@ pub struct App {
     pub connections: Arc<Connections>,
     pub revocations: Arc<Revocations>,
     pub services: Arc<Services>,
+    pub certificates: Arc<Certificates>,
     pub metrics: Arc<Metrics>,
     pub audit: Audit,
     pub tracer: Tracer,
@@ -118,7 +120,18 @@ impl App {
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
         let remote_keys = RemoteKeys::new(http.clone(), clock.clone());
         let health = HealthTable::new(clock.clone(), random.clone(), config.upstreams.max_requests);
-        let metrics = Arc::new(Metrics::collecting(health.clone()));
+        let certificates = CertificatesParts {
+            store: store.clone(),
+            vault: vault.clone(),
+            registry: registry.clone(),
+            resolver: resolver.clone(),
+            site: site.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
+        let certificates = Certificates::new(certificates, &config.tls).await?;
+        let metrics = Metrics::collecting(health.clone()).and_collecting(Expiries(certificates.clone()));
+        let metrics = Arc::new(metrics);
         let tracer = Tracer::start(
             config.telemetry.otlp.as_ref(),
             http.clone(),
@@ -138,6 +151,7 @@ impl App {
             spool: config.spool.clone(),
         });
         connections.services().reconfigure(std::mem::take(&mut config.service));
+        connections.providers().reconfigure(&config.provider);
         let connections = Arc::new(connections);
         let memory =
             revocation::Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
@@ -211,6 +225,7 @@ impl App {
             aggregate,
             programs,
             audit,
+            certificates,
             metrics,
             tracer,
             reloading: tokio::sync::Mutex::default(),
@@ -277,7 +292,7 @@ pub(crate) fn site_of(config: &Config, addresses: &[SocketAddr]) -> Site {
     let port = addresses.first().map_or(0, SocketAddr::port);
     let behind_proxy = !server.trusted_proxies.is_empty() && server.domain != "localhost";
     let (scheme, port) = server.public.unwrap_or(match config.tls {
-        Tls::Files { .. } => (Scheme::Https, port),
+        Tls::Files { .. } | Tls::Acme(_) => (Scheme::Https, port),
         Tls::Off if behind_proxy => (Scheme::Https, 443),
         Tls::Off => (Scheme::Http, port),
     });

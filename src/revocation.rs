@@ -164,7 +164,7 @@ impl Revocations {
             (Change::UpstreamsChanged, Some(_)) => self.follow_upstreams().await?,
             (Change::PeopleChanged, Some(_)) => self.follow_people().await?,
             (Change::SelectionChanged(user), Some(memory)) => memory.connections.lists_changed(user),
-            (Change::KeysChanged, _) | (_, None) => {}
+            (Change::KeysChanged | Change::CertificatesChanged, _) | (_, None) => {}
         }
         Ok(())
     }

@@ -5,8 +5,10 @@ mod announced;
 mod handover;
 mod limits;
 mod listen;
+mod plain;
 mod process;
 mod seats;
+mod systemd;
 mod transport;
 mod watch;
 
@@ -15,18 +17,19 @@ pub use process::{Start, serve};
 
 use crate::admin;
 use crate::app::{App, Reloaded};
-use crate::config::{Config, Tls};
+use crate::config::Config;
 use crate::error::Fault;
 use crate::hostname::Site;
 use crate::proxy::{Control, Phase};
-use crate::tls::CertificateFiles;
 use accept::{Manners, Reception};
 use arc_swap::ArcSwap;
 use listen::Socket;
+use plain::PlainReception;
 use seats::Seats;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch as channel};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -39,6 +42,8 @@ const FINISHING: Duration = Duration::from_secs(10);
 pub struct Running {
     app: Arc<App>,
     addresses: Vec<SocketAddr>,
+    /// Of plain HTTP beside TLS.
+    http_address: Option<SocketAddr>,
     /// A second handle to every listening socket; none once it has stopped to listen.
     sockets: Vec<Socket>,
     /// Turns true when no more connections are taken.
@@ -46,7 +51,6 @@ pub struct Running {
     phase: channel::Sender<Phase>,
     drained: Drained,
     background: Vec<JoinHandle<()>>,
-    certificates: Option<Arc<CertificateFiles>>,
     control: Control,
     seats: Arc<Seats>,
     manners: Arc<ArcSwap<Manners>>,
@@ -60,9 +64,8 @@ impl Running {
     pub async fn start(app: Arc<App>, mut bound: Bound) -> Result<Self, Fault> {
         limits::raise_descriptor_limit();
         let config = app.config();
-        bound.add_admin(config.server.admin_listen, &mut Vec::new())?;
+        bound.add_others(&config.server, &mut Vec::new())?;
         let sockets = bound.duplicate()?;
-        let certificates = certificates(&config.tls)?;
         let (stop, stopping) = channel::channel(false);
         let (phase, phases) = channel::channel(Phase::Serving);
         let (alive, drained) = oneshot::channel();
@@ -76,9 +79,16 @@ impl Running {
         let (total, per_address, trusted) = seating(&config);
         let seats = Seats::new(total, per_address, trusted, app.metrics.clone());
         let manners = Arc::new(ArcSwap::from_pointee(Manners::of(&config)));
+        let mut http_address = None;
+        if let Some(listener) = bound.take_plain() {
+            let listener = TcpListener::from_std(listener).map_err(Fault::gateway)?;
+            http_address = Some(listener.local_addr().map_err(Fault::gateway)?);
+            let plain = PlainReception { app: app.clone(), seats: seats.clone(), manners: manners.clone() };
+            background.push(tokio::spawn(Arc::new(plain).serve(listener, stopping.clone())));
+        }
         let reception = Reception {
             gate: Arc::new(gate),
-            tls: certificates.clone().map(accept::acceptor).transpose().map_err(Fault::gateway)?,
+            tls: app.certificates.served().map(accept::acceptor).transpose().map_err(Fault::gateway)?,
             seats: seats.clone(),
             manners: manners.clone(),
             stopping,
@@ -88,7 +98,7 @@ impl Running {
             tracing::info!(%address, url = app.site.root_origin(), "listening");
         }
         let drained = Drained(Some(drained));
-        Ok(Self { app, addresses, sockets, stop, phase, drained, background, certificates, control, seats, manners })
+        Ok(Self { app, addresses, http_address, sockets, stop, phase, drained, background, control, seats, manners })
     }
 
     /// The first address that it listens on.
@@ -98,6 +108,11 @@ impl Running {
     #[allow(clippy::indexing_slicing)]
     pub fn address(&self) -> SocketAddr {
         self.addresses[0]
+    }
+
+    /// Where plain HTTP leads to https.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
     }
 
     /// Its names.
@@ -116,7 +131,7 @@ impl Running {
     /// # Errors
     /// When a certificate or a certificate authority cannot be read, or the store fails.
     pub async fn reload(&self, config: Config) -> Result<Reloaded, Fault> {
-        let reloaded = self.app.reload(config, self.certificates.as_deref(), &self.control).await?;
+        let reloaded = self.app.reload(config, &self.control).await?;
         let config = self.app.config();
         let (total, per_address, trusted) = seating(&config);
         self.seats.rearrange(total, per_address, trusted);
@@ -225,11 +240,4 @@ fn seating(config: &Config) -> (usize, u32, Vec<ipnet::IpNet>) {
     let limits = &config.limits.connections;
     let total = limits.total.unwrap_or_else(limits::most_connections);
     (total, limits.per_address, config.server.trusted_proxies.clone())
-}
-
-fn certificates(tls: &Tls) -> Result<Option<Arc<CertificateFiles>>, Fault> {
-    match tls {
-        Tls::Off => Ok(None),
-        Tls::Files { cert, key } => Ok(Some(Arc::new(CertificateFiles::load(cert, key)?))),
-    }
 }

@@ -31,6 +31,7 @@ impl App {
             tokio::spawn(self.connections.clone().part(self.audit.clone(), stopping.clone())),
             tokio::spawn(self.clone().leave_programs()),
             tokio::spawn(self.clone().count_connections()),
+            tokio::spawn(self.certificates.clone().keep(stopping.clone())),
             tokio::spawn(self.sweep()),
         ]
     }

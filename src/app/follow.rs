@@ -148,6 +148,7 @@ impl Follower {
         app.revocations.catch_up_with_all().await?;
         self.owed.clear();
         self.owed.insert(Change::KeysChanged, false);
+        self.owed.insert(Change::CertificatesChanged, false);
         (self.position, self.everything) = (position, false);
         Ok(())
     }
@@ -185,6 +186,7 @@ impl App {
     async fn follow(&self, change: Change) -> Result<(), Fault> {
         match change {
             Change::KeysChanged => self.tokens.reload_keys().await,
+            Change::CertificatesChanged => self.certificates.reload().await,
             change => self.revocations.follow(change).await,
         }
     }

@@ -1,10 +1,9 @@
 //! Another configuration for a gateway that runs.
 
 use super::App;
-use crate::config::{self, Config, Tls};
+use crate::config::{self, Config};
 use crate::error::Fault;
 use crate::proxy::{Authorities, Control};
-use crate::tls::{Certificate, CertificateFiles};
 use crate::vault::Vault;
 use std::sync::Arc;
 
@@ -22,21 +21,13 @@ impl App {
     ///
     /// # Errors
     /// When a certificate or a certificate authority cannot be read, or the store fails.
-    pub async fn reload(
-        &self,
-        mut new: Config,
-        certificates: Option<&CertificateFiles>,
-        control: &Control,
-    ) -> Result<Reloaded, Fault> {
+    pub async fn reload(&self, mut new: Config, control: &Control) -> Result<Reloaded, Fault> {
         let _one_at_a_time = self.reloading.lock().await;
         let running = self.config();
         let needs_restart = new.keep_fixed(&running);
         let mut changed = new.changes(&running);
         // What can fail comes first.
-        let certificate = match &new.tls {
-            Tls::Files { cert, key } => certificates.map(|_| Certificate::read(cert, key)).transpose()?,
-            Tls::Off => None,
-        };
+        let certificates = self.certificates.prepare(&new.tls)?;
         let vault = self.other_keys(&new).await?;
         let clients = self.http.prepare(new.upstreams.ca_file.as_deref())?;
         self.tokens.outlast(new.tokens.access_ttl).await?;
@@ -57,15 +48,16 @@ impl App {
             self.connections.forget_all();
             self.connections.leave_unusable_upstreams();
         }
+        if self.connections.providers().reconfigure(&new.provider) {
+            changed.push("provider");
+        }
         let mut authorities = Authorities::Same;
         if let Some(clients) = clients {
             changed.push("upstreams.ca_file");
             self.http.install(clients);
             authorities = Authorities::Other;
         }
-        if let (Some(certificate), Some(files)) = (certificate, certificates)
-            && files.install(certificate)
-        {
+        if self.certificates.install(certificates).await? {
             changed.push("certificate");
         }
         if new.limits != running.limits {

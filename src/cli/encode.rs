@@ -6,13 +6,16 @@ use crate::error::Fault;
 use crate::hostname::{
     Authority, Encoded, InvalidAuthority, InvalidLabel, Label, Scheme, Site, Target, UpstreamAddress,
 };
+use crate::providers::Providers;
 
 /// `portcullis encode DOMAIN [--root R]`
 pub(super) fn encode(domain: &str, root: Option<&str>, output: &mut Output<'_>) -> Result<(), Failure> {
     let address: UpstreamAddress = domain.parse().map_err(|why: InvalidAuthority| Fault::caller(why.to_string()))?;
     address.authority.clone().of_network().map_err(|why| Fault::caller(why.to_string()))?;
     let site = root.map(site).transpose()?;
-    let encoded = Encoded::new(&address, site.as_ref());
+    let provider = Providers::built_in().for_host(address.authority.host());
+    let known_path = provider.and_then(|provider| provider.path.as_deref());
+    let encoded = Encoded::new(&address, known_path, site.as_ref());
     if output.json {
         print_json(&encoded, output)?;
     }
@@ -44,7 +47,7 @@ pub(super) fn decode(text: &str, output: &mut Output<'_>) -> Result<(), Failure>
         Err(why) => return Err(Fault::caller(format!("{label:?}: {why}")).into()),
     };
     if output.json {
-        return print_json(&Encoded::new(&UpstreamAddress { authority, path: "/".to_owned() }, None), output);
+        return print_json(&Encoded::new(&UpstreamAddress { authority, path: "/".to_owned() }, None, None), output);
     }
     Ok(output.line(format_args!("{authority}"))?)
 }

@@ -12,6 +12,7 @@ impl Config {
         let mut fixed = vec![
             keep("server.domain", &mut new.domain, &old.domain),
             keep("server.listen", &mut new.listen, &old.listen),
+            keep("server.http_listen", &mut new.http_listen, &old.http_listen),
             keep("server.admin_listen", &mut new.admin_listen, &old.admin_listen),
             keep("server.public_url", &mut new.public, &old.public),
             self.store.keep_url(&running.store),

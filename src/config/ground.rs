@@ -1,10 +1,10 @@
-//! `[server]`, `[tls]` and `[vault]`, whose defaults depend on each other: on one's own machine
+//! `[server]` and `[vault]`, whose defaults depend on each other: on one's own machine
 //! (`domain = "localhost"`) everything has a default; anywhere else TLS must be decided about.
 
 use super::document::{Node, Place, Value};
 use super::reader::{Found, Reader};
 use super::secrets::{self, Directories};
-use super::{Server, Tls, VaultKeys, database, units, vault_key};
+use super::{Challenge, Server, Tls, VaultKeys, database, units, vault_key};
 use crate::hostname::{Authority, Scheme};
 use crate::secret::Secret;
 use crate::vault::Pkcs11;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-const LOCALHOST: &str = "localhost";
+pub(super) const LOCALHOST: &str = "localhost";
 const NOT_A_VAULT_KEY: &str = "is not 32 bytes in base64: `portcullis vault keygen` prints a good one";
 
 /// `server.domain`, which the other sections ask for.
@@ -33,25 +33,26 @@ pub(super) fn domain(server: &mut Reader<'_>) -> Found<String> {
 
 /// The rest of `[server]`.
 pub(super) fn server(mut reader: Reader<'_>, domain: String, tls: &Tls) -> Server {
-    reader.unsupported("http_listen");
     let listen = reader.list("listen", socket_address);
     if let Some(Found { place, .. }) = listen.as_ref().filter(|found| found.value.is_empty()) {
         reader.error(place, "listen", "must have at least one good address, like [\"127.0.0.1:8080\"]");
     }
     let default_listen = match tls {
-        Tls::Files { .. } if domain != LOCALHOST => SocketAddr::from(([0, 0, 0, 0], 443)),
+        Tls::Files { .. } | Tls::Acme(_) if domain != LOCALHOST => SocketAddr::from(([0, 0, 0, 0], 443)),
         _ => SocketAddr::from(([127, 0, 0, 1], 8080)),
     };
     let admin_listen = reader.parsed("admin_listen", |text| match text {
         "" => Ok(None),
         text => socket_address(text).map(Some),
     });
+    let http_listen = http_listen(&mut reader, tls);
     let (kept_body, kept_total) = kept(&mut reader);
     let trusted_proxies = reader.list("trusted_proxies", network).map(|found| found.value).unwrap_or_default();
     let origins = ["https://claude.ai", "https://claude.com", "https://chatgpt.com"].map(str::to_owned);
     let server = Server {
         listen: listen.map_or_else(|| vec![default_listen], |found| found.value),
         admin_listen: admin_listen.map_or(Some(SocketAddr::from(([127, 0, 0, 1], 9464))), |found| found.value),
+        http_listen,
         public: reader.parsed("public_url", |text| public_url(text, &domain)).map(|found| found.value),
         proxy_protocol: proxy_protocol(&mut reader, &trusted_proxies),
         trusted_proxies,
@@ -63,6 +64,27 @@ pub(super) fn server(mut reader: Reader<'_>, domain: String, tls: &Tls) -> Serve
     };
     reader.finish();
     server
+}
+
+/// `server.http_listen`: what the certificate authority asks on port 80 has to be answered there.
+fn http_listen(reader: &mut Reader<'_>, tls: &Tls) -> Option<SocketAddr> {
+    let needed = matches!(tls, Tls::Acme(acme) if acme.challenge == Challenge::Http01);
+    let found = reader.parsed("http_listen", |text| match text {
+        "" => Ok(None),
+        text => socket_address(text).map(Some),
+    });
+    let Some(Found { value, place }) = found else {
+        return needed.then_some(SocketAddr::from(([0, 0, 0, 0], 80)));
+    };
+    if value.is_some() && *tls == Tls::Off {
+        let why = "redirects to https, which this gateway does not speak with tls.mode = \"off\": remove it";
+        reader.error(&place, "http_listen", why);
+    } else if value.is_none() && needed {
+        let why = "is where tls.acme.challenge = \"http-01\" is answered: leave it out for \"0.0.0.0:80\", or choose \
+                   another challenge";
+        reader.error(&place, "http_listen", why);
+    }
+    value
 }
 
 /// `server.kept_body` and `server.kept_total`.
@@ -82,50 +104,6 @@ fn proxy_protocol(reader: &mut Reader<'_>, trusted_proxies: &[IpNet]) -> bool {
         reader.error(&flag.place, "proxy_protocol", why);
     }
     flag.value
-}
-
-/// `[tls]`
-pub(super) fn tls(mut reader: Reader<'_>, domain: &Found<String>, directories: &Directories) -> Tls {
-    reader.unsupported("acme");
-    let cert = secrets::path(&mut reader, "cert", directories);
-    let key = secrets::path(&mut reader, "key", directories);
-    let mode = reader.text("mode");
-    let tls = match (mode.as_ref().map(|mode| mode.value.as_str()), cert, key) {
-        (Some("files"), Some(cert), Some(key)) => Tls::Files { cert: cert.value, key: key.value },
-        (Some("files"), cert, key) => {
-            let place = cert.or(key).map(|found| found.place).or(mode.map(|mode| mode.place));
-            let why = "tls.mode = \"files\" needs both tls.cert and tls.key, two PEM files";
-            reader.error(&place.unwrap_or(Place::Nowhere), "mode", why);
-            Tls::Off
-        }
-        (Some("off"), None, None) => Tls::Off,
-        (None, None, None) if domain.value == LOCALHOST => Tls::Off,
-        (Some("off") | None, Some(found), _) | (Some("off") | None, None, Some(found)) => {
-            let why = "a certificate is used only with tls.mode = \"files\": set that, or remove tls.cert and tls.key";
-            reader.error(&found.place, "mode", why);
-            Tls::Off
-        }
-        (None, None, None) => {
-            let place = if reader.place == Place::Nowhere { &domain.place } else { &reader.place };
-            let why = "must be given for a public domain: \"files\" with tls.cert and tls.key, or \"off\" behind a \
-                       proxy that ends TLS";
-            reader.error(place, "mode", why);
-            Tls::Off
-        }
-        (Some(other), ..) => {
-            let place = mode.as_ref().map_or(&Place::Nowhere, |mode| &mode.place);
-            let why = match other {
-                "acme" => "\"acme\" is not supported by this version yet: use \"files\" with tls.cert and tls.key, or \
-                           \"off\" behind a proxy that ends TLS"
-                    .to_owned(),
-                other => format!("{other:?} is not a mode: write \"files\" or \"off\""),
-            };
-            reader.error(place, "mode", why);
-            Tls::Off
-        }
-    };
-    reader.finish();
-    tls
 }
 
 /// `[vault]`. The key file is neither read nor made here.

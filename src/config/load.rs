@@ -3,7 +3,8 @@
 use super::reader::{Errors, Reader};
 use super::secrets::Directories;
 use super::{
-    Config, database, document, ground, program, registration, sections, service, telemetry, upstream, worker,
+    Config, database, document, ground, program, provider, registration, sections, service, telemetry, tls, upstream,
+    worker,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -59,7 +60,7 @@ pub fn load(source: &Source) -> Result<Config, ConfigErrors> {
 fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, directories: &Directories) -> Config {
     let mut server = root.table("server");
     let domain = ground::domain(&mut server);
-    let tls = ground::tls(root.table("tls"), &domain, directories);
+    let tls = tls::read(root.table("tls"), &domain, directories);
     let state = ground::state_directory(&domain.value, &source.environment);
     let (store, spool) = database::read(root.table("store"), directories, &state);
     let vault = ground::vault(root.table("vault"), store.url.expose(), directories);
@@ -87,6 +88,7 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         stdio,
         unified: sections::unified(root.table("unified")),
         service,
+        provider: provider::all(root.tables("provider"), root.errors),
         audit: sections::audit(root.table("audit"), directories),
         telemetry: telemetry::read(root.table("telemetry"), directories),
         files: Vec::new(),

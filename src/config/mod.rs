@@ -10,6 +10,8 @@ mod load;
 mod login;
 mod presets;
 mod program;
+pub mod provider;
+mod quirks;
 mod reader;
 mod registration;
 mod secrets;
@@ -19,6 +21,7 @@ mod service_name;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod units;
 mod upstream;
 mod vault_key;
@@ -32,6 +35,7 @@ pub use registration::{Registration, RegistrationMode};
 pub use service::{Service, ServiceClient};
 pub use service_name::ServiceName;
 pub use telemetry::Otlp;
+pub use tls::{Acme, Challenge, ExternalAccount, Records, Rfc2136, Tls, TsigAlgorithm};
 pub(crate) use units::positive_duration;
 pub use vault_key::{keyring, keyring_again, read_vault_key, write_vault_key};
 
@@ -76,6 +80,8 @@ pub struct Config {
     pub unified: Unified,
     /// `[[service]]`
     pub service: Vec<Service>,
+    /// `[[provider]]`
+    pub provider: Vec<provider::Provider>,
     /// `[audit]`
     pub audit: Audit,
     /// `[telemetry]`
@@ -91,6 +97,8 @@ pub struct Server {
     pub domain: String,
     /// Where to listen; port 0 lets the system choose.
     pub listen: Vec<SocketAddr>,
+    /// Where plain HTTP leads to https, and a certificate authority's questions are answered.
+    pub http_listen: Option<SocketAddr>,
     /// Metrics and probes; loopback by default.
     pub admin_listen: Option<SocketAddr>,
     /// Scheme and port of `public_url`, when it was given; else they follow from `tls.mode` and the listening port.
@@ -110,18 +118,11 @@ pub struct Server {
     pub kept_total: u64,
 }
 
-/// `[tls]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// Plain HTTP: for one's own machine, or behind a proxy that ends TLS.
-    Off,
-    /// Certificate chain and key in PEM files.
-    Files {
-        /// The chain.
-        cert: PathBuf,
-        /// The key.
-        key: PathBuf,
-    },
+impl Server {
+    /// Every address that is listened on, in the order in which they are bound.
+    pub fn configured_addresses(&self) -> Vec<SocketAddr> {
+        self.listen.iter().copied().chain(self.admin_listen).chain(self.http_listen).collect()
+    }
 }
 
 /// `[vault]`

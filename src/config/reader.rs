@@ -64,6 +64,11 @@ impl<'e> Reader<'e> {
         Self { errors, place: Place::Nowhere, path: String::new(), entries, asked: Vec::new() }
     }
 
+    /// A table that stands for itself.
+    pub(super) fn at(name: &str, place: Place, entries: Entries, errors: &'e Errors) -> Self {
+        Self { errors, place, path: name.to_owned(), entries, asked: Vec::new() }
+    }
+
     /// The full name of a key, such as `server.listen`.
     pub(super) fn name(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
@@ -205,17 +210,6 @@ impl<'e> Reader<'e> {
             return self.list(key, |text| Ok(text.to_owned()));
         }
         self.text(key).map(|Found { value, place }| Found { value: vec![value], place })
-    }
-
-    /// A key that is part of the contract and that this version cannot serve.
-    pub(super) fn unsupported(&mut self, key: &'static str) {
-        if let Some(node) = self.take(key) {
-            let place = match &node.value {
-                Value::List(list) => list.first().map_or(&node.place, |first| &first.place),
-                _ => &node.place,
-            };
-            self.error(place, key, "is not supported by this version yet: remove it");
-        }
     }
 
     /// Whether a key is there and has not been taken.

@@ -3,14 +3,14 @@
 
 use super::document::Place;
 use super::presets;
+use super::quirks;
 use super::reader::{Found, Reader};
 use super::secrets::{self, Directories};
 use super::service_name::ServiceName;
-use super::upstream::{endpoint, header_name, printable, scopes};
-use crate::oauth::quirks::{Quirks, Revocation, TokenBody};
+use super::upstream::{endpoint, printable, scopes};
+use crate::oauth::quirks::Quirks;
 use crate::oauth::scope::Scopes;
 use crate::secret::Secret;
-use http::{HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 
 /// `[[service]]`
@@ -152,7 +152,8 @@ impl Settings {
             client_id,
             client_secret,
             scopes: Scopes::lenient(scopes(reader).unwrap_or_default().split(' ')),
-            quirks: quirks(reader),
+            // A service is asked for scopes, and no resource is named to it.
+            quirks: quirks::read(reader, false),
         }
     }
 
@@ -185,73 +186,6 @@ impl Settings {
             quirks: self.quirks,
         }))
     }
-}
-
-fn quirks(reader: &mut Reader<'_>) -> Quirks {
-    let plain = Quirks::default();
-    let authorize = reader.table("authorize").texts();
-    let implied = reader.table("implied_scopes").texts();
-    let headers = headers(reader);
-    let mut text = |key| reader.parsed(key, some).map(|found| found.value);
-    let (scope_parameter, token_member) = (text("scope_parameter"), text("token_member"));
-    let (scope_separator, granted_scope_separator) = (text("scope_separator"), text("granted_scope_separator"));
-    let method = reader.parsed("auth_method", |text| match text {
-        "client_secret_basic" | "client_secret_post" => Ok(text.to_owned()),
-        other => Err(format!("{other:?} is not known: write \"client_secret_basic\" or \"client_secret_post\"")),
-    });
-    let token_type = reader.parsed("token_type", |text| match text {
-        "bearer" => Ok(true),
-        "any" => Ok(false),
-        other => Err(format!("{other:?} is not known: write \"bearer\" or \"any\"")),
-    });
-    let token_body = reader.parsed("token_body", |text| match text {
-        "form" => Ok(TokenBody::Form),
-        "json" => Ok(TokenBody::Json),
-        other => Err(format!("{other:?} is not known: write \"form\" or \"json\"")),
-    });
-    let revocation = reader.parsed("revocation", |text| {
-        let unknown =
-            || format!("{text:?} is not known: write \"rfc7009\", \"json\", \"github\", \"token\" or \"bearer\"");
-        Revocation::parse(text).ok_or_else(unknown)
-    });
-    let ended = reader.list("ended", some);
-    Quirks {
-        // A service is asked for scopes, and no resource is named to it.
-        takes_resource: false,
-        authorize,
-        scope_parameter: scope_parameter.unwrap_or(plain.scope_parameter),
-        scope_separator: scope_separator.unwrap_or(plain.scope_separator),
-        granted_scope_separator,
-        all_or_nothing: reader.flag("all_or_nothing").unwrap_or(plain.all_or_nothing),
-        implied_scopes: implied.into_iter().map(|(scope, all)| (scope, Scopes::lenient(all.split(' ')))).collect(),
-        pkce: reader.flag("pkce").unwrap_or(plain.pkce),
-        token_member,
-        checks_token_type: token_type.is_none_or(|found| found.value),
-        auth_method: method.map(|found| found.value),
-        token_body: token_body.map_or(plain.token_body, |found| found.value),
-        headers,
-        ended: ended.map(|found| found.value).unwrap_or_default(),
-        revocation: revocation.map_or(plain.revocation, |found| found.value),
-    }
-}
-
-fn headers(reader: &mut Reader<'_>) -> Vec<(HeaderName, HeaderValue)> {
-    let table = reader.table("headers");
-    let (errors, place, path) = (table.errors, table.place.clone(), reader.name("headers"));
-    let mut headers = Vec::new();
-    for (name, value) in table.texts() {
-        match (header_name(&name), HeaderValue::from_str(&value)) {
-            (Ok(name), Ok(value)) => headers.push((name, value)),
-            (Err(why), _) => errors.add(&place, &path, why),
-            (_, Err(_)) => errors.add(&place, &path, format!("{name} has a character that no header can carry")),
-        }
-    }
-    headers
-}
-
-fn some(text: &str) -> Result<String, String> {
-    let good = !text.is_empty() && !text.chars().any(char::is_control);
-    good.then(|| text.to_owned()).ok_or_else(|| "must not be empty".to_owned())
 }
 
 /// GitHub has the client in the path.

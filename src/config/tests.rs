@@ -1,7 +1,9 @@
 mod command;
 mod login;
+mod provider;
 mod service;
 mod telemetry;
+mod tls;
 
 use super::*;
 use std::collections::BTreeMap;
@@ -347,16 +349,6 @@ fn signing_keys_have_an_algorithm_and_a_schedule() {
             "portcullis.toml:3: tokens.key_rotation: \"47h\" is too short: every key is published for a day before it signs",
         ],
     );
-}
-
-#[test]
-fn what_comes_later_is_not_called_unknown() {
-    let text = "[server]\nhttp_listen = []\n[tls]\nmode = \"acme\"\nacme.email = \"a@b\"\n\
-                [[upstream]]\ndomain = \"a.example\"\n";
-    let errors = Trial::new(text).errors();
-    let lines: Vec<u32> = errors.iter().map(|e| e.split(':').nth(1).unwrap().parse().unwrap()).collect();
-    assert_eq!(lines, [2, 4, 5], "{errors:#?}");
-    assert!(errors.iter().all(|error| error.contains("not supported by this version yet")), "{errors:#?}");
 }
 
 #[test]

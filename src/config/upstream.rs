@@ -301,7 +301,7 @@ fn alias(text: &str) -> Result<String, String> {
     }
 }
 
-fn path(text: &str) -> Result<String, String> {
+pub(super) fn path(text: &str) -> Result<String, String> {
     let good = text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#'));
     good.then(|| text.to_owned()).ok_or_else(|| format!("{text:?} is not a path: write it like \"/mcp\""))
 }

@@ -20,12 +20,15 @@ pub(super) fn is_about_our_client(code: &str) -> bool {
     CLIENT.contains(&code)
 }
 
-/// What to correct; `None` when that is not a matter of the configured client.
+/// What to correct; `None` when that is not a matter of the configured client, nor of which clients the provider takes.
 pub(super) fn on(party: &Party, server: &AtServer, code: &str) -> Option<String> {
+    let name = &party.name;
     if !party.configured(server) {
-        return None;
+        let refused = code.contains("redirect") || code == "unauthorized_client";
+        let advice = party.advice(server).filter(|_| refused)?;
+        return Some(format!("{name} takes certain clients only. {advice}"));
     }
-    let (name, place) = (&party.name, party.place());
+    let place = party.place();
     if is_about_our_client(code) {
         return Some(format!(
             "{name} does not accept this gateway's client. An administrator must correct client_id and client_secret of \

@@ -1,8 +1,9 @@
 //! The way to an upstream's consent: PKCE, state, scopes, `resource`. The way back is in `callback`.
 
 use super::discovery::{Discovered, Findings};
+use super::known::quirks;
 use super::sealed::{AtServer, OurClient, Pending, Tokens};
-use super::{Begin, ConnectError, ConnectionKey, Connections, NoCredential, Request, Target, register};
+use super::{Begin, ConnectError, ConnectionKey, Connections, NoCredential, Request, Target};
 use crate::config::{OAuthSettings, UpstreamAuth};
 use crate::error::Fault;
 use crate::http::check_url;
@@ -10,6 +11,7 @@ use crate::ids::{ConnectionId, Digest};
 use crate::oauth::pkce::{self, Challenge};
 use crate::oauth::quirks::Quirks;
 use crate::oauth::scope::{OFFLINE_ACCESS, Scopes};
+use crate::providers::{Provider, Resource};
 use crate::store::{Connection, ConnectionState, Flow};
 use crate::upstream::{Standing, Upstream};
 use std::sync::Arc;
@@ -48,6 +50,8 @@ impl Connections {
                 }
             }
         }
+        let known = self.providers.for_host(upstream.authority.host());
+        self.must_be_registrable(&upstream, settings, known.as_deref())?;
         let path = request.path.or(upstream.path.as_deref());
         let server = match self.discover(&upstream, settings, path, request.renew).await? {
             Findings::Open => {
@@ -56,12 +60,28 @@ impl Connections {
             }
             Findings::OAuth(server) => server,
         };
-        let mut scope = scope_to_ask(&wanted, settings, &server, granted.as_ref());
+        let provider = self.provider_of(&upstream, &server);
+        let provider = provider.as_ref();
+        let mut scope = scope_to_ask(&wanted, settings, (&server, provider.map(Arc::as_ref)), granted.as_ref());
         if let Some(demanded) = demanded {
             scope = scope.union(&demanded).union(&granted.unwrap_or_default());
         }
-        let client = self.client_at(&upstream, settings, &server, &scope.to_string()).await?;
-        self.redirect(&upstream, &request, settings, (*server, client, scope)).await.map(Begin::Redirect)
+        if scope.is_empty() && provider.is_some_and(|provider| provider.needs_scopes) {
+            return Err(self.no_scopes(&upstream));
+        }
+        let client = self.client_at(&upstream, settings, (&server, provider), &scope.to_string()).await?;
+        self.redirect(&upstream, &request, settings, (*server, client, scope), provider).await.map(Begin::Redirect)
+    }
+
+    /// An empty request would be refused, and with words that help nobody.
+    fn no_scopes(&self, upstream: &Upstream) -> ConnectError {
+        let text = format!(
+            "{} wants to know which scopes it is asked for, and nobody says. An administrator must write scopes for {} in \
+             the configuration.",
+            self.display_name(upstream),
+            upstream.authority
+        );
+        ConnectError::at("authorization", Fault::upstream(text.clone(), text))
     }
 
     /// The upstream of a key, as long as it may be used, and by this person.
@@ -130,20 +150,21 @@ impl Connections {
         request: &Request<'_>,
         settings: &OAuthSettings,
         (server, client, scope): (Discovered, OurClient, Scopes),
+        provider: Option<&Arc<Provider>>,
     ) -> Result<String, ConnectError> {
         let outset = Outset {
             key: request.key,
             authorization_endpoint: &server.authorization_endpoint,
             expected_iss: server.issuer_known.then(|| server.issuer.clone()),
             iss_promised: server.iss_promised,
-            quirks: register::quirks_of(upstream, &server),
+            quirks: quirks(provider),
             allow_private: upstream.allow_private,
             scope,
             session: request.session,
             return_to: request.return_to,
         };
         let at_server = AtServer {
-            resource: resource_to_send(upstream, request.path, settings, &server),
+            resource: resource_to_send(upstream, request.path, settings, (&server, provider.map(Arc::as_ref))),
             issuer: server.issuer.clone(),
             token_endpoint: server.token_endpoint.clone(),
             client,
@@ -228,35 +249,46 @@ fn add_parameters(url: &mut Url, pending: &Pending, state: &str, quirks: &Quirks
     }
 }
 
-/// RFC 8707: what the administrator says, else exactly what the metadata states, else the address of the endpoint; MCP
-/// wants it sent whether or not the server knows it.
+/// RFC 8707: what the administrator says, else exactly what the metadata states, else what the provider is known to want,
+/// else the address of the endpoint; MCP wants it sent whether or not the server knows it.
 fn resource_to_send(
     upstream: &Upstream,
     path: Option<&str>,
     settings: &OAuthSettings,
-    server: &Discovered,
+    (server, provider): (&Discovered, Option<&Provider>),
 ) -> Option<String> {
     let address =
         || format!("{}{}", upstream.authority.origin(), path.or(upstream.path.as_deref()).unwrap_or_default());
-    let resource = match (&settings.resource, &server.resource) {
-        (Some(configured), _) => configured.clone(),
-        (None, Some(stated)) => stated.clone(),
-        (None, None) => address(),
+    let usual = provider.map_or(&Resource::AsStated, |provider| &provider.resource);
+    let resource = match (&settings.resource, &server.resource, usual) {
+        (_, _, Resource::Never) => return None,
+        (Some(configured), ..) => configured.clone(),
+        (None, Some(stated), _) => stated.clone(),
+        (None, None, Resource::Fixed(fixed)) => fixed.clone(),
+        (None, None, Resource::AsStated) => address(),
     };
-    let wanted = !resource.is_empty() && register::quirks_of(upstream, server).takes_resource;
-    wanted.then_some(resource)
+    Some(resource).filter(|resource| !resource.is_empty())
 }
 
 /// What the client asked for, together with what the connection has already (a step up must not lose anything); else
-/// the administrator's scopes, else the upstream's.
-fn scope_to_ask(wanted: &Scopes, settings: &OAuthSettings, server: &Discovered, granted: Option<&Scopes>) -> Scopes {
-    let usual = || Scopes::lenient(settings.scopes.as_ref().unwrap_or(&server.scopes).split(' '));
+/// the administrator's scopes, else the upstream's, else what the provider is known to want.
+fn scope_to_ask(
+    wanted: &Scopes,
+    settings: &OAuthSettings,
+    (server, provider): (&Discovered, Option<&Provider>),
+    granted: Option<&Scopes>,
+) -> Scopes {
+    let usual = || {
+        let said = Scopes::lenient(settings.scopes.as_ref().unwrap_or(&server.scopes).split(' '));
+        let known = provider.filter(|_| said.is_empty()).map(|provider| provider.scopes.clone());
+        known.unwrap_or(said)
+    };
     let mut scope = match granted {
         _ if wanted.is_empty() => usual(),
         Some(granted) => wanted.union(granted),
         None => wanted.clone(),
     };
-    if server.offline_access {
+    if server.offline_access || provider.is_some_and(|provider| provider.offline_access) {
         scope.insert(OFFLINE_ACCESS);
     }
     scope

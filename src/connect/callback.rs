@@ -31,6 +31,10 @@ const KNOWN_ERRORS: [&str; 12] = [
 /// Those of them that say nothing about what was asked for.
 const TROUBLE: [&str; 2] = ["server_error", "temporarily_unavailable"];
 
+/// Those that another registration may mend: scopes that are asked for now may be others than those of a client that
+/// registered some time ago.
+const OF_THE_CLIENT: [&str; 2] = ["invalid_scope", "unauthorized_client"];
+
 impl Connections {
     /// Completes what [`Connections::begin`] began; the path to go on to.
     ///
@@ -91,6 +95,9 @@ impl Connections {
             party.ok_or_else(|| step(Fault::caller("this gateway does not connect to that server any longer")))?;
         check_issuer(pending, query.iss.as_deref(), &party.name).map_err(step)?;
         if let Some(error) = &query.error {
+            if OF_THE_CLIENT.contains(&error.as_str()) {
+                self.register_anew(pending, &party).await;
+            }
             return Err(refused(&party, pending, error, query.error_description.as_deref()));
         }
         let code = query.code.as_deref().filter(|code| !code.is_empty());
@@ -131,17 +138,24 @@ impl Connections {
         Ok(())
     }
 
+    /// The next flow begins with another client, unless an administrator chose this one.
+    async fn register_anew(&self, pending: &Pending, party: &Party) {
+        let server = &pending.server;
+        if !party.configured(server)
+            && let Err(fault) = self.drop_client(&server.issuer, &server.client.id).await
+        {
+            tracing::error!(%fault, "a registration that is of no use any longer cannot be dropped");
+        }
+    }
+
     async fn exchange_failed(&self, pending: &Pending, party: &Party, error: TokenError) -> ConnectError {
         let fault = match error {
             TokenError::Trouble { fault, .. } => fault,
             TokenError::Refused { code, description } => {
                 let name = &party.name;
                 let unknown = advice::is_about_our_client(&code);
-                if unknown
-                    && !party.configured(&pending.server)
-                    && let Err(fault) = self.drop_client(&pending.server.issuer, &pending.server.client.id).await
-                {
-                    tracing::error!(%fault, "a registration that is not known any longer cannot be dropped");
+                if unknown {
+                    self.register_anew(pending, party).await;
                 }
                 let public = match advice::on(party, &pending.server, &code) {
                     Some(advice) => advice,

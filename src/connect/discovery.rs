@@ -14,6 +14,7 @@ use crate::error::{Culprit, Fault};
 use crate::hostname::Authority;
 use crate::http::{Fetched, HttpClient, check_url};
 use crate::oauth::scope::Scopes;
+use crate::providers::Provider;
 use crate::upstream::Upstream;
 use bytes::Bytes;
 use http::Request;
@@ -106,7 +107,9 @@ impl Connections {
             return Ok(Findings::OAuth(Box::new(found.clone())));
         }
         let learnt = document.learnt;
-        let search = Search { http: &self.http, upstream, settings, path, hint: document.hint };
+        let provider = self.providers.for_host(upstream.authority.host());
+        let provider = provider.as_deref();
+        let search = Search { http: &self.http, upstream, provider, settings, path, hint: document.hint };
         let span = self.tracer.root(crate::telemetry::SpanKind::Client, "discovery");
         let findings = tokio::time::timeout(TOTAL, search.run()).await;
         if let Some(mut span) = span {
@@ -167,6 +170,8 @@ impl Connections {
 struct Search<'a> {
     http: &'a HttpClient,
     upstream: &'a Upstream,
+    /// What is known about it beforehand.
+    provider: Option<&'a Provider>,
     settings: &'a OAuthSettings,
     /// The path of the MCP endpoint, when it is known.
     path: Option<&'a str>,

@@ -10,14 +10,15 @@ mod discovery;
 mod flights;
 mod inject;
 mod keeper;
+mod known;
 mod lives;
 mod memory;
 mod news;
 mod parting;
 mod party;
 mod personal;
-mod providers;
 mod refresh;
+mod refusal;
 mod register;
 mod sealed;
 mod service;
@@ -34,6 +35,7 @@ use crate::http::HttpClient;
 use crate::ids::{ConnectionId, Random, UserId};
 use crate::life::Life;
 use crate::oauth::scope::Scopes;
+use crate::providers::ProviderTable;
 use crate::store::Store;
 use crate::telemetry::{Metrics, Tracer};
 use crate::upstream::Registry;
@@ -123,6 +125,7 @@ pub struct Connections {
     http: HttpClient,
     registry: Arc<Registry>,
     services: Arc<ServiceTable>,
+    providers: Arc<ProviderTable>,
     site: Site,
     clock: Clock,
     random: Random,
@@ -246,6 +249,7 @@ impl Connections {
             http: parts.http,
             registry: parts.registry,
             services: Arc::default(),
+            providers: Arc::default(),
             site: parts.site,
             clock: parts.clock,
             random: parts.random,

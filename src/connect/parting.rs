@@ -1,10 +1,11 @@
 //! Giving authorizations that ended here back to their providers (RFC 7009, and what single providers have instead). Our
 //! side has forgotten them by then and waits for nobody; what a provider refuses is audited.
 
+use super::known::quirks_at;
 use super::party::Party;
 use super::sealed::{AtServer, Tokens};
 use super::token_endpoint::{FORM, JSON, authenticated, json_of, members, printable, start};
-use super::{ConnectionKey, Connections, providers};
+use super::{ConnectionKey, Connections};
 use crate::audit::Audit;
 use crate::error::Fault;
 use crate::http::Fetched;
@@ -112,7 +113,8 @@ impl Connections {
         let party = self.party(&key.target);
         let server = party.as_ref().map_or_else(|| server.clone(), |party| party.with_current_secret(server));
         let Some(endpoint) = self.endpoint(party.as_ref(), &server).await? else { return Ok(Farewell::Unsaid) };
-        let quirks = party.as_ref().map_or_else(|| providers::quirks_at(&server), |party| party.quirks_at(&server));
+        let providers = self.providers.current();
+        let quirks = party.as_ref().map_or_else(|| quirks_at(&providers, &server), |party| party.quirks_at(&server));
         // The whole grant would end, and with it what the person has connected since.
         if ends_everything(quirks.revocation) && self.is_active(&key).await? {
             return Ok(Farewell::Unsaid);

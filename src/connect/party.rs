@@ -1,10 +1,11 @@
 //! The other side of a connection as the administrator and the tables of providers know it, be it an upstream or a service.
 
-use super::providers;
+use super::known::{provider_at, quirks_at};
 use super::sealed::AtServer;
 use super::{Connections, Target};
 use crate::config::{Service, UpstreamAuth};
 use crate::oauth::quirks::Quirks;
+use crate::providers::{Providers, Redirects};
 use crate::secret::Secret;
 use crate::upstream::Upstream;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub(super) struct Party {
 }
 
 enum Of {
-    Upstream(Arc<Upstream>),
+    Upstream(Arc<Upstream>, Arc<Providers>),
     Service(Arc<Service>),
 }
 
@@ -29,7 +30,9 @@ impl Connections {
         Some(match target {
             Target::Upstream(authority) => {
                 let upstream = self.registry.by_authority(authority)?;
-                Party { name: upstream.name.clone(), allow_private: upstream.allow_private, of: Of::Upstream(upstream) }
+                let name = self.display_name(&upstream);
+                let allow_private = upstream.allow_private;
+                Party { name, allow_private, of: Of::Upstream(upstream, self.providers.current()) }
             }
             Target::Service(name) => {
                 let service = self.services.find(name)?;
@@ -43,12 +46,19 @@ impl Party {
     /// What is special about its authorization server.
     pub(super) fn quirks_at<'a>(&'a self, server: &AtServer) -> &'a Quirks {
         match &self.of {
-            Of::Upstream(_) => providers::quirks_at(server),
+            Of::Upstream(_, providers) => quirks_at(providers, server),
             Of::Service(service) => match &service.client {
                 Some(client) => &client.quirks,
-                None => providers::plain(),
+                None => Quirks::plain(),
             },
         }
+    }
+
+    /// What a person can do where a provider is known to take certain clients only.
+    pub(super) fn advice(&self, server: &AtServer) -> Option<String> {
+        let Of::Upstream(_, providers) = &self.of else { return None };
+        let provider = provider_at(providers, server).filter(|one| one.redirects != Redirects::Any)?;
+        provider.advice_for(&server.redirect_uri)
     }
 
     /// Whether our client there is the one that the administrator registered.
@@ -59,7 +69,7 @@ impl Party {
     /// Where the administrator configures it.
     pub(super) fn place(&self) -> String {
         match &self.of {
-            Of::Upstream(upstream) => format!("the [[upstream]] {}", upstream.authority),
+            Of::Upstream(upstream, _) => format!("the [[upstream]] {}", upstream.authority),
             Of::Service(service) => format!("the [[service]] {}", service.name),
         }
     }
@@ -74,7 +84,7 @@ impl Party {
     /// The issuer whose metadata may be asked.
     pub(super) fn issuer<'a>(&'a self, server: &'a AtServer) -> Option<&'a str> {
         match &self.of {
-            Of::Upstream(_) => Some(&server.issuer),
+            Of::Upstream(..) => Some(&server.issuer),
             Of::Service(service) => service.client.as_ref()?.issuer.as_deref(),
         }
     }
@@ -93,7 +103,7 @@ impl Party {
     /// The client that the administrator registered.
     fn client(&self) -> Option<(&str, Option<&Secret>)> {
         match &self.of {
-            Of::Upstream(upstream) => match &*upstream.auth {
+            Of::Upstream(upstream, _) => match &*upstream.auth {
                 UpstreamAuth::OAuth(settings) => {
                     Some((settings.client_id.as_deref()?, settings.client_secret.as_ref()))
                 }

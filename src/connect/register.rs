@@ -2,23 +2,23 @@
 //! the spot (RFC 7591), in that order.
 
 use super::discovery::Discovered;
-use super::providers;
+use super::known::quirks;
+use super::refusal::Kind;
 use super::sealed::OurClient;
-use super::token_endpoint::printable;
 use super::{ConnectError, Connections};
 use crate::config::OAuthSettings;
-use crate::error::{Culprit, Fault};
+use crate::error::Fault;
 use crate::hostname::Scheme;
-use crate::http::Fetched;
-use crate::oauth::quirks::Quirks;
+use crate::providers::Provider;
 use crate::store::UpstreamClient;
 use crate::upstream::Upstream;
 use crate::vault::Place;
 use bytes::Bytes;
+use http::Request;
 use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{Request, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A secret that expires within this time is not used for a new flow.
@@ -39,19 +39,20 @@ impl Connections {
         &self,
         upstream: &Upstream,
         settings: &OAuthSettings,
-        server: &Discovered,
+        (server, provider): (&Discovered, Option<&Arc<Provider>>),
         scope: &str,
     ) -> Result<OurClient, ConnectError> {
         if let Some(id) = &settings.client_id {
             let secret = settings.client_secret.as_ref().map(|secret| secret.expose().to_owned());
-            let provider = quirks_of(upstream, server);
-            let auth_method = match (&secret, &provider.auth_method) {
+            let auth_method = match (&secret, &quirks(provider).auth_method) {
                 (None, _) => NONE.to_owned(),
                 (Some(_), Some(method)) => method.clone(),
                 (Some(_), None) => confidential_method(&server.auth_methods).to_owned(),
             };
             return Ok(OurClient { id: id.clone(), secret, auth_method });
         }
+        // An authorization server may be known although the upstream in front of it is not.
+        self.must_be_registrable(upstream, settings, provider.map(Arc::as_ref))?;
         let https = self.site.scheme() == Scheme::Https;
         if https && server.takes_documents && server.auth_methods.iter().any(|method| method == NONE) {
             let id = format!("{}/oauth/client-metadata.json", self.site.root_origin());
@@ -61,7 +62,7 @@ impl Connections {
         let _one_at_a_time = lock.lock().await;
         match self.kept_client(&server.issuer).await? {
             Some(client) => Ok(client),
-            None => self.register(upstream, server, scope).await,
+            None => self.register(upstream, (server, provider.map(Arc::as_ref)), scope).await,
         }
     }
 
@@ -89,10 +90,15 @@ impl Connections {
         Ok(Some(OurClient { id: row.client_id, secret, auth_method: row.auth_method }))
     }
 
-    async fn register(&self, upstream: &Upstream, server: &Discovered, scope: &str) -> Result<OurClient, ConnectError> {
+    async fn register(
+        &self,
+        upstream: &Upstream,
+        (server, provider): (&Discovered, Option<&Provider>),
+        scope: &str,
+    ) -> Result<OurClient, ConnectError> {
         let step = |fault| ConnectError::at("registration", fault);
         let Some(endpoint) = &server.registration_endpoint else {
-            return Err(step(self.refusal(upstream, Kind::NoRegistration, "no registration endpoint")));
+            return Err(step(self.refusal(upstream, provider, Kind::NoRegistration, "no registration endpoint")));
         };
         let method = registrable_method(&server.auth_methods);
         let body = self.metadata(method, scope).to_string();
@@ -105,7 +111,7 @@ impl Connections {
             self.http.send(request, upstream.allow_private).await.map_err(|error| step(Fault::from(error)))?;
         let registered = match serde_json::from_slice::<Registered>(&fetched.body) {
             Ok(registered) if fetched.status.is_success() && !registered.client_id.is_empty() => registered,
-            _ => return Err(step(self.judge(upstream, &fetched))),
+            _ => return Err(step(self.judge(upstream, provider, &fetched))),
         };
         let client = registered.client(method);
         self.keep_client(&server.issuer, &client, registered.client_secret_expires_at).await?;
@@ -141,61 +147,6 @@ impl Connections {
         };
         self.store.put_upstream_client(&row).await.map_err(|error| ConnectError::at("store", error))
     }
-
-    /// Which kind of refusal an answer is: only the person reading can do something about it.
-    fn judge(&self, upstream: &Upstream, fetched: &Fetched) -> Fault {
-        let status = fetched.status;
-        let said: Refused = serde_json::from_slice(&fetched.body).unwrap_or_default();
-        let private = format!(
-            "registration at {}: {status}, error {:?}, {:?}",
-            upstream.authority,
-            printable(&said.error, 60),
-            printable(&said.error_description, 300)
-        );
-        let words = said.error_description.to_ascii_lowercase();
-        let kind = match status {
-            StatusCode::TOO_MANY_REQUESTS => Kind::Trouble,
-            _ if status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED => Kind::Trouble,
-            _ if ["loopback", "localhost", "127.0.0.1"].iter().any(|word| words.contains(word)) => Kind::LoopbackOnly,
-            _ if said.error == "invalid_redirect_uri" || words.contains("redirect") => Kind::Allowlist,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Kind::Allowlist,
-            _ if said.error.is_empty() => Kind::NoRegistration,
-            _ => Kind::Other(printable(&said.error, 60)),
-        };
-        self.refusal(upstream, kind, &private)
-    }
-
-    fn refusal(&self, upstream: &Upstream, kind: Kind, private: &str) -> Fault {
-        let name = &upstream.name;
-        let uri = self.redirect_uri();
-        let by_hand = format!(
-            "Register a client there by hand with the redirect URI {uri} and set its client_id (and client_secret) for this \
-             upstream in the configuration."
-        );
-        let public = match &kind {
-            Kind::NoRegistration => format!("{name} does not let programs register themselves. {by_hand}"),
-            Kind::LoopbackOnly => {
-                format!("{name} registers only programs on one's own machine, with loopback redirect URIs. {by_hand}")
-            }
-            Kind::Allowlist => format!(
-                "{name} registers only clients on its allowlist. Ask its operator, or your organization's administrator \
-                 there, to allow {uri}. Or: {by_hand}"
-            ),
-            Kind::Other(code) => format!("{name} refused to register Portcullis ({code}). {by_hand}"),
-            Kind::Trouble => format!("{name} cannot register clients at the moment. Try again in a minute."),
-        };
-        let culprit = Culprit::Upstream;
-        Fault { culprit, public: public.into(), private: private.to_owned() }
-    }
-}
-
-/// Why a registration was refused.
-enum Kind {
-    NoRegistration,
-    LoopbackOnly,
-    Allowlist,
-    Other(String),
-    Trouble,
 }
 
 /// RFC 7591 §3.2.1.
@@ -223,21 +174,6 @@ impl Registered {
         };
         OurClient { id: self.client_id.clone(), secret, auth_method: auth_method.to_owned() }
     }
-}
-
-/// RFC 7591 §3.2.2.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Refused {
-    error: String,
-    error_description: String,
-}
-
-/// What is special about an upstream or its authorization server.
-pub(super) fn quirks_of(upstream: &Upstream, server: &Discovered) -> &'static Quirks {
-    let host = |url: &str| url::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned));
-    let server = [host(&server.authorization_endpoint), host(&server.token_endpoint)];
-    providers::quirks_of([upstream.authority.host()].into_iter().chain(server.iter().flatten().map(String::as_str)))
 }
 
 /// What a client with a secret uses: Basic is what is meant by silence (RFC 8414 §2).

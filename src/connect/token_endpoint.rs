@@ -150,10 +150,13 @@ fn granted(members: &Map<String, Value>, quirks: &Quirks) -> Result<Granted, &'s
         Value::String(text) => text.parse().ok(),
         number => number.as_u64().or_else(|| number.as_f64().map(|float| float as u64)),
     });
+    let refresh_token = text("refresh_token").map(|token| Zeroizing::new(token.to_owned()));
+    // Whoever cannot refresh gains nothing by knowing.
+    let usual = quirks.token_life.filter(|_| refresh_token.is_some());
     Ok(Granted {
         access_token: Zeroizing::new(access_token.to_owned()),
-        refresh_token: text("refresh_token").map(|token| Zeroizing::new(token.to_owned())),
-        expires_in: seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs),
+        refresh_token,
+        expires_in: seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs).or(usual),
         scope: scope_of(members).filter(|_| !quirks.all_or_nothing).map(|scope| quirks.scopes_of(&scope).to_string()),
     })
 }
@@ -248,10 +251,9 @@ mod tests {
     fn the_person_s_own_token_at_slack() {
         let text = r#"{"ok":true,"access_token":"bot","token_type":"bot",
             "authed_user":{"access_token":"user","scope":"a,b","token_type":"user"}}"#;
+        let slack = crate::providers::Providers::built_in().for_host("slack.com");
         let granted =
-            interpret(&answer(200, "application/json", text), crate::connect::providers::quirks_of(["slack.com"]))
-                .ok()
-                .unwrap();
+            interpret(&answer(200, "application/json", text), crate::connect::known::quirks(slack)).ok().unwrap();
         assert_eq!((granted.access_token.as_str(), granted.scope.as_deref()), ("user", Some("a b")));
     }
 }

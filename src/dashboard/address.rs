@@ -44,7 +44,11 @@ pub(super) async fn encode(
     });
     let encoded = address.map(|address| {
         let known = dashboard.known(&address);
-        let encoded = encode_known(&address, known.as_deref(), &dashboard.site);
+        let path = known.as_ref().and_then(|upstream| upstream.path.clone()).or_else(|| {
+            let provider = dashboard.connections.providers().for_host(address.authority.host())?;
+            provider.path.clone()
+        });
+        let encoded = encode_known(&address, (known.as_deref(), path.as_deref()), &dashboard.site);
         (address, encoded)
     });
     if wants_json(&headers) {
@@ -98,13 +102,11 @@ impl Dashboard {
     }
 }
 
-/// What the configuration knows better: the path of the endpoint, and an alias.
-fn encode_known(address: &UpstreamAddress, known: Option<&Upstream>, site: &Site) -> Encoded {
-    let path = known.and_then(|upstream| upstream.path.clone()).filter(|_| address.path == "/");
-    let address = UpstreamAddress { path: path.unwrap_or_else(|| address.path.clone()), ..address.clone() };
-    let encoded = Encoded::new(&address, Some(site));
+/// With the path of the endpoint, where that is known, and with the alias that the configuration or an administrator gave.
+fn encode_known(address: &UpstreamAddress, (known, path): (Option<&Upstream>, Option<&str>), site: &Site) -> Encoded {
+    let encoded = Encoded::new(address, path, Some(site));
     match known.and_then(|upstream| upstream.alias.as_deref()).map(Label::parse) {
-        Some(Ok(alias)) => encoded.with_alias(&alias, &address.path, site),
+        Some(Ok(alias)) => encoded.with_alias(&alias, (address, path), site),
         _ => encoded,
     }
 }

@@ -26,11 +26,12 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// Encodes an address; without a site only the label is known.
-    pub fn new(address: &UpstreamAddress, site: Option<&Site>) -> Self {
+    /// Encodes an address; without a site only the label is known. The address of a bare domain gets the path that is known to
+    /// be usual there, if any.
+    pub fn new(address: &UpstreamAddress, known_path: Option<&str>, site: Option<&Site>) -> Self {
         let domain = address.authority.to_string();
         match Label::encode(&address.authority) {
-            Ok(label) => Self { domain, alias: None, ..Self::reached_by(&label, &address.path, site) },
+            Ok(label) => Self { domain, alias: None, ..Self::reached_by(&label, path_of(address, known_path), site) },
             Err(_) => {
                 let alias = Some(suggest_alias(&address.authority));
                 Self { domain, label: None, hostname: None, url: None, alias }
@@ -40,13 +41,18 @@ impl Encoded {
 
     /// The same for an upstream that has an alias: it takes the place of a label that does not fit.
     #[must_use]
-    pub fn with_alias(self, alias: &Label, path: &str, site: &Site) -> Self {
+    pub fn with_alias(
+        self,
+        alias: &Label,
+        (address, known_path): (&UpstreamAddress, Option<&str>),
+        site: &Site,
+    ) -> Self {
+        let path = path_of(address, known_path);
         let base = if self.label.is_some() { self.clone() } else { Self::reached_by(alias, path, Some(site)) };
         Self { domain: self.domain, alias: Some(alias.to_string()), ..base }
     }
 
     fn reached_by(label: &Label, path: &str, site: Option<&Site>) -> Self {
-        let path = if path == "/" { USUAL_PATH } else { path };
         Self {
             domain: String::new(),
             label: Some(label.to_string()),
@@ -55,6 +61,10 @@ impl Encoded {
             alias: None,
         }
     }
+}
+
+fn path_of<'a>(address: &'a UpstreamAddress, known: Option<&'a str>) -> &'a str {
+    if address.path == "/" { known.unwrap_or(USUAL_PATH) } else { &address.path }
 }
 
 /// A short name for an upstream: `atlassian` for `mcp.atlassian.com`. A name and an alias for people to change.
@@ -92,25 +102,29 @@ mod tests {
     #[test]
     fn the_whole_answer() {
         let site = Site::new("gw.example", Scheme::Https, 443);
-        let encoded = Encoded::new(&address("https://mcp.atlassian.com/v1/mcp"), Some(&site));
+        let encoded = Encoded::new(&address("https://mcp.atlassian.com/v1/mcp"), Some("/v2/mcp"), Some(&site));
         assert_eq!(
             serde_json::to_string(&encoded).unwrap(),
             "{\"domain\":\"mcp.atlassian.com\",\"label\":\"nvrxaltborwgc43tnfqw4ltdn5wq-enc\",\
              \"hostname\":\"nvrxaltborwgc43tnfqw4ltdn5wq-enc.gw.example\",\
              \"url\":\"https://nvrxaltborwgc43tnfqw4ltdn5wq-enc.gw.example/v1/mcp\",\"alias\":null}"
         );
-        assert_eq!(Encoded::new(&address("mcp.atlassian.com"), None).url, None);
-        let bare = Encoded::new(&address("mcp.atlassian.com"), Some(&site));
+        assert_eq!(Encoded::new(&address("mcp.atlassian.com"), None, None).url, None);
+        let bare = Encoded::new(&address("mcp.atlassian.com"), None, Some(&site));
         assert_eq!(bare.url.as_deref(), Some("https://nvrxaltborwgc43tnfqw4ltdn5wq-enc.gw.example/mcp"));
+        for known in ["/v2/mcp", "/"] {
+            let url = Encoded::new(&address("mcp.atlassian.com"), Some(known), Some(&site)).url.unwrap();
+            assert_eq!(url, format!("https://nvrxaltborwgc43tnfqw4ltdn5wq-enc.gw.example{known}"));
+        }
     }
 
     #[test]
     fn a_long_domain_gets_a_suggestion_and_then_its_alias() {
         let site = Site::new("gw.example", Scheme::Https, 443);
         let address = address("mcp.a-department-with-a-very-long-name.example.com");
-        let encoded = Encoded::new(&address, Some(&site));
+        let encoded = Encoded::new(&address, None, Some(&site));
         assert_eq!((encoded.label.as_deref(), encoded.alias.as_deref()), (None, Some("example")));
-        let named = encoded.with_alias(&Label::parse("wiki").unwrap(), "/", &site);
+        let named = encoded.with_alias(&Label::parse("wiki").unwrap(), (&address, None), &site);
         assert_eq!(named.url.as_deref(), Some("https://wiki.gw.example/mcp"));
         assert_eq!(named.domain, address.authority.as_str());
     }

@@ -12,7 +12,7 @@ use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -288,19 +288,20 @@ impl Resolve for Checked {
         let (resolver, allow_private) = (self.resolver.clone(), self.allow_private);
         Box::pin(async move {
             let addresses = resolver.lookup(name.as_str(), allow_private).await?;
-            let any_port: Addrs = Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0)));
-            Ok(any_port)
+            // Port 0: the one that the URL means.
+            let sockets: Addrs = Box::new(addresses.into_iter().map(move |address| resolver.socket(address, 0)));
+            Ok(sockets)
         })
     }
 }
 
 /// A file of certificate authorities.
-struct CaFile<'a> {
+pub(super) struct CaFile<'a> {
     path: &'a Path,
     pem: Vec<u8>,
 }
 
-fn read(path: &Path) -> Result<CaFile<'_>, Fault> {
+pub(super) fn read(path: &Path) -> Result<CaFile<'_>, Fault> {
     let pem = std::fs::read(path).map_err(|error| unusable(path, &error))?;
     Ok(CaFile { path, pem })
 }
@@ -348,7 +349,8 @@ fn client(resolver: &Arc<Checked>, tls: &ClientConfig, idle: usize) -> Result<re
         .map_err(|error| Fault::gateway(format!("the outbound HTTP client cannot be made: {error}")))
 }
 
-fn tls_config(authorities: Option<&CaFile<'_>>) -> Result<ClientConfig, Fault> {
+/// The certificate authorities of a file, or the system's.
+pub(super) fn roots(authorities: Option<&CaFile<'_>>) -> Result<RootCertStore, Fault> {
     let mut roots = RootCertStore::empty();
     match authorities {
         Some(CaFile { path, pem }) => {
@@ -361,17 +363,21 @@ fn tls_config(authorities: Option<&CaFile<'_>>) -> Result<ClientConfig, Fault> {
             }
         }
         None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots.add_parsable_certificates(super::authorities::of_system());
             if roots.is_empty() {
                 tracing::warn!("this system has no certificate authorities: no https upstream can be reached");
             }
         }
     }
+    Ok(roots)
+}
+
+fn tls_config(authorities: Option<&CaFile<'_>>) -> Result<ClientConfig, Fault> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(Fault::gateway)?
-        .with_root_certificates(roots)
+        .with_root_certificates(roots(authorities)?)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)

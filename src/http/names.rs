@@ -47,7 +47,9 @@ impl Names {
         match self {
             Names::Nobody => Err(ResolveError::Timeout),
             Names::Fixed(names) => {
-                names.get(host).cloned().map(|found| (found, Duration::ZERO)).ok_or(ResolveError::NotFound)
+                let wildcard = || names.get(&format!("*.{}", host.split_once('.')?.1));
+                let found = names.get(host).or_else(wildcard).cloned();
+                found.map(|found| (found, Duration::ZERO)).ok_or(ResolveError::NotFound)
             }
             Names::System(families) => families.find(host).await,
         }

@@ -29,6 +29,8 @@ pub struct Resolver {
     /// One cell per name, so that many callers ask once.
     cache: Cache<Box<str>, Arc<OnceCell<Answer>>>,
     permits: Arc<Semaphore>,
+    /// Who plays which address.
+    sockets: Option<Arc<HashMap<IpAddr, SocketAddr>>>,
 }
 
 /// Why there is no address to connect to.
@@ -60,6 +62,30 @@ impl Resolver {
         Self::with(Names::Fixed(names))
     }
 
+    /// The same, and each address is played by a socket on this machine: for tests of what only public addresses show. A name
+    /// that begins with `*.` stands for everything one label below.
+    pub fn staged(names: HashMap<String, Vec<IpAddr>>, sockets: HashMap<IpAddr, SocketAddr>) -> Self {
+        Self { sockets: Some(Arc::new(sockets)), ..Self::with(Names::Fixed(names)) }
+    }
+
+    /// Everything that a name leads to, forbidden addresses too: to be looked at. Whoever connects asks [`permits`] before.
+    ///
+    /// # Errors
+    /// When there is no address.
+    pub async fn addresses(&self, host: &str) -> Result<Arc<[IpAddr]>, ResolveError> {
+        match host.parse() {
+            Ok(address) => Ok(Arc::from([address])),
+            Err(_) if is_localhost(host) => Ok(Arc::from([IpAddr::V4(Ipv4Addr::LOCALHOST)])),
+            Err(_) => self.ask(host.to_ascii_lowercase().into()).await,
+        }
+    }
+
+    /// Where a connection to an address goes: there, unless the address is played by somebody else ([`Resolver::staged`]).
+    pub(super) fn socket(&self, address: IpAddr, port: u16) -> SocketAddr {
+        let played = self.sockets.as_ref().and_then(|sockets| sockets.get(&address).copied());
+        played.unwrap_or(SocketAddr::new(address, port))
+    }
+
     /// The addresses of an authority that may be connected to, from the cache when it is known there. An IP address is
     /// only checked. `localhost` is 127.0.0.1 without asking anybody.
     ///
@@ -73,12 +99,7 @@ impl Resolver {
 
     /// The same for a bare host name in any letter case.
     pub(super) async fn lookup(&self, host: &str, allow_private: bool) -> Result<Vec<IpAddr>, ResolveError> {
-        let known = match host.parse() {
-            Ok(address) => Ok(Arc::from([address])),
-            Err(_) if is_localhost(host) => Ok(Arc::from([IpAddr::V4(Ipv4Addr::LOCALHOST)])),
-            Err(_) => self.ask(host.to_ascii_lowercase().into()).await,
-        };
-        let known = known?;
+        let known = self.addresses(host).await?;
         let permitted: Vec<IpAddr> =
             known.iter().copied().filter(|address| permits(*address, allow_private).is_ok()).collect();
         match permitted.len() {
@@ -90,7 +111,7 @@ impl Resolver {
 
     fn with(names: Names) -> Self {
         let cache = Cache::builder().max_capacity(CAPACITY).expire_after(Life).build();
-        Self { names: Arc::new(names), cache, permits: Arc::new(Semaphore::new(CONCURRENCY)) }
+        Self { names: Arc::new(names), cache, permits: Arc::new(Semaphore::new(CONCURRENCY)), sockets: None }
     }
 
     async fn ask(&self, host: Box<str>) -> Result<Arc<[IpAddr]>, ResolveError> {

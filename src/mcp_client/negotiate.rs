@@ -104,6 +104,7 @@ async fn paths(wire: &Wire, upstream: &Upstream, principal: &Principal, transpor
         Transport::WebSocket => &["/mcp", "/ws", "/"],
     };
     let mut paths: Vec<String> = wire.connections.endpoint_path(&principal.key).await.into_iter().collect();
+    paths.extend(wire.connections.usual_path(upstream).filter(|path| !paths.contains(path)));
     for path in usual {
         if !paths.iter().any(|known| known == path) {
             paths.push((*path).to_owned());

@@ -3,6 +3,8 @@
 
 use super::scope::{OFFLINE_ACCESS, Scopes};
 use http::{HeaderName, HeaderValue};
+use std::sync::LazyLock;
+use std::time::Duration;
 
 /// What one authorization server does otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub struct Quirks {
     pub pkce: bool,
     /// The member of the token response to look into.
     pub token_member: Option<String>,
+    /// How long an access token lives that comes with a refresh token and without a word about it.
+    pub token_life: Option<Duration>,
     /// Whether `token_type` must be `Bearer`.
     pub checks_token_type: bool,
     /// How a client registered by hand authenticates at the token endpoint; `None`: as the metadata says.
@@ -51,6 +55,7 @@ impl Default for Quirks {
             implied_scopes: Vec::new(),
             pkce: true,
             token_member: None,
+            token_life: None,
             checks_token_type: true,
             auth_method: None,
             token_body: TokenBody::Form,
@@ -62,6 +67,12 @@ impl Default for Quirks {
 }
 
 impl Quirks {
+    /// Of a server that follows the specifications.
+    pub fn plain() -> &'static Self {
+        static PLAIN: LazyLock<Quirks> = LazyLock::new(Quirks::default);
+        &PLAIN
+    }
+
     /// The scopes of an answer, as RFC 6749 §3.3 has them.
     pub fn scopes_of(&self, answered: &str) -> Scopes {
         let mut text = answered.replace(&self.scope_separator, " ");

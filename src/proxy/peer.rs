@@ -3,7 +3,7 @@
 use super::race;
 use crate::config::Upstreams;
 use crate::connect::ConnectionKey;
-use crate::http::{ResolveError, Resolver};
+use crate::http::{ResolveError, Resolver, system_bundle};
 use crate::upstream::{Failure, Health, Stage, Turn, Unavailable, Upstream};
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::{v1, v2};
@@ -64,7 +64,8 @@ pub(super) enum ConnectFailure {
 impl Peers {
     pub(super) fn new(resolver: Resolver, settings: &Upstreams) -> Self {
         let mut options = ConnectorOptions::new(POOL_SIZE);
-        options.ca_file = settings.ca_file.as_ref().map(|path| path.display().to_string());
+        let authorities = settings.ca_file.as_deref().or_else(|| system_bundle());
+        options.ca_file = authorities.map(|path| path.display().to_string());
         let (http1, http2) = (v1::Connector::new(Some(options.clone())), v2::Connector::new(Some(options)));
         Self { http1, http2, resolver, group: RandomState::new() }
     }

@@ -8,11 +8,12 @@ use super::seats::{Seat, Seats};
 use super::transport::Transport;
 use crate::config::Config;
 use crate::proxy::{Gate, Progress};
-use crate::tls::CertificateFiles;
+use crate::tls::{ACME_TLS, Served};
 use arc_swap::ArcSwap;
 use pingora::apps::ServerApp;
 use pingora::listeners::tls::{Acceptor, TlsSettings};
 use pingora::protocols::{ALPN, Stream};
+use rustls::ServerConfig;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,40 +59,18 @@ impl Manners {
 impl Reception {
     /// Accepts until the gateway stops; connections that are open then go on.
     pub(super) async fn serve(self: Arc<Self>, listener: TcpListener) {
-        let mut stopping = self.stopping.clone();
-        loop {
-            let accepted = tokio::select! { biased;
-                _ = stopping.wait_for(|stopping| *stopping) => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                // Without a seat the connection is closed at once: an answer would cost what is lacking.
-                Ok((stream, _)) => {
-                    if let Some(seat) = self.seats.take() {
-                        tokio::spawn(self.clone().greet(stream, seat));
-                    }
-                }
-                Err(error) => self.rest(&error).await,
-            }
-        }
-    }
-
-    async fn rest(&self, error: &io::Error) {
-        const EMFILE: i32 = 24;
-        const ENFILE: i32 = 23;
-        if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) {
-            tracing::error!(%error, "no connection can be accepted");
-            tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
-        } else {
-            tracing::debug!(%error, "a connection was gone before it was accepted");
-        }
+        let greet = |stream, seat| drop(tokio::spawn(self.clone().greet(stream, seat)));
+        accept_all(listener, &self.seats, self.stopping.clone(), greet).await;
     }
 
     async fn greet(self: Arc<Self>, stream: TcpStream, mut seat: Seat) {
         // What comes before the first request is on the heap: a connection has no room for it while it lives.
         let Some((stream, progress)) = Box::pin(self.receive(stream, &mut seat)).await else { return };
-        if !matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-            return self.gate.serve_http1(stream, &self.stopping).await;
+        match stream.selected_alpn_proto() {
+            Some(ALPN::H2) => {}
+            // An authority has seen the certificate that it asked for, and that is all (RFC 8737 §3).
+            Some(ALPN::Custom(_)) => return,
+            _ => return self.gate.serve_http1(stream, &self.stopping).await,
         }
         let served = self.gate.process_new(stream, &self.stopping);
         tokio::pin!(served);
@@ -126,9 +105,44 @@ impl Reception {
     }
 }
 
+/// Accepts until the gateway stops, and hands on what gets a seat.
+pub(super) async fn accept_all(
+    listener: TcpListener,
+    seats: &Arc<Seats>,
+    mut stopping: watch::Receiver<bool>,
+    greet: impl Fn(TcpStream, Seat),
+) {
+    loop {
+        let accepted = tokio::select! { biased;
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            // Without a seat the connection is closed at once: an answer would cost what is lacking.
+            Ok((stream, _)) => {
+                if let Some(seat) = seats.take() {
+                    greet(stream, seat);
+                }
+            }
+            Err(error) => rest(&error).await,
+        }
+    }
+}
+
+async fn rest(error: &io::Error) {
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    if matches!(error.raw_os_error(), Some(EMFILE | ENFILE)) {
+        tracing::error!(%error, "no connection can be accepted");
+        tokio::time::sleep(OUT_OF_DESCRIPTORS).await;
+    } else {
+        tracing::debug!(%error, "a connection was gone before it was accepted");
+    }
+}
+
 impl Manners {
     /// Whose connection it is: the peer's, or that of whom the peer announces.
-    async fn client_of(&self, stream: &mut TcpStream) -> Option<SocketAddr> {
+    pub(super) async fn client_of(&self, stream: &mut TcpStream) -> Option<SocketAddr> {
         let peer = stream.peer_addr().ok()?;
         let Some(protocol) = &self.proxy_protocol else { return Some(peer) };
         let announced = protocol.receive(stream, peer).await;
@@ -136,14 +150,18 @@ impl Manners {
     }
 }
 
-/// HTTP/2 and HTTP/1.1 over TLS 1.3 and 1.2, certificates from `resolver`.
+/// HTTP/2 and HTTP/1.1 over TLS 1.3 and 1.2, certificates from `resolver`; and what an authority speaks that looks whether a name is
+/// ours.
 ///
 /// # Errors
 /// Never with these settings.
-pub(super) fn acceptor(resolver: Arc<CertificateFiles>) -> pingora::Result<Acceptor> {
+pub(super) fn acceptor(resolver: Arc<Served>) -> pingora::Result<Acceptor> {
     // No files: the resolver has the certificate.
     let mut settings = TlsSettings::intermediate("", "")?;
     settings.set_cert_resolver(resolver);
     settings.enable_h2();
-    Ok(settings.build())
+    // Pingora's settings take two protocols at most.
+    let mut config = ServerConfig::clone(settings.build().acceptor.config());
+    config.alpn_protocols.push(ACME_TLS.to_vec());
+    Ok(Acceptor::from_server_config(Arc::new(config)))
 }

@@ -3,6 +3,7 @@
 //! when the new one says that it is ready, the old one retires.
 
 use super::listen::Socket;
+use super::systemd;
 use crate::error::Fault;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -58,7 +59,11 @@ impl Successor {
             return Err(Fault::gateway("it is not known how this program was started"));
         };
         let (ours, theirs) = UnixStream::pair().map_err(Fault::gateway)?;
-        let child = Command::new(program)
+        let mut command = Command::new(program);
+        for variable in systemd::OF_ONE_PROCESS {
+            command.env_remove(variable);
+        }
+        let child = command
             .args(arguments)
             .env(MARK, std::process::id().to_string())
             .stdin(Stdio::from(OwnedFd::from(theirs)))

@@ -1,6 +1,7 @@
 //! The sockets that the gateway listens on, and what happens on them.
 
 use super::accept::Reception;
+use crate::config::Server;
 use crate::error::Fault;
 use futures_util::future::join_all;
 use std::io;
@@ -15,6 +16,8 @@ pub struct Bound {
     sockets: Vec<Socket>,
     addresses: Vec<SocketAddr>,
     admin: Option<Socket>,
+    /// Plain HTTP beside TLS.
+    plain: Option<Socket>,
 }
 
 /// One of them.
@@ -30,30 +33,34 @@ impl Bound {
     /// # Errors
     /// Naming the address, and what to do when it is in use or not allowed.
     pub fn bind(addresses: &[SocketAddr]) -> Result<Self, Fault> {
-        Self::take_over(addresses, None, Vec::new())
+        Self::listening(addresses, &mut Vec::new())
     }
 
-    /// The same, with the one for metrics and probes, and with sockets of the process before this one where they are for
-    /// the same address.
-    pub(super) fn take_over(
-        addresses: &[SocketAddr],
-        admin: Option<SocketAddr>,
-        mut inherited: Vec<Socket>,
-    ) -> Result<Self, Fault> {
-        let mut bound = Self { sockets: Vec::new(), addresses: Vec::new(), admin: None };
-        for address in addresses {
-            let socket = Socket::take_or_bind(*address, &mut inherited, "server.listen")?;
-            bound.addresses.push(socket.listener.local_addr().map_err(Fault::gateway)?);
-            bound.sockets.push(socket);
-        }
-        bound.add_admin(admin, &mut inherited)?;
+    /// The same, with those beside them, and with sockets of the process before this one where they are for the same
+    /// address.
+    pub(super) fn take_over(server: &Server, mut inherited: Vec<Socket>) -> Result<Self, Fault> {
+        let mut bound = Self::listening(&server.listen, &mut inherited)?;
+        bound.add_others(server, &mut inherited)?;
         Ok(bound)
     }
 
-    /// Binds the one for metrics and probes, unless it is there already.
-    pub(super) fn add_admin(&mut self, admin: Option<SocketAddr>, inherited: &mut Vec<Socket>) -> Result<(), Fault> {
-        if let (Some(address), None) = (admin, &self.admin) {
+    fn listening(addresses: &[SocketAddr], inherited: &mut Vec<Socket>) -> Result<Self, Fault> {
+        let mut bound = Self { sockets: Vec::new(), addresses: Vec::new(), admin: None, plain: None };
+        for address in addresses {
+            let socket = Socket::take_or_bind(*address, inherited, "server.listen")?;
+            bound.addresses.push(socket.listener.local_addr().map_err(Fault::gateway)?);
+            bound.sockets.push(socket);
+        }
+        Ok(bound)
+    }
+
+    /// Binds the one for metrics and probes, and the one for plain HTTP, unless they are there already.
+    pub(super) fn add_others(&mut self, server: &Server, inherited: &mut Vec<Socket>) -> Result<(), Fault> {
+        if let (Some(address), None) = (server.admin_listen, &self.admin) {
             self.admin = Some(Socket::take_or_bind(address, inherited, "server.admin_listen")?);
+        }
+        if let (Some(address), None) = (server.http_listen, &self.plain) {
+            self.plain = Some(Socket::take_or_bind(address, inherited, "server.http_listen")?);
         }
         Ok(())
     }
@@ -65,12 +72,16 @@ impl Bound {
 
     /// A second handle to every socket, for handing them over later.
     pub(super) fn duplicate(&self) -> Result<Vec<Socket>, Fault> {
-        let all = self.sockets.iter().chain(&self.admin).map(Socket::duplicate);
+        let all = self.sockets.iter().chain(&self.admin).chain(&self.plain).map(Socket::duplicate);
         all.collect::<io::Result<_>>().map_err(Fault::gateway)
     }
 
     pub(super) fn take_admin(&mut self) -> Option<TcpListener> {
         self.admin.take().map(|socket| socket.listener)
+    }
+
+    pub(super) fn take_plain(&mut self) -> Option<TcpListener> {
+        self.plain.take().map(|socket| socket.listener)
     }
 }
 

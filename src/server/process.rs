@@ -1,8 +1,9 @@
 //! The gateway as a process of its own: signals, changed files, the next version of the binary.
 
 use super::handover::{Predecessor, Successor};
+use super::systemd::{self, Manager};
 use super::watch::Watch;
-use super::{Bound, Running};
+use super::{Bound, FINISHING, Running};
 use crate::app::{App, Reloaded};
 use crate::clock::Clock;
 use crate::config::{self, Config, Login, Source};
@@ -13,6 +14,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, getpid, set_dumpable_b
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a gateway is started with.
@@ -44,13 +46,15 @@ pub async fn serve(start: Start) -> Result<(), Fault> {
             Asked::Upgrade => process.upgrade(&mut successor),
         }
     }
-    if successor.as_ref().is_some_and(Successor::is_ready) {
+    if let Some(successor) = successor.as_ref().filter(|successor| successor.is_ready()) {
+        successor.id().into_iter().for_each(|id| process.manager.relieved_by(id));
         tracing::info!("the new process has taken over; this one ends when its streams do");
         process.running.retire(signals.stop()).await;
     }
     // One that is not ready yet must not take over from a gateway that was told to stop.
     drop(successor);
     tracing::info!("stopping");
+    process.manager.stopping(process.patience());
     process.running.stop_or_cut(signals.stop()).await;
     Ok(())
 }
@@ -62,6 +66,7 @@ struct Process {
     log: Log,
     command: Vec<OsString>,
     watch: Watch,
+    manager: Arc<Manager>,
 }
 
 impl Process {
@@ -69,14 +74,32 @@ impl Process {
     async fn launch(start: Start) -> Result<Self, Fault> {
         let Start { config, source, log, command } = start;
         let predecessor = Predecessor::find(&source.environment)?;
-        let inherited = predecessor.as_ref().map(Predecessor::sockets).transpose()?.unwrap_or_default();
+        let mut inherited = predecessor.as_ref().map(Predecessor::sockets).transpose()?.unwrap_or_default();
+        let addresses = config.server.configured_addresses();
+        inherited.extend(systemd::sockets(&addresses)?);
+        let manager = Arc::new(Manager::find(&source.environment));
         let watch = Watch::over(&config.files);
-        let bound = Bound::take_over(&config.server.listen, config.server.admin_listen, inherited)?;
+        let bound = Bound::take_over(&config.server, inherited)?;
         let app = Arc::new(App::build(config, bound.addresses(), Clock::system(), Random::default()).await?);
         let running = Running::start(app, bound).await?;
         announce(&running).await?;
         predecessor.map_or(Ok(()), Predecessor::relieve)?;
-        Ok(Self { running, source, log, command, watch })
+        let process = Self { running, source, log, command, watch, manager };
+        process.manager.ready(&process.status());
+        tokio::spawn(systemd::attest(process.manager.clone(), process.running.app.clone()));
+        Ok(process)
+    }
+
+    /// A line for whoever looks at the service.
+    fn status(&self) -> String {
+        let addresses = self.running.addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+        format!("serving {} on {}", self.running.site().root_origin(), addresses.join(", "))
+    }
+
+    /// The longest that a stop may take.
+    fn patience(&self) -> Duration {
+        // Refreshes, programs, audit events and the database, each within its own time; and a little for the rest.
+        self.running.app.config().streams.drain + 5 * FINISHING
     }
 
     /// Waits for something to do; `None` when the successor serves. One that does not get there is forgotten.
@@ -94,15 +117,29 @@ impl Process {
 
     /// Reads the configuration again. What is wrong with it is logged, and nothing changes then.
     async fn reload(&mut self) {
+        self.manager.reloading();
+        let status = match self.read_again().await {
+            true => self.status(),
+            false => format!("{}; the last configuration had errors and was not taken", self.status()),
+        };
+        self.manager.ready(&status);
+    }
+
+    /// Whether it was taken.
+    async fn read_again(&mut self) -> bool {
         self.watch.renew();
-        let Some(config) = read_again(&self.source) else { return };
+        let Some(config) = read_again(&self.source) else { return false };
         self.watch.follow(&config.files);
         match self.running.reload(config).await {
             Ok(reloaded) => {
                 self.log.set_level(&self.running.app().config().telemetry.level);
                 tell(&reloaded);
+                true
             }
-            Err(fault) => tracing::error!(%fault, "the configuration stays as it was"),
+            Err(fault) => {
+                tracing::error!(%fault, "the configuration stays as it was");
+                false
+            }
         }
     }
 

@@ -41,6 +41,7 @@ pub(super) fn entry(change: &Change) -> (&'static str, Option<&[u8; 16]>) {
         Change::KeysChanged => (KEYS, None),
         Change::PeopleChanged => (PEOPLE, None),
         Change::SelectionChanged(id) => (SELECTION, Some(&id.0)),
+        Change::CertificatesChanged => (CERTIFICATES, None),
     }
 }
 
@@ -56,6 +57,7 @@ const UPSTREAMS: &str = "upstreams";
 const KEYS: &str = "keys";
 const PEOPLE: &str = "people";
 const SELECTION: &str = "selection";
+const CERTIFICATES: &str = "certificates";
 
 /// A number and what happened, unless a newer version of this program wrote it.
 struct Entry(i64, Option<Change>);
@@ -69,6 +71,7 @@ impl FromRow for Entry {
             KEYS => Some(Change::KeysChanged),
             PEOPLE => Some(Change::PeopleChanged),
             SELECTION => row.try_get::<UserId, _>("subject").ok().map(Change::SelectionChanged),
+            CERTIFICATES => Some(Change::CertificatesChanged),
             _ => None,
         };
         Ok(Self(row.try_get("id")?, change))

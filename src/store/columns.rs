@@ -111,6 +111,9 @@ record!(RememberedConsent, "remembered consent":
     user("user_id"), realm, client_id, resource, redirect_host, scope, expires_at);
 record!(Flow, "flow": id, session, data, expires_at);
 record!(SigningKey, "signing key": kid, algorithm, sealed, created_at, active_from, token_ttl);
+record!(StoredCertificate, "certificate":
+    name, names, directory, chain, sealed, not_before, not_after, renew_at, ask_at, failures, last_error);
+record!(AcmeChallenge, "challenge": kind, key, name, answer, expires_at);
 record!(Upstream, "upstream": authority, decision, alias, name, decided_by, decided_at);
 record!(Discovery, "discovery": authority, document, found_at);
 record!(UpstreamClient, "registration at an upstream":

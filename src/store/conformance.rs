@@ -6,6 +6,7 @@ mod accounts;
 mod api_keys;
 mod audit_chain;
 mod authorization;
+mod certificates;
 mod clients;
 mod connections;
 mod devices;
@@ -91,6 +92,10 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     service_links::an_address_is_of_whoever_has_it_anywhere(&open().await).await;
     mcp_sessions::an_mcp_session_is_kept_used_and_ended(&open().await).await;
     mcp_sessions::mcp_sessions_have_a_room_for_each_person_and_for_all(&open().await).await;
+    certificates::a_certificate_is_ordered_by_one_at_a_time(&open().await).await;
+    certificates::a_failed_order_is_counted_and_what_there_was_stays(&open().await).await;
+    certificates::an_account_is_made_once_and_replaced_when_it_is_gone(&open().await).await;
+    certificates::answers_are_found_and_go_with_their_order(&open().await).await;
     housekeeping::settings_are_compared_and_deleted(&open().await).await;
     housekeeping::audit_is_newest_first(&open().await).await;
     audit_chain::a_chain_holds_and_retention_shortens_it(&open().await).await;

@@ -5,6 +5,7 @@ mod accounts;
 mod api_keys;
 mod audit_log;
 mod authorization;
+mod certificates;
 mod changes;
 mod clients;
 mod columns;
@@ -40,6 +41,7 @@ mod upstreams;
 mod used_once;
 
 pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position};
+pub use certificates::{AcmeChallenge, Issued, StoredCertificate};
 pub use clients::{Registered, RoomForClients};
 pub use database::{Heard, Listener};
 pub use factors::{Authenticator, Passkey, PasskeyHolder};

@@ -480,4 +480,6 @@ pub enum Change {
     PeopleChanged,
     /// A person sees something else at `/mcp`.
     SelectionChanged(UserId),
+    /// A certificate was issued, is to be renewed, or could not be ordered; or an authority is going to ask something.
+    CertificatesChanged,
 }

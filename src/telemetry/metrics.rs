@@ -227,9 +227,13 @@ impl Default for Metrics {
 impl Metrics {
     /// The same, with what `collector` knows whenever it is asked.
     pub fn collecting(collector: impl Collector) -> Self {
-        let mut metrics = Self::default();
-        metrics.registry.register_collector(Box::new(collector));
-        metrics
+        Self::default().and_collecting(collector)
+    }
+
+    /// These, with what `collector` knows too.
+    pub fn and_collecting(mut self, collector: impl Collector) -> Self {
+        self.registry.register_collector(Box::new(collector));
+        self
     }
 
     /// Counts a request: its status, and how long it took until the answer's head was on its way.

@@ -1,79 +1,108 @@
-//! Certificates for the listeners.
+//! Certificates for the listeners: read, checked, and chosen by the name that a client asks for.
 
+mod facts;
+mod served;
+
+pub use served::{ACME_TLS, Selection, Served};
+
+use crate::clock::Timestamp;
 use crate::error::Fault;
-use arc_swap::ArcSwap;
+use facts::Facts;
 use rustls::crypto::ring;
-use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Certificate chain and key from two PEM files, presented whatever name the client asks for: a wildcard certificate for
-/// the root domain covers all hostnames.
-#[derive(Debug)]
-pub struct CertificateFiles {
-    current: ArcSwap<CertifiedKey>,
+/// A chain and its key, read and checked.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    certified: Arc<CertifiedKey>,
+    facts: Facts,
 }
 
-/// A chain and its key, read and checked.
-pub struct Certificate(CertifiedKey);
-
 impl Certificate {
-    /// Reads both files.
+    /// Reads two PEM files.
     ///
     /// # Errors
     /// When a file cannot be read, holds no certificate or key, or the two do not belong together.
     pub fn read(chain: &Path, key: &Path) -> Result<Self, Fault> {
-        read(chain, key).map(Self)
+        let wrong = |setting: &str, path: &Path, why: &dyn std::fmt::Display| {
+            Fault::gateway(format!("{setting}: {}: {why}", path.display()))
+        };
+        let certificates = CertificateDer::pem_file_iter(chain)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| wrong("tls.cert", chain, &error))?;
+        if certificates.is_empty() {
+            return Err(Fault::gateway(format!("tls.cert: {} holds no certificate", chain.display())));
+        }
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong("tls.key", key, &error))?;
+        Self::new(certificates, &private).map_err(|unfit| match unfit {
+            Unfit::Certificate(why) => wrong("tls.cert", chain, &why),
+            Unfit::Key(why) => wrong("tls.key", key, &why),
+            Unfit::Pair => Fault::gateway(format!(
+                "tls.key: the key in {} does not belong to the certificate in {}",
+                key.display(),
+                chain.display()
+            )),
+        })
     }
-}
 
-impl CertificateFiles {
-    /// Reads both files.
+    /// A chain in PEM, and a key in PKCS#8.
     ///
     /// # Errors
     /// As [`Certificate::read`].
-    pub fn load(chain: &Path, key: &Path) -> Result<Self, Fault> {
-        Ok(Self { current: ArcSwap::from_pointee(read(chain, key)?) })
+    pub fn parse(chain: &str, key: &[u8]) -> Result<Self, Fault> {
+        let certificates = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let certificates = certificates.map_err(|error| Fault::gateway(format!("a certificate is no PEM: {error}")))?;
+        Self::new(certificates, &PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.to_vec()))).map_err(|unfit| {
+            match unfit {
+                Unfit::Certificate(why) | Unfit::Key(why) => Fault::gateway(why),
+                Unfit::Pair => Fault::gateway("a key does not belong to its certificate"),
+            }
+        })
     }
 
-    /// New connections get this one from now on, open ones are not touched. Whether it is another than before.
-    pub fn install(&self, certificate: Certificate) -> bool {
-        let Certificate(new) = certificate;
-        let other = self.current.load().cert != new.cert;
-        self.current.store(Arc::new(new));
-        other
+    fn new(chain: Vec<CertificateDer<'static>>, private: &PrivateKeyDer<'static>) -> Result<Self, Unfit> {
+        let first = chain.first().ok_or_else(|| Unfit::Certificate("there is no certificate".to_owned()))?;
+        let facts = Facts::of(first).ok_or_else(|| Unfit::Certificate("this is no X.509 certificate".to_owned()))?;
+        let signing = ring::sign::any_supported_type(private).map_err(|error| Unfit::Key(error.to_string()))?;
+        let certified = CertifiedKey::new(chain, signing);
+        match certified.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
+                Ok(Self { certified: Arc::new(certified), facts })
+            }
+            Err(_) => Err(Unfit::Pair),
+        }
+    }
+
+    /// The names that it is for, `*.` in front of those that stand for many.
+    pub fn names(&self) -> &[String] {
+        &self.facts.names
+    }
+
+    /// From when to when it is good.
+    pub fn validity(&self) -> (Timestamp, Timestamp) {
+        (self.facts.not_before, self.facts.not_after)
+    }
+
+    /// How its authority is asked about it: key identifier and serial number in base64url (RFC 9773 §4.1).
+    pub fn renewal_id(&self) -> Option<&str> {
+        self.facts.renewal_id.as_deref()
+    }
+
+    /// Whether it is the very same.
+    pub fn is_same(&self, other: &Certificate) -> bool {
+        self.certified.cert == other.certified.cert
     }
 }
 
-impl ResolvesServerCert for CertificateFiles {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.current.load_full())
-    }
-}
-
-fn read(chain: &Path, key: &Path) -> Result<CertifiedKey, Fault> {
-    let certificates = CertificateDer::pem_file_iter(chain)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| Fault::gateway(format!("tls.cert: {}: {error}", chain.display())))?;
-    if certificates.is_empty() {
-        return Err(Fault::gateway(format!("tls.cert: {} holds no certificate", chain.display())));
-    }
-    let private = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| Fault::gateway(format!("tls.key: {}: {error}", key.display())))?;
-    let signing = ring::sign::any_supported_type(&private)
-        .map_err(|error| Fault::gateway(format!("tls.key: {}: {error}", key.display())))?;
-    let certified = CertifiedKey::new(certificates, signing);
-    match certified.keys_match() {
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
-        Err(_) => Err(Fault::gateway(format!(
-            "tls.key: the key in {} does not belong to the certificate in {}",
-            key.display(),
-            chain.display()
-        ))),
-    }
+/// What is wrong with a chain and a key.
+enum Unfit {
+    Certificate(String),
+    Key(String),
+    Pair,
 }
 
 #[cfg(test)]
@@ -91,17 +120,18 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_is_replaced_by_another_and_a_mixed_one_is_refused() {
+    fn a_pair_is_told_from_another_and_a_mixed_one_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let (chain, key) = write_pair(directory.path(), "a.example");
         let (other_chain, other_key) = write_pair(directory.path(), "b.example");
-        let files = CertificateFiles::load(&chain, &key).unwrap();
-        assert!(!files.install(Certificate::read(&chain, &key).unwrap()), "it is the same");
+        let first = Certificate::read(&chain, &key).unwrap();
+        assert_eq!(first.names(), ["a.example"]);
+        assert!(first.is_same(&Certificate::read(&chain, &key).unwrap()));
         fs::copy(&other_chain, &chain).unwrap();
         let Err(fault) = Certificate::read(&chain, &key) else { panic!("a mixed pair was taken") };
         assert!(fault.private.contains("does not belong"));
         fs::copy(&other_key, &key).unwrap();
-        assert!(files.install(Certificate::read(&chain, &key).unwrap()));
+        assert!(!first.is_same(&Certificate::read(&chain, &key).unwrap()));
     }
 
     #[test]
@@ -109,8 +139,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (chain, key) = write_pair(directory.path(), "a.example");
         let missing = directory.path().join("missing.pem");
-        assert!(CertificateFiles::load(&missing, &key).unwrap_err().private.starts_with("tls.cert: "));
-        assert!(CertificateFiles::load(&chain, &missing).unwrap_err().private.starts_with("tls.key: "));
-        assert!(CertificateFiles::load(&key, &key).unwrap_err().private.contains("no certificate"));
+        assert!(Certificate::read(&missing, &key).unwrap_err().private.starts_with("tls.cert: "));
+        assert!(Certificate::read(&chain, &missing).unwrap_err().private.starts_with("tls.key: "));
+        assert!(Certificate::read(&key, &key).unwrap_err().private.contains("no certificate"));
     }
 }

@@ -22,7 +22,7 @@ pub(super) struct Belonging {
 }
 
 /// Every column that is sealed. `settings` has marks of the vault's own, which are no secrets: see `marks.rs`.
-pub(super) const ALL: [SealedPlace; 9] = [
+pub(super) const ALL: [SealedPlace; 11] = [
     SealedPlace {
         column: SealedColumn {
             table: "connections",
@@ -98,6 +98,22 @@ pub(super) const ALL: [SealedPlace; 9] = [
     SealedPlace {
         column: SealedColumn { table: "signing_keys", column: "sealed", key: &["kid"], about: &[], is_text: false },
         name: ("signing_keys", "sealed"),
+        belongs: |key, _| of_row(key),
+    },
+    SealedPlace {
+        column: SealedColumn { table: "certificates", column: "sealed", key: &["name"], about: &[], is_text: false },
+        name: ("certificates", "sealed"),
+        belongs: |key, _| of_row(key),
+    },
+    SealedPlace {
+        column: SealedColumn {
+            table: "acme_accounts",
+            column: "sealed",
+            key: &["directory"],
+            about: &[],
+            is_text: false,
+        },
+        name: ("acme_accounts", "sealed"),
         belongs: |key, _| of_row(key),
     },
     SealedPlace {

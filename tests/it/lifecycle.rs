@@ -82,17 +82,17 @@ async fn echo() -> String {
 }
 
 /// The program, running, with what it takes to call it.
-struct Gateway {
-    server: Server,
+pub struct Gateway {
+    pub server: Server,
     log: Lines<BufReader<ChildStderr>>,
-    address: SocketAddr,
+    pub address: SocketAddr,
     /// The same parts on the same database, for making tokens.
-    app: App,
+    pub app: App,
 }
 
 impl Gateway {
     /// With these upstreams, used by everybody, and limits that no test reaches.
-    fn command(machine: &Machine, arguments: &[&str], upstreams: &[&str]) -> Command {
+    pub fn command(machine: &Machine, arguments: &[&str], upstreams: &[&str]) -> Command {
         let mut command = machine.command(arguments);
         command.env("PORTCULLIS__UPSTREAMS__ALLOW_PRIVATE", "true");
         for limit in ["PER_IP", "PER_USER", "PER_USER_UPSTREAM", "PER_CLIENT"] {
@@ -105,7 +105,7 @@ impl Gateway {
         command
     }
 
-    async fn start(machine: &Machine, command: Command) -> Self {
+    pub async fn start(machine: &Machine, command: Command) -> Self {
         Self::start_with(machine, command, Tls::Off).await
     }
 
@@ -123,11 +123,11 @@ impl Gateway {
         Self { server, log, address, app }
     }
 
-    fn host_of(&self, authority: &str) -> String {
+    pub fn host_of(&self, authority: &str) -> String {
         format!("{}.localhost:{}", label(authority), self.address.port())
     }
 
-    async fn token(&self, authority: &str) -> String {
+    pub async fn token(&self, authority: &str) -> String {
         token_of(&self.app, USER, authority).await.0
     }
 
@@ -135,7 +135,7 @@ impl Gateway {
         Caller::connect(self.address.port()).await
     }
 
-    async fn logs(&mut self, text: &str) -> String {
+    pub async fn logs(&mut self, text: &str) -> String {
         wait_for(&mut self.log, text).await
     }
 
@@ -146,24 +146,32 @@ impl Gateway {
     }
 
     /// Waits until the process has ended by itself.
-    async fn ended(&mut self) -> Option<i32> {
+    pub async fn ended(&mut self) -> Option<i32> {
         tokio::time::timeout(PATIENCE, self.server.child.wait()).await.expect("it does not end").unwrap().code()
     }
 }
 
 /// Ends a process that is not our child, however the test ends.
-struct Orphan(String);
+pub struct Orphan(String);
 
 impl Orphan {
     /// From the line with which the old process tells about the new one.
-    fn of(line: &str) -> Self {
+    pub fn of(line: &str) -> Self {
         let id: String = line.split("process=").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
         assert!(!id.is_empty(), "{line}");
         Self(id)
     }
 
-    async fn stop(self, address: SocketAddr) {
-        assert!(Command::new("kill").args(["-TERM", &self.0]).status().await.unwrap().success());
+    pub fn id(&self) -> &str {
+        &self.0
+    }
+
+    pub async fn tell(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.0]).status().await.unwrap().success());
+    }
+
+    pub async fn stop(self, address: SocketAddr) {
+        self.tell("-TERM").await;
         let refused = async { while TcpStream::connect(address).await.is_ok() {} };
         tokio::time::timeout(PATIENCE, refused).await.expect("it does not stop");
     }
@@ -214,7 +222,7 @@ async fn call(port: u16, request: String, keep: bool, stop: Arc<AtomicBool>, ans
     connections
 }
 
-async fn reaches(counter: &AtomicUsize, target: usize) {
+pub async fn reaches(counter: &AtomicUsize, target: usize) {
     let reached = async {
         while counter.load(Ordering::SeqCst) < target {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -335,6 +343,8 @@ async fn http2_connections_are_told_to_go_and_lose_nothing() {
     let Tls::Files { cert, key } = &tls else { panic!() };
     let mut command = Gateway::command(&machine, &["serve"], &[&notes.authority]);
     command.env("PORTCULLIS__TLS__MODE", "files").env("PORTCULLIS__TLS__CERT", cert).env("PORTCULLIS__TLS__KEY", key);
+    let plain = crate::acme_peers::port();
+    command.env("PORTCULLIS__SERVER__HTTP_LISTEN", format!("127.0.0.1:{plain}"));
     let mut gateway = Gateway::start_with(&machine, command, tls).await;
     let token = gateway.token(&notes.authority).await;
     let what = (gateway.address.port(), gateway.host_of(&notes.authority), token);
@@ -349,6 +359,8 @@ async fn http2_connections_are_told_to_go_and_lose_nothing() {
     // Nobody keeps the old one.
     assert_eq!(gateway.ended().await, Some(0));
     reaches(&answered, answered.load(Ordering::SeqCst) + 100).await;
+    let led = crate::acme::plain(plain, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(led.starts_with("HTTP/1.1 301 "), "port 80 is handed over too: {led}");
     stop.store(true, Ordering::SeqCst);
     for caller in callers {
         assert_eq!(caller.await.unwrap(), 2);

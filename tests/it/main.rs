@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that fails says so
 
 // Helpers.
+mod acme_peers;
 mod balancer;
 mod cable;
 mod chaos_proxy;
@@ -27,10 +28,12 @@ mod upstreams;
 mod visitors;
 
 mod access;
+mod acme;
 mod announced;
 mod api;
 mod assertions;
 mod bad_input;
+mod behind_proxies;
 mod bodies;
 mod broker;
 mod chaos;
@@ -39,8 +42,10 @@ mod conformance;
 mod conformance_client;
 mod conformance_server;
 mod dashboards;
+mod measure;
 mod datapath;
 mod device;
+mod doctor;
 mod dpop;
 mod endings;
 mod enterprise;
@@ -62,6 +67,7 @@ mod lifecycle;
 mod moving;
 mod nodes;
 mod on_postgres;
+mod package;
 mod passkeys;
 mod peers;
 mod personal;
@@ -79,6 +85,7 @@ mod slow;
 mod stdio;
 mod stepup;
 mod streams;
+mod systemd;
 mod tls;
 mod traces;
 mod trespass;
@@ -87,6 +94,7 @@ mod unified_children;
 mod unified_conformance;
 mod unified_crowd;
 mod unified_real;
+mod upgrades;
 mod uploads;
 mod vault;
 mod websocket;

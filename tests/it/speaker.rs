@@ -60,6 +60,13 @@ impl Speaker {
         speaker
     }
 
+    /// The same client in the same session, with connections of its own.
+    pub fn through(&self, pool: &Pool) -> Self {
+        let Self { address, host, bearer, era, session, .. } = self;
+        let (address, host, bearer) = (address.clone(), host.clone(), bearer.clone());
+        Self { pool: pool.clone(), address, host, bearer, era: *era, session: session.clone() }
+    }
+
     async fn initialize(&mut self) {
         let params = json!({
             "protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "speaker", "version": "1"},

@@ -5,6 +5,7 @@ use crate::error::Fault;
 use crate::oauth::challenge::BearerChallenge;
 use crate::oauth::metadata::ProtectedResource;
 use crate::paths;
+use crate::providers::Challenges;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
@@ -22,6 +23,9 @@ const INITIALIZE: &str = concat!(
 );
 
 const LIST_TOOLS: &str = r#"{"jsonrpc":"2.0","id":2,"method":"tools/list"}"#;
+
+/// Whoever asks for a token before anything is called asks before it looks what is called.
+const CALL_NOTHING: &str = r#"{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"portcullis-asks-for-authorization","arguments":{}}}"#;
 
 /// The same in the revision 2026-07-28, where every request is complete in itself.
 const LIST_TOOLS_STATELESS: &str = concat!(
@@ -43,6 +47,8 @@ enum Knock<'a> {
     InSession(Option<&'a HeaderValue>),
     /// Lists the tools as 2026-07-28 does.
     Stateless,
+    /// Calls a tool that there is not.
+    Call,
     /// Opens the stream of 2024-11-05.
     Stream,
 }
@@ -60,7 +66,7 @@ pub(super) struct Probe {
 impl Search<'_> {
     /// Knocks without a token, as a client of Streamable HTTP and then as one of the older transport.
     pub(super) async fn probe(&self) -> Result<Probe, Fault> {
-        let paths = self.path.map_or_else(|| USUAL_PATHS.to_vec(), |path| vec![path]);
+        let paths = self.path.map_or_else(|| self.usual_paths(), |path| vec![path]);
         let mut last = StatusCode::NOT_FOUND;
         for path in paths {
             for first in [Knock::Initialize, Knock::Stream] {
@@ -83,6 +89,12 @@ impl Search<'_> {
                     }
                     accepted |= status.is_success();
                 }
+                if accepted && self.asks_on_calls() {
+                    let (status, headers) = self.knock(Knock::Call, path).await?;
+                    if let Some(probe) = challenge_in(path, status, &headers) {
+                        return Ok(probe);
+                    }
+                }
                 if accepted {
                     return Ok(Probe { path: path.to_owned(), challenged: false, challenge: None });
                 }
@@ -90,6 +102,18 @@ impl Search<'_> {
             }
         }
         self.judge_silence(last)
+    }
+
+    /// Whether it is known to let everybody look and to ask whoever calls something.
+    fn asks_on_calls(&self) -> bool {
+        self.provider.is_some_and(|provider| provider.challenges == Challenges::OnCalls)
+    }
+
+    /// Where the endpoint may be, the likeliest first.
+    fn usual_paths(&self) -> Vec<&str> {
+        let known = self.provider.and_then(|provider| provider.path.as_deref());
+        let others = USUAL_PATHS.into_iter().filter(|path| Some(*path) != known);
+        known.into_iter().chain(others).collect()
     }
 
     /// The protected resource metadata and its address: where the challenge says, below the path, at the root.
@@ -140,6 +164,7 @@ impl Search<'_> {
             Knock::InSession(None) => (post("2025-06-18"), LIST_TOOLS),
             Knock::InSession(Some(session)) => (post("2025-06-18").header(SESSION, session), LIST_TOOLS),
             Knock::Stateless => (post("2026-07-28").header("mcp-method", "tools/list"), LIST_TOOLS_STATELESS),
+            Knock::Call => (post("2025-06-18"), CALL_NOTHING),
             Knock::Stream => (Request::get(&url).header(ACCEPT, "text/event-stream"), ""),
         };
         let request = request.body(Bytes::from_static(body.as_bytes()));

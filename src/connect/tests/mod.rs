@@ -4,6 +4,7 @@ mod crashing;
 mod database_trouble;
 mod discovering;
 mod flow;
+mod knowing;
 mod node;
 mod parting;
 mod personal;

@@ -24,6 +24,7 @@ pub(super) fn configuration(
         server: Server {
             domain: "localhost".to_owned(),
             listen: vec![address],
+            http_listen: None,
             admin_listen: None,
             public: None,
             trusted_proxies: Vec::new(),
@@ -78,6 +79,7 @@ pub(super) fn configuration(
         stdio: Default::default(),
         unified: Unified::default(),
         service: Vec::new(),
+        provider: Vec::new(),
         audit: Audit { requests: AuditedRequests::Calls, keep: Duration::from_secs(24 * 3600), file: None },
         telemetry: Telemetry { json: false, level: "warn".to_owned(), otlp: None },
         files: Vec::new(),

@@ -6,6 +6,7 @@ use crate::clock::Timestamp;
 use crate::ids::Digest;
 use crate::store::RefreshToken;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 
 /// How many random orders; each is a family of its own.
@@ -125,34 +126,57 @@ impl Family {
 
 #[test]
 fn b28_b29_b30_a_thousand_random_orders() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (world, client) = runtime.block_on(async {
-        let world = World::new().await;
-        let client = world.client(NOTES).await;
-        (world, client)
-    });
-    let world = std::cell::RefCell::new(Some(world));
+    let mut play = Play::new();
     let config = Config { cases: ORDERS, failure_persistence: None, ..Config::default() };
-    let outcome = TestRunner::new(config).run(&prop::collection::vec(event(), 1..16), |events| {
+    let play = std::cell::RefCell::new(&mut play);
+    let outcome =
+        TestRunner::new(config).run(&prop::collection::vec(event(), 1..16), |events| play.borrow_mut().order(&events));
+    outcome.unwrap();
+}
+
+#[test]
+fn a_family_that_is_first_used_after_days_and_a_sweep_is_alive() {
+    let which = any::<prop::sample::Index>().new_tree(&mut TestRunner::deterministic()).unwrap().current();
+    let late = Event::Use { which, answer: Answer::Arrives };
+    Play::new().order(&[Event::Wait(Duration::from_secs(12 * 86_400)), Event::Sweep, late]).unwrap();
+}
+
+/// One database on which orders are played, one after the other.
+struct Play {
+    runtime: tokio::runtime::Runtime,
+    world: Option<World>,
+    client: String,
+}
+
+impl Play {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (world, client) = runtime.block_on(async {
+            let world = World::new().await;
+            let client = world.client(NOTES).await;
+            (world, client)
+        });
+        Self { runtime, world: Some(world), client }
+    }
+
+    /// A new family goes through `events`.
+    fn order(&mut self, events: &[Event]) -> Result<(), TestCaseError> {
+        let Self { runtime, world, client } = self;
         runtime.block_on(async {
             let mut here = world.take().unwrap();
-            let mut family = begin(&here, &client).await;
+            let mut family = begin(&here, client).await;
             let mut result = Ok(());
-            for event in &events {
-                (here, result) = happen(here, &client, &mut family, event).await;
+            for event in events {
+                (here, result) = happen(here, client, &mut family, event).await;
                 if result.is_err() {
                     break;
                 }
             }
-            let result = match result {
-                Ok(()) => at_the_end(&here, &family),
-                failed => failed,
-            };
-            world.replace(Some(here));
+            let result = result.and_then(|()| at_the_end(&here, &family));
+            *world = Some(here);
             result
         })
-    });
-    outcome.unwrap();
+    }
 }
 
 /// A grant with its first refresh token, as if a code had been exchanged.
@@ -161,6 +185,8 @@ async fn begin(world: &World, client: &str) -> Family {
     let (now, token) = (issuer.clock.now(), issuer.random.token().to_string());
     let grant = world.grant(client);
     issuer.store.insert_grant(&grant, None).await.unwrap();
+    // Otherwise it is swept as a client that never got a token.
+    issuer.store.touch_client("notes", client, now).await.unwrap();
     let row = RefreshToken {
         token: Digest::of(&token),
         grant: grant.id,

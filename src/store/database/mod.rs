@@ -29,6 +29,7 @@ pub(super) use value::{Bind, Cell, Column, FromRow, Kind, Row, Value};
 
 use super::StoreError;
 use crate::clock::Timestamp;
+use futures_util::TryStreamExt as _;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use statement::Done;
 
@@ -173,6 +174,16 @@ impl On<'_> {
             On::PostgresPool(server) => server.rows(query.for_postgres()?).await?,
             On::Postgres(open) => open.rows(query.for_postgres()?).await?,
         })
+    }
+
+    /// What a record is made of goes as soon as it is made: ten thousand rows would take more memory than their records.
+    async fn records<T>(self, query: Query<'_>, read: impl Fn(&Row) -> sqlx::Result<T>) -> sqlx::Result<Vec<T>> {
+        let On::SqlitePool(pool) = self else { return self.rows(query).await?.iter().map(read).collect() };
+        let (mut rows, mut records) = (query.for_sqlite()?.fetch(pool), Vec::new());
+        while let Some(row) = rows.try_next().await? {
+            records.push(read(&Row::Sqlite(row))?);
+        }
+        Ok(records)
     }
 
     async fn row(self, query: Query<'_>) -> sqlx::Result<Option<Row>> {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Applied in order; what was released never changes.
-const MIGRATIONS: [(i64, &str, SqlStr); 19] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 21] = [
     (1, "initial", SqlStr::from_static(include_str!("../../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../../migrations/sqlite/0002_step_ups.sql"))),
     (
@@ -58,6 +58,8 @@ const MIGRATIONS: [(i64, &str, SqlStr); 19] = [
         SqlStr::from_static(include_str!("../../../migrations/sqlite/0018_personal_credentials.sql")),
     ),
     (19, "selection", SqlStr::from_static(include_str!("../../../migrations/sqlite/0019_selection.sql"))),
+    (20, "certificates", SqlStr::from_static(include_str!("../../../migrations/sqlite/0020_certificates.sql"))),
+    (21, "ACME challenges", SqlStr::from_static(include_str!("../../../migrations/sqlite/0021_acme_challenges.sql"))),
     (22, "audit chain", SqlStr::from_static(include_str!("../../../migrations/sqlite/0022_audit_chain.sql"))),
 ];
 
@@ -183,6 +185,8 @@ async fn open_file(path: &Path) -> Result<Pools, Problem> {
         .filename(path)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
+        // Rows come from a thread of their own: the more may wait, the less often the two change places.
+        .row_buffer_size(512)
         .journal_mode(SqliteJournalMode::Wal)
         // What was committed survives a loss of power: a refresh token that an upstream rotated exists only here.
         .synchronous(SqliteSynchronous::Full);

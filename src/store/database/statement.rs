@@ -115,7 +115,7 @@ impl<'q, T: FromRow> QueryAs<'q, T> {
     }
 
     pub(in crate::store) async fn fetch_all<'e>(self, on: impl Into<On<'e>>) -> sqlx::Result<Vec<T>> {
-        on.into().rows(self.query).await?.iter().map(T::from_row).collect()
+        on.into().records(self.query, T::from_row).await
     }
 
     pub(in crate::store) async fn fetch_optional<'e>(self, on: impl Into<On<'e>>) -> sqlx::Result<Option<T>> {
@@ -148,7 +148,7 @@ impl<'q, T: for<'r> Column<'r>> QueryScalar<'q, T> {
     }
 
     pub(in crate::store) async fn fetch_all<'e>(self, on: impl Into<On<'e>>) -> sqlx::Result<Vec<T>> {
-        on.into().rows(self.query).await?.iter().map(first).collect()
+        on.into().records(self.query, first).await
     }
 
     pub(in crate::store) async fn fetch_optional<'e>(self, on: impl Into<On<'e>>) -> sqlx::Result<Option<T>> {

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 /// Applied in order; what was released never changes. A version is a migration of SQLite's with the same number; the
 /// first one here is everything up to there.
-const MIGRATIONS: [(i64, &str, SqlStr); 9] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 11] = [
     (10, "initial", SqlStr::from_static(include_str!("../../../../migrations/postgres/0010_initial.sql"))),
     (11, "refresh", SqlStr::from_static(include_str!("../../../../migrations/postgres/0011_refresh.sql"))),
     (12, "services", SqlStr::from_static(include_str!("../../../../migrations/postgres/0012_services.sql"))),
@@ -44,6 +44,12 @@ const MIGRATIONS: [(i64, &str, SqlStr); 9] = [
         SqlStr::from_static(include_str!("../../../../migrations/postgres/0018_personal_credentials.sql")),
     ),
     (19, "selection", SqlStr::from_static(include_str!("../../../../migrations/postgres/0019_selection.sql"))),
+    (20, "certificates", SqlStr::from_static(include_str!("../../../../migrations/postgres/0020_certificates.sql"))),
+    (
+        21,
+        "ACME challenges",
+        SqlStr::from_static(include_str!("../../../../migrations/postgres/0021_acme_challenges.sql")),
+    ),
     (22, "audit chain", SqlStr::from_static(include_str!("../../../../migrations/postgres/0022_audit_chain.sql"))),
 ];
 
