@@ -10,6 +10,8 @@ CONFORMANCE := tests/conformance
 # In the directory of the library that it looks at.
 PYTHON_TOOL := ../../$(CLIENTS)/.venv/bin/python -m
 CARGO_DENY_VERSION := 0.20.2
+CARGO_DEB_VERSION := 3.8.0
+CARGO_CYCLONEDX_VERSION := 0.5.9
 CMAKE_VERSION := 4.4.4
 SSLYZE_VERSION := 6.3.1
 MDBOOK_VERSION := 0.5.4
@@ -34,11 +36,16 @@ kosoku: deps ## The full WebSocket suite, with and without the gateway, or KOSOK
 	cargo test --test it kosoku:: -- --ignored
 
 .PHONY: test-proxies
-test-proxies: deps-build ## HAProxy, nginx and Caddy as they really are, with the recipes of conf/recipes
+test-proxies: deps-build ## HAProxy, nginx and Caddy as they really are, with the recipes of conf/recipes and deploy
 	@$(call need,haproxy,haproxy)
 	@$(call need,nginx,nginx-light)
 	@$(call need,caddy,caddy)
-	cargo test --test it -- --ignored announced::haproxy forward_proxies::
+	cargo test --test it -- --ignored announced::haproxy forward_proxies:: behind_proxies::
+
+.PHONY: test-package
+test-package: deps-build deps-clients deps-package ## The Debian package in a clean system, with a real client (as root)
+	@$(call need,mmdebstrap,mmdebstrap)
+	deploy/debian/test.sh
 
 .PHONY: test-chromium
 test-chromium: deps-build ## Passkeys in a real browser
@@ -53,8 +60,7 @@ check: ## Everything that CI runs
 lint: deps-build lint-clients lint-docs ## Formatting, clippy, licences and banned crates; the client libraries; the documentation
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	@command -v cargo-deny >/dev/null || { echo 'building cargo-deny (once, about two minutes)'; \
-	  env -u CARGO_TARGET_DIR cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --debug --root $(TOOLS) --quiet; }
+	@command -v cargo-deny >/dev/null || $(call tool,cargo-deny,$(CARGO_DENY_VERSION))
 	cargo deny --config .deny.toml check bans licenses sources
 
 .PHONY: lint-clients
@@ -63,6 +69,20 @@ lint-clients: deps-clients ## The client libraries: types, style
 	  && $(PYTHON_TOOL) mypy --cache-dir /dev/null src tests
 	$(CLIENTS)/node_modules/.bin/tsc -p clients/typescript --noEmit
 	$(CLIENTS)/node_modules/.bin/tsc -p $(CLIENTS)
+
+.PHONY: release
+release: deps-build ## The program as it is released: the same sources, the same bytes (PROFILE=dist)
+	@program=$$(PROFILE=$${PROFILE:-dist} deploy/release.sh) && sha256sum "$$program"
+
+.PHONY: deb
+deb: deps-build deps-package ## The Debian package, in target/debian
+	program=$$(deploy/release.sh) && deploy/debian/package.sh "$$program"
+	cargo deb --no-build --no-strip --locked
+
+.PHONY: sbom
+sbom: ## What the program is made of: CycloneDX, in target/portcullis.cdx.json
+	@command -v cargo-cyclonedx >/dev/null || $(call tool,cargo-cyclonedx,$(CARGO_CYCLONEDX_VERSION))
+	deploy/sbom.sh
 
 .PHONY: lint-docs
 lint-docs: deps-build ## The documentation: its links, and whether its commands and configurations are ones
@@ -174,6 +194,12 @@ deps-acme:
 deps-postgres:
 	@compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || $(call need,initdb,postgresql)
 
+.PHONY: deps-package
+deps-package:
+	@command -v cargo-deb >/dev/null || $(call tool,cargo-deb,$(CARGO_DEB_VERSION))
+	@$(call need,strip,binutils)
+	@$(call need,dpkg-shlibdeps,dpkg-dev)
+
 .PHONY: deps-clients
 deps-clients: $(CLIENTS)/node_modules/.installed $(CLIENTS)/.venv/.installed $(CONFORMANCE)/node_modules/.installed
 
@@ -187,6 +213,12 @@ $(CLIENTS)/.venv/.installed: $(CLIENTS)/requirements.txt
 	python3 -m venv $(CLIENTS)/.venv || { echo 'Python has no venv module: install python3-venv' >&2; exit 1; }
 	$(CLIENTS)/.venv/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
+
+# $(call tool,crate,version)
+define tool
+{ echo 'building $(1) (once, about two minutes)'; \
+  env -u CARGO_TARGET_DIR cargo install $(1) --version $(2) --locked --debug --root $(TOOLS) --quiet; }
+endef
 
 # $(call need,program,Debian package)
 define need

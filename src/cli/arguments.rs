@@ -65,6 +65,10 @@ pub(super) enum Command {
     DemoStdio,
     /// Validate the configuration: every error at once, with its line
     Check,
+    /// Ask the gateway on this machine whether it is ready (/readyz): status 0 if it is
+    ///
+    /// For containers, which hold no other program that could ask.
+    Health,
     /// Print the label that leads to an MCP server
     Encode {
         /// A domain or the server's URL
@@ -78,6 +82,10 @@ pub(super) enum Command {
         /// A label, a hostname or a URL
         text: String,
     },
+    /// Find out why a client does not connect: DNS, TLS, what is in between, and each client's own steps
+    ///
+    /// Exit status 0: all clients connect; 1: at least one does not, and the output says at which step, why, and what to do.
+    Doctor(super::doctor::Arguments),
     /// People who may sign in, their roles and groups
     User {
         #[command(subcommand)]

@@ -8,8 +8,10 @@ mod bridge;
 mod certificates;
 mod credentials;
 mod discovery;
+mod doctor;
 mod encode;
 mod gateway;
+mod health;
 mod keys;
 mod login;
 mod machines;
@@ -63,6 +65,8 @@ enum Failure {
     Fault(Fault),
     /// 2
     Configuration(ConfigErrors),
+    /// 1: what was examined is not as it should be, and the output says so.
+    Found,
     /// Nobody reads our output any more (`portcullis … | head`).
     Output,
 }
@@ -103,10 +107,13 @@ pub async fn run(process: Process<'_>) -> u8 {
         }
     };
     let source = source(arguments.config.clone(), environment, Path::new(SYSTEM_FILE));
+    // https://no-color.org
+    let is_terminal = !source.environment.contains_key("NO_COLOR");
     let output = Output::new(stdout, arguments.json).with_progress_on(stderr, std::io::stderr().is_terminal());
+    let output = Output { is_terminal: is_terminal && std::io::stdout().is_terminal(), ..output };
     let status = match dispatch(arguments, command, &source, stdin, output).await {
         Ok(()) => return 0,
-        Err(Failure::Output) => return 1,
+        Err(Failure::Output | Failure::Found) => return 1,
         Err(Failure::Fault(fault)) => writeln!(stderr, "error: {fault}").map(|()| 1),
         Err(Failure::Configuration(errors)) => writeln!(stderr, "{errors}").map(|()| 2),
     };
@@ -146,6 +153,10 @@ async fn dispatch(
             bridge::bridge(arguments, &source.environment, &mut output).await
         }
         Command::DemoStdio => Ok(crate::devkit::mcp::serve_standard_streams().await.map_err(Fault::gateway)?),
+        Command::Health => {
+            health::health(&load(source)?).await?;
+            Ok(output.line(format_args!("ready"))?)
+        }
         Command::Check => {
             let config = load(source)?;
             let what =
@@ -158,6 +169,7 @@ async fn dispatch(
         }
         Command::Encode { domain, root } => encode::encode(&domain, root.as_deref(), &mut output),
         Command::Decode { text } => encode::decode(&text, &mut output),
+        Command::Doctor(arguments) => doctor::doctor(&arguments, source, &mut output).await,
         Command::Vault { command } => vault::vault(command, source, &mut output).await,
         Command::Backup { file, check: false } => backup::backup(&file, source, &mut output).await,
         Command::Backup { file, check: true } => backup::check(&file, source, &mut output),

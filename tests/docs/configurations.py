@@ -22,6 +22,7 @@ COMPLETIONS: list[dict[str, str]] = [
     {"PORTCULLIS__LOGIN__GITHUB__CLIENT_ID": "x", "PORTCULLIS__LOGIN__GITHUB__CLIENT_SECRET": "x", "PORTCULLIS__LOGIN__GITHUB__ALLOWED_USERS": "*"},
     {"PORTCULLIS__SERVER__DOMAIN": "gw.example", "PORTCULLIS__TLS__MODE": "off"},
     {"PORTCULLIS__SERVER__DOMAIN": "gw.example"},
+    {"PORTCULLIS__SERVER__DOMAIN": "gw.example", "PORTCULLIS__TLS__MODE": "acme"},
 ]
 PATH = re.compile(r'"(/(?:etc|srv|opt|usr|run|var)/[^"]+)"')
 

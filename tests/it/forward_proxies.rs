@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 /// A proxy that runs a recipe.
-struct Proxy {
-    port: u16,
+pub struct Proxy {
+    pub port: u16,
     /// Whether it answers 400 to callers that nominate identity headers; otherwise it does not care.
     refuses_nominations: bool,
     process: Child,
@@ -200,44 +200,54 @@ fn recipe(name: &str, gateway: &Gateway, backend: &str, listen: (&str, &str)) ->
     text
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 async fn nginx(gateway: &Gateway, backend: &str) -> Proxy {
     let (directory, port) = (TempDir::new().unwrap(), free_port());
-    let at = directory.path().display();
     let site = recipe("nginx.conf", gateway, backend, ("listen 80;", &format!("listen 127.0.0.1:{port};")));
+    start(nginx_with(&site, &directory), port, false, directory).await
+}
+
+/// nginx, not yet started, with these servers and all its files in a directory.
+pub fn nginx_with(servers: &str, directory: &TempDir) -> Command {
+    let at = directory.path().display();
     let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("{name}_temp_path {at}/{name};\n"))
         .concat();
     let main = format!(
         "daemon off;\nmaster_process off;\nerror_log {at}/error.log;\npid {at}/nginx.pid;\nevents {{}}\n\
-         http {{\naccess_log off;\n{paths}{site}\n}}\n"
+         http {{\naccess_log off;\n{paths}{servers}\n}}\n"
     );
     let file = directory.path().join("nginx.conf");
     std::fs::write(&file, main).unwrap();
     let mut command = Command::new("nginx");
     command.arg("-p").arg(directory.path()).arg("-c").arg(&file);
-    start(command, port, false, directory).await
+    command
 }
 
 async fn caddy(gateway: &Gateway, backend: &str) -> Proxy {
     let (directory, port) = (TempDir::new().unwrap(), free_port());
     let address = format!("http://app.example:{port} {{");
     let site = recipe("Caddyfile", gateway, backend, ("\napp.example {", &format!("\n{address}")));
+    start(caddy_with(&site, &directory), port, true, directory).await
+}
+
+/// Caddy, not yet started, with these sites and all its files in a directory.
+pub fn caddy_with(sites: &str, directory: &TempDir) -> Command {
     let file = directory.path().join("Caddyfile");
     let global = "{\n\tadmin off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n}\n";
-    std::fs::write(&file, format!("{global}{site}")).unwrap();
+    std::fs::write(&file, format!("{global}{sites}")).unwrap();
     let mut command = Command::new("caddy");
     command.args(["run", "--adapter", "caddyfile", "--config"]).arg(&file);
     for name in ["HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
         command.env(name, directory.path());
     }
-    start(command, port, true, directory).await
+    command
 }
 
-async fn start(mut command: Command, port: u16, refuses_nominations: bool, directory: TempDir) -> Proxy {
+pub async fn start(mut command: Command, port: u16, refuses_nominations: bool, directory: TempDir) -> Proxy {
     let log = std::fs::File::create(directory.path().join("output.log")).unwrap();
     let mut process = command.stdout(Stdio::null()).stderr(log).kill_on_drop(true).spawn().unwrap();
     while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {

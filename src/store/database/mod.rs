@@ -29,7 +29,7 @@ pub(super) use value::{Bind, Cell, Column, FromRow, Kind, Row, Value};
 
 use super::StoreError;
 use crate::clock::Timestamp;
-use futures_util::TryStreamExt;
+use futures_util::TryStreamExt as _;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use statement::Done;
 
