@@ -13,6 +13,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DEB_VERSION := 3.8.0
 CARGO_CYCLONEDX_VERSION := 0.5.9
 CMAKE_VERSION := 4.4.4
+SSLYZE_VERSION := 6.3.1
 MDBOOK_VERSION := 0.5.4
 # Tools that Cargo builds for us live outside the repository's own target directory, so that `cargo clean` keeps them.
 TOOLS := $(CURDIR)/.cache/tools
@@ -153,6 +154,16 @@ upgrade-load: deps-build ## Two upgrades of a running binary under a flood of re
 	@$(call need,wrk,wrk)
 	cargo test --test it upgrades::nothing_is_lost -- --ignored --nocapture
 
+.PHONY: tls-scan
+tls-scan: deps-build ## What testssl.sh and sslyze find in a gateway's TLS (minutes)
+	@$(call need,testssl,testssl.sh)
+	@test -x $(TOOLS)/sslyze/bin/sslyze || { python3 -m venv $(TOOLS)/sslyze && \
+	  $(TOOLS)/sslyze/bin/python -m pip install --quiet --disable-pip-version-check sslyze==$(SSLYZE_VERSION); }
+	cargo build --bin portcullis
+	python3 tests/tls/scan.py "$$(cargo metadata --format-version 1 --no-deps \
+	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/portcullis" \
+	  $(TOOLS)/sslyze/bin/python
+
 .PHONY: chaos
 chaos: deps-build ## The chaos proxy with many seeds
 	PORTCULLIS_CHAOS_SEEDS=$${SEEDS:-100} cargo test --test it chaos:: -- --nocapture
@@ -162,7 +173,7 @@ crash: deps-build ## Kill a process at every step of a refresh, CYCLES times wit
 	PORTCULLIS_CRASH_CYCLES=$${CYCLES:-1000} cargo test --lib connect::tests::crashing -- --nocapture
 
 .PHONY: deps
-deps: deps-build deps-clients deps-postgres deps-softhsm ## Install what the tests need
+deps: deps-build deps-clients deps-postgres deps-softhsm deps-acme ## Install what the tests need
 
 .PHONY: deps-build
 deps-build:
@@ -180,6 +191,14 @@ $(TOOLS)/bin/cmake:
 .PHONY: deps-softhsm
 deps-softhsm:
 	@$(call need,softhsm2-util,softhsm2)
+
+# A certificate authority, and a name server that takes updates.
+.PHONY: deps-acme
+deps-acme:
+	@$(call need,pebble,pebble)
+	@$(call need,curl,curl)
+	@test -x /usr/sbin/knotd || $(call need,knotd,knot)
+	@$(call need,kdig,knot-dnsutils)
 
 .PHONY: deps-postgres
 deps-postgres:

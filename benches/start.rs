@@ -183,7 +183,8 @@ impl<'a> Rows<'a> {
     fn statements(&self) -> Vec<String> {
         let (now, no) = (self.now, if self.for_postgres { "FALSE" } else { "0" });
         let people = self.people.iter().enumerate();
-        let people = people.map(|(number, id)| format!("({}, 'user{number}', 'member', {no}, {now})", self.blob(&id.0)));
+        let people =
+            people.map(|(number, id)| format!("({}, 'user{number}', 'member', {no}, {now})", self.blob(&id.0)));
         let upstreams = (0..UPSTREAMS).map(|number| {
             let alias = if number % 2 == 0 { "NULL".to_owned() } else { format!("'alias{number}'") };
             format!("('{}', 'approved', {alias}, {now})", domain(number))

@@ -116,6 +116,13 @@ pub struct Server {
     pub kept_total: u64,
 }
 
+impl Server {
+    /// Every address that is listened on, in the order in which they are bound.
+    pub fn configured_addresses(&self) -> Vec<SocketAddr> {
+        self.listen.iter().copied().chain(self.admin_listen).chain(self.http_listen).collect()
+    }
+}
+
 /// `[vault]`
 #[derive(Clone)]
 pub struct VaultKeys {

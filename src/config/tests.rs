@@ -2,6 +2,7 @@ mod command;
 mod login;
 mod provider;
 mod service;
+mod tls;
 
 use super::*;
 use std::collections::BTreeMap;

@@ -109,4 +109,6 @@ impl Default for ProviderTable {
 }
 
 #[cfg(test)]
+mod page;
+#[cfg(test)]
 mod tests;

@@ -343,6 +343,8 @@ async fn http2_connections_are_told_to_go_and_lose_nothing() {
     let Tls::Files { cert, key } = &tls else { panic!() };
     let mut command = Gateway::command(&machine, &["serve"], &[&notes.authority]);
     command.env("PORTCULLIS__TLS__MODE", "files").env("PORTCULLIS__TLS__CERT", cert).env("PORTCULLIS__TLS__KEY", key);
+    let plain = crate::acme_peers::port();
+    command.env("PORTCULLIS__SERVER__HTTP_LISTEN", format!("127.0.0.1:{plain}"));
     let mut gateway = Gateway::start_with(&machine, command, tls).await;
     let token = gateway.token(&notes.authority).await;
     let what = (gateway.address.port(), gateway.host_of(&notes.authority), token);
@@ -357,6 +359,8 @@ async fn http2_connections_are_told_to_go_and_lose_nothing() {
     // Nobody keeps the old one.
     assert_eq!(gateway.ended().await, Some(0));
     reaches(&answered, answered.load(Ordering::SeqCst) + 100).await;
+    let led = crate::acme::plain(plain, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(led.starts_with("HTTP/1.1 301 "), "port 80 is handed over too: {led}");
     stop.store(true, Ordering::SeqCst);
     for caller in callers {
         assert_eq!(caller.await.unwrap(), 2);

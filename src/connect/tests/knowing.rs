@@ -185,8 +185,7 @@ async fn tokens_live_as_long_as_their_provider_s_do() {
 async fn scopes_that_a_registration_does_not_have_are_registered() {
     let world = World::new().await;
     let (url, _) = world.redirect("").await;
-    let refusal =
-        CallbackQuery { error: Some("invalid_scope".to_owned()), code: None, ..world.stranger.consent(&url) };
+    let refusal = CallbackQuery { error: Some("invalid_scope".to_owned()), code: None, ..world.stranger.consent(&url) };
     let (step, _) = failure(world.connections.finish(&world.session, refusal).await);
     assert_eq!(step, "authorization");
     let (_, query) = world.redirect("more").await;
