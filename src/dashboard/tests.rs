@@ -142,6 +142,7 @@ impl House {
             factors: Arc::new(factors),
             second_factor,
             unified: true,
+            doctor: Kit::new(site.root_origin(), Resolver::fixed(HashMap::new()), None, clock.clone(), random.clone()),
             health: HealthTable::new(clock.clone(), random.clone(), 1024),
             site,
             store,

@@ -99,7 +99,7 @@ impl Pebble {
     pub async fn resume(&mut self) {
         let mut command = Command::new("pebble");
         command.arg("-config").arg(&self.config).args(["-dnsserver", &self.dns.to_string()]);
-        command.envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_AUTHZREUSE", "0"), ("PEBBLE_WFE_NONCEREJECT", "20")]);
+        command.envs([("PEBBLE_VA_NOSLEEP", "1"), ("PEBBLE_AUTHZREUSE", "0"), ("PEBBLE_WFE_NONCEREJECT", "5")]);
         command.current_dir(self.directory.path());
         self.process = Some(start(command));
         listens(self.address).await;

@@ -157,7 +157,8 @@ async fn nothing_is_lost_under_load() {
         (relieved, Instant::now(), later, second, third)
     };
     let (flooded, (relieved, relieved_again, later, _second, third)) = tokio::join!(flooding, upgrading);
-    println!("{flooded:?}");
+    let Flooded { requests, p50, p99, worst, errors } = &flooded;
+    println!("{requests} requests, p50 {p50:.0} µs, p99 {p99:.0} µs, the slowest {worst:.0} µs; errors {errors:?}");
     for (streams, since) in [(first, relieved), (later, relieved_again)] {
         let (mut ends, mut cut) = (Vec::new(), Vec::new());
         let count = streams.len();
