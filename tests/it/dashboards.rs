@@ -70,7 +70,8 @@ async fn served() -> String {
     let (token, _) = plain.token_for(&notes.authority).await;
     let call = post(&plain.host_of(&notes.authority), &token, LIST);
     assert_eq!(Caller::connect(plain.port()).await.send(call).await.status().await, 200);
-    let tls = Authority::new("Dashboards").files(&["gw.test", "*.gw.test"]);
+    let authority = Authority::new("Dashboards");
+    let tls = authority.files(&["gw.test", "*.gw.test"]);
     let certified = Gateway::with(move |config| {
         config.tls = tls.clone();
         config.server.domain = "gw.test".to_owned();
