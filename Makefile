@@ -47,6 +47,12 @@ test-package: deps-build deps-clients deps-package ## The Debian package in a cl
 	@$(call need,mmdebstrap,mmdebstrap)
 	deploy/debian/test.sh
 
+.PHONY: test-systemd
+test-systemd: deps-build deps-package ## The Debian package in a system that boots: unit, sandbox, watchdog, sockets (as root)
+	@$(call need,mmdebstrap,mmdebstrap)
+	@$(call need,systemd-nspawn,systemd-container)
+	deploy/debian/boot.sh
+
 .PHONY: test-chromium
 test-chromium: deps-build ## Passkeys in a real browser
 	@command -v chromium chromium-browser google-chrome >/dev/null || $(call need,chromium,chromium)
@@ -73,6 +79,10 @@ lint-clients: deps-clients ## The client libraries: types, style
 .PHONY: release
 release: deps-build ## The program as it is released: the same sources, the same bytes (PROFILE=dist)
 	@program=$$(PROFILE=$${PROFILE:-dist} deploy/release.sh) && sha256sum "$$program"
+
+.PHONY: reproduce
+reproduce: deps-build ## Build twice in different places and compare (PROFILE=dist; minutes)
+	deploy/reproduce.sh
 
 .PHONY: deb
 deb: deps-build deps-package ## The Debian package, in target/debian

@@ -3,6 +3,7 @@
 mod api;
 mod api_keys;
 mod arguments;
+mod audit;
 mod backup;
 mod bridge;
 mod certificates;
@@ -110,7 +111,7 @@ pub async fn run(process: Process<'_>) -> u8 {
     // https://no-color.org
     let is_terminal = !source.environment.contains_key("NO_COLOR");
     let output = Output::new(stdout, arguments.json).with_progress_on(stderr, std::io::stderr().is_terminal());
-    let output = Output { is_terminal: is_terminal && std::io::stdout().is_terminal(), ..output };
+    let output = output.on_terminal(is_terminal && std::io::stdout().is_terminal());
     let status = match dispatch(arguments, command, &source, stdin, output).await {
         Ok(()) => return 0,
         Err(Failure::Output | Failure::Found) => return 1,
@@ -241,7 +242,7 @@ async fn administer(
         Command::Apikey { command } => api_keys::api_key(command, gateway, output).await,
         Command::Service { command } => services::service(command, gateway, stdin, output).await,
         Command::Keys { command } => keys::keys(command, gateway, output).await,
-        Command::Audit { command } => state::audit(command, gateway, output).await,
+        Command::Audit { command } => audit::audit(command, gateway, output).await,
         _ => Ok(()),
     }
 }

@@ -69,6 +69,7 @@ impl House {
             clock: clock.clone(),
             random: random.clone(),
             metrics: Arc::default(),
+            tracer: Default::default(),
             spool: None,
         }));
         let memory = Memory { lives: Arc::default(), connections: connections.clone(), registry: registry.clone() };
