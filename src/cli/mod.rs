@@ -110,7 +110,7 @@ pub async fn run(process: Process<'_>) -> u8 {
     // https://no-color.org
     let is_terminal = !source.environment.contains_key("NO_COLOR");
     let output = Output::new(stdout, arguments.json).with_progress_on(stderr, std::io::stderr().is_terminal());
-    let output = Output { is_terminal: is_terminal && std::io::stdout().is_terminal(), ..output };
+    let output = output.on_terminal(is_terminal && std::io::stdout().is_terminal());
     let status = match dispatch(arguments, command, &source, stdin, output).await {
         Ok(()) => return 0,
         Err(Failure::Output | Failure::Found) => return 1,

@@ -29,6 +29,11 @@ impl<'a> Output<'a> {
         self
     }
 
+    /// Whether a person looks at the result.
+    pub(super) fn on_terminal(self, is_terminal: bool) -> Self {
+        Self { is_terminal, ..self }
+    }
+
     /// The progress of the command, to be shown.
     pub(super) fn progress(&mut self) -> Progress<'_> {
         match (&mut self.beside, self.json) {
