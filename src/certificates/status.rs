@@ -169,7 +169,7 @@ impl fmt::Debug for Expiries {
 
 impl Collector for Expiries {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        const NAME: &str = "portcullis_certificate_expiry_timestamp_seconds";
+        const NAME: &str = "certificate_expiry_timestamp_seconds";
         let mut family = encoder.encode_descriptor(NAME, "When certificates end", None, MetricType::Gauge)?;
         for status in self.0.status() {
             let (Some(name), Some(end)) = (status.names.into_iter().next(), status.not_after) else { continue };

@@ -43,7 +43,8 @@ pub(super) async fn doctor(arguments: &Arguments, source: &Source, output: &mut 
     // The configuration of a gateway on this machine says on whose behalf other servers are examined; none will do.
     let config = config::load(source).ok().filter(|config| config.server.domain != "localhost");
     let gateway = config.as_ref().map(|config| app::site_of(config, &config.server.listen).root_origin());
-    let providers = config.map_or_else(|| Providers::built_in().clone(), |config| Arc::new(Providers::with(&config.provider)));
+    let providers =
+        config.map_or_else(|| Providers::built_in().clone(), |config| Arc::new(Providers::with(&config.provider)));
     let tools = Tools::new(Resolver::system(), arguments.ca_file.as_deref(), Clock::system(), Random::default())?
         .with_private_addresses(true)
         .with_registration(arguments.register)

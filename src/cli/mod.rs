@@ -3,6 +3,7 @@
 mod api;
 mod api_keys;
 mod arguments;
+mod audit;
 mod backup;
 mod bridge;
 mod certificates;
@@ -241,7 +242,7 @@ async fn administer(
         Command::Apikey { command } => api_keys::api_key(command, gateway, output).await,
         Command::Service { command } => services::service(command, gateway, stdin, output).await,
         Command::Keys { command } => keys::keys(command, gateway, output).await,
-        Command::Audit { command } => state::audit(command, gateway, output).await,
+        Command::Audit { command } => audit::audit(command, gateway, output).await,
         _ => Ok(()),
     }
 }

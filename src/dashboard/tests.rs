@@ -69,6 +69,7 @@ impl House {
             clock: clock.clone(),
             random: random.clone(),
             metrics: Arc::default(),
+            tracer: Default::default(),
             spool: None,
         }));
         let memory = Memory { lives: Arc::default(), connections: connections.clone(), registry: registry.clone() };
@@ -141,6 +142,7 @@ impl House {
             factors: Arc::new(factors),
             second_factor,
             unified: true,
+            doctor: Kit::new(site.root_origin(), Resolver::fixed(HashMap::new()), None, clock.clone(), random.clone()),
             health: HealthTable::new(clock.clone(), random.clone(), 1024),
             site,
             store,

@@ -68,12 +68,19 @@ pub(super) fn notes(place: &Place, tools: &Tools) -> Vec<Note> {
     })];
     notes.extend(match provider.redirects {
         Redirects::Any | Redirects::Fixed => None,
-        Redirects::Allowlist => Some(plain(format!("It takes redirect URIs of a list only: {callback} has to be on it."))),
+        Redirects::Allowlist => {
+            Some(plain(format!("It takes redirect URIs of a list only: {callback} has to be on it.")))
+        }
         Redirects::LoopbackOnly => Some(plain("It registers programs on one's own machine only.".to_owned())),
     });
-    notes.extend((provider.clients == Clients::Named).then(|| plain("It registers clients with known names only.".to_owned())));
+    notes.extend(
+        (provider.clients == Clients::Named).then(|| plain("It registers clients with known names only.".to_owned())),
+    );
     notes.extend((provider.challenges == Challenges::OnCalls).then(|| {
-        plain("It asks for a token only when a tool is called, so that the first step is not refused is no mistake.".to_owned())
+        plain(
+            "It asks for a token only when a tool is called, so that the first step is not refused is no mistake."
+                .to_owned(),
+        )
     }));
     notes.extend(provider.advice_for(&callback).map(plain));
     notes.extend(provider.notes.iter().map(|note| Note { text: note.text.clone(), source: note.source.clone() }));

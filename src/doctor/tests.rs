@@ -43,7 +43,8 @@ fn targets_as_people_type_them() {
     ] {
         assert_eq!(text.parse::<Target>().unwrap().url.as_str(), url, "{text}");
     }
-    for bad in ["", " ", "ftp://x", "https://", "https://a:b@x", "x#y", "a b", "[::1]", "x:0", "x:99999", "-x.example"] {
+    for bad in ["", " ", "ftp://x", "https://", "https://a:b@x", "x#y", "a b", "[::1]", "x:0", "x:99999", "-x.example"]
+    {
         assert!(bad.parse::<Target>().is_err(), "{bad}");
     }
 }

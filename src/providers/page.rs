@@ -26,7 +26,7 @@ fn generated() -> String {
         "\n| provider | `id` | hosts | path | registration | redirect URIs |\n|---|---|---|---|---|---|\n",
     );
     for provider in built_in() {
-        let hosts: Vec<String> = provider.hosts.iter().map(|host| format!("`{host}`")).collect();
+        let hosts: Vec<String> = provider.hosts.iter().map(ToString::to_string).collect();
         let path = provider.path.as_ref().map_or_else(String::new, |path| format!("`{path}`"));
         let (registration, redirects) = (registration(provider), redirects(provider));
         let Provider { id, name, .. } = provider;

@@ -7,6 +7,7 @@ use crate::acme_peers::{
 };
 use crate::client::alice;
 use crate::gateway::{Gateway, label, upstream};
+use crate::postgres::Cluster;
 use crate::raw::PATIENCE;
 use crate::tls_peers::{Authority, TlsUpstream};
 use bytes::Bytes;
@@ -41,10 +42,6 @@ struct Setup {
 }
 
 impl Setup {
-    async fn start(challenge: Challenge) -> Self {
-        Self::with(challenge, |_| {}).await
-    }
-
     async fn with(challenge: Challenge, edit: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         let (names, http, tls) = (Names::start().await, port(), port());
         let pebble = Pebble::start(names.dns, http, tls, false).await;
@@ -319,7 +316,9 @@ async fn an_authority_may_have_a_certificate_renewed_early() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_node_orders_and_all_serve_and_answer() {
-    let setup = Setup::start(Challenge::Http01).await;
+    let url = Cluster::shared().empty().await;
+    let on_postgres = move |config: &mut Config| config.store.url = Secret::new(url.clone());
+    let setup = Setup::with(Challenge::Http01, on_postgres).await;
     let (http, tls, public) = (port(), port(), setup.tls);
     let other = setup
         .gateway

@@ -71,7 +71,9 @@ async fn an_upstream_is_examined_as_a_gateway_would_meet_it() {
 
 #[tokio::test]
 async fn what_is_no_target_is_wrong_usage() {
-    for bad in ["", "ftp://gw.example", "https://user@gw.example", "https://gw.example/#x", "gw_example", "[::1]", "a b"] {
+    for bad in
+        ["", "ftp://gw.example", "https://user@gw.example", "https://gw.example/#x", "gw_example", "[::1]", "a b"]
+    {
         let (status, _, complaint) = command(&[bad]).await;
         assert_eq!(status, 2, "{bad}: {complaint}");
         assert!(complaint.contains("error: "), "{bad}: {complaint}");

@@ -27,7 +27,7 @@ pub enum Mischief {
     /// `Host` is another one on the way to the gateway.
     Host(&'static str),
     /// Requests for one name reach the gateway under another.
-    Alias(&'static str, &'static str),
+    Alias(&'static str, String),
     /// A header of answers is taken away.
     Strips(HeaderName),
     /// A text in heads and bodies of answers is another one.
@@ -115,18 +115,27 @@ fn acceptor(shown: Shown) -> TlsAcceptor {
 
 type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, gateway: u16, mischief: Arc<Vec<Mischief>>) {
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    gateway: u16,
+    mischief: Arc<Vec<Mischief>>,
+) {
     let service = service_fn(move |request| answer(request, gateway, mischief.clone()));
     let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(request: Request<Incoming>, gateway: u16, all: Arc<Vec<Mischief>>) -> Result<Response<Body>, hyper::Error> {
+async fn answer(
+    request: Request<Incoming>,
+    gateway: u16,
+    all: Arc<Vec<Mischief>>,
+) -> Result<Response<Body>, hyper::Error> {
     let (mut head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     let host = head.headers.get(header::HOST).map(|host| host.to_str().unwrap().to_owned());
     let mut host = host.or_else(|| head.uri.authority().map(ToString::to_string)).unwrap();
     let body = body.collect().await?.to_bytes();
-    let agent = head.headers.get(header::USER_AGENT).map(|agent| agent.to_str().unwrap().to_owned()).unwrap_or_default();
+    let agent =
+        head.headers.get(header::USER_AGENT).map(|agent| agent.to_str().unwrap().to_owned()).unwrap_or_default();
     for mischief in all.iter() {
         match mischief {
             Mischief::Answers(own) if own.is_for(&head.method, &path, &agent, &body) => return Ok(own.response()),
@@ -134,7 +143,7 @@ async fn answer(request: Request<Incoming>, gateway: u16, all: Arc<Vec<Mischief>
                 return Ok(Own { status: 413, ..Own::default() }.response());
             }
             Mischief::Host(other) => host = (*other).to_owned(),
-            Mischief::Alias(from, to) if host == *from => host = (*to).to_owned(),
+            Mischief::Alias(from, to) if host == *from => host = to.clone(),
             Mischief::Late(late, by) if path.starts_with(late) => tokio::time::sleep(*by).await,
             _ => {}
         }

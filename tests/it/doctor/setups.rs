@@ -1,7 +1,7 @@
 //! Set-ups and the step at which each client fails, in the order of `CLIENTS`. A client that connects has an empty text.
 
 use super::front::{Mischief, Own};
-use super::stage::{DOMAIN, PRIVATE, PUBLIC, PUBLIC_V6, Setup, Shows, told};
+use super::stage::{DOMAIN, PRIVATE, PUBLIC, PUBLIC_V6, Setup, Shows, hostname, told};
 use http::{Method, header};
 use portcullis::doctor::Outcome;
 use serde_json::json;
@@ -123,7 +123,8 @@ async fn well_known_paths_are_missing() {
 
 #[tokio::test]
 async fn well_known_paths_are_a_web_page() {
-    let own = Own { path: "/.well-known/", headers: HTML, body: "<!doctype html><title>Shop</title>", ..Own::default() };
+    let own =
+        Own { path: "/.well-known/", headers: HTML, body: "<!doctype html><title>Shop</title>", ..Own::default() };
     let report = Setup::with(Mischief::Answers(own)).fails_at(all("resource-metadata")).await;
     assert_eq!(report.clients[0].failed_step().unwrap().cause, Some("html"));
 }
@@ -228,7 +229,7 @@ async fn an_authorization_server_elsewhere() {
     setup.mischief.push(Mischief::Edits("/.well-known/oauth-protected-resource", |document| {
         document["authorization_servers"] = json!(["https://auth.test"]);
     }));
-    setup.mischief.push(Mischief::Alias("auth.test", DOMAIN));
+    setup.mischief.push(Mischief::Alias("auth.test", hostname()));
     setup.fails_at(["server-same-host", "", "", "", ""]).await;
 }
 
@@ -272,7 +273,8 @@ async fn a_slow_token_endpoint() {
 
 #[tokio::test]
 async fn a_sign_in_in_front_of_the_pages() {
-    let own = Own { path: "/authorize", status: 302, headers: &[("location", "https://login.test/")], ..Own::default() };
+    let own =
+        Own { path: "/authorize", status: 302, headers: &[("location", "https://login.test/")], ..Own::default() };
     let report = Setup::with(Mischief::Answers(own)).fails_at(all("authorize")).await;
     assert_eq!(report.clients[0].failed_step().unwrap().cause, Some("foreign"));
 }

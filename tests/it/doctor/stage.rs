@@ -102,8 +102,7 @@ impl Setup {
         let resolver = Resolver::staged(names, played.into());
         let tools = Tools::new(resolver, Some(&certificates.file), Clock::system(), Random::default()).unwrap();
         let tools = tools.with_private_addresses(true).in_a_hurry(self.hurry);
-        let host = format!("{}.{DOMAIN}", label(UPSTREAM));
-        let target = if self.bare { DOMAIN.to_owned() } else { format!("https://{host}/mcp") };
+        let target = if self.bare { DOMAIN.to_owned() } else { format!("https://{}/mcp", hostname()) };
         let clients: Vec<&'static Rules> = CLIENTS.iter().map(|id| Rules::find(id).unwrap()).collect();
         let report = examine(&target.parse().unwrap(), &clients, &tools).await;
         gateway.stop().await;
@@ -121,6 +120,11 @@ impl Setup {
         }
         report
     }
+}
+
+/// Of the server behind the gateway.
+pub fn hostname() -> String {
+    format!("{}.{DOMAIN}", label(UPSTREAM))
 }
 
 /// A report in lines, for tests that fail.
