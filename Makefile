@@ -13,6 +13,7 @@ CARGO_DENY_VERSION := 0.20.2
 CARGO_DEB_VERSION := 3.8.0
 CARGO_CYCLONEDX_VERSION := 0.5.9
 CMAKE_VERSION := 4.4.4
+SSLYZE_VERSION := 6.3.1
 MDBOOK_VERSION := 0.5.4
 # Tools that Cargo builds for us live outside the repository's own target directory, so that `cargo clean` keeps them.
 TOOLS := $(CURDIR)/.cache/tools
@@ -46,6 +47,12 @@ test-package: deps-build deps-clients deps-package ## The Debian package in a cl
 	@$(call need,mmdebstrap,mmdebstrap)
 	deploy/debian/test.sh
 
+.PHONY: test-systemd
+test-systemd: deps-build deps-package ## The Debian package in a system that boots: unit, sandbox, watchdog, sockets (as root)
+	@$(call need,mmdebstrap,mmdebstrap)
+	@$(call need,systemd-nspawn,systemd-container)
+	deploy/debian/boot.sh
+
 .PHONY: test-chromium
 test-chromium: deps-build ## Passkeys in a real browser
 	@command -v chromium chromium-browser google-chrome >/dev/null || $(call need,chromium,chromium)
@@ -72,6 +79,10 @@ lint-clients: deps-clients ## The client libraries: types, style
 .PHONY: release
 release: deps-build ## The program as it is released: the same sources, the same bytes (PROFILE=dist)
 	@program=$$(PROFILE=$${PROFILE:-dist} deploy/release.sh) && sha256sum "$$program"
+
+.PHONY: reproduce
+reproduce: deps-build ## Build twice in different places and compare (PROFILE=dist; minutes)
+	deploy/reproduce.sh
 
 .PHONY: deb
 deb: deps-build deps-package ## The Debian package, in target/debian
@@ -143,6 +154,16 @@ upgrade-load: deps-build ## Two upgrades of a running binary under a flood of re
 	@$(call need,wrk,wrk)
 	cargo test --test it upgrades::nothing_is_lost -- --ignored --nocapture
 
+.PHONY: tls-scan
+tls-scan: deps-build ## What testssl.sh and sslyze find in a gateway's TLS (minutes)
+	@$(call need,testssl,testssl.sh)
+	@test -x $(TOOLS)/sslyze/bin/sslyze || { python3 -m venv $(TOOLS)/sslyze && \
+	  $(TOOLS)/sslyze/bin/python -m pip install --quiet --disable-pip-version-check sslyze==$(SSLYZE_VERSION); }
+	cargo build --bin portcullis
+	python3 tests/tls/scan.py "$$(cargo metadata --format-version 1 --no-deps \
+	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/portcullis" \
+	  $(TOOLS)/sslyze/bin/python
+
 .PHONY: chaos
 chaos: deps-build ## The chaos proxy with many seeds
 	PORTCULLIS_CHAOS_SEEDS=$${SEEDS:-100} cargo test --test it chaos:: -- --nocapture
@@ -152,7 +173,7 @@ crash: deps-build ## Kill a process at every step of a refresh, CYCLES times wit
 	PORTCULLIS_CRASH_CYCLES=$${CYCLES:-1000} cargo test --lib connect::tests::crashing -- --nocapture
 
 .PHONY: deps
-deps: deps-build deps-clients deps-postgres deps-softhsm ## Install what the tests need
+deps: deps-build deps-clients deps-postgres deps-softhsm deps-acme ## Install what the tests need
 
 .PHONY: deps-build
 deps-build:
@@ -170,6 +191,14 @@ $(TOOLS)/bin/cmake:
 .PHONY: deps-softhsm
 deps-softhsm:
 	@$(call need,softhsm2-util,softhsm2)
+
+# A certificate authority, and a name server that takes updates.
+.PHONY: deps-acme
+deps-acme:
+	@$(call need,pebble,pebble)
+	@$(call need,curl,curl)
+	@test -x /usr/sbin/knotd || $(call need,knotd,knot)
+	@$(call need,kdig,knot-dnsutils)
 
 .PHONY: deps-postgres
 deps-postgres:

@@ -29,7 +29,7 @@ use crate::services::{self, Pats, Services, ServicesParts};
 use crate::session::Sessions;
 use crate::stdio::Processes;
 use crate::store::{JournalPosition, Listener, Store};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Tracer};
 use crate::tokens::{AccessTokens, GrantLives, SigningKeys};
 use crate::unified::{Aggregate, AggregateParts, Door, DoorParts};
 use crate::upstream::{HealthTable, Registry};
@@ -59,6 +59,7 @@ pub struct App {
     pub certificates: Arc<Certificates>,
     pub metrics: Arc<Metrics>,
     pub audit: Audit,
+    pub tracer: Tracer,
     pub resolver: Resolver,
     pub health: HealthTable,
     /// The programs that are upstreams.
@@ -131,6 +132,12 @@ impl App {
         let certificates = Certificates::new(certificates, &config.tls).await?;
         let metrics = Metrics::collecting(health.clone()).and_collecting(Expiries(certificates.clone()));
         let metrics = Arc::new(metrics);
+        let tracer = Tracer::start(
+            config.telemetry.otlp.as_ref(),
+            http.clone(),
+            (clock.clone(), random.clone()),
+            metrics.clone(),
+        );
         let connections = Connections::new(ConnectionsParts {
             store: store.clone(),
             vault: vault.clone(),
@@ -140,6 +147,7 @@ impl App {
             clock: clock.clone(),
             random: random.clone(),
             metrics: metrics.clone(),
+            tracer: tracer.clone(),
             spool: config.spool.clone(),
         });
         connections.services().reconfigure(std::mem::take(&mut config.service));
@@ -160,8 +168,9 @@ impl App {
             true => RateLimits::shared(&config.limits, &vault.mark("rate limits", b"")),
             false => RateLimits::new(&config.limits),
         };
-        let limits = Arc::new(limits);
+        let limits = Arc::new(limits.counted(&metrics));
         let audit = Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests);
+        audit.write_to(config.audit.file.as_deref()).await?;
         let programs = Arc::new(Processes::new(config.stdio.clone(), metrics.clone(), Some(audit.clone())));
         let clients = Clients::new(ClientsParts {
             http: http.clone(),
@@ -218,6 +227,7 @@ impl App {
             audit,
             certificates,
             metrics,
+            tracer,
             reloading: tokio::sync::Mutex::default(),
             config: ArcSwap::from_pointee(config),
             site,
@@ -247,6 +257,7 @@ impl App {
             health: self.health.clone(),
             metrics: self.metrics.clone(),
             audit: self.audit.clone(),
+            tracer: self.tracer.clone(),
             phase,
             alive,
         };

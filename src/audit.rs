@@ -1,17 +1,22 @@
 //! The audit log: one event for everything that matters later, written without making the request wait.
 
+mod file;
 mod requests;
 #[cfg(test)]
 mod tests;
 mod writer;
 
+pub use file::line_of;
 pub use requests::{Fate, UpstreamRequest};
 
 use crate::clock::Clock;
 use crate::config::AuditedRequests;
+use crate::error::Fault;
 use crate::store::{AuditEvent, Store};
 use crate::telemetry::Metrics;
+use file::JsonLines;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, oneshot};
@@ -79,6 +84,17 @@ impl Audit {
                 tracing::warn!("the audit log cannot keep up: requests to upstreams will be missing in it");
             }
         }
+    }
+
+    /// From now on every line goes to this file as well, as JSON, or to none. A file that was moved away is made anew by that.
+    ///
+    /// # Errors
+    /// When it cannot be opened; the text names the fix. Lines go where they went before.
+    pub async fn write_to(&self, file: Option<&Path>) -> Result<(), Fault> {
+        let file = file.map(JsonLines::open).transpose()?;
+        // Fails only when the writer is gone, and then nothing is written.
+        let _ = self.events.send(Entry::File(file)).await;
+        Ok(())
     }
 
     /// Waits until everything recorded so far is in the database (or has failed to get there).

@@ -116,6 +116,15 @@ impl Clock {
         Timestamp(i64::try_from(system).unwrap_or(i64::MAX).saturating_add(self.shift.load(Ordering::Relaxed)))
     }
 
+    /// Now, in nanoseconds since the Unix epoch: for telemetry, which tells what follows what.
+    #[allow(clippy::disallowed_methods)]
+    pub fn unix_nanos(&self) -> u64 {
+        let system = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let shift = u64::try_from(self.shift.load(Ordering::Relaxed)).unwrap_or(0);
+        let system = system + Duration::from_secs(shift);
+        u64::try_from(system.as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// Moves this clock, and every clone of it, forward.
     pub fn advance(&self, by: Duration) {
         self.shift.fetch_add(i64::try_from(by.as_secs()).unwrap_or(i64::MAX), Ordering::Relaxed);

@@ -9,11 +9,13 @@ mod tests;
 use crate::config::{Limits, Rate};
 use crate::hostname::Authority;
 use crate::ids::{Digest, UserId};
+use crate::telemetry::Metrics;
 use buckets::Buckets;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::NoOpMiddleware;
 use governor::{Quota, RateLimiter};
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use prometheus_client::metrics::counter::Counter;
 use shared::Keys;
 pub use shared::SETTLE_EVERY;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -83,7 +85,10 @@ impl<C: Clock + Clone> RateLimits<C> {
     pub fn with_rates(&self, limits: &Limits) -> Self {
         let limiter = |old: &Arc<Limiter<C>>, rate| match old.rate == rate {
             true => old.clone(),
-            false => Arc::new(Limiter::new(old.policy, rate, old.buckets.clock().clone())),
+            false => {
+                let limiter = Limiter::new(old.policy, rate, old.buckets.clock().clone());
+                Arc::new(Limiter { refused: old.refused.clone(), ..limiter })
+            }
         };
         Self {
             per_ip: limiter(&self.per_ip, limits.per_ip),
@@ -96,6 +101,25 @@ impl<C: Clock + Clone> RateLimits<C> {
             login_name: limiter(&self.login_name, limits.login),
             hasher: self.hasher.clone(),
         }
+    }
+
+    /// Counts what is refused from now on; for limits that nobody shares yet.
+    pub fn counted(mut self, metrics: &Metrics) -> Self {
+        for limiter in [
+            &mut self.per_ip,
+            &mut self.per_user,
+            &mut self.per_user_upstream,
+            &mut self.per_client,
+            &mut self.token_endpoint,
+            &mut self.registration,
+            &mut self.login,
+            &mut self.login_name,
+        ] {
+            if let Some(limiter) = Arc::get_mut(limiter) {
+                limiter.refused = metrics.limited(limiter.policy);
+            }
+        }
+        self
     }
 
     /// Any request from an address, before authentication.
@@ -233,6 +257,8 @@ struct Limiter<C: Clock> {
     /// The time that one pass stands for.
     interval: Duration,
     began: C::Instant,
+    /// How many were refused.
+    refused: Counter,
     /// The same buckets as those of `buckets`.
     state: Buckets,
     buckets: RateLimiter<u64, Buckets, C, NoOpMiddleware<C::Instant>>,
@@ -251,17 +277,21 @@ impl<C: Clock> Limiter<C> {
             window: interval.saturating_mul(burst.get()),
             interval,
             began: clock.now(),
+            refused: Counter::default(),
             state: state.clone(),
             buckets: RateLimiter::new(quota, state, clock),
         }
     }
 
     fn check(&self, key: u64) -> Result<(), Limited> {
-        self.buckets.check_key(&key).map_err(|until| Limited {
-            retry_after: until.wait_time_from(self.buckets.clock().now()),
-            policy: self.policy,
-            burst: self.burst,
-            window: self.window,
+        self.buckets.check_key(&key).map_err(|until| {
+            self.refused.inc();
+            Limited {
+                retry_after: until.wait_time_from(self.buckets.clock().now()),
+                policy: self.policy,
+                burst: self.burst,
+                window: self.window,
+            }
         })
     }
 }

@@ -171,6 +171,9 @@ impl Running {
         if timeout(FINISHING, self.app.audit.flush()).await.is_err() {
             tracing::error!("the last audit events are in the log only");
         }
+        if timeout(FINISHING, self.app.tracer.flush()).await.is_err() {
+            tracing::warn!("the last traces are lost");
+        }
         // The last process to close the database writes its log back into it.
         if timeout(FINISHING, self.app.store.close()).await.is_err() {
             tracing::warn!("the database is still in use and closes with the process");

@@ -5,7 +5,7 @@ CREATE TABLE certificates (
     -- All names of the certificate, separated by blanks; the wanted ones until there is one.
     names        TEXT   COLLATE "C" NOT NULL,
     directory    TEXT   COLLATE "C" NOT NULL,
-    chain        TEXT,
+    chain        TEXT   COLLATE "C",
     sealed       BYTEA,
     not_before   BIGINT,
     not_after    BIGINT,
@@ -14,13 +14,13 @@ CREATE TABLE certificates (
     -- When the authority says how it would have it (RFC 9773).
     ask_at       BIGINT,
     -- Who orders at present, by the clock of the database.
-    lease_holder TEXT,
+    lease_holder TEXT   COLLATE "C",
     lease_until  BIGINT,
     failures     BIGINT NOT NULL DEFAULT 0,
-    last_error   TEXT
+    last_error   TEXT   COLLATE "C"
 );
 CREATE TABLE acme_accounts (
     directory  TEXT   COLLATE "C" NOT NULL PRIMARY KEY,
-    sealed     BYTEA   NOT NULL,
+    sealed     BYTEA  NOT NULL,
     created_at BIGINT NOT NULL
 );

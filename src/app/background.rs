@@ -13,6 +13,9 @@ use tokio::time::MissedTickBehavior;
 /// How often what has expired is removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
+/// How often connections are counted.
+const COUNT_EVERY: Duration = Duration::from_secs(60);
+
 /// How often programs are looked for that may not be used any longer.
 const PROGRAMS_EVERY: Duration = Duration::from_millis(500);
 
@@ -27,6 +30,7 @@ impl App {
             tokio::spawn(self.clone().share_limits()),
             tokio::spawn(self.connections.clone().part(self.audit.clone(), stopping.clone())),
             tokio::spawn(self.clone().leave_programs()),
+            tokio::spawn(self.clone().count_connections()),
             tokio::spawn(self.certificates.clone().keep(stopping.clone())),
             tokio::spawn(self.sweep()),
         ]
@@ -64,8 +68,22 @@ impl App {
         }
     }
 
+    /// Says in the metrics how many connections there are, and how many of them need their person.
+    async fn count_connections(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(COUNT_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            // A database that is away is told of elsewhere.
+            if let Ok(counts) = self.store.count_connections().await {
+                self.metrics.connections_stand(&counts);
+            }
+        }
+    }
+
     async fn sweep(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(SWEEP_EVERY);
+        let mut told = None;
         loop {
             ticks.tick().await;
             let now = self.clock.now();
@@ -81,6 +99,11 @@ impl App {
                 self.sessions.sweep().await?;
                 self.store.sweep_limits().await?;
                 self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
+                let head = self.store.audit_head().await?;
+                if let Some(link) = head.filter(|_| head != std::mem::replace(&mut told, head)) {
+                    // Kept with the log elsewhere, it holds the database to what it has said until now.
+                    tracing::info!(target: "audit", head = %link, "the chain of the audit log");
+                }
                 let mut irrelevant = self.lives.ended();
                 for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {
                     irrelevant.remove(&grant);

@@ -6,6 +6,7 @@ use crate::api::{self, Api};
 use crate::broker::{self, Broker};
 use crate::config::{Config, Login};
 use crate::dashboard::{self, Dashboard};
+use crate::doctor::Kit;
 use crate::forward_auth::{self, ForwardAuth};
 use crate::identity::providers::{Providers, Tools};
 use crate::issuer::{self, Issuer};
@@ -136,12 +137,21 @@ impl App {
             services: self.services.clone(),
             connections: self.connections.clone(),
             audit: self.audit.clone(),
+            certificates: self.certificates.clone(),
             clock: self.clock.clone(),
             revocations: self.revocations.clone(),
             limits: self.limits(),
             factors: self.factors.clone(),
             second_factor: config.login.second_factor,
             unified: config.unified.enabled,
+            doctor: self.doctor_kit(config),
         }
+    }
+
+    fn doctor_kit(&self, config: &Config) -> Kit {
+        let (clock, random) = (self.clock.clone(), self.random.clone());
+        let ca_file = config.upstreams.ca_file.clone();
+        let kit = Kit::new(self.site.root_origin(), self.resolver.clone(), ca_file, clock, random);
+        kit.with_providers(Arc::new(crate::providers::Providers::with(&config.provider)))
     }
 }

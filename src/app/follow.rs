@@ -90,7 +90,9 @@ impl Follower {
     /// Whether nothing that was read has yet to be taken over, apart from what cannot be at all.
     async fn catch_up(&mut self, app: &App) -> Result<bool, Fault> {
         if !self.everything {
+            let begun = Instant::now();
             let news = timeout(READING, app.store.news_since(&self.position)).await;
+            app.metrics.store_read(begun.elapsed(), matches!(news, Ok(Ok(_))));
             match news.map_err(|_| silent())?? {
                 News::Changes(changes, position) => {
                     for change in changes {

@@ -32,6 +32,8 @@ impl App {
         let clients = self.http.prepare(new.upstreams.ca_file.as_deref())?;
         self.tokens.outlast(new.tokens.access_ttl).await?;
         self.store.keep_group_sources(&new.login.provider_names()).await?;
+        // Also when it is the same: somebody may have moved it away.
+        self.audit.write_to(new.audit.file.as_deref()).await?;
         let configured = std::mem::take(&mut new.upstream);
         if self.registry.reconfigure(&new.upstreams, configured).await? {
             changed.push("upstream");

@@ -1,11 +1,12 @@
 //! The one task that writes the audit log: what people do at once, requests in company.
 
 use super::UpstreamRequest;
+use super::file::{JsonLines, line};
 use crate::store::{AuditEvent, Store};
 use crate::telemetry::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
 /// How many rows go into one transaction.
@@ -16,6 +17,8 @@ const COMPANY: Duration = Duration::from_millis(500);
 /// What waits for the writer.
 pub(super) enum Entry {
     Event(AuditEvent),
+    /// From now on lines go here as well.
+    File(Option<JsonLines>),
     /// Answered when everything before it is written.
     Flush(oneshot::Sender<()>),
 }
@@ -25,13 +28,15 @@ pub(super) struct Writer {
     store: Store,
     metrics: Arc<Metrics>,
     lost: Arc<AtomicU64>,
+    file: Option<JsonLines>,
     entries: Vec<Entry>,
     requests: Vec<UpstreamRequest>,
 }
 
 impl Writer {
     pub(super) fn new(store: Store, metrics: Arc<Metrics>, lost: Arc<AtomicU64>) -> Self {
-        Self { store, metrics, lost, entries: Vec::with_capacity(BATCH), requests: Vec::with_capacity(BATCH) }
+        let (entries, requests) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        Self { store, metrics, lost, file: None, entries, requests }
     }
 
     pub(super) async fn run(
@@ -45,6 +50,7 @@ impl Writer {
             for entry in self.entries.drain(..) {
                 match entry {
                     Entry::Event(event) => rows.push(event),
+                    Entry::File(file) => self.file = file,
                     Entry::Flush(done) => asked.push(done),
                 }
             }
@@ -90,10 +96,22 @@ impl Writer {
         open || !self.entries.is_empty() || !self.requests.is_empty()
     }
 
-    async fn write(&self, rows: &[AuditEvent]) {
-        if let Err(error) = self.store.append_audit(rows).await {
+    async fn write(&mut self, rows: &[AuditEvent]) {
+        let begun = Instant::now();
+        let places = self.store.append_audit(rows).await;
+        self.metrics.store_write(begun.elapsed(), places.is_ok());
+        let places = places.unwrap_or_else(|error| {
             self.metrics.audit_lost.inc_by(rows.len() as u64);
             tracing::error!(%error, rows = rows.len(), "events are missing in the audit log");
+            Vec::new()
+        });
+        if let Some(file) = &mut self.file {
+            // What the database did not take is at least there.
+            let lines: String =
+                rows.iter().enumerate().map(|(at, event)| line(event, places.get(at).copied())).collect();
+            if !file.append(lines.as_bytes()).await {
+                self.metrics.audit_file_failures.inc();
+            }
         }
         match self.lost.swap(0, Ordering::Relaxed) {
             0 => {}

@@ -97,6 +97,8 @@ async fn a_backup_of_one_kind_of_database_goes_into_the_other_and_back() {
     let back = Store::open("sqlite::memory:").await.unwrap();
     restored(&back, &vault, &backup_of(&postgres, &vault).await, Choices::default()).await.unwrap();
     assert_eq!(back.audit(10).await.unwrap().len(), 3);
+    let verdict = back.verify_audit(postgres.audit_head().await.unwrap()).await.unwrap();
+    assert_eq!((verdict.lines, verdict.broken), (3, None));
     assert_eq!(back.setting("large").await.unwrap().unwrap(), [7; SETTING]);
     vault.check(&back).await.unwrap();
 }

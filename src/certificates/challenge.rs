@@ -125,5 +125,32 @@ fn certificate(challenge: &AcmeChallenge) -> Result<Certificate, Fault> {
     let mut parameters = CertificateParams::new([challenge.key.clone()]).map_err(Fault::gateway)?;
     parameters.custom_extensions = vec![CustomExtension::new_acme_identifier(&digest)];
     let signed = parameters.self_signed(&key).map_err(Fault::gateway)?;
-    Certificate::parse(&signed.pem(), &key.serialize_der())
+    Certificate::made(signed.der().clone(), key.serialize_der())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_certificate_of_a_challenge_can_be_presented() {
+        let challenge = |answer: &str| AcmeChallenge {
+            kind: TLS_ALPN_01.to_owned(),
+            key: "gw.example".to_owned(),
+            name: "gw.example".to_owned(),
+            answer: answer.to_owned(),
+            expires_at: Timestamp(0),
+        };
+        let good = challenge(&BASE64URL_NOPAD.encode(&[7; 32]));
+        assert_eq!(certificate(&good).unwrap().names(), ["gw.example"]);
+        assert!(certificate(&challenge("c2hvcnQ")).is_err());
+    }
+
+    #[test]
+    fn tokens_are_told_from_paths() {
+        assert!(is_token("evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA"));
+        for wrong in ["", "short", "../../../../etc/passwd", "evaGxfADs6pSRb2LAv9IZf17/Dt3juxGJ", &"a".repeat(257)] {
+            assert!(!is_token(wrong), "{wrong}");
+        }
+    }
 }

@@ -15,8 +15,8 @@ mod status;
 mod transport;
 mod wanted;
 
-pub use status::{CertificateStatus, Expiries, Kind, State};
-pub use wanted::{Wanted, wanted};
+pub use status::{CertificateStatus, Expiries, Kind, State, listed};
+pub use wanted::{Wanted, advice, wanted, wanted_by};
 
 use crate::clock::Clock;
 use crate::config::{Acme, Challenge, Tls};

@@ -1,9 +1,13 @@
 //! What there is to know about certificates: for the dashboard, the command line and the metrics.
 
-use super::{Certificates, Wanted, renewal};
+use super::{Certificates, Wanted, renewal, wanted};
 use crate::clock::Timestamp;
+use crate::config::Tls;
+use crate::error::Fault;
+use crate::hostname::Site;
 use crate::store::StoredCertificate;
 use crate::tls::Certificate;
+use crate::upstream::Registry;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -19,6 +23,16 @@ pub enum Kind {
     Files,
     /// An authority, from which it is ordered.
     Acme,
+}
+
+impl Kind {
+    /// As `tls.mode` calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Files => "files",
+            Self::Acme => "acme",
+        }
+    }
 }
 
 /// How a certificate stands.
@@ -62,6 +76,20 @@ pub struct CertificateStatus {
 }
 
 impl CertificateStatus {
+    /// In a sentence, for somebody who should do something about it.
+    pub fn alert(&self) -> String {
+        let name = self.names.first().map_or("the listeners", String::as_str);
+        let stands = match (self.state, self.not_after) {
+            (State::Expired, Some(end)) => format!("has expired ({})", end.to_rfc3339()),
+            (State::Valid | State::Expiring, Some(end)) => format!("expires {}", end.to_rfc3339()),
+            _ => "is missing".to_owned(),
+        };
+        match &self.last_error {
+            Some(error) => format!("The certificate for {name} {stands}; the last order failed: {error}"),
+            None => format!("The certificate for {name} {stands}."),
+        }
+    }
+
     /// Whether somebody should look at it.
     pub fn needs_attention(&self) -> bool {
         self.last_error.is_some() || matches!(self.state, State::Expiring | State::Expired)
@@ -79,7 +107,7 @@ impl CertificateStatus {
     }
 
     /// Of a certificate that there should be, and the row of it that there is.
-    pub fn of_row(
+    pub(super) fn of_row(
         wanted: &Wanted,
         row: Option<&StoredCertificate>,
         renew_before: Option<Duration>,
@@ -94,6 +122,29 @@ impl CertificateStatus {
             last_error: row.and_then(|row| row.last_error.clone()),
         }
     }
+}
+
+/// The same as [`Certificates::status`] for somebody who looks from outside, with the rows of the database.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn listed(
+    tls: &Tls,
+    site: &Site,
+    registry: &Registry,
+    rows: &[StoredCertificate],
+    now: Timestamp,
+) -> Result<Vec<CertificateStatus>, Fault> {
+    Ok(match tls {
+        Tls::Off => Vec::new(),
+        Tls::Files { cert, key } => vec![CertificateStatus::of_files(&Certificate::read(cert, key)?, now)],
+        Tls::Acme(acme) => {
+            let row = |wanted: &Wanted| rows.iter().find(|row| row.name == wanted.name);
+            let wanted = wanted(site, registry, &acme.challenge);
+            let of = |wanted: &Wanted| CertificateStatus::of_row(wanted, row(wanted), acme.renew_before, now);
+            wanted.iter().map(of).collect()
+        }
+    })
 }
 
 fn state(validity: (Timestamp, Timestamp), renew_before: Option<Duration>, now: Timestamp) -> State {
@@ -118,7 +169,7 @@ impl fmt::Debug for Expiries {
 
 impl Collector for Expiries {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        const NAME: &str = "portcullis_certificate_expiry_timestamp_seconds";
+        const NAME: &str = "certificate_expiry_timestamp_seconds";
         let mut family = encoder.encode_descriptor(NAME, "When certificates end", None, MetricType::Gauge)?;
         for status in self.0.status() {
             let (Some(name), Some(end)) = (status.names.into_iter().next(), status.not_after) else { continue };

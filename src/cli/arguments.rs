@@ -7,7 +7,7 @@ mod programs;
 mod upstreams;
 
 pub(super) use clients::{ClientCommand, GrantCommand, MachineGrant, NewClient};
-pub(super) use keys::{KeysCommand, VaultCommand};
+pub(super) use keys::{CertificatesCommand, KeysCommand, VaultCommand};
 pub(super) use people::{GroupCommand, RoleName, UserCommand};
 pub(super) use programs::{ApiKeyCommand, AuditCommand, PatCommand, ServiceCommand};
 pub(super) use upstreams::{ConnectionCommand, CredentialCommand, UpstreamCommand, Whom};
@@ -82,6 +82,10 @@ pub(super) enum Command {
         /// A label, a hostname or a URL
         text: String,
     },
+    /// Find out why a client does not connect: DNS, TLS, what is in between, and each client's own steps
+    ///
+    /// Exit status 0: all clients connect; 1: at least one does not, and the output says at which step, why, and what to do.
+    Doctor(super::doctor::Arguments),
     /// People who may sign in, their roles and groups
     User {
         #[command(subcommand)]
@@ -121,6 +125,11 @@ pub(super) enum Command {
     Keys {
         #[command(subcommand)]
         command: KeysCommand,
+    },
+    /// Certificates that the listeners present
+    Certificates {
+        #[command(subcommand)]
+        command: CertificatesCommand,
     },
     /// Who did what
     Audit {

@@ -85,6 +85,19 @@ impl Gateway {
         })))
     }
 
+    /// The database, for what is about its rows.
+    ///
+    /// # Errors
+    /// When the gateway is elsewhere.
+    pub(super) fn store_here(&self) -> Result<&Store, Fault> {
+        match self {
+            Self::Here(here) => Ok(&here.store),
+            Self::There(_) => Err(Fault::caller(
+                "this reads the database itself: run it without --server, with the configuration of the gateway",
+            )),
+        }
+    }
+
     /// Waits until what was done is in the audit log.
     pub(super) async fn settle(&self) {
         if let Self::Here(here) = self {

@@ -3,10 +3,13 @@
 mod api;
 mod api_keys;
 mod arguments;
+mod audit;
 mod backup;
 mod bridge;
+mod certificates;
 mod credentials;
 mod discovery;
+mod doctor;
 mod encode;
 mod gateway;
 mod health;
@@ -63,6 +66,8 @@ enum Failure {
     Fault(Fault),
     /// 2
     Configuration(ConfigErrors),
+    /// 1: what was examined is not as it should be, and the output says so.
+    Found,
     /// Nobody reads our output any more (`portcullis … | head`).
     Output,
 }
@@ -103,10 +108,13 @@ pub async fn run(process: Process<'_>) -> u8 {
         }
     };
     let source = source(arguments.config.clone(), environment, Path::new(SYSTEM_FILE));
+    // https://no-color.org
+    let is_terminal = !source.environment.contains_key("NO_COLOR");
     let output = Output::new(stdout, arguments.json).with_progress_on(stderr, std::io::stderr().is_terminal());
+    let output = output.on_terminal(is_terminal && std::io::stdout().is_terminal());
     let status = match dispatch(arguments, command, &source, stdin, output).await {
         Ok(()) => return 0,
-        Err(Failure::Output) => return 1,
+        Err(Failure::Output | Failure::Found) => return 1,
         Err(Failure::Fault(fault)) => writeln!(stderr, "error: {fault}").map(|()| 1),
         Err(Failure::Configuration(errors)) => writeln!(stderr, "{errors}").map(|()| 2),
     };
@@ -158,10 +166,11 @@ async fn dispatch(
             for (provider, address) in crate::app::redirect_uris(&config) {
                 output.line(format_args!("redirect URI to register at {provider}: {address}"))?;
             }
-            Ok(())
+            certificates::announce(&config, &mut output)
         }
         Command::Encode { domain, root } => encode::encode(&domain, root.as_deref(), &mut output),
         Command::Decode { text } => encode::decode(&text, &mut output),
+        Command::Doctor(arguments) => doctor::doctor(&arguments, source, &mut output).await,
         Command::Vault { command } => vault::vault(command, source, &mut output).await,
         Command::Backup { file, check: false } => backup::backup(&file, source, &mut output).await,
         Command::Backup { file, check: true } => backup::check(&file, source, &mut output),
@@ -193,6 +202,9 @@ async fn dispatch(
             let done = administer(arguments.command, &gateway, stdin, &mut output).await;
             gateway.settle().await;
             done
+        }
+        Command::Certificates { command } => {
+            certificates::certificates(command, &arguments.remote, source, &mut output).await
         }
         Command::Openapi => {
             let document = serde_json::to_string_pretty(&crate::api::document()).map_err(Fault::gateway)?;
@@ -230,7 +242,7 @@ async fn administer(
         Command::Apikey { command } => api_keys::api_key(command, gateway, output).await,
         Command::Service { command } => services::service(command, gateway, stdin, output).await,
         Command::Keys { command } => keys::keys(command, gateway, output).await,
-        Command::Audit { command } => state::audit(command, gateway, output).await,
+        Command::Audit { command } => audit::audit(command, gateway, output).await,
         _ => Ok(()),
     }
 }

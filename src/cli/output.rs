@@ -12,19 +12,26 @@ use std::io::{self, Write};
 pub(super) struct Output<'a> {
     out: &'a mut dyn Write,
     pub(super) json: bool,
+    /// Whether a person looks at it, who likes colours.
+    pub(super) is_terminal: bool,
     /// Where progress is shown, and whether that is a terminal.
     beside: Option<(&'a mut dyn Write, bool)>,
 }
 
 impl<'a> Output<'a> {
     pub(super) fn new(out: &'a mut dyn Write, json: bool) -> Self {
-        Self { out, json, beside: None }
+        Self { out, json, is_terminal: false, beside: None }
     }
 
     /// Shows progress here.
     pub(super) fn with_progress_on(mut self, beside: &'a mut dyn Write, is_terminal: bool) -> Self {
         self.beside = Some((beside, is_terminal));
         self
+    }
+
+    /// Whether a person looks at the result.
+    pub(super) fn on_terminal(self, is_terminal: bool) -> Self {
+        Self { is_terminal, ..self }
     }
 
     /// The progress of the command, to be shown.

@@ -1,11 +1,11 @@
-//! `upstream …`, `connection …`, `client …`, `grant …`, `audit …`: what a gateway holds.
+//! `upstream …`, `connection …`, `client …`, `grant …`: what a gateway holds.
 
-use super::arguments::{AuditCommand, ClientCommand, ConnectionCommand, GrantCommand, UpstreamCommand};
+use super::arguments::{ClientCommand, ConnectionCommand, GrantCommand, UpstreamCommand};
 use super::gateway::Gateway;
 use super::output::{Output, counted};
 use super::{Failure, machines, permissions, personal};
 use crate::administration::records::{Decision, Upstream, UpstreamDecision};
-use crate::administration::{AuditFilter, Change, GrantFilter};
+use crate::administration::{Change, GrantFilter};
 use std::io::Read;
 
 /// `portcullis upstream add|list|approve|deny|remove|allow|reset|credential`
@@ -103,12 +103,4 @@ pub(super) async fn grant(command: GrantCommand, gateway: &Gateway, output: &mut
             Ok(output.line(format_args!("revoked {id}"))?)
         }
     }
-}
-
-/// `portcullis audit list`
-pub(super) async fn audit(command: AuditCommand, gateway: &Gateway, output: &mut Output<'_>) -> Result<(), Failure> {
-    let AuditCommand::List { actor, action, since, until, limit } = command;
-    let filter = AuditFilter { actor, action, since, until };
-    let columns = ["at", "actor", "action", "subject", "address", "upstream", "client", "status", "duration_ms"];
-    output.records(columns, &gateway.audit_log(&filter, limit).await?)
 }

@@ -20,6 +20,7 @@ impl Config {
             keep("store.spool", &mut self.spool, &running.spool),
             keep("telemetry.log_format", &mut self.telemetry.json, &running.telemetry.json),
         ];
+        fixed.push(keep("telemetry.otlp_*", &mut self.telemetry.otlp, &running.telemetry.otlp));
         fixed.push(keep("audit.requests", &mut self.audit.requests, &running.audit.requests));
         let (new, old) = (&mut self.upstreams.max_requests, &running.upstreams.max_requests);
         fixed.push(keep("upstreams.max_requests", new, old));

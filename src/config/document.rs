@@ -39,7 +39,9 @@ pub(super) enum Value {
     Untyped(String),
     /// A plain count. Whatever has a unit is a text.
     Integer(i64),
-    /// A float or a date: no key takes one.
+    /// A share.
+    Fraction(f64),
+    /// A date: no key takes one.
     Other,
 }
 
@@ -55,7 +57,8 @@ impl Value {
             Self::Text(_) | Self::Untyped(_) => "a text",
             Self::Integer(_) => "a whole number",
             Self::Boolean(_) => "true or false",
-            Self::Other => "a fraction or a date",
+            Self::Fraction(_) => "a fraction",
+            Self::Other => "a date",
         }
     }
 }
@@ -214,7 +217,8 @@ fn from_value(value: &Toml, place_at: PlaceAt<'_>) -> Value {
         Toml::String(text) => Value::Text(text.value().clone()),
         Toml::Integer(number) => Value::Integer(*number.value()),
         Toml::Boolean(flag) => Value::Boolean(*flag.value()),
-        Toml::Float(_) | Toml::Datetime(_) => Value::Other,
+        Toml::Float(fraction) => Value::Fraction(*fraction.value()),
+        Toml::Datetime(_) => Value::Other,
         Toml::InlineTable(table) => Value::Table(from_table(table, place_at)),
         Toml::Array(array) => Value::List(
             array

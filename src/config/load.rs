@@ -3,7 +3,8 @@
 use super::reader::{Errors, Reader};
 use super::secrets::Directories;
 use super::{
-    Config, database, document, ground, program, provider, registration, sections, service, tls, upstream, worker,
+    Config, database, document, ground, program, provider, registration, sections, service, telemetry, tls, upstream,
+    worker,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -88,8 +89,8 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         unified: sections::unified(root.table("unified")),
         service,
         provider: provider::all(root.tables("provider"), root.errors),
-        audit: sections::audit(root.table("audit")),
-        telemetry: sections::telemetry(root.table("telemetry")),
+        audit: sections::audit(root.table("audit"), directories),
+        telemetry: telemetry::read(root.table("telemetry"), directories),
         files: Vec::new(),
     }
 }

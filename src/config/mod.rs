@@ -18,6 +18,7 @@ mod secrets;
 mod sections;
 mod service;
 mod service_name;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -33,6 +34,7 @@ pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
 pub use registration::{Registration, RegistrationMode};
 pub use service::{Service, ServiceClient};
 pub use service_name::ServiceName;
+pub use telemetry::Otlp;
 pub use tls::{Acme, Challenge, ExternalAccount, Records, Rfc2136, Tls, TsigAlgorithm};
 pub(crate) use units::positive_duration;
 pub use vault_key::{keyring, keyring_again, read_vault_key, write_vault_key};
@@ -114,6 +116,13 @@ pub struct Server {
     pub kept_body: u64,
     /// What all kept bodies together may take, in bytes.
     pub kept_total: u64,
+}
+
+impl Server {
+    /// Every address that is listened on, in the order in which they are bound.
+    pub fn configured_addresses(&self) -> Vec<SocketAddr> {
+        self.listen.iter().copied().chain(self.admin_listen).chain(self.http_listen).collect()
+    }
 }
 
 /// `[vault]`
@@ -414,12 +423,14 @@ pub struct OAuthSettings {
 }
 
 /// `[audit]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
     /// Which requests to upstreams are recorded, besides what people and administrators do.
     pub requests: AuditedRequests,
     /// How long the audit log is kept.
     pub keep: Duration,
+    /// Where every line goes as well, as JSON.
+    pub file: Option<PathBuf>,
 }
 
 /// `audit.requests`
@@ -434,10 +445,12 @@ pub enum AuditedRequests {
 }
 
 /// `[telemetry]`
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Telemetry {
     /// One JSON object a line, or text.
     pub json: bool,
     /// A `tracing` filter such as `info` or `portcullis=debug`.
     pub level: String,
+    /// Where traces go; nowhere without.
+    pub otlp: Option<Otlp>,
 }

@@ -212,17 +212,6 @@ impl<'e> Reader<'e> {
         self.text(key).map(|Found { value, place }| Found { value: vec![value], place })
     }
 
-    /// A key that is part of the contract and that this version cannot serve.
-    pub(super) fn unsupported(&mut self, key: &'static str) {
-        if let Some(node) = self.take(key) {
-            let place = match &node.value {
-                Value::List(list) => list.first().map_or(&node.place, |first| &first.place),
-                _ => &node.place,
-            };
-            self.error(place, key, "is not supported by this version yet: remove it");
-        }
-    }
-
     /// Whether a key is there and has not been taken.
     pub(super) fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)

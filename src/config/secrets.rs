@@ -92,6 +92,18 @@ pub(super) fn take_text(reader: &mut Reader<'_>, key: &'static str) -> Option<Fo
     }
 }
 
+/// Takes the path of a file that we write: whoever watches the configuration does not look at it.
+pub(super) fn unwatched_path(
+    reader: &mut Reader<'_>,
+    key: &'static str,
+    directories: &Directories,
+) -> Option<Found<PathBuf>> {
+    let known = directories.found.borrow().len();
+    let found = path(reader, key, directories);
+    directories.found.borrow_mut().truncate(known);
+    found
+}
+
 /// Takes the path of a file.
 pub(super) fn path(reader: &mut Reader<'_>, key: &'static str, directories: &Directories) -> Option<Found<PathBuf>> {
     let found = reader.parsed(key, |text| match text {

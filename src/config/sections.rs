@@ -5,7 +5,7 @@ use super::reader::Reader;
 use super::secrets::{self, Directories};
 use super::{
     Audit, AuditedRequests, ConnectionLimits, Limits, Login, Prefixes, Rate, SecondFactor, SessionLives, Streams,
-    Telemetry, Tokens, Unified, Unknown, Upstreams, login, units,
+    Tokens, Unified, Unknown, Upstreams, login, units,
 };
 use crate::secret::Secret;
 use std::time::Duration;
@@ -173,7 +173,7 @@ pub(super) fn unified(mut reader: Reader<'_>) -> Unified {
 }
 
 /// `[audit]`
-pub(super) fn audit(mut reader: Reader<'_>) -> Audit {
+pub(super) fn audit(mut reader: Reader<'_>, directories: &Directories) -> Audit {
     let requests = reader.parsed("requests", |text| match text {
         "all" => Ok(AuditedRequests::All),
         "calls" => Ok(AuditedRequests::Calls),
@@ -183,26 +183,10 @@ pub(super) fn audit(mut reader: Reader<'_>) -> Audit {
     let audit = Audit {
         requests: requests.map_or(AuditedRequests::Calls, |found| found.value),
         keep: positive(&mut reader, "keep", 90 * 86_400),
+        file: secrets::unwatched_path(&mut reader, "file", directories).map(|found| found.value),
     };
     reader.finish();
     audit
-}
-
-/// `[telemetry]`
-pub(super) fn telemetry(mut reader: Reader<'_>) -> Telemetry {
-    reader.unsupported("otlp_endpoint");
-    let json = reader.parsed("log_format", |text| match text {
-        "text" => Ok(false),
-        "json" => Ok(true),
-        other => Err(format!("{other:?} is not a format: write \"text\" or \"json\"")),
-    });
-    let level = reader.parsed("level", crate::telemetry::check_level);
-    let telemetry = Telemetry {
-        json: json.is_some_and(|found| found.value),
-        level: level.map_or_else(|| "info".to_owned(), |found| found.value),
-    };
-    reader.finish();
-    telemetry
 }
 
 fn duration(reader: &mut Reader<'_>, key: &'static str, default: u64) -> Duration {

@@ -2,6 +2,8 @@ mod command;
 mod login;
 mod provider;
 mod service;
+mod telemetry;
+mod tls;
 
 use super::*;
 use std::collections::BTreeMap;
@@ -350,16 +352,6 @@ fn signing_keys_have_an_algorithm_and_a_schedule() {
 }
 
 #[test]
-fn what_comes_later_is_not_called_unknown() {
-    let text = "[telemetry]\notlp_endpoint = \"x\"\n\
-                [[upstream]]\ndomain = \"a.example\"\n";
-    let errors = Trial::new(text).errors();
-    let lines: Vec<u32> = errors.iter().map(|e| e.split(':').nth(1).unwrap().parse().unwrap()).collect();
-    assert_eq!(lines, [2], "{errors:#?}");
-    assert!(errors.iter().all(|error| error.contains("not supported by this version yet")), "{errors:#?}");
-}
-
-#[test]
 fn who_may_use_an_upstream() {
     let upstream = "[[upstream]]\ndomain = \"mcp.example\"\n";
     let allowed = |text: &str| Trial::new(&format!("{upstream}{text}")).load().upstream.remove(0).allowed;
@@ -387,7 +379,7 @@ fn tools_and_their_audit() {
     let variable = Trial::new(upstream).with(&[("PORTCULLIS__UPSTREAM__0__TOOLS__DENY", "a,b*")]).load();
     assert!(!variable.upstream[0].tools.as_ref().unwrap().permits("b2"));
     let audit = Trial::new("[audit]\nrequests = \"all\"\nkeep = \"1d\"\n").load().audit;
-    assert_eq!(audit, Audit { requests: AuditedRequests::All, keep: Duration::from_secs(86_400) });
+    assert_eq!(audit, Audit { requests: AuditedRequests::All, keep: Duration::from_secs(86_400), file: None });
     let text = format!(
         "{upstream}tools.alow = [\"x\"]\ntools.deny = [\"a[b]\"]\n[audit]\nrequests = \"some\"\nkeep = \"0d\"\n"
     );

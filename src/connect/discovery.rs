@@ -110,7 +110,17 @@ impl Connections {
         let provider = self.providers.for_host(upstream.authority.host());
         let provider = provider.as_deref();
         let search = Search { http: &self.http, upstream, provider, settings, path, hint: document.hint };
-        let findings = tokio::time::timeout(TOTAL, search.run()).await.unwrap_or_else(|_| {
+        let span = self.tracer.root(crate::telemetry::SpanKind::Client, "discovery");
+        let findings = tokio::time::timeout(TOTAL, search.run()).await;
+        if let Some(mut span) = span {
+            span.goes_to(upstream.authority.as_str());
+            match &findings {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => span.fail("failed"),
+                Err(_) => span.fail("timeout"),
+            }
+        }
+        let findings = findings.unwrap_or_else(|_| {
             let text = format!("{} and its authorization server took too long to describe themselves", upstream.name);
             Err(Fault { culprit: Culprit::UpstreamTimeout, public: text.clone().into(), private: text })
         });

@@ -37,7 +37,7 @@ use crate::life::Life;
 use crate::oauth::scope::Scopes;
 use crate::providers::ProviderTable;
 use crate::store::Store;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Tracer};
 use crate::upstream::Registry;
 use crate::vault::Vault;
 use answers::Answers;
@@ -130,6 +130,7 @@ pub struct Connections {
     clock: Clock,
     random: Random,
     metrics: Arc<Metrics>,
+    tracer: Tracer,
     memory: Memory,
     lives: CredentialLives,
     /// What people gave by hand.
@@ -171,6 +172,8 @@ pub struct ConnectionsParts {
     pub random: Random,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Begins traces, if anybody wants them.
+    pub tracer: Tracer,
     /// Where answers wait that the database does not take; `None` for a database that keeps nothing either.
     pub spool: Option<PathBuf>,
 }
@@ -251,6 +254,7 @@ impl Connections {
             clock: parts.clock,
             random: parts.random,
             metrics: parts.metrics,
+            tracer: parts.tracer,
             memory: Memory::new(),
             lives: CredentialLives::new(),
             scopes: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build(),

@@ -168,8 +168,18 @@ impl Connections {
         }
         let server = party.with_current_secret(attempt.server);
         let parameters = [("grant_type", "refresh_token"), ("refresh_token", attempt.presented)];
+        let span = self.tracer.root(telemetry::SpanKind::Client, "token refresh");
         let answered = token_endpoint::request(&self.http, &server, &party, &parameters).await;
         self.checkpoint(Step::Answered).await;
+        if let Some(mut span) = span {
+            span.goes_to_url(&server.token_endpoint);
+            span.text("portcullis.upstream", attempt.row.authority.clone());
+            match &answered {
+                Ok(_) => {}
+                Err(TokenError::Trouble { .. }) => span.fail("trouble"),
+                Err(TokenError::Refused { .. }) => span.fail("refused"),
+            }
+        }
         match answered {
             Ok(granted) => self.keep_granted(&attempt, &granted).await,
             Err(TokenError::Trouble { retry_after, fault, certain }) => {

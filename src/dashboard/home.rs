@@ -3,6 +3,7 @@
 use super::account::ACCOUNT;
 use super::failure::{Failure, see_other};
 use super::{Dashboard, rows};
+use crate::certificates::CertificateStatus;
 use crate::hostname::Authority;
 use crate::ids::{ConnectionId, GrantId};
 use crate::page::{self, HomePage, LandingPage};
@@ -16,6 +17,9 @@ use axum::{Extension, Form};
 use http::HeaderMap;
 use serde::Deserialize;
 use std::sync::Arc;
+
+/// How many alerts a page has at most: the first ones say enough.
+const ALERTS: usize = 5;
 
 /// The form behind a button of a row.
 #[derive(Default, Deserialize)]
@@ -75,9 +79,9 @@ impl Dashboard {
         let now = self.clock.now();
         let upstream = |authority: &str| self.registry.by_authority(&Authority::parse(authority).ok()?);
         let connections = self.store.connections_of(person.user.id).await?;
-        let upstreams = match person.user.role {
-            Role::Administrator => Some(self.upstream_rows().await?),
-            Role::Member => None,
+        let (upstreams, alerts) = match person.user.role {
+            Role::Administrator => (Some(self.upstream_rows().await?), self.alerts()),
+            Role::Member => (None, Vec::new()),
         };
         Ok(page::home(&HomePage {
             account: page::Account { name: &person.user.name, csrf_token: &person.csrf_token },
@@ -94,6 +98,13 @@ impl Dashboard {
                 })
                 .collect(),
             upstreams,
+            alerts,
         }))
+    }
+
+    /// What administrators should do something about.
+    fn alerts(&self) -> Vec<String> {
+        let certificates = self.certificates.status();
+        certificates.iter().filter(|one| one.needs_attention()).map(CertificateStatus::alert).take(ALERTS).collect()
     }
 }

@@ -5,6 +5,7 @@ mod address;
 mod clients;
 mod connect;
 mod credentials;
+mod doctor;
 mod failure;
 mod home;
 mod passkey;
@@ -19,9 +20,11 @@ mod upstreams;
 
 use crate::administration::Administration;
 use crate::audit::Audit;
+use crate::certificates::Certificates;
 use crate::clock::Clock;
 use crate::config::SecondFactor;
 use crate::connect::{Connections, PERSONAL_PAGE};
+use crate::doctor::Kit;
 use crate::factors::Factors;
 use crate::hostname::Site;
 use crate::identity::Identity;
@@ -70,6 +73,8 @@ pub struct Dashboard {
     pub connections: Arc<Connections>,
     /// Who did what.
     pub audit: Audit,
+    /// What the listeners present.
+    pub certificates: Arc<Certificates>,
     /// Time.
     pub clock: Clock,
     /// Ends what people take back.
@@ -82,9 +87,11 @@ pub struct Dashboard {
     pub second_factor: SecondFactor,
     /// Whether there is a unified endpoint.
     pub unified: bool,
+    /// What set-ups are examined with.
+    pub doctor: Kit,
 }
 
-/// `/`, `/account` and below, `/login` and below, `/logout`, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page
+/// `/`, `/account` and below, `/doctor` and below, `/login` and below, `/logout`, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page
 /// for everything unknown: the root domain's fallback. Every request carries an [`crate::request::Arrival`].
 pub fn routes(dashboard: Arc<Dashboard>) -> Router {
     Router::new()
@@ -94,6 +101,8 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .route("/upstreams/approve", post(upstreams::approve))
         .route("/upstreams/remove", post(upstreams::remove))
         .route(PERSONAL_PAGE, get(credentials::form).post(credentials::keep))
+        .route("/doctor", get(doctor::show))
+        .route("/doctor/stream", get(doctor::stream))
         .route("/account", get(account::show))
         .route("/account/members", post(account::members::select))
         .route("/account/password", post(account::password::change))

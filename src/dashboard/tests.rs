@@ -5,7 +5,8 @@ mod factors;
 
 use super::*;
 use crate::apikey::ApiKeys;
-use crate::config::{AuditedRequests, Limits, Login, Rate, SecondFactor, SessionLives, Unknown, Upstreams};
+use crate::certificates::CertificatesParts;
+use crate::config::{AuditedRequests, Limits, Login, Rate, SecondFactor, SessionLives, Tls, Unknown, Upstreams};
 use crate::connect::ConnectionsParts;
 use crate::hostname::{Realm, Scheme};
 use crate::http::{HttpClient, Resolver};
@@ -68,6 +69,7 @@ impl House {
             clock: clock.clone(),
             random: random.clone(),
             metrics: Arc::default(),
+            tracer: Default::default(),
             spool: None,
         }));
         let memory = Memory { lives: Arc::default(), connections: connections.clone(), registry: registry.clone() };
@@ -116,7 +118,17 @@ impl House {
             pats,
             site: site.clone(),
         });
+        let parts = CertificatesParts {
+            store: store.clone(),
+            vault: vault.clone(),
+            registry: registry.clone(),
+            resolver: Resolver::fixed(HashMap::new()),
+            site: site.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+        };
         let dashboard = Arc::new(Dashboard {
+            certificates: Certificates::new(parts, &Tls::Off).await.unwrap(),
             services: Arc::new(services),
             administration: Arc::new(administration),
             providers: Arc::new(Providers::new(tools, &login)),
@@ -130,6 +142,7 @@ impl House {
             factors: Arc::new(factors),
             second_factor,
             unified: true,
+            doctor: Kit::new(site.root_origin(), Resolver::fixed(HashMap::new()), None, clock.clone(), random.clone()),
             health: HealthTable::new(clock.clone(), random.clone(), 1024),
             site,
             store,

@@ -108,7 +108,7 @@ impl Dashboard {
     }
 }
 
-fn must_administer(person: &SignedIn) -> Result<(), Failure> {
+pub(super) fn must_administer(person: &SignedIn) -> Result<(), Failure> {
     if person.user.role == Role::Administrator { Ok(()) } else { Err(Failure::NotAdministrator) }
 }
 

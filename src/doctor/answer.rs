@@ -122,9 +122,12 @@ impl Answer {
     }
 }
 
-/// A text that a stranger wrote, fit for a terminal.
+/// A text that a stranger wrote, fit for a terminal and a page: nothing in it controls either, or turns the direction of writing.
 pub(super) fn printable(text: &str, most: usize) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect()
+    let deceives = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if deceives(c) { ' ' } else { c }).take(most).collect()
 }
 
 /// `0.12 s`.

@@ -23,18 +23,19 @@ pub(super) async fn survey(target: &Target, addresses: &[IpAddr], tools: &Tools,
     let connect = |address: IpAddr| async move {
         (address, tools.prober.connect(address, target.port(), tools.allow_private).await)
     };
-    let (v4, v6): (Vec<_>, Vec<_>) =
-        join_all(addresses.iter().copied().map(connect)).await.into_iter().partition(|(one, _)| one.is_ipv4());
-    let forbidden = v4.iter().chain(&v6).all(|(_, outcome)| matches!(outcome, Err(Knock::Forbidden)));
+    let mut attempts = join_all(addresses.iter().copied().map(connect)).await;
+    let is_forbidden = |(_, outcome): &Attempt| matches!(outcome, Err(Knock::Forbidden));
+    let forbidden = attempts.iter().all(is_forbidden);
+    // What is not asked from here says nothing about itself, as long as there is something else.
+    attempts.retain(|attempt| forbidden || !is_forbidden(attempt));
+    let (v4, v6): (Vec<_>, Vec<_>) = attempts.into_iter().partition(|(address, _)| address.is_ipv4());
     findings.push((Check::ReachableIpv6, family(&v6, "no AAAA record")));
     let first_family = if v4.is_empty() { &v6 } else { &v4 };
-    findings.push((
-        Check::Reachable,
-        match family(first_family, "no address") {
-            Verdict::Broken { seen, .. } if forbidden => Verdict::broken("forbidden", seen),
-            verdict => verdict,
-        },
-    ));
+    let reachable = match family(first_family, "no address") {
+        Verdict::Broken { seen, .. } if forbidden => Verdict::broken("forbidden", seen),
+        verdict => verdict,
+    };
+    findings.push((Check::Reachable, reachable));
     let Some(stream) = v4.into_iter().chain(v6).find_map(|(_, outcome)| outcome.ok()) else { return false };
     !https || tls(target, stream, tools, findings).await
 }

@@ -90,7 +90,9 @@ async fn encodes(origin: &str, tools: &Tools) -> bool {
 
 /// A domain says nothing about the path: the first that is not simply missing is taken.
 async fn find_path(place: &mut Place, tools: &Tools) {
-    for path in USUAL_PATHS {
+    let host = place.url.host_str().unwrap_or_default();
+    let known = tools.providers.for_host(host).and_then(|provider| provider.path.clone());
+    for path in known.iter().map(String::as_str).chain(USUAL_PATHS) {
         place.url.set_path(path);
         let Some(request) = front::initialize(&place.url) else { continue };
         match tools.ask(request, PATIENCE).await {

@@ -21,7 +21,7 @@ pub use check::{Check, Level};
 pub use report::{ClientReport, Note, Outcome, Report, Step};
 pub use rules::Rules;
 pub use target::{InvalidTarget, Target};
-pub use tools::Tools;
+pub use tools::{Kit, Tools};
 
 use futures_util::future::join_all;
 use replay::Walk;

@@ -5,15 +5,21 @@ use crate::clock::Clock;
 use crate::error::Fault;
 use crate::http::{FetchError, HttpClient, Prober, Resolver, Reuse};
 use crate::ids::Random;
+use crate::providers::Providers;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 /// Longer answers are not read to their end.
 const LARGEST: usize = 512 * 1024;
+
+/// So many examinations of a gateway's administrators at a time.
+const SEATS: usize = 2;
 
 /// What the examination works with.
 #[derive(Clone)]
@@ -29,8 +35,51 @@ pub struct Tools {
     pub(super) register: bool,
     /// The gateway that would connect to the target, `https://gw.example`, when it is known.
     pub(super) gateway: Option<String>,
+    /// What is known about servers otherwise.
+    pub(super) providers: Arc<Providers>,
     /// Limits are so many times shorter; for tests.
     hurry: u32,
+}
+
+/// What a gateway makes tools of when somebody asks for an examination.
+pub struct Kit {
+    resolver: Resolver,
+    ca_file: Option<PathBuf>,
+    clock: Clock,
+    random: Random,
+    gateway: String,
+    providers: Arc<Providers>,
+    /// Examinations are for people, and each of them asks dozens of questions.
+    seats: Semaphore,
+}
+
+impl Kit {
+    /// Of the gateway at this origin, which trusts the certificate authorities of `ca_file` where it connects.
+    pub fn new(gateway: String, resolver: Resolver, ca_file: Option<PathBuf>, clock: Clock, random: Random) -> Self {
+        let (providers, seats) = (Providers::built_in().clone(), Semaphore::new(SEATS));
+        Self { resolver, ca_file, clock, random, gateway, providers, seats }
+    }
+
+    /// With what the configuration knows about servers.
+    #[must_use]
+    pub fn with_providers(self, providers: Arc<Providers>) -> Self {
+        Self { providers, ..self }
+    }
+
+    /// A seat for one examination; none when all are taken.
+    pub fn seat(&self) -> Option<SemaphorePermit<'_>> {
+        self.seats.try_acquire().ok()
+    }
+
+    /// The tools.
+    ///
+    /// # Errors
+    /// When the file of certificate authorities cannot be read any more.
+    pub fn tools(&self) -> Result<Tools, Fault> {
+        let (clock, random) = (self.clock.clone(), self.random.clone());
+        let tools = Tools::new(self.resolver.clone(), self.ca_file.as_deref(), clock, random)?;
+        Ok(tools.with_providers(self.providers.clone()).for_gateway(Some(self.gateway.clone())))
+    }
 }
 
 impl Tools {
@@ -43,7 +92,8 @@ impl Tools {
         let http = HttpClient::new(resolver.clone(), ca_file)?;
         let prober = Prober::new(resolver.clone(), ca_file)?;
         let (allow_private, register, gateway, hurry) = (false, false, None, 1);
-        Ok(Self { http, prober, resolver, clock, random, allow_private, register, gateway, hurry })
+        let providers = Providers::built_in().clone();
+        Ok(Self { http, prober, resolver, clock, random, allow_private, register, gateway, providers, hurry })
     }
 
     /// Private and loopback addresses may be asked: for a person at this machine, who reaches them anyway.
@@ -62,6 +112,12 @@ impl Tools {
     #[must_use]
     pub fn for_gateway(self, gateway: Option<String>) -> Self {
         Self { gateway, ..self }
+    }
+
+    /// What is known about servers otherwise, as a configuration has it.
+    #[must_use]
+    pub fn with_providers(self, providers: Arc<Providers>) -> Self {
+        Self { providers, ..self }
     }
 
     /// All limits of clients so many times shorter.

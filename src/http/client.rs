@@ -160,8 +160,31 @@ impl HttpClient {
     /// When there is no complete answer within the limits.
     pub async fn send(&self, request: http::Request<Bytes>, allow_private: bool) -> Result<Fetched, FetchError> {
         let host = check_url(&request.uri().to_string(), allow_private)?.host_str().unwrap_or_default().to_owned();
+        let reuse = if request.method().is_idempotent() { Reuse::Repeat } else { Reuse::Never };
+        self.whole(request, allow_private, host, reuse).await
+    }
+
+    /// Sends a request to a server of the operator's own, which the configuration names: it may speak plain http, wherever it is.
+    ///
+    /// # Errors
+    /// As [`HttpClient::send`].
+    pub async fn send_to_operator(&self, request: http::Request<Bytes>) -> Result<Fetched, FetchError> {
+        let host = request.uri().host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        if let Ok(address) = host.parse::<IpAddr>() {
+            permits(address, true).map_err(|why| FetchError::Address { host: host.clone(), why: why.into() })?;
+        }
+        self.whole(request, true, host, Reuse::Once).await
+    }
+
+    async fn whole(
+        &self,
+        request: http::Request<Bytes>,
+        allow_private: bool,
+        host: String,
+        reuse: Reuse,
+    ) -> Result<Fetched, FetchError> {
         let complete = async {
-            let mut answer = self.begin(request, allow_private, &host).await?;
+            let mut answer = self.begin_with(request, allow_private, &host, reuse).await?;
             let mut body = BytesMut::new();
             while let Some(chunk) = answer.chunk().await.map_err(|error| failure(&host, &error))? {
                 if body.len() + chunk.len() > Self::MAX_BODY {

@@ -5,6 +5,7 @@ use super::Principal;
 use crate::mcp::era::{MODERN, meta};
 use crate::mcp::mirror::encoded;
 use crate::mcp::rpc::Members;
+use crate::telemetry::{TRACEPARENT, TRACESTATE, TraceContext};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
@@ -40,6 +41,17 @@ pub(super) fn mirrors(method: &str, params: &Members, headers: &mut HeaderMap) {
     };
     if let Some(name) = named.and_then(Value::as_str) {
         headers.insert(NAME, encoded(name));
+    }
+}
+
+/// A request that says in `_meta` where it is in a trace says it in its header fields too, for whoever looks at those alone.
+pub(super) fn trace(params: &Members, headers: &mut HeaderMap) {
+    let meta = params.get("_meta").and_then(Value::as_object);
+    let text = |key| meta?.get(key)?.as_str();
+    if let Some(context) = text("traceparent").and_then(|parent| TraceContext::parse(parent, text("tracestate"))) {
+        let (parent, state) = context.fields();
+        headers.insert(TRACEPARENT, parent);
+        state.map(|state| headers.insert(TRACESTATE, state));
     }
 }
 

@@ -81,6 +81,7 @@ impl Streamable {
         let token = envelope::claim_progress(&mut params, number);
         self.board.report_as(number, token.clone());
         let mut headers = session.headers();
+        envelope::trace(&params, &mut headers);
         if session.is_modern() {
             envelope::modern(&mut params, &self.principal, log_level.as_deref());
             envelope::mirrors(&method, &params, &mut headers);

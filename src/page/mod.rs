@@ -4,6 +4,7 @@
 mod account;
 mod answer;
 mod assets;
+mod doctor;
 mod people;
 mod plain;
 mod steps;
@@ -15,6 +16,7 @@ pub use account::{
     PasskeyRow, ServiceRow, SessionRow, account, code, codes, enrol,
 };
 pub use assets::asset;
+pub use doctor::{DoctorPage, doctor};
 pub use people::{
     Account, Command, ConnectionRow, EncodedPage, GrantRow, HomePage, LandingPage, LoginPage, SetupPage, UpstreamRow,
     encoded, home, landing, login, setup,

@@ -61,6 +61,8 @@ pub struct HomePage<'a> {
     pub connections: Vec<ConnectionRow>,
     /// All upstreams, for administrators.
     pub upstreams: Option<Vec<UpstreamRow>>,
+    /// What administrators should do something about.
+    pub alerts: Vec<String>,
 }
 
 /// A connection in words.

@@ -192,7 +192,12 @@ fn every_page() -> Vec<Response> {
         }),
         setup(&SetupPage { status, error: Some(HOSTILE), username: HOSTILE, token: HOSTILE, csrf_token: HOSTILE }),
         landing(&LandingPage { domain: HOSTILE, unclaimed: true }),
-        home(&HomePage { account: account(), connections: vec![connection_row()], upstreams: Some(vec![upstream]) }),
+        home(&HomePage {
+            account: account(),
+            connections: vec![connection_row()],
+            upstreams: Some(vec![upstream]),
+            alerts: vec![HOSTILE.to_owned()],
+        }),
         super::account(&account_page()),
         code(&CodePage {
             status,

@@ -9,7 +9,7 @@ use super::stopping::StreamEnd;
 use super::{headers, lifeline, local, stream};
 use crate::life::Life;
 use crate::request::{Arrival, Stay};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, SharedSpan};
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
@@ -48,6 +48,8 @@ pub(super) struct Conversation<'a> {
     pub(super) max_duration: Option<Duration>,
     /// Counts streams.
     pub(super) metrics: &'a Metrics,
+    /// Its span, if anybody wants traces.
+    pub(super) trace: Option<&'a SharedSpan>,
 }
 
 /// When an answer has to end.
@@ -74,6 +76,9 @@ impl Conversation<'_> {
         request.extensions_mut().insert(Arrival { realm: self.entry.realm().clone(), client: self.client });
         request.extensions_mut().insert(token.clone());
         request.extensions_mut().insert(Stay(stay.clone()));
+        if let Some(trace) = self.trace {
+            request.extensions_mut().insert(trace.clone());
+        }
         let expires = Instant::now() + self.max_duration.unwrap_or(NEVER);
         let mut end = End { life: &token.life, stay, stopping: self.stopping.clone(), expires, cut: None };
         let answer = self.router.clone().oneshot(request);

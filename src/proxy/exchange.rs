@@ -7,8 +7,10 @@ use super::peek::Asked;
 use super::peer::{ConnectFailure, Connected, Peers};
 use super::reply::Refusal;
 use super::stream::caller_gone;
+use super::trace::{THEIR_ERROR, carry};
 use super::wire::Wire;
 use crate::connect::{ConnectionKey, Credential};
+use crate::telemetry::{SharedSpan, TraceContext};
 use crate::upstream::{Failure, Health, Stage, Unavailable, Upstream};
 use bytes::Bytes;
 use http::{Method, Version, header};
@@ -34,6 +36,8 @@ pub(super) struct Exchange<'a> {
     pub(super) response_timeout: Duration,
     /// Whether the request calls a tool, or might.
     pub(super) calls_a_tool: bool,
+    /// The request's span, if anybody wants traces.
+    pub(super) trace: Option<&'a SharedSpan>,
 }
 
 /// Why there is no answer of the upstream.
@@ -56,12 +60,37 @@ impl Exchange<'_> {
         credential: &Credential,
         life: &Lifeline,
     ) -> Result<Connected, ExchangeFailure> {
+        let Some(trace) = self.trace else { return self.send_as(session, body, (credential, None), life).await };
+        let context = trace.client_begins(self.upstream.authority.as_str());
+        let sent = self.send_as(session, body, (credential, context.as_ref()), life).await;
+        trace.client(|span| match &sent {
+            Ok(connected) => {
+                let status = connected.session.response_header().map_or(0, |head| head.status.as_u16());
+                span.status(status, THEIR_ERROR);
+            }
+            Err(ExchangeFailure::Refused(Refusal::GatewayTimeout)) => span.fail("timeout"),
+            Err(ExchangeFailure::Refused(_)) => span.fail("no_answer"),
+            Err(ExchangeFailure::Aborted(_)) => span.fail("caller_gone"),
+        });
+        sent
+    }
+
+    async fn send_as(
+        &self,
+        session: &mut ServerSession,
+        body: &mut RequestBody<'_>,
+        (credential, trace): (&Credential, Option<&TraceContext>),
+        life: &Lifeline,
+    ) -> Result<Connected, ExchangeFailure> {
         let http2 = !session.is_upgrade_req();
         let mut attempts = 1;
         loop {
             let connected = self.connect(http2).await?;
             let reused = connected.reused;
-            let head = self.head(session, body, credential).map_err(|_| internal())?;
+            let mut head = self.head(session, body, credential).map_err(|_| internal())?;
+            if let Some(context) = trace {
+                carry(context, &mut head).map_err(|_| internal())?;
+            }
             match self.attempt(session, connected, head, (body, life)).await {
                 Ok(mut connected) => {
                     connected.turn.answered();

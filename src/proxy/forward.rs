@@ -19,7 +19,7 @@ use super::{headers, stepup, stream, upgrade};
 use crate::config::Streams;
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::{Culprit, Fault};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, SharedSpan};
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::Error;
 use pingora::http::ResponseHeader;
@@ -37,6 +37,8 @@ pub(super) struct Forwarder<'a> {
     pub(super) bodies: &'a Bodies,
     pub(super) stopping: &'a Stopping,
     pub(super) metrics: &'a Metrics,
+    /// The request's span, if anybody wants traces.
+    pub(super) trace: Option<&'a SharedSpan>,
 }
 
 /// The head of an answer, and by what its body goes.
@@ -100,6 +102,7 @@ impl Forwarder<'_> {
             key: permit.key(),
             response_timeout: self.streams.response_timeout,
             calls_a_tool,
+            trace: self.trace,
         };
         let mut life = Lifeline::new(permit, &credential);
         let mut connected = exchange.send(session, &mut body, &credential, &life).await?;

@@ -22,6 +22,7 @@ mod headers;
 mod peek;
 mod policy;
 mod stepup;
+mod trace;
 
 // Its body on the way to the upstream.
 mod body;
@@ -56,7 +57,7 @@ use crate::connect::Connections;
 use crate::hostname::Site;
 use crate::http::Resolver;
 use crate::ratelimit::RateLimits;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Tracer};
 use crate::tokens::AccessTokens;
 use crate::upstream::{HealthTable, Registry};
 use arc_swap::ArcSwap;
@@ -70,6 +71,7 @@ use pingora::server::ShutdownWatch;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
+use trace::Traced;
 use way::{Outcome, Way};
 
 /// An HTTP/2 connection without streams is closed after this long.
@@ -99,6 +101,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What is remembered.
     pub audit: Audit,
+    /// Begins traces, if anybody wants them.
+    pub tracer: Tracer,
     /// Says when the gateway stops.
     pub phase: watch::Receiver<Phase>,
     /// Dropped with the last connection.
@@ -191,12 +195,21 @@ impl HttpServerApp for Gate {
         // Loaded again: a connection may have waited long for this request.
         let way = self.way.load_full();
         let started = Instant::now();
-        let outcome = way.serve(&mut session).await;
+        let trace = way.traced(&session);
+        let outcome = match &trace {
+            None => way.serve(&mut session, None).await,
+            Some(trace) => Box::pin(trace.serve(&way, &mut session)).await,
+        };
+        // Dropped at the end of this: what is logged here belongs to the trace, too.
+        let marked = trace.as_ref().map(Traced::log);
+        let marked = |log: &dyn Fn()| marked.as_ref().map_or_else(log, |span| span.in_scope(log));
         match outcome {
             Outcome::Answered(kind, status) => {
                 let (head, took) = (session.req_header(), started.elapsed());
                 // The path alone: queries carry codes and state.
-                tracing::debug!(target: "access", method = %head.method, path = head.uri.path(), %status, ?kind, ?took);
+                marked(&|| {
+                    tracing::debug!(target: "access", method = %head.method, path = head.uri.path(), %status, ?kind, ?took);
+                });
                 way.metrics.request(kind, status.as_u16(), took);
             }
             Outcome::Aborted(error) => {

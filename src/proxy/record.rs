@@ -8,6 +8,7 @@ use super::route::Target;
 use crate::audit::{Audit, Fate, UpstreamRequest};
 use crate::clock::Timestamp;
 use crate::mcp::Method;
+use crate::telemetry::SharedSpan;
 use http::StatusCode;
 use pingora::ErrorSource;
 use pingora::protocols::http::ServerSession;
@@ -21,12 +22,18 @@ const MAX_NAME: usize = 256;
 pub(super) struct Record<'a> {
     audit: &'a Audit,
     begun: Instant,
+    trace: Option<&'a SharedSpan>,
     request: Option<UpstreamRequest>,
 }
 
 impl<'a> Record<'a> {
     /// For a request that has been admitted.
-    pub(super) fn begin(audit: &'a Audit, target: &Target, permit: &Permit, address: IpAddr) -> Self {
+    pub(super) fn begin(
+        audit: &'a Audit,
+        target: &Target,
+        permit: &Permit,
+        (address, trace): (IpAddr, Option<&'a SharedSpan>),
+    ) -> Self {
         let request = UpstreamRequest {
             at: Timestamp(0),
             token: permit.token().clone(),
@@ -39,11 +46,14 @@ impl<'a> Record<'a> {
             status: None,
             took: std::time::Duration::ZERO,
         };
-        Self { audit, begun: Instant::now(), request: Some(request) }
+        Self { audit, begun: Instant::now(), trace, request: Some(request) }
     }
 
     /// What it asks for is known.
     pub(super) fn asks(&mut self, asked: Asked<'_>) {
+        if let Some(trace) = self.trace {
+            trace.asks(asked.method.label(), asked.name.as_deref());
+        }
         if let Some(request) = &mut self.request {
             request.method = asked.method;
             request.calls_a_tool = asked.calls_a_tool;

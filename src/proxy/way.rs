@@ -8,6 +8,7 @@ use super::progress::Progress;
 use super::reply::{self, Asked, Reader, Refusal, TokenError};
 use super::route::{Route, Router, Target};
 use super::stopping::Stopping;
+use super::trace::Traced;
 use super::{Authorities, Parts, Settings, address, admit, forward, headers, local, peer, record};
 use crate::audit::Audit;
 use crate::config::{ConnectionLimits, Streams};
@@ -16,7 +17,7 @@ use crate::hostname::{Realm, Site};
 use crate::http::Resolver;
 use crate::ratelimit::RateLimits;
 use crate::request::{Arrival, TrustedProxy};
-use crate::telemetry::{Kind, Metrics};
+use crate::telemetry::{Kind, Metrics, SharedSpan, Tracer};
 use crate::tokens::AccessTokens;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -42,6 +43,7 @@ pub(super) struct Way {
     peers: Arc<peer::Peers>,
     pub(super) metrics: Arc<Metrics>,
     audit: Audit,
+    tracer: Tracer,
     root: axum::Router,
     mcp: axum::Router,
     unified: axum::Router,
@@ -81,6 +83,7 @@ impl Way {
             resolver: parts.resolver,
             metrics: parts.metrics,
             audit: parts.audit,
+            tracer: parts.tracer,
             root: settings.root,
             mcp: settings.mcp,
             unified: settings.unified,
@@ -114,6 +117,7 @@ impl Way {
             resolver: self.resolver.clone(),
             metrics: self.metrics.clone(),
             audit: self.audit.wanting(settings.config.audit.requests),
+            tracer: self.tracer.clone(),
             root: settings.root,
             mcp: settings.mcp,
             unified: settings.unified,
@@ -127,21 +131,26 @@ impl Way {
         }
     }
 
+    /// The span of a request whose head has been read, if anybody wants traces.
+    pub(super) fn traced(&self, session: &ServerSession) -> Option<Traced> {
+        Traced::begin(&self.tracer, session)
+    }
+
     /// The way of a request.
-    pub(super) async fn serve(&self, session: &mut ServerSession) -> Outcome {
+    pub(super) async fn serve(&self, session: &mut ServerSession, trace: Option<&SharedSpan>) -> Outcome {
         let client = self.client_address(session);
         // On the heap is what ends at once: every stream has the size of the longest way.
         match self.router.route(session) {
             Ok(Route::Local(realm)) => Box::pin(self.local(session, Arrival { realm, client })).await,
             Ok(Route::Unified) if self.has_unified && !unified::is_visit(session.req_header()) => {
-                Box::pin(self.unified(session, None, client)).await
+                Box::pin(self.unified(session, None, (client, trace))).await
             }
             Ok(Route::Unified) => Box::pin(self.local(session, Arrival { realm: Realm::Root, client })).await,
             Ok(Route::Rename) => Box::pin(self.rename(session)).await,
             Ok(Route::Upstream(target)) if target.is_program() => {
-                Box::pin(self.unified(session, Some(&target), client)).await
+                Box::pin(self.unified(session, Some(&target), (client, trace))).await
             }
-            Ok(Route::Upstream(target)) => self.upstream(session, &target, client).await,
+            Ok(Route::Upstream(target)) => self.upstream(session, &target, (client, trace)).await,
             Err(refusal) => Box::pin(self.refuse(session, &refusal, None, None)).await,
         }
     }
@@ -158,7 +167,12 @@ impl Way {
         local::serve(session, router, facts, &self.patience).await.into()
     }
 
-    async fn upstream(&self, session: &mut ServerSession, target: &Target, client: IpAddr) -> Outcome {
+    async fn upstream(
+        &self,
+        session: &mut ServerSession,
+        target: &Target,
+        (client, trace): (IpAddr, Option<&SharedSpan>),
+    ) -> Outcome {
         let allowed_origin = match self.judge(session).await {
             Ok(allowed_origin) => allowed_origin,
             Err(outcome) => return outcome,
@@ -178,8 +192,9 @@ impl Way {
             bodies: &self.bodies,
             stopping: &self.stopping,
             metrics: &self.metrics,
+            trace,
         };
-        let mut record = record::Record::begin(&self.audit, target, &permit, client);
+        let mut record = record::Record::begin(&self.audit, target, &permit, (client, trace));
         let isolation = headers::Isolation {
             upstream: &target.upstream.authority,
             allowed_origin: allowed_origin.as_ref(),

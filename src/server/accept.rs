@@ -8,12 +8,11 @@ use super::seats::{Seat, Seats};
 use super::transport::Transport;
 use crate::config::Config;
 use crate::proxy::{Gate, Progress};
-use crate::tls::{ACME_TLS, Served};
+use crate::tls::{self, Served};
 use arc_swap::ArcSwap;
 use pingora::apps::ServerApp;
 use pingora::listeners::tls::{Acceptor, TlsSettings};
 use pingora::protocols::{ALPN, Stream};
-use rustls::ServerConfig;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -65,11 +64,11 @@ impl Reception {
 
     async fn greet(self: Arc<Self>, stream: TcpStream, mut seat: Seat) {
         // What comes before the first request is on the heap: a connection has no room for it while it lives.
-        let Some((stream, progress)) = Box::pin(self.receive(stream, &mut seat)).await else { return };
+        let Some((mut stream, progress)) = Box::pin(self.receive(stream, &mut seat)).await else { return };
         match stream.selected_alpn_proto() {
             Some(ALPN::H2) => {}
             // An authority has seen the certificate that it asked for, and that is all (RFC 8737 §3).
-            Some(ALPN::Custom(_)) => return,
+            Some(ALPN::Custom(_)) => return stream.shutdown().await,
             _ => return self.gate.serve_http1(stream, &self.stopping).await,
         }
         let served = self.gate.process_new(stream, &self.stopping);
@@ -161,7 +160,5 @@ pub(super) fn acceptor(resolver: Arc<Served>) -> pingora::Result<Acceptor> {
     settings.set_cert_resolver(resolver);
     settings.enable_h2();
     // Pingora's settings take two protocols at most.
-    let mut config = ServerConfig::clone(settings.build().acceptor.config());
-    config.alpn_protocols.push(ACME_TLS.to_vec());
-    Ok(Acceptor::from_server_config(Arc::new(config)))
+    Ok(Acceptor::from_server_config(tls::with_acme(settings.build().acceptor.config())))
 }

@@ -75,7 +75,7 @@ impl Process {
         let Start { config, source, log, command } = start;
         let predecessor = Predecessor::find(&source.environment)?;
         let mut inherited = predecessor.as_ref().map(Predecessor::sockets).transpose()?.unwrap_or_default();
-        let addresses: Vec<_> = config.server.listen.iter().copied().chain(config.server.admin_listen).collect();
+        let addresses = config.server.configured_addresses();
         inherited.extend(systemd::sockets(&addresses)?);
         let manager = Arc::new(Manager::find(&source.environment));
         let watch = Watch::over(&config.files);

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod api_keys;
+mod audit_chain;
 mod authorization;
 mod certificates;
 mod clients;
@@ -97,6 +98,11 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     certificates::answers_are_found_and_go_with_their_order(&open().await).await;
     housekeeping::settings_are_compared_and_deleted(&open().await).await;
     housekeeping::audit_is_newest_first(&open().await).await;
+    audit_chain::a_chain_holds_and_retention_shortens_it(&open().await).await;
+    audit_chain::every_change_of_a_line_is_found(&open().await).await;
+    audit_chain::what_is_missing_is_found_as_far_as_it_can_be(&open().await).await;
+    audit_chain::lines_of_an_earlier_version_are_taken_in(&open().await).await;
+    audit_chain::many_writers_make_one_chain(&open().await).await;
     housekeeping::what_works_once_works_once(&open().await).await;
     housekeeping::sweeping_takes_what_is_dead(&open().await).await;
 }

@@ -6,6 +6,15 @@ use super::*;
 use crate::ids::*;
 
 impl Store {
+    /// How many connections there are in each state, by its name.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn count_connections(&self) -> Result<Vec<(String, i64)>, StoreError> {
+        let select = query_as("SELECT state, COUNT(*) FROM connections GROUP BY state");
+        Ok(select.fetch_all(self.database.readers()).await?)
+    }
+
     /// Keeps a person's new consent. Where there is a connection of the same person, authority and account, its tokens
     /// are replaced, its id stays, and its version goes up, so that a refresh under way cannot overwrite them. The id in
     /// force.

@@ -1,16 +1,13 @@
 //! Settings, the audit log, and the sweeping of what has expired.
 
 use super::columns::reading;
-use super::database::{Bind as _, Lock, QueryBuilder, query, query_as, query_scalar};
+use super::database::{Lock, query, query_as, query_scalar};
 use super::*;
 use crate::clock::Timestamp;
 use std::time::Duration;
 
 /// How long a code is remembered after its end, so that its replay is still recognised.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// How many lines of the audit log one statement inserts.
-const AUDIT_ROWS: usize = 64;
 
 impl Store {
     /// A setting's value.
@@ -72,46 +69,6 @@ impl Store {
     pub async fn delete_setting_if(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
         let delete = query("DELETE FROM settings WHERE name = ? AND value = ?").bind(name).bind(value);
         Ok(delete.execute(self.database.writer()).await?.rows_affected() > 0)
-    }
-
-    /// Adds lines to the audit log, all or none.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn append_audit(&self, events: &[AuditEvent]) -> Result<(), StoreError> {
-        let mut transaction = self.database.transaction().await?;
-        for events in events.chunks(AUDIT_ROWS) {
-            let mut insert = QueryBuilder::new(
-                "INSERT INTO audit (at, actor, action, subject, address, upstream, client, status, duration_ms) VALUES ",
-            );
-            for (number, event) in events.iter().enumerate() {
-                insert.push(if number == 0 { "" } else { ", " }).push_tuple([
-                    event.at.value(),
-                    (&event.actor).value(),
-                    (&event.action).value(),
-                    (&event.subject).value(),
-                    (&event.address).value(),
-                    (&event.upstream).value(),
-                    (&event.client).value(),
-                    event.status.value(),
-                    event.duration_ms.value(),
-                ]);
-            }
-            insert.build().persistent(events.len() == AUDIT_ROWS).execute(&mut transaction).await?;
-        }
-        transaction.commit().await
-    }
-
-    /// Removes the lines of the audit log that are older than `before`, a few at a time, so that nobody has to wait for
-    /// all of them.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`].
-    pub async fn sweep_audit(&self, before: Timestamp) -> Result<(), StoreError> {
-        const FEW: u64 = 5000;
-        let delete = "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < ? ORDER BY at LIMIT 5000)";
-        while query(delete).bind(before).execute(self.database.writer()).await?.rows_affected() >= FEW {}
-        Ok(())
     }
 
     /// The newest lines of the audit log, newest first.

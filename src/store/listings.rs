@@ -185,23 +185,30 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<NumberedEvent>, StoreError> {
         let mut select = QueryBuilder::new("SELECT * FROM audit WHERE TRUE");
-        if let Some(actor) = selection.actor {
-            select.push(" AND actor = ").push_bind(actor);
-        }
-        if let Some(action) = selection.action {
-            select.push(" AND action = ").push_bind(action);
-        }
-        if let Some(since) = selection.since {
-            select.push(" AND at >= ").push_bind(since);
-        }
-        if let Some(until) = selection.until {
-            select.push(" AND at < ").push_bind(until);
-        }
+        selection.narrow(&mut select);
         if let Some(before) = before {
             select.push(" AND id < ").push_bind(before);
         }
         select.push(" ORDER BY id DESC LIMIT ").push_bind(limit);
         select.build_query_as().fetch_all(self.database.readers()).await.map_err(reading::<AuditEvent>)
+    }
+}
+
+impl<'a> AuditSelection<'a> {
+    /// Adds its conditions to those of a statement.
+    pub(super) fn narrow(&self, select: &mut QueryBuilder<'a>) {
+        if let Some(actor) = self.actor {
+            select.push(" AND actor = ").push_bind(actor);
+        }
+        if let Some(action) = self.action {
+            select.push(" AND action = ").push_bind(action);
+        }
+        if let Some(since) = self.since {
+            select.push(" AND at >= ").push_bind(since);
+        }
+        if let Some(until) = self.until {
+            select.push(" AND at < ").push_bind(until);
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod access;
 mod accounts;
 mod api_keys;
+mod audit_log;
 mod authorization;
 mod certificates;
 mod changes;
@@ -39,6 +40,7 @@ pub mod transfer;
 mod upstreams;
 mod used_once;
 
+pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position};
 pub use certificates::{AcmeChallenge, Issued, StoredCertificate};
 pub use clients::{Registered, RoomForClients};
 pub use database::{Heard, Listener};

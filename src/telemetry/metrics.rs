@@ -1,16 +1,16 @@
 //! Metrics for Prometheus. Every counter exists from the start: recording is an atomic addition, without
 //! look-up and without lock.
 
+use super::latency::{Latency, NewLatency};
+use super::process;
 use crate::mcp::Method;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Who answered a request.
@@ -55,6 +55,8 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 /// Everything that is counted. Shared behind an `Arc`.
 pub struct Metrics {
     registry: Registry,
+    /// Under the names that every dashboard knows, without our prefix.
+    process: Registry,
     requests: [[Counter; CLASSES.len()]; KINDS.len()],
     durations: [Latency; KINDS.len()],
     refreshes: [Counter; OUTCOMES.len()],
@@ -79,12 +81,28 @@ pub struct Metrics {
     pub stdio_failed: Counter,
     /// Events that are missing in the audit log.
     pub audit_lost: Counter,
+    /// Batches of lines that are missing in the audit log's file.
+    pub audit_file_failures: Counter,
+    /// Spans that a collector took.
+    pub spans_exported: Counter,
+    /// Spans that no collector got.
+    pub spans_dropped: Counter,
+    limited: [Counter; LIMITS.len()],
+    store_durations: [Latency; OPERATIONS.len()],
+    store_failures: [Counter; OPERATIONS.len()],
+    standing_connections: [Gauge; STATES.len()],
 }
 
 // In the order of the enums above.
 const KINDS: [&str; 2] = ["local", "upstream"];
 const OUTCOMES: [&str; 2] = ["succeeded", "failed"];
 const FATES: [&str; 3] = ["answered", "refused", "failed"];
+/// The keys of `[limits]`.
+const LIMITS: [&str; 7] =
+    ["per_ip", "per_user", "per_user_upstream", "per_client", "token_endpoint", "registration", "login"];
+const OPERATIONS: [&str; 2] = ["read", "write"];
+/// As the database has them.
+const STATES: [&str; 3] = ["active", "open", "needs_consent"];
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -97,6 +115,21 @@ struct RequestLabels {
 struct McpLabels {
     method: &'static str,
     fate: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OperationLabel {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -132,6 +165,26 @@ impl Default for Metrics {
         registry.register("mcp_requests", "Requests to upstreams, by method and by fate", mcp_requests.clone());
         let audit_lost = Counter::default();
         registry.register("audit_lost", "Events that are missing in the audit log", audit_lost.clone());
+        let audit_file_failures = Counter::default();
+        let help = "Batches of lines that are missing in the audit log's file";
+        registry.register("audit_file_failures", help, audit_file_failures.clone());
+        let (spans_exported, spans_dropped) = (Counter::default(), Counter::default());
+        registry.register("spans_exported", "Spans that the collector took", spans_exported.clone());
+        registry.register("spans_dropped", "Spans that no collector got", spans_dropped.clone());
+        let limited = Family::<LimitLabel, Counter>::default();
+        registry.register(
+            "rate_limited",
+            "What was refused because of a limit, by its key in [limits]",
+            limited.clone(),
+        );
+        let store_durations = Family::<OperationLabel, Latency, NewLatency>::new_with_constructor(NewLatency);
+        let help = "Time of readings of the journal, and of commits of the audit log";
+        registry.register_with_unit("store_duration", help, Unit::Seconds, store_durations.clone());
+        let store_failures = Family::<OperationLabel, Counter>::default();
+        registry.register("store_failures", "Readings and commits that failed", store_failures.clone());
+        let standing_connections = Family::<StateLabel, Gauge>::default();
+        let help = "Connections of people at upstreams in the database, counted once a minute";
+        registry.register("standing_connections", help, standing_connections.clone());
         let (stdio_processes, stdio_starts) = (Gauge::default(), Counter::default());
         registry.register("stdio_processes", "Processes of programs that run", stdio_processes.clone());
         registry.register("stdio_starts", "Programs that were started", stdio_starts.clone());
@@ -156,7 +209,17 @@ impl Default for Metrics {
             stdio_ended,
             stdio_failed,
             audit_lost,
+            audit_file_failures,
+            spans_exported,
+            spans_dropped,
+            limited: LIMITS.map(|limit| limited.get_or_create_owned(&LimitLabel { limit })),
+            store_durations: OPERATIONS
+                .map(|operation| store_durations.get_or_create_owned(&OperationLabel { operation })),
+            store_failures: OPERATIONS
+                .map(|operation| store_failures.get_or_create_owned(&OperationLabel { operation })),
+            standing_connections: STATES.map(|state| standing_connections.get_or_create_owned(&StateLabel { state })),
             registry,
+            process: process::registry(),
         }
     }
 }
@@ -190,62 +253,45 @@ impl Metrics {
         self.refreshes[outcome as usize].inc();
     }
 
+    /// The counter of what a limit refuses, by its key in `[limits]`.
+    pub fn limited(&self, limit: &str) -> Counter {
+        let at = LIMITS.iter().position(|one| *one == limit);
+        at.and_then(|at| self.limited.get(at)).cloned().unwrap_or_default()
+    }
+
+    /// Counts a reading of the journal of changes, which every node does several times a second.
+    pub fn store_read(&self, duration: Duration, succeeded: bool) {
+        self.store(0, duration, succeeded);
+    }
+
+    /// Counts a commit of lines of the audit log.
+    pub fn store_write(&self, duration: Duration, succeeded: bool) {
+        self.store(1, duration, succeeded);
+    }
+
+    fn store(&self, operation: usize, duration: Duration, succeeded: bool) {
+        self.store_durations[operation].observe(duration);
+        if !succeeded {
+            self.store_failures[operation].inc();
+        }
+    }
+
+    /// Says how many connections there are in each state, as the database calls it.
+    pub fn connections_stand(&self, counts: &[(String, i64)]) {
+        for (state, gauge) in STATES.iter().zip(&self.standing_connections) {
+            let count = counts.iter().find(|(name, _)| name == state).map_or(0, |(_, count)| *count);
+            gauge.set(count);
+        }
+    }
+
     /// Everything in the text format of OpenMetrics 1.0, which Prometheus reads.
     pub fn encode(&self) -> String {
         let mut text = String::new();
         // Writing to a String does not fail.
-        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &self.registry);
+        let _ = encode_registry(&mut text, &self.process);
+        let _ = encode_eof(&mut text);
         text
-    }
-}
-
-/// A histogram without the library's mutex.
-#[derive(Clone, Debug)]
-struct Latency(Arc<Buckets>);
-
-/// Upper bounds in milliseconds; the last bucket takes the rest.
-const BOUNDS: [u64; 14] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 10_000, 60_000, 300_000];
-
-#[derive(Debug, Default)]
-struct Buckets {
-    counts: [AtomicU64; BOUNDS.len() + 1],
-    microseconds: AtomicU64,
-}
-
-impl Latency {
-    fn observe(&self, duration: Duration) {
-        let microseconds = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS.partition_point(|bound| bound * 1000 < microseconds);
-        self.0.counts[bucket].fetch_add(1, Ordering::Relaxed);
-        self.0.microseconds.fetch_add(microseconds, Ordering::Relaxed);
-    }
-}
-
-#[derive(Clone)]
-struct NewLatency;
-
-impl MetricConstructor<Latency> for NewLatency {
-    fn new_metric(&self) -> Latency {
-        Latency(Arc::default())
-    }
-}
-
-impl TypedMetric for Latency {
-    const TYPE: MetricType = MetricType::Histogram;
-}
-
-impl EncodeMetric for Latency {
-    #[allow(clippy::cast_precision_loss)] // of sums beyond 285 years
-    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let bounds = BOUNDS.iter().map(|bound| *bound as f64 / 1e3).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> =
-            bounds.zip(&self.0.counts).map(|(bound, count)| (bound, count.load(Ordering::Relaxed))).collect();
-        let sum = self.0.microseconds.load(Ordering::Relaxed) as f64 / 1e6;
-        encoder.encode_histogram::<NoLabelSet>(sum, buckets.iter().map(|(_, count)| count).sum(), &buckets, None)
-    }
-
-    fn metric_type(&self) -> MetricType {
-        Self::TYPE
     }
 }
 

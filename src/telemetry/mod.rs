@@ -1,7 +1,11 @@
-//! Logs and metrics.
+//! Logs, metrics and traces.
 
+mod latency;
 mod log;
 mod metrics;
+mod process;
+mod trace;
 
 pub use log::{Log, check_level};
 pub use metrics::{CONTENT_TYPE, Fate, Kind, Metrics, Outcome};
+pub use trace::{SharedSpan, Span, SpanKind, TRACEPARENT, TRACESTATE, TraceContext, Tracer};

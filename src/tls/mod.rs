@@ -3,15 +3,17 @@
 mod facts;
 mod served;
 
-pub use served::{ACME_TLS, Selection, Served};
+pub use served::{Selection, Served};
 
 use crate::clock::Timestamp;
 use crate::error::Fault;
 use facts::Facts;
+use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use served::ACME_TLS;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -64,17 +66,29 @@ impl Certificate {
         })
     }
 
+    /// One that was made here, with its key in PKCS#8. It is not compared with its key: whoever does that refuses critical extensions that
+    /// only validating servers know (RFC 8737 §3).
+    ///
+    /// # Errors
+    /// When one of the two is none.
+    pub fn made(certificate: CertificateDer<'static>, key: Vec<u8>) -> Result<Self, Fault> {
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
+        Self::unchecked(vec![certificate], &key).map_err(|_| Fault::gateway("a certificate of our own is none"))
+    }
+
     fn new(chain: Vec<CertificateDer<'static>>, private: &PrivateKeyDer<'static>) -> Result<Self, Unfit> {
+        let certificate = Self::unchecked(chain, private)?;
+        match certificate.certified.keys_match() {
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certificate),
+            Err(_) => Err(Unfit::Pair),
+        }
+    }
+
+    fn unchecked(chain: Vec<CertificateDer<'static>>, private: &PrivateKeyDer<'static>) -> Result<Self, Unfit> {
         let first = chain.first().ok_or_else(|| Unfit::Certificate("there is no certificate".to_owned()))?;
         let facts = Facts::of(first).ok_or_else(|| Unfit::Certificate("this is no X.509 certificate".to_owned()))?;
         let signing = ring::sign::any_supported_type(private).map_err(|error| Unfit::Key(error.to_string()))?;
-        let certified = CertifiedKey::new(chain, signing);
-        match certified.keys_match() {
-            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
-                Ok(Self { certified: Arc::new(certified), facts })
-            }
-            Err(_) => Err(Unfit::Pair),
-        }
+        Ok(Self { certified: Arc::new(CertifiedKey::new(chain, signing)), facts })
     }
 
     /// The names that it is for, `*.` in front of those that stand for many.
@@ -96,6 +110,13 @@ impl Certificate {
     pub fn is_same(&self, other: &Certificate) -> bool {
         self.certified.cert == other.certified.cert
     }
+}
+
+/// The same, which also speaks what an authority speaks that looks whether a name is ours (RFC 8737 §4).
+pub fn with_acme(config: &ServerConfig) -> Arc<ServerConfig> {
+    let mut config = config.clone();
+    config.alpn_protocols.push(ACME_TLS.to_vec());
+    Arc::new(config)
 }
 
 /// What is wrong with a chain and a key.

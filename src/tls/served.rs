@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The protocol in which an authority asks for the answer of a challenge (RFC 8737 §4).
-pub const ACME_TLS: &[u8] = b"acme-tls/1";
+pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// What the listeners present at this moment.
 #[derive(Debug, Default)]

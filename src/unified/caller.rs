@@ -5,6 +5,7 @@ use crate::ids::{GrantId, UserId};
 use crate::life::Life;
 use crate::mcp::era::Era;
 use crate::mcp::rpc::Members;
+use crate::telemetry::SharedSpan;
 use crate::tokens::AccessToken;
 use crate::upstream::Upstream;
 use http::HeaderMap;
@@ -45,6 +46,8 @@ pub struct Caller {
     pub meta_tools: bool,
     /// The header fields of a modern request, for those that mirror arguments.
     pub headers: HeaderMap,
+    /// The span of the request that this is for, if anybody wants traces.
+    pub trace: Option<SharedSpan>,
 }
 
 /// What a caller sees.

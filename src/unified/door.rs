@@ -13,6 +13,7 @@ use crate::mcp::era::Era;
 use crate::mcp::rpc::{Id, Members, Rpc, RpcError};
 use crate::request::{Arrival, Stay};
 use crate::store::Store;
+use crate::telemetry::SharedSpan;
 use crate::tokens::AccessToken;
 use crate::upstream::{Registry, Upstream};
 use crate::vault::Vault;
@@ -153,6 +154,7 @@ pub(super) struct Guest {
     address: IpAddr,
     view: View,
     meta_tools: bool,
+    trace: Option<SharedSpan>,
 }
 
 /// What a client says about itself: with each request, or once for a session.
@@ -185,6 +187,7 @@ impl Guest {
             view: self.view.clone(),
             meta_tools: self.meta_tools,
             headers: client.headers,
+            trace: self.trace.clone(),
         }
     }
 
@@ -210,6 +213,7 @@ impl Guest {
             address: Ipv4Addr::LOCALHOST.into(),
             view: View::Everything,
             meta_tools: false,
+            trace: None,
         }
     }
 
@@ -228,6 +232,7 @@ impl Guest {
                 address: Ipv4Addr::LOCALHOST.into(),
                 view: View::One { upstream: upstream.clone(), account: None },
                 meta_tools,
+                trace: None,
             });
         }
         let token = parts.extensions.get::<Arc<AccessToken>>()?;
@@ -247,6 +252,7 @@ impl Guest {
             address: arrival.client,
             view,
             meta_tools,
+            trace: parts.extensions.get().cloned(),
         })
     }
 }

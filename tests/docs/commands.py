@@ -107,7 +107,8 @@ def wrong(line: str, program: Program) -> str | None:
 
 
 def _words(line: str) -> list[str]:
-    lexer = shlex.shlex(line, posix=True, punctuation_chars="();<>&|")
+    # What a shell puts in: one word, or the end of what is looked at.
+    lexer = shlex.shlex(re.sub(r"\$\([^()]*\)", "X", line), posix=True, punctuation_chars="();<>&|")
     lexer.whitespace_split = True
     lexer.commenters = ""
     words: list[str] = []

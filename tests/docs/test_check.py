@@ -136,7 +136,7 @@ class WithTheProgram(Broken, unittest.TestCase):
 
     def test_commands_that_are_well(self):
         text = "```\nportcullis user add|list\nportcullis -c FILE apikey create X [--service S]… --json | jq .key\n"
-        text += "portcullis bridge -- uvx --from x y\nportcullis: not a command\nportcullis serve   # the gateway\n```\n`portcullis vault …`"
+        text += "portcullis bridge -- uvx --from x y\nportcullis: not a command\nportcullis serve   # the gateway\nportcullis backup b-$(date +%F).sealed\n```\n`portcullis vault …`"
         self.assertEqual(self.add(text), [])
 
     def test_configurations_that_are_wrong(self):

@@ -1,6 +1,8 @@
 //! The life of the process: its configuration changes, another version of its binary takes over, it is told to stop; and
 //! what callers notice of it.
 
+use crate::acme::plain;
+use crate::acme_peers::{port, presented};
 use crate::gateway::{PASSWORD, USER, config, label, token_of};
 use crate::process::{Machine, PATIENCE, Server, wait_for};
 use crate::raw::{Caller, RawUpstream, field, get, post, status};
@@ -343,6 +345,8 @@ async fn http2_connections_are_told_to_go_and_lose_nothing() {
     let Tls::Files { cert, key } = &tls else { panic!() };
     let mut command = Gateway::command(&machine, &["serve"], &[&notes.authority]);
     command.env("PORTCULLIS__TLS__MODE", "files").env("PORTCULLIS__TLS__CERT", cert).env("PORTCULLIS__TLS__KEY", key);
+    let http = port();
+    command.env("PORTCULLIS__SERVER__HTTP_LISTEN", format!("127.0.0.1:{http}"));
     let mut gateway = Gateway::start_with(&machine, command, tls).await;
     let token = gateway.token(&notes.authority).await;
     let what = (gateway.address.port(), gateway.host_of(&notes.authority), token);
@@ -357,11 +361,35 @@ async fn http2_connections_are_told_to_go_and_lose_nothing() {
     // Nobody keeps the old one.
     assert_eq!(gateway.ended().await, Some(0));
     reaches(&answered, answered.load(Ordering::SeqCst) + 100).await;
+    let led = plain(http, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert!(led.starts_with("HTTP/1.1 301 "), "port 80 is handed over too: {led}");
     stop.store(true, Ordering::SeqCst);
     for caller in callers {
         assert_eq!(caller.await.unwrap(), 2);
     }
     successor.stop(gateway.address).await;
+}
+
+#[tokio::test]
+async fn a_changed_certificate_is_taken_without_a_signal_and_a_mixed_pair_is_not() {
+    let (machine, authority, other) = (Machine::new(), Authority::new("test"), Authority::new("other"));
+    let (tls, Tls::Files { cert: next_cert, key: next_key }) =
+        (authority.files(&["localhost"]), other.files(&["localhost"]))
+    else {
+        panic!()
+    };
+    let Tls::Files { cert, key } = &tls else { panic!() };
+    let mut command = Gateway::command(&machine, &["serve"], &[]);
+    command.env("PORTCULLIS__TLS__MODE", "files").env("PORTCULLIS__TLS__CERT", cert).env("PORTCULLIS__TLS__KEY", key);
+    let mut gateway = Gateway::start_with(&machine, command, tls.clone()).await;
+    let port = gateway.address.port();
+    let before = presented(port, "localhost").await;
+    std::fs::copy(next_cert, cert).unwrap();
+    gateway.logs("does not belong to the certificate").await;
+    assert_eq!(presented(port, "localhost").await, before);
+    std::fs::copy(next_key, key).unwrap();
+    gateway.logs("the configuration was read again").await;
+    assert_ne!(presented(port, "localhost").await, before);
 }
 
 #[tokio::test]

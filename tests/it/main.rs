@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test that fails says so
 
 // Helpers.
+mod acme_peers;
 mod balancer;
 mod cable;
 mod chaos_proxy;
@@ -27,6 +28,7 @@ mod upstreams;
 mod visitors;
 
 mod access;
+mod acme;
 mod announced;
 mod api;
 mod assertions;
@@ -39,8 +41,11 @@ mod clients;
 mod conformance;
 mod conformance_client;
 mod conformance_server;
+mod dashboards;
+mod measure;
 mod datapath;
 mod device;
+mod doctor;
 mod dpop;
 mod endings;
 mod enterprise;
@@ -82,6 +87,7 @@ mod stepup;
 mod streams;
 mod systemd;
 mod tls;
+mod traces;
 mod trespass;
 mod unified;
 mod unified_children;

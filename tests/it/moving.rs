@@ -88,4 +88,6 @@ async fn an_installation_moves_and_its_clients_go_on() {
     let store = Store::open(&back).await.unwrap();
     assert_eq!(store.user_by_name(USER).await.unwrap().unwrap().id, alice.id);
     assert_eq!(store.grants_of(alice.id).await.unwrap().len(), 1);
+    let verdict = store.verify_audit(None).await.unwrap();
+    assert_eq!((verdict.lines as usize, verdict.broken), (events + 1, None), "the chain of the audit log goes on");
 }

@@ -1,6 +1,7 @@
 //! The Debian package in a clean system: installed, started as its unit says, used by a real client, upgraded, removed.
 //! `make test-package` makes package and system, and names them in `PORTCULLIS_PACKAGE` and
-//! `PORTCULLIS_ROOT`. Needs root for chroot; init is not systemd there, so what the unit's sandbox adds is not part of it.
+//! `PORTCULLIS_ROOT`. Needs root for chroot. There is no init: the unit's sandbox is
+//! looked at by `make test-systemd`.
 
 use crate::clients::{drive, node, retell};
 use crate::forward_proxies::free_port;

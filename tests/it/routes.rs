@@ -11,6 +11,10 @@ use std::path::{Path, PathBuf};
 pub const ROOT: &[(&str, &str, u16)] = &[
     ("GET", "/", 200),
     ("POST", "/", 405),
+    ("GET", "/doctor", 303),
+    ("GET", "/doctor?target=gw.example", 303),
+    ("POST", "/doctor", 405),
+    ("GET", "/doctor/stream", 200),
     ("GET", "/account", 303),
     ("POST", "/account/password", 303),
     ("POST", "/account/sessions/end", 303),

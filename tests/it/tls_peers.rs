@@ -10,6 +10,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use parking_lot::Mutex;
+use portcullis::clock::Timestamp;
 use portcullis::config::Tls;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -45,7 +46,7 @@ impl Authority {
         self.directory.path().join("ca.pem")
     }
 
-    fn issue(&self, names: &[&str]) -> (rcgen::Certificate, KeyPair) {
+    pub fn issue(&self, names: &[&str]) -> (rcgen::Certificate, KeyPair) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().unwrap();
         (CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap(), key)
@@ -58,6 +59,20 @@ impl Authority {
         std::fs::write(&cert, certificate.pem()).unwrap();
         std::fs::write(&key_file, key.serialize_pem()).unwrap();
         Tls::Files { cert, key: key_file }
+    }
+
+    /// The same, good since 2020 and until then.
+    pub fn files_until(&self, names: &[&str], until: Timestamp) -> Tls {
+        let Tls::Files { cert, key } = self.files(names) else { panic!() };
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        let date: Vec<i32> = until.to_rfc3339()[..10].split('-').map(|part| part.parse().unwrap()).collect();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after =
+            rcgen::date_time_ymd(date[0], u8::try_from(date[1]).unwrap(), u8::try_from(date[2]).unwrap());
+        let pair = KeyPair::from_pem(&std::fs::read_to_string(&key).unwrap()).unwrap();
+        std::fs::write(&cert, params.signed_by(&pair, &self.issuer).unwrap().pem()).unwrap();
+        Tls::Files { cert, key }
     }
 
     /// A TLS connection to a gateway, as a client that trusts this authority.

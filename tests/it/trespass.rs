@@ -42,6 +42,7 @@ const OPEN_TO_MEMBERS: &[&str] = &[
     "/verify",
     "/encode",
     "/health",
+    "/doctor/stream",
     "/jwks",
     "/revoke",
     "/oauth/start",

@@ -3,7 +3,7 @@
 mod admission;
 mod asker;
 mod calls;
-mod client;
+pub mod client;
 mod legacy;
 mod modern;
 mod nodes;

@@ -1,4 +1,4 @@
-//! `portcullis keys` and `portcullis vault`.
+//! `portcullis keys`, `portcullis certificates` and `portcullis vault`.
 
 use crate::jose::SigningAlgorithm;
 use clap::Subcommand;
@@ -24,6 +24,20 @@ pub(in crate::cli) enum KeysCommand {
         /// heed what we say).
         #[arg(long)]
         now: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub(in crate::cli) enum CertificatesCommand {
+    /// List what there is and what is still to be ordered, and why the last order failed
+    List,
+    /// Have the gateway order a certificate anew at once, or all
+    ///
+    /// For one that was revoked, or whose order failed for a reason that is mended: without this the next attempt comes after
+    /// minutes to hours. The present certificate stays until the next one is there.
+    Renew {
+        /// The first of its names; without it all certificates
+        name: Option<String>,
     },
 }
 

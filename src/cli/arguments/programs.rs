@@ -3,6 +3,7 @@
 use crate::administration::records::{ApiScope, Moment};
 use crate::apikey::{self, UnknownApiScope};
 use crate::config;
+use crate::store::AuditLink;
 use clap::Subcommand;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -108,6 +109,33 @@ pub(in crate::cli) enum AuditCommand {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
         limit: u32,
     },
+    /// Compare every line with its hash and with the line before it; exit 1 with the first one that does not fit
+    ///
+    /// Without --anchor, whoever can change the database may have written the whole chain anew. The log of the gateway says the head
+    /// of the chain from time to time, and so does this command: keep one where the database cannot reach it.
+    Verify {
+        /// A link of the chain that was kept elsewhere
+        #[arg(long, value_name = "POSITION:HASH")]
+        anchor: Option<AuditLink>,
+    },
+    /// Print every line, oldest first, with its place in the chain
+    Export {
+        /// Only what happened at this time or later, such as 2026-01-31T12:00:00Z
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        since: Option<Moment>,
+        /// Only what happened before this time
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        until: Option<Moment>,
+        /// As what
+        #[arg(long, value_enum, default_value = "jsonl")]
+        format: AuditFormat,
+    },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub(in crate::cli) enum AuditFormat {
+    /// One JSON object a line
+    Jsonl,
 }
 
 fn scope(text: &str) -> Result<ApiScope, UnknownApiScope> {

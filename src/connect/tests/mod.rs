@@ -158,6 +158,7 @@ fn connections_at(
         clock: clock.clone(),
         random: Random::default(),
         metrics: Arc::default(),
+        tracer: Default::default(),
         spool: None,
     }))
 }

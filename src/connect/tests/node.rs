@@ -59,6 +59,7 @@ impl Installation {
             clock: clock.clone(),
             random: Random::default(),
             metrics: Arc::default(),
+            tracer: Default::default(),
             spool: spool.map(Path::to_owned),
         }));
         let token_endpoint = format!("http://{}/token", self.authority);

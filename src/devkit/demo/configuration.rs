@@ -80,8 +80,8 @@ pub(super) fn configuration(
         unified: Unified::default(),
         service: Vec::new(),
         provider: Vec::new(),
-        audit: Audit { requests: AuditedRequests::Calls, keep: Duration::from_secs(24 * 3600) },
-        telemetry: Telemetry { json: false, level: "warn".to_owned() },
+        audit: Audit { requests: AuditedRequests::Calls, keep: Duration::from_secs(24 * 3600), file: None },
+        telemetry: Telemetry { json: false, level: "warn".to_owned(), otlp: None },
         files: Vec::new(),
     }
 }

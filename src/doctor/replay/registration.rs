@@ -42,6 +42,7 @@ impl Walk<'_> {
         if let Some(document) = document {
             let id = document.url.replace("{gateway}", &self.place.gateway);
             self.found(Check::Registration, Verdict::Holds(format!("none needed: it names its document, {id}")));
+            self.found(Check::RegistrationTime, Verdict::Moot("there is nothing to wait for".to_owned()));
             return Some(Client { id, secret: None, manage: None });
         }
         let endpoint = server.metadata.registration_endpoint.as_deref().and_then(|text| Url::parse(text).ok());

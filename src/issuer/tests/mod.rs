@@ -112,6 +112,7 @@ impl World {
             clock: clock.clone(),
             random: random.clone(),
             metrics: Arc::default(),
+            tracer: Default::default(),
             spool: None,
         }));
         let alice = User {

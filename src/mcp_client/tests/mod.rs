@@ -59,6 +59,7 @@ impl World {
             clock: clock.clone(),
             random: random.clone(),
             metrics: Arc::default(),
+            tracer: Default::default(),
             spool: None,
         }));
         let health = HealthTable::new(clock, random, 4096);

@@ -6,7 +6,7 @@ use crate::proxy::conversation::Conversation;
 use crate::proxy::forward::Failure;
 use crate::proxy::reply::Refusal;
 use crate::proxy::route::Target;
-use crate::telemetry::Kind;
+use crate::telemetry::{Kind, SharedSpan};
 use http::{HeaderMap, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
 use pingora::protocols::http::ServerSession;
@@ -18,7 +18,7 @@ impl Way {
         &self,
         session: &mut ServerSession,
         target: Option<&Target>,
-        client: IpAddr,
+        (client, trace): (IpAddr, Option<&SharedSpan>),
     ) -> Outcome {
         let allowed_origin = match self.judge(session).await {
             Ok(allowed_origin) => allowed_origin,
@@ -46,6 +46,7 @@ impl Way {
             stopping: self.stopping.stream(),
             max_duration: self.streams.max_duration,
             metrics: &self.metrics,
+            trace,
         };
         match conversation.serve(session).await {
             Ok(status) => Outcome::Answered(Kind::Local, status),

@@ -57,6 +57,7 @@ impl World {
             clock: clock.clone(),
             random: random.clone(),
             metrics: Arc::default(),
+            tracer: Default::default(),
             spool: None,
         }));
         connections.services().reconfigure(configured(keys, &stranger));

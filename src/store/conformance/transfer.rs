@@ -16,6 +16,8 @@ pub(super) async fn everything_travels(from: &Store, to: &Store) {
     let hidden = MemberName { authority: "other.example".to_owned(), account: "work".to_owned() };
     from.hide_member(ada, &hidden).await.unwrap();
     from.put_setting("name", b"\0value").await.unwrap();
+    let happened = AuditEvent::new(NOW, "a\0da", "login.succeeded", "password", None);
+    let (_, head) = from.append_audit(&[happened.clone(), happened]).await.unwrap()[1];
 
     let mut export = from.export().await.unwrap();
     let of = |table: &str| export.tables().iter().position(|one| one.name == table).unwrap();
@@ -49,6 +51,9 @@ pub(super) async fn everything_travels(from: &Store, to: &Store) {
     assert_eq!(to.hidden_members(ada).await.unwrap(), [hidden]);
     assert_eq!(to.setting("name").await.unwrap().unwrap(), b"\0value");
     assert_eq!(to.refresh_token(&Digest::of("7")).await.unwrap().unwrap().grant, granted);
+
+    let verdict = to.verify_audit(Some(head)).await.unwrap();
+    assert_eq!((verdict.lines, verdict.broken), (2, None), "the audit log's chain goes on there");
 
     // Without a commit nothing happens.
     let mut import = to.import().await.unwrap();

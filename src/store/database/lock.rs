@@ -23,6 +23,8 @@ pub(in crate::store) enum Lock<'a> {
     Partings,
     /// Grants that end: one ending may take many with it, and two that cross would wait for each other.
     Revocations,
+    /// The audit log's chain has one end.
+    Audit,
     /// Numbers in the journal become visible in their order: the next one is given out when the last one is committed.
     Journal,
 }
@@ -49,6 +51,7 @@ impl Lock<'_> {
             Self::Revocations => (7, 0),
             Self::Journal => (8, 0),
             Self::Partings => (9, 0),
+            Self::Audit => (10, 0),
         };
         (OURS + kind, which)
     }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Applied in order; what was released never changes.
-const MIGRATIONS: [(i64, &str, SqlStr); 20] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 21] = [
     (1, "initial", SqlStr::from_static(include_str!("../../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../../migrations/sqlite/0002_step_ups.sql"))),
     (
@@ -60,6 +60,7 @@ const MIGRATIONS: [(i64, &str, SqlStr); 20] = [
     (19, "selection", SqlStr::from_static(include_str!("../../../migrations/sqlite/0019_selection.sql"))),
     (20, "certificates", SqlStr::from_static(include_str!("../../../migrations/sqlite/0020_certificates.sql"))),
     (21, "ACME challenges", SqlStr::from_static(include_str!("../../../migrations/sqlite/0021_acme_challenges.sql"))),
+    (22, "audit chain", SqlStr::from_static(include_str!("../../../migrations/sqlite/0022_audit_chain.sql"))),
 ];
 
 /// How long a writer waits for another process.

@@ -20,6 +20,7 @@ mod sending;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod traced;
 
 use super::{Asked, Back, Caller, View};
 use crate::audit::Audit;

@@ -5,7 +5,7 @@ use super::answers::{finish, in_words_of, is, not_found_of};
 use super::members::Member;
 use super::relay::{Ear, required_capability};
 use super::rewrite::{Inward, Outward};
-use super::{Aggregate, connecting};
+use super::{Aggregate, connecting, traced};
 use crate::audit::Fate;
 use crate::error::{Culprit, Fault};
 use crate::mcp::era::{Era, meta};
@@ -66,8 +66,17 @@ impl Aggregate {
         self: &Arc<Self>,
         way: Way<'_>,
         member: &Arc<Member>,
-        routed: Routed,
+        mut routed: Routed,
     ) -> Result<Value, CallError> {
+        let mut span = traced::begin(way.caller, member, &mut routed);
+        let outcome = self.sent(way, member, routed).await;
+        if let (Some(span), Err(error)) = (&mut span, &outcome) {
+            span.fail(traced::kind_of(error));
+        }
+        outcome
+    }
+
+    async fn sent(self: &Arc<Self>, way: Way<'_>, member: &Arc<Member>, routed: Routed) -> Result<Value, CallError> {
         let settings = self.settings.load_full();
         let mut record = self.record((way.caller, member), &routed.method, routed.name.as_deref());
         if !self.parts.registry.may_use(way.caller.user, member.authority()) {

@@ -82,6 +82,7 @@ impl World {
             clock: clock.clone(),
             random: random.clone(),
             metrics: Arc::default(),
+            tracer: Default::default(),
             spool: None,
         }));
         let audit = Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::Calls);
@@ -140,6 +141,7 @@ impl World {
             view: View::Everything,
             meta_tools: false,
             headers: http::HeaderMap::new(),
+            trace: None,
         }
     }
 

@@ -1,0 +1,87 @@
+//! What the system says about this process, under the names that Prometheus' client libraries give it, and which version runs.
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::{Registry, Unit};
+use std::fs;
+
+/// What the kernel counts time in for programs: the same on every architecture that we run on (time(7)).
+const USER_HZ: f64 = 100.0;
+
+/// A registry without a prefix.
+pub(super) fn registry() -> Registry {
+    let mut registry = Registry::default();
+    let build = Family::<Build, Gauge>::default();
+    build.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
+    registry.register("portcullis_build_info", "Which version runs", build);
+    registry.register_collector(Box::new(Process));
+    registry
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
+/// `/proc/self`, read when somebody asks.
+#[derive(Debug)]
+struct Process;
+
+impl Collector for Process {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut gauge = |name: &str, help: &str, unit: Option<&Unit>, value: Option<f64>| match value {
+            Some(value) => {
+                let value = ConstGauge::new(value);
+                value.encode(encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?)
+            }
+            None => Ok(()),
+        };
+        let seconds = Some(&Unit::Seconds);
+        gauge("process_start_time", "When the process began, since the Unix epoch", seconds, start_time())?;
+        gauge("process_resident_memory", "Resident memory", Some(&Unit::Bytes), resident())?;
+        gauge("process_open_fds", "Open file descriptors", None, open_descriptors())?;
+        gauge("process_max_fds", "The most file descriptors", None, most_descriptors())?;
+        if let Some(cpu) = cpu() {
+            let counter = encoder.encode_descriptor("process_cpu", "CPU time", seconds, MetricType::Counter)?;
+            ConstCounter::new(cpu).encode(counter)?;
+        }
+        Ok(())
+    }
+}
+
+/// The fields of `/proc/self/stat` behind the name, which may have anything in it: the first one is number 3 of proc(5).
+fn stat(number: usize) -> Option<f64> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(number.checked_sub(3)?)?.parse().ok()
+}
+
+fn cpu() -> Option<f64> {
+    Some((stat(14)? + stat(15)?) / USER_HZ)
+}
+
+fn start_time() -> Option<f64> {
+    let boot = fs::read_to_string("/proc/stat").ok()?;
+    let boot: f64 = boot.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(boot + stat(22)? / USER_HZ)
+}
+
+fn resident() -> Option<f64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
+    Some(kibibytes.trim().parse::<f64>().ok()? * 1024.0)
+}
+
+#[allow(clippy::cast_precision_loss)] // far below
+fn open_descriptors() -> Option<f64> {
+    Some(fs::read_dir("/proc/self/fd").ok()?.count() as f64)
+}
+
+#[allow(clippy::cast_precision_loss)] // far below
+fn most_descriptors() -> Option<f64> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current.map(|most| most as f64)
+}
