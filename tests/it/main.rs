@@ -42,7 +42,6 @@ mod conformance;
 mod conformance_client;
 mod conformance_server;
 mod dashboards;
-mod measure;
 mod datapath;
 mod device;
 mod doctor;
