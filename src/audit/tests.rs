@@ -147,3 +147,38 @@ async fn what_is_recorded_is_written_after_the_last_clone_is_gone() {
 fn copy(one: &UpstreamRequest) -> UpstreamRequest {
     UpstreamRequest { token: one.token.clone(), upstream: one.upstream.clone(), name: None, ..*one }
 }
+
+#[tokio::test]
+async fn lines_go_to_a_file_too_which_may_be_moved_away() {
+    let (store, audit) = audit(AuditedRequests::None).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (file, away) = (directory.path().join("audit.jsonl"), directory.path().join("away.jsonl"));
+    let lines = |path: &std::path::Path| -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    audit.write_to(Some(&file)).await.unwrap();
+    audit.record("alice", "login.succeeded", "a \"quoted\"\nsubject", Some("192.0.2.1".parse().unwrap()));
+    audit.flush().await;
+    let first = lines(&file).remove(0);
+    let head = store.audit_head().await.unwrap().unwrap();
+    assert_eq!(format!("{}:{}", first["position"], first["hash"].as_str().unwrap()), head.to_string());
+    assert_eq!((&first["subject"], &first["address"]), (&"a \"quoted\"\nsubject".into(), &"192.0.2.1".into()));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+
+    std::fs::rename(&file, &away).unwrap();
+    audit.write_to(Some(&file)).await.unwrap();
+    audit.record("alice", "grant.created", "Claude", None);
+    audit.flush().await;
+    assert_eq!((lines(&away).len(), lines(&file).len()), (1, 1));
+    assert!(audit.write_to(Some(&directory.path().join("no/such"))).await.is_err());
+
+    // What the database does not take is at least there.
+    store.close().await;
+    audit.record("alice", "login.failed", "alice", None);
+    audit.flush().await;
+    let last = lines(&file).remove(1);
+    assert_eq!((&last["action"], &last["hash"]), (&"login.failed".into(), &serde_json::Value::Null));
+    assert_eq!(audit.metrics.audit_lost.get(), 1);
+}

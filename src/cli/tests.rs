@@ -494,3 +494,24 @@ fn code(number: u8) -> crate::store::AuthorizationCode {
         dpop_jkt: None,
     }
 }
+
+#[tokio::test]
+async fn the_audit_log_is_verified_and_exported() {
+    let machine = Machine::new();
+    machine.run_with(&["user", "add", "alice", "--password-stdin"], "open sesame\n").await;
+    machine.good(&["upstream", "add", "mcp.example.com"]).await;
+    let said = machine.good(&["audit", "verify"]).await;
+    let head = said.lines().find_map(|line| line.strip_prefix("head ")).unwrap_or_else(|| panic!("{said}"));
+    machine.good(&["audit", "verify", "--anchor", head]).await;
+    let exported = machine.good(&["audit", "export"]).await;
+    let lines: Vec<serde_json::Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.last().unwrap()["hash"], head.split_once(':').unwrap().1);
+    assert_eq!(lines[0]["action"], "user.created");
+    assert_eq!(machine.json(&["audit", "verify"]).await["lines"], lines.len());
+    assert_eq!(machine.good(&["audit", "export", "--until", "2020-01-01T00:00:00Z"]).await, "");
+    let other = format!("1:{}", "0".repeat(64));
+    let ended = machine.run(&["audit", "verify", "--anchor", &other]).await;
+    assert_eq!(ended.status, 1);
+    assert!(ended.stderr.contains("the audit log does not hold at line 1 (id 1"), "{}", ended.stderr);
+    assert_eq!(machine.run(&["audit", "verify", "--anchor", "1"]).await.status, 2);
+}

@@ -113,6 +113,10 @@ impl SharedSpan {
 }
 
 fn asks(span: &mut Span, method: &'static str, name: Option<&str>) {
+    // No message, several, or a method that is in no specification.
+    if method.starts_with('(') {
+        return;
+    }
     span.text("mcp.method.name", method);
     match (method, name) {
         ("tools/call", Some(name)) => {

@@ -92,24 +92,27 @@ impl Span {
 
     /// What it is called from now on.
     pub(super) fn rename(&mut self, name: String) {
-        self.told.name = name.into();
+        self.told.name = cut(name.into());
     }
 
-    /// Says a text about it, cut where it is too long.
+    /// Says a text about it, cut where it is too long; what was said under the same key before is forgotten.
     pub fn text(&mut self, key: &'static str, text: impl Into<Cow<'static, str>>) {
         if self.context.is_sampled() {
-            let mut text = text.into();
-            if text.len() > MAX_TEXT {
-                text = Cow::Owned(text[..text.floor_char_boundary(MAX_TEXT)].to_owned());
-            }
-            self.told.attributes.push((key, Said::Text(text)));
+            self.say(key, Said::Text(cut(text.into())));
         }
     }
 
     /// Says a number about it.
     pub fn number(&mut self, key: &'static str, number: impl Into<i64>) {
         if self.context.is_sampled() {
-            self.told.attributes.push((key, Said::Number(number.into())));
+            self.say(key, Said::Number(number.into()));
+        }
+    }
+
+    fn say(&mut self, key: &'static str, said: Said) {
+        match self.told.attributes.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, before)) => *before = said,
+            None => self.told.attributes.push((key, said)),
         }
     }
 
@@ -146,6 +149,14 @@ impl Span {
             self.text("error.type", status.to_string());
             self.told.failed = true;
         }
+    }
+}
+
+/// Callers choose names, and names may be as long as messages.
+fn cut(text: Cow<'static, str>) -> Cow<'static, str> {
+    match text.len() {
+        0..=MAX_TEXT => text,
+        _ => Cow::Owned(text[..text.floor_char_boundary(MAX_TEXT)].to_owned()),
     }
 }
 
