@@ -122,10 +122,14 @@ impl Paint {
     }
 
     fn table<'a>(&self, text: &mut String, steps: impl Iterator<Item = &'a Step>) -> std::fmt::Result {
-        for step in steps {
+        let (reached, rest): (Vec<_>, Vec<_>) = steps.partition(|step| step.is_reached());
+        for step in reached {
             writeln!(text, "  {}  {:20}  {}", self.mark(step.outcome), step.id.id(), shown(&step.evidence))?;
         }
-        Ok(())
+        match rest.len() {
+            0 => Ok(()),
+            count => writeln!(text, "  {}  {count} more not reached", self.mark(Outcome::Skipped)),
+        }
     }
 
     fn mark(&self, outcome: Outcome) -> String {

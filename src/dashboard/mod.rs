@@ -26,7 +26,7 @@ use crate::config::SecondFactor;
 use crate::connect::{Connections, PERSONAL_PAGE};
 use crate::doctor::Kit;
 use crate::factors::Factors;
-use crate::hostname::Site;
+use crate::hostname::{Scheme, Site};
 use crate::identity::Identity;
 use crate::identity::providers::Providers;
 use crate::ratelimit::RateLimits;
@@ -41,7 +41,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use failure::Failure;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue, header};
 use std::sync::Arc;
 
 /// The largest form that a page of ours sends, many times over, in bytes.
@@ -94,6 +94,7 @@ pub struct Dashboard {
 /// `/`, `/account` and below, `/doctor` and below, `/login` and below, `/logout`, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page
 /// for everything unknown: the root domain's fallback. Every request carries an [`crate::request::Arrival`].
 pub fn routes(dashboard: Arc<Dashboard>) -> Router {
+    let https = dashboard.site.scheme() == Scheme::Https;
     Router::new()
         .route("/", get(home::show))
         .route("/connections/disconnect", post(home::disconnect))
@@ -138,7 +139,18 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .fallback(|| async { Failure::NotFound })
         .layer(DefaultBodyLimit::max(MAX_FORM))
         .layer(map_response(failure::as_page))
+        .layer(map_response(move |response| over_tls_only(response, https)))
         .with_state(dashboard)
+}
+
+/// Browsers that have seen the root domain over https do not ask for it in the clear any more (RFC 6797 §7.1, which forbids the field over
+/// plain HTTP). Hostnames below it are not included: no browser needs them.
+async fn over_tls_only(mut response: Response, https: bool) -> Response {
+    const HALF_A_YEAR: HeaderValue = HeaderValue::from_static("max-age=15768000");
+    if https {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, HALF_A_YEAR);
+    }
+    response
 }
 
 impl Dashboard {

@@ -8,7 +8,7 @@ use crate::apikey::ApiKeys;
 use crate::certificates::CertificatesParts;
 use crate::config::{AuditedRequests, Limits, Login, Rate, SecondFactor, SessionLives, Tls, Unknown, Upstreams};
 use crate::connect::ConnectionsParts;
-use crate::hostname::{Realm, Scheme};
+use crate::hostname::Realm;
 use crate::http::{HttpClient, Resolver};
 use crate::identity::providers::Tools;
 use crate::ids::{GrantId, Random};

@@ -68,10 +68,11 @@ async fn root(target: &Target, tools: &Tools) -> Option<String> {
         None => false,
     };
     let (own_knows, above_knows) = tokio::join!(knows(&own), knows(&above));
-    if own_knows {
-        return own;
+    // A proxy that changes Host makes every hostname answer as the root domain.
+    match above.filter(|_| above_knows || encoded) {
+        Some(above) => Some(above),
+        None => own.filter(|_| own_knows),
     }
-    above.filter(|_| above_knows || encoded)
 }
 
 fn origin(url: &Url, host: &str) -> Option<String> {

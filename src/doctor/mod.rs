@@ -29,11 +29,11 @@ use report::Judge;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Where a gateway answers with two events a second apart, so that buffering in between shows.
+/// Where a gateway answers with two events and a pause between them, so that buffering in between shows.
 pub const STREAM_PATH: &str = "/doctor/stream";
 
-/// The longest time between the two events of that stream.
-pub const STREAM_PAUSE: Duration = Duration::from_millis(800);
+/// How long there is nothing between them.
+pub const STREAM_PAUSE: Duration = Duration::from_millis(300);
 
 /// How long all of it may take; what is not done by then is told as such.
 const TOTAL: Duration = Duration::from_secs(60);

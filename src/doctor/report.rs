@@ -93,6 +93,16 @@ impl Report {
     }
 }
 
+/// What is said about a step that an earlier failure kept from being taken.
+const NOT_REACHED: &str = "not reached";
+
+impl Step {
+    /// Whether it was taken, or there was a reason of its own not to.
+    pub fn is_reached(&self) -> bool {
+        self.evidence != NOT_REACHED
+    }
+}
+
 impl ClientReport {
     /// The step at which the client gives up.
     pub fn failed_step(&self) -> Option<&Step> {
@@ -129,7 +139,7 @@ impl Judge<'_> {
             return None;
         }
         let found = findings.iter().find(|(one, _)| *one == check).map(|(_, verdict)| verdict.clone());
-        let verdict = found.unwrap_or_else(|| Verdict::Moot("not reached".to_owned()));
+        let verdict = found.unwrap_or_else(|| Verdict::Moot(NOT_REACHED.to_owned()));
         let mut step = Step {
             id: check,
             title: &texts.title,

@@ -17,13 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use webpki::EndEntityCert;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
 /// How long a connection, and then a handshake, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Further in the future than any certificate lives: verifying then tells when one ends.
-const FAR: UnixTime = UnixTime::since_unix_epoch(Duration::from_secs(253_402_300_799));
 
 /// Opens connections to look at them.
 #[derive(Clone)]
@@ -141,7 +139,7 @@ impl Prober {
             version,
             protocol,
             chain: shown.len(),
-            not_after: self.end_of(&shown, &name),
+            not_after: end_of(&shown),
             distrust: self.distrust(&shown, &name, at),
         })
     }
@@ -193,30 +191,26 @@ impl Prober {
         let ((leaf, rest), verifier) = chain.split_first().zip(self.verifier.as_ref()).ok_or(unknown)?;
         verifier.verify_server_cert(leaf, rest, name, &[], now).map(drop)
     }
+}
 
-    fn end_of(&self, chain: &[CertificateDer<'_>], name: &ServerName<'_>) -> Option<Timestamp> {
-        match self.verify(chain, name, FAR) {
-            Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
-                i64::try_from(not_after.as_secs()).ok().map(Timestamp)
-            }
-            _ => None,
-        }
-    }
+/// When the server's own certificate ends.
+fn end_of(chain: &[CertificateDer<'_>]) -> Option<Timestamp> {
+    let (_, leaf) = X509Certificate::from_der(chain.first()?).ok()?;
+    Some(Timestamp(leaf.validity().not_after.timestamp()))
 }
 
 /// Why nobody here knows who signed a certificate.
 fn orphan(chain: &[CertificateDer<'_>]) -> Distrust {
-    let Some(leaf) = chain.first().and_then(|leaf| EndEntityCert::try_from(leaf).ok()) else {
-        return Distrust::UnknownIssuer;
-    };
-    if leaf.issuer() == leaf.subject() {
-        return Distrust::SelfSigned;
+    let parsed: Vec<_> = chain.iter().filter_map(|one| Some(X509Certificate::from_der(one).ok()?.1)).collect();
+    let Some((leaf, others)) = parsed.split_first() else { return Distrust::UnknownIssuer };
+    let issuer = leaf.issuer().as_raw();
+    if issuer == leaf.subject().as_raw() {
+        Distrust::SelfSigned
+    } else if others.iter().any(|one| one.subject().as_raw() == issuer) {
+        Distrust::UnknownIssuer
+    } else {
+        Distrust::MissingIntermediate
     }
-    let sent = chain[1..].iter().filter_map(|one| EndEntityCert::try_from(one).ok());
-    if sent.into_iter().any(|one| one.subject() == leaf.issuer()) {
-        return Distrust::UnknownIssuer;
-    }
-    Distrust::MissingIntermediate
 }
 
 /// Takes every certificate and keeps it.

@@ -47,7 +47,7 @@ impl Doctor<'_> {
         match outcome {
             Outcome::Passed => "passed",
             Outcome::Warned => "works, but",
-            Outcome::Skipped => "not reached",
+            Outcome::Skipped => "skipped",
             Outcome::Failed => "fails",
         }
     }
@@ -55,6 +55,6 @@ impl Doctor<'_> {
     /// The steps of a client that the common ground does not say already.
     fn own<'r>(report: &'r Report, client: &'r ClientReport) -> Vec<&'r Step> {
         let alike = |step: &Step| report.common.iter().any(|one| one.id == step.id && one.outcome == step.outcome);
-        client.steps.iter().filter(|step| !alike(step)).collect()
+        client.steps.iter().filter(|step| step.is_reached() && !alike(step)).collect()
     }
 }

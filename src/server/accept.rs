@@ -160,5 +160,5 @@ pub(super) fn acceptor(resolver: Arc<Served>) -> pingora::Result<Acceptor> {
     settings.set_cert_resolver(resolver);
     settings.enable_h2();
     // Pingora's settings take two protocols at most.
-    Ok(Acceptor::from_server_config(tls::with_acme(settings.build().acceptor.config())))
+    Ok(Acceptor::from_server_config(tls::as_we_serve(settings.build().acceptor.config())))
 }

@@ -163,7 +163,7 @@ impl Store {
         let mut transaction = self.database.transaction().await?;
         update.bind(again_at).bind(error).bind(name).bind(holder).execute(&mut transaction).await?;
         transaction.record(Change::CertificatesChanged);
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// Notes what the authority wishes for, unless another certificate has come meanwhile.
@@ -181,7 +181,7 @@ impl Store {
         let mut transaction = self.database.transaction().await?;
         update.execute(&mut transaction).await?;
         transaction.record(Change::CertificatesChanged);
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// Makes one certificate due, or all; how many these are.
@@ -208,7 +208,7 @@ impl Store {
         let mut transaction = self.database.transaction().await?;
         query("DELETE FROM certificates WHERE name = ?").bind(name).execute(&mut transaction).await?;
         transaction.record(Change::CertificatesChanged);
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// Our account at an authority, sealed.
@@ -257,7 +257,7 @@ impl Store {
         let mut transaction = self.database.transaction().await?;
         upsert.bind(challenge.expires_at).execute(&mut transaction).await?;
         transaction.record(Change::CertificatesChanged);
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 
     /// An answer.
@@ -287,6 +287,6 @@ impl Store {
         let mut transaction = self.database.transaction().await?;
         delete.execute(&mut transaction).await?;
         transaction.record(Change::CertificatesChanged);
-        Ok(transaction.commit().await?)
+        transaction.commit().await
     }
 }

@@ -112,9 +112,11 @@ impl Certificate {
     }
 }
 
-/// The same, which also speaks what an authority speaks that looks whether a name is ours (RFC 8737 §4).
-pub fn with_acme(config: &ServerConfig) -> Arc<ServerConfig> {
+/// The same, which chooses the cipher suite itself, as scanners want it (all of them are good ones), and which also speaks what an authority
+/// speaks that looks whether a name is ours (RFC 8737 §4).
+pub fn as_we_serve(config: &ServerConfig) -> Arc<ServerConfig> {
     let mut config = config.clone();
+    config.ignore_client_order = true;
     config.alpn_protocols.push(ACME_TLS.to_vec());
     Arc::new(config)
 }

@@ -24,6 +24,7 @@ COMPLETIONS: list[dict[str, str]] = [
     {"PORTCULLIS__SERVER__DOMAIN": "gw.example"},
     {"PORTCULLIS__SERVER__DOMAIN": "gw.example", "PORTCULLIS__TLS__MODE": "acme"},
 ]
+RELATIVE = re.compile(r'_file\s*=\s*"([^"/][^"]*)"')
 PATH = re.compile(r'"(/(?:etc|srv|opt|usr|run|var)/[^"]+)"')
 
 
@@ -76,6 +77,8 @@ def _errors(text: str, document: dict, directory: pathlib.Path, binary: pathlib.
             program = command if isinstance(command, str) else command[0]
             if "/" not in program:
                 _make(directory / "bin" / program)
+    for name in RELATIVE.findall(text):
+        _make(directory / name)
     file = directory / "portcullis.toml"
     file.write_text(PATH.sub(place, text), encoding="utf-8")
     environment = {"PATH": f"{directory}/bin", "HOME": str(directory), "XDG_STATE_HOME": str(directory), **completion}

@@ -147,6 +147,7 @@ class WithTheProgram(Broken, unittest.TestCase):
 
     def test_configurations_in_parts(self):
         text = '```toml\n[[upstream]]\ncommand = ["uvx", "mcp-server-time"]\nalias = "time"\nenv_files = { K = "/etc/portcullis/k" }\n```\n'
+        text += '```toml\n[vault]\nkey_file = "vault.key"\n```\n\n'
         text += "```toml\n[limits]\nshared = true\n```\n\n```toml\n[package]\nname = 1\n```"
         self.assertEqual(self.add(text), [])
 

@@ -79,12 +79,9 @@ impl Front {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, mischief) = (acceptor.clone(), mischief.clone());
                 tokio::spawn(async move {
-                    match acceptor {
-                        Some(acceptor) => match acceptor.accept(stream).await {
-                            Ok(stream) => serve(stream, gateway, mischief).await,
-                            Err(_) => {}
-                        },
-                        None => serve(stream, gateway, mischief).await,
+                    let Some(acceptor) = acceptor else { return serve(stream, gateway, mischief).await };
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        serve(stream, gateway, mischief).await;
                     }
                 });
             }
