@@ -57,6 +57,8 @@ fn confine(parent: &OsStr, memory: &OsStr) -> io::Result<()> {
     }
     // A program that is set-user-ID, such as sudo, gains nothing by that.
     rustix::thread::set_no_new_privs(true)?;
+    // Ports below 1024 are for the gateway, whose unit gives it CAP_NET_BIND_SERVICE in a form that programs would inherit.
+    rustix::thread::clear_ambient_capability_set()?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     // When memory runs out the kernel takes programs before it takes the gateway. Where that is not allowed, it chooses alone.
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");

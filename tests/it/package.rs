@@ -48,6 +48,14 @@ async fn a_clean_system_gets_the_package_uses_it_and_gets_rid_of_it() {
     let told = drive(node(driver), driver, &url).await;
     assert!(told["tools"].as_array().unwrap().contains(&json!("whoami")), "{told}");
 
+    let status = "portcullis stdio-exec $$ off /bin/cat /proc/self/status; true";
+    let capable = unit.command_of(["/bin/sh", "-c", status].into_iter());
+    let status = system.run(&capable.iter().map(String::as_str).collect::<Vec<_>>(), "").await;
+    for set in ["CapAmb", "CapEff", "CapPrm"] {
+        let none = format!("{set}:\t0000000000000000\n");
+        assert!(status.contains(&none), "a program has capabilities of the gateway: {status}");
+    }
+
     // The same package again: the administrator's configuration stays, and the new program takes over as postinst asks for it.
     system.run(&["dpkg", "--install", "/tmp/portcullis.deb"], "").await;
     assert!(system.configuration().contains(&port.to_string()), "the administrator's configuration is gone");
@@ -166,8 +174,13 @@ impl Unit {
         self.0.get(name).unwrap_or_else(|| panic!("the unit has no {name}"))
     }
 
-    /// `ExecStart` as the unit wants it to run: its user, its capabilities, its umask.
+    /// `ExecStart` as the unit wants it to run.
     fn command(&self) -> Vec<String> {
+        self.command_of(self.says("ExecStart").split(' '))
+    }
+
+    /// A program as the unit wants its own to run: its user, its capabilities, its umask.
+    fn command_of<'a>(&self, program: impl Iterator<Item = &'a str>) -> Vec<String> {
         let capability = |name: &str| self.says(name).to_ascii_lowercase().replace("cap_", "-all,+");
         assert_eq!(self.says("NoNewPrivileges"), "yes");
         let mut command = vec!["setpriv".to_owned(), "--no-new-privs".to_owned(), "--clear-groups".to_owned()];
@@ -178,7 +191,7 @@ impl Unit {
         command.push(format!("--ambient-caps={}", capability("AmbientCapabilities")));
         let shell = format!("umask {}; exec \"$@\"", self.says("UMask"));
         command.extend(["/bin/sh", "-c", &shell, "unit"].map(str::to_owned));
-        command.extend(self.says("ExecStart").split(' ').map(str::to_owned));
+        command.extend(program.map(str::to_owned));
         command
     }
 }
