@@ -112,7 +112,8 @@ pub async fn run(process: Process<'_>) -> u8 {
     let is_terminal = !source.environment.contains_key("NO_COLOR");
     let output = Output::new(stdout, arguments.json).with_progress_on(stderr, std::io::stderr().is_terminal());
     let output = output.on_terminal(is_terminal && std::io::stdout().is_terminal());
-    let status = match dispatch(arguments, command, &source, stdin, output).await {
+    // On the heap: the states of all commands together are more than the stack of a caller has room for.
+    let status = match Box::pin(dispatch(arguments, command, &source, stdin, output)).await {
         Ok(()) => return 0,
         Err(Failure::Output | Failure::Found) => return 1,
         Err(Failure::Fault(fault)) => writeln!(stderr, "error: {fault}").map(|()| 1),

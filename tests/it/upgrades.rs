@@ -242,6 +242,8 @@ async fn programs_are_handed_over_with_what_they_are_doing() {
     assert!(!slow.is_finished(), "the call was to be under way");
     assert!(slow.await.unwrap().to_string().contains("done"), "a call that was under way is answered");
     assert!(!programs_of(successor.id()).is_empty(), "the new process has a program of its own");
+    // Its connection to the old process goes with it.
+    drop(speaker);
     assert_eq!(gateway.ended().await, Some(0));
     for process in before {
         gone(&process).await;
