@@ -167,23 +167,12 @@ impl Running {
     /// What is recorded becomes durable.
     async fn finish(&self) {
         self.background.iter().for_each(JoinHandle::abort);
-        self.end_programs().await;
-        if timeout(FINISHING, self.app.audit.flush()).await.is_err() {
-            tracing::error!("the last audit events are in the log only");
-        }
-        if timeout(FINISHING, self.app.tracer.flush()).await.is_err() {
-            tracing::warn!("the last traces are lost");
-        }
+        let app = &self.app;
+        or_warn(app.programs.stop(), "some programs have not ended and end with the process").await;
+        or_warn(app.audit.flush(), "the last audit events are in the log only").await;
+        or_warn(app.tracer.flush(), "the last traces are lost").await;
         // The last process to close the database writes its log back into it.
-        if timeout(FINISHING, self.app.store.close()).await.is_err() {
-            tracing::warn!("the database is still in use and closes with the process");
-        }
-    }
-
-    async fn end_programs(&self) {
-        if timeout(FINISHING, self.app.programs.stop()).await.is_err() {
-            tracing::warn!("some programs have not ended and end with the process");
-        }
+        or_warn(app.store.close(), "the database is still in use and closes with the process").await;
     }
 
     /// Another process has taken over: no new connections, every request is the last of its connection, and open streams
@@ -219,6 +208,13 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.turn_away(Phase::ending_now());
         self.background.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Waits for something that belongs to the end, for its time; what is not so when that is over goes to the log.
+async fn or_warn<T>(work: impl Future<Output = T>, otherwise: &str) {
+    if timeout(FINISHING, work).await.is_err() {
+        tracing::warn!("{otherwise}");
     }
 }
 

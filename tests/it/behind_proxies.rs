@@ -46,7 +46,7 @@ async fn behind_nginx() {
         ],
     );
     let proxy = start(nginx_with(&site, &directory), world.port, false, directory).await;
-    world.is_served_by(proxy).await;
+    world.works_behind(proxy).await;
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn behind_caddy() {
         ],
     );
     let proxy = start(caddy_with(&site, &directory), world.port, false, directory).await;
-    world.is_served_by(proxy).await;
+    world.works_behind(proxy).await;
 }
 
 #[test]
@@ -119,7 +119,7 @@ impl World {
         text
     }
 
-    async fn is_served_by(mut self, _proxy: Proxy) {
+    async fn works_behind(mut self, _proxy: Proxy) {
         let host = format!("{}.localhost", label(&self.notes.authority));
         self.strangers_learn_where_to_sign_in(&host).await;
         self.large_bodies_arrive(&host).await;

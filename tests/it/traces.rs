@@ -58,8 +58,8 @@ impl Collector {
             tokio::task::yield_now().await;
         }
         gateway.app().tracer.flush().await;
-        let decoded = self.seen.lock().iter().flat_map(|(_, body)| decoded(body)).collect();
-        decoded
+        let seen = self.seen.lock();
+        seen.iter().flat_map(|(_, body)| decoded(body)).collect()
     }
 
     /// Waits for a span that is called so.

@@ -116,5 +116,5 @@ impl Inner {
 /// TraceIdRatioBased: so nodes with one share decide alike.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)] // from 0 to 1
 fn bound(share: f64) -> Option<u64> {
-    (share < 1.0).then(|| (share * u64::MAX as f64) as u64)
+    (share < 1.0).then_some((share * u64::MAX as f64) as u64)
 }
