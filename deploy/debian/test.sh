@@ -14,7 +14,7 @@ cargo deb --no-build --no-strip --fast --locked --quiet --output .cache/package.
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")
 system=.cache/system-$release.tar
 if [ ! -s "$system" ]; then
-    mmdebstrap --quiet --variant=essential --include=adduser,ca-certificates "$release" "$system.new"
+    mmdebstrap --quiet --format=tar --variant=essential --include=adduser,ca-certificates "$release" "$system.new"
     mv "$system.new" "$system"
 fi
 root=$(mktemp -d)
