@@ -3,24 +3,11 @@
 # deploy/debian/test.sh there: what that test cannot see without an init.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. deploy/debian/system.sh
 
-[ "$(id -u)" = 0 ] || { echo 'a system that boots needs root: sudo make test-systemd' >&2; exit 1; }
-
-target=${CARGO_TARGET_DIR:-$PWD/target}
-cargo build --bin portcullis
-deploy/debian/package.sh "$target/debug/portcullis"
-cargo deb --no-build --no-strip --fast --locked --quiet --output .cache/package.deb
-
-release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-system=.cache/bootable-$release.tar
-if [ ! -s "$system" ]; then
-    mmdebstrap --quiet --variant=apt --include=adduser,ca-certificates,systemd-sysv,dbus,procps "$release" "$system.new"
-    mv "$system.new" "$system"
-fi
-root=$(mktemp -d)
-trap 'rm -rf --one-file-system "$root"' EXIT
-tar --extract --file "$system" --directory "$root"
-chmod 755 "$root"
+needs_root 'a system that boots' test-systemd
+make_package
+make_system bootable apt adduser,ca-certificates,systemd-sysv,dbus,procps
 cp .cache/package.deb "$root/root/portcullis.deb"
 install -m 755 deploy/debian/trial.sh "$root/root/trial.sh"
 : >"$root/etc/machine-id"

@@ -3,6 +3,7 @@
 
 use crate::forward_proxies::{Proxy, caddy_with, free_port, nginx_with, start};
 use crate::gateway::{Gateway, label, upstream};
+use crate::program::echo;
 use crate::raw::{Caller, RawUpstream, field, get, post, status};
 use crate::tls_peers::{Authority, Frames};
 use futures_util::{SinkExt, StreamExt};
@@ -12,12 +13,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::{accept_async, client_async};
 
 const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
 /// What takes the place of a recipe's 330 seconds.
@@ -246,25 +247,4 @@ async fn notes(go_on: Arc<Notify>) -> RawUpstream {
         }
     })
     .await
-}
-
-/// A WebSocket upstream that sends everything back.
-async fn echo() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let authority = listener.local_addr().unwrap().to_string();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(repeat(stream));
-        }
-    });
-    authority
-}
-
-async fn repeat(stream: TcpStream) {
-    let Ok(mut socket) = accept_async(stream).await else { return };
-    while let Some(Ok(message)) = socket.next().await {
-        if message.is_text() && socket.send(message).await.is_err() {
-            return;
-        }
-    }
 }

@@ -3,188 +3,30 @@
 
 use crate::acme::plain;
 use crate::acme_peers::{port, presented};
-use crate::gateway::{PASSWORD, USER, config, label, token_of};
-use crate::process::{Machine, PATIENCE, Server, wait_for};
+use crate::gateway::label;
+use crate::process::{Machine, PATIENCE};
+use crate::program::{Gateway, LIST, Orphan, echo, notes, reaches};
 use crate::raw::{Caller, RawUpstream, field, get, post, status};
 use crate::tls_peers::Authority;
 use futures_util::{SinkExt, StreamExt};
-use portcullis::app::App;
-use portcullis::clock::Clock;
 use portcullis::config::Tls;
-use portcullis::ids::Random;
-use portcullis::secret::Secret;
-use portcullis::store::Role;
-use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, BufReader, Lines};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{ChildStderr, Command};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::process::Command;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
+use tokio_tungstenite::{WebSocketStream, client_async};
 
-const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
 /// Events come this often.
 const BEAT: Duration = Duration::from_millis(50);
 /// An end that waits for nothing takes less, on a busy machine too.
 const AT_ONCE: Duration = Duration::from_secs(3);
-
-/// An upstream that answers POST, streams numbers to whoever sends GET, and never answers PUT.
-async fn notes() -> RawUpstream {
-    RawUpstream::start(|_, mut connection| async move {
-        while let Some(head) = connection.request_head().await {
-            if head.starts_with("POST") {
-                connection
-                    .send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
-                    .await;
-            } else if head.starts_with("PUT") {
-                connection.closed().await;
-            } else {
-                connection.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").await;
-                let mut number = 0;
-                while tokio::io::AsyncWriteExt::write_all(
-                    &mut connection.stream,
-                    format!("data: {number}\n\n").as_bytes(),
-                )
-                .await
-                .is_ok()
-                {
-                    number += 1;
-                    tokio::time::sleep(BEAT).await;
-                }
-                return;
-            }
-        }
-    })
-    .await
-}
-
-/// A WebSocket upstream that sends everything back.
-async fn echo() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let authority = listener.local_addr().unwrap().to_string();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let Ok(mut socket) = accept_async(stream).await else { return };
-                while let Some(Ok(message)) = socket.next().await {
-                    if message.is_text() && socket.send(message).await.is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    authority
-}
-
-/// The program, running, with what it takes to call it.
-pub struct Gateway {
-    pub server: Server,
-    log: Lines<BufReader<ChildStderr>>,
-    pub address: SocketAddr,
-    /// The same parts on the same database, for making tokens.
-    pub app: App,
-}
-
-impl Gateway {
-    /// With these upstreams, used by everybody, and limits that no test reaches.
-    pub fn command(machine: &Machine, arguments: &[&str], upstreams: &[&str]) -> Command {
-        let mut command = machine.command(arguments);
-        command.env("PORTCULLIS__UPSTREAMS__ALLOW_PRIVATE", "true");
-        for limit in ["PER_IP", "PER_USER", "PER_USER_UPSTREAM", "PER_CLIENT"] {
-            command.env(format!("PORTCULLIS__LIMITS__{limit}"), "100000/s");
-        }
-        for (number, authority) in upstreams.iter().enumerate() {
-            command.env(format!("PORTCULLIS__UPSTREAM__{number}__DOMAIN"), authority);
-            command.env(format!("PORTCULLIS__UPSTREAM__{number}__AUTH"), "none");
-        }
-        command
-    }
-
-    pub async fn start(machine: &Machine, command: Command) -> Self {
-        Self::start_with(machine, command, Tls::Off).await
-    }
-
-    async fn start_with(machine: &Machine, command: Command, tls: Tls) -> Self {
-        let mut server = Server::start(command, "(http").await;
-        let log = tokio::io::AsyncBufReadExt::lines(BufReader::new(server.child.stderr.take().unwrap()));
-        let port = server.root().rsplit(':').next().unwrap().parse().unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut config = config(machine.home.path());
-        config.tls = tls;
-        let app = App::build(config, &[address], Clock::system(), Random::default()).await.unwrap();
-        if app.store.user_by_name(USER).await.unwrap().is_none() {
-            app.identity.create(USER, &Secret::new(PASSWORD.to_owned()), Role::Administrator).await.unwrap();
-        }
-        Self { server, log, address, app }
-    }
-
-    pub fn host_of(&self, authority: &str) -> String {
-        format!("{}.localhost:{}", label(authority), self.address.port())
-    }
-
-    pub async fn token(&self, authority: &str) -> String {
-        token_of(&self.app, USER, authority).await.0
-    }
-
-    async fn caller(&self) -> Caller {
-        Caller::connect(self.address.port()).await
-    }
-
-    pub async fn logs(&mut self, text: &str) -> String {
-        wait_for(&mut self.log, text).await
-    }
-
-    /// Whether it answers.
-    async fn answers(&self, authority: &str) -> bool {
-        let request = post(&self.host_of(authority), &self.token(authority).await, LIST);
-        self.caller().await.send(request).await.status().await == 200
-    }
-
-    /// Waits until the process has ended by itself.
-    pub async fn ended(&mut self) -> Option<i32> {
-        tokio::time::timeout(PATIENCE, self.server.child.wait()).await.expect("it does not end").unwrap().code()
-    }
-}
-
-/// Ends a process that is not our child, however the test ends.
-pub struct Orphan(String);
-
-impl Orphan {
-    /// From the line with which the old process tells about the new one.
-    pub fn of(line: &str) -> Self {
-        let id: String = line.split("process=").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
-        assert!(!id.is_empty(), "{line}");
-        Self(id)
-    }
-
-    pub fn id(&self) -> &str {
-        &self.0
-    }
-
-    pub async fn tell(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.0]).status().await.unwrap().success());
-    }
-
-    pub async fn stop(self, address: SocketAddr) {
-        self.tell("-TERM").await;
-        let refused = async { while TcpStream::connect(address).await.is_ok() {} };
-        tokio::time::timeout(PATIENCE, refused).await.expect("it does not stop");
-    }
-}
-
-impl Drop for Orphan {
-    fn drop(&mut self) {
-        let _ =
-            std::process::Command::new("kill").args(["-KILL", &self.0]).stderr(std::process::Stdio::null()).status();
-    }
-}
 
 /// A stream of events that is read to its end: all numbers in their order, and no torn end.
 async fn read_stream(port: u16, request: String, read: Arc<AtomicUsize>) -> Instant {
@@ -224,15 +66,6 @@ async fn call(port: u16, request: String, keep: bool, stop: Arc<AtomicBool>, ans
     connections
 }
 
-pub async fn reaches(counter: &AtomicUsize, target: usize) {
-    let reached = async {
-        while counter.load(Ordering::SeqCst) < target {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, reached).await.expect("it does not go on");
-}
-
 async fn say(socket: &mut WebSocketStream<TcpStream>, text: &str) -> Message {
     socket.send(Message::text(text)).await.unwrap();
     hear(socket).await
@@ -252,7 +85,7 @@ async fn hear(socket: &mut WebSocketStream<TcpStream>) -> Message {
 #[tokio::test]
 async fn a_new_binary_takes_over_and_no_caller_notices() {
     const STREAMS: usize = 50;
-    let (machine, notes, echo) = (Machine::new(), notes().await, echo().await);
+    let (machine, notes, echo) = (Machine::new(), notes(BEAT).await, echo().await);
     let mut command = Gateway::command(&machine, &["serve"], &[&notes.authority, &echo]);
     command.env("PORTCULLIS__STREAMS__UPGRADE_DRAIN", "4s");
     let mut gateway = Gateway::start(&machine, command).await;
@@ -338,7 +171,7 @@ async fn call_over_http2(
 
 #[tokio::test]
 async fn http2_connections_are_told_to_go_and_lose_nothing() {
-    let (machine, notes) = (Machine::new(), notes().await);
+    let (machine, notes) = (Machine::new(), notes(BEAT).await);
     let authority = Arc::new(Authority::new("test"));
     let name = format!("{}.localhost", label(&notes.authority));
     let tls = authority.files(&["localhost", &name]);
@@ -394,7 +227,7 @@ async fn a_changed_certificate_is_taken_without_a_signal_and_a_mixed_pair_is_not
 
 #[tokio::test]
 async fn a_binary_that_does_not_start_leaves_everything_as_it_was() {
-    let (machine, notes) = (Machine::new(), notes().await);
+    let (machine, notes) = (Machine::new(), notes(BEAT).await);
     let binary = machine.path("gateway");
     let install = |target: &Path| {
         let next = machine.path("next");
@@ -438,7 +271,7 @@ async fn a_binary_that_does_not_start_leaves_everything_as_it_was() {
 
 #[tokio::test]
 async fn a_stop_waits_for_nothing_that_is_idle_and_closes_the_database() {
-    let (machine, notes) = (Machine::new(), notes().await);
+    let (machine, notes) = (Machine::new(), notes(BEAT).await);
     let mut gateway = Gateway::start(&machine, Gateway::command(&machine, &["serve"], &[&notes.authority])).await;
     let (host, token) = (gateway.host_of(&notes.authority), gateway.token(&notes.authority).await);
     gateway.app.store.close().await;
@@ -463,7 +296,7 @@ async fn a_stop_waits_for_nothing_that_is_idle_and_closes_the_database() {
 
 #[tokio::test]
 async fn a_hanging_request_is_waited_for_until_somebody_loses_patience() {
-    let (machine, notes) = (Machine::new(), notes().await);
+    let (machine, notes) = (Machine::new(), notes(BEAT).await);
     for (drain, signals) in [("1s", 1), ("1h", 2)] {
         let mut command = Gateway::command(&machine, &["serve"], &[&notes.authority]);
         command.env("PORTCULLIS__STREAMS__DRAIN", drain);
@@ -494,7 +327,7 @@ async fn a_hanging_request_is_waited_for_until_somebody_loses_patience() {
 async fn a_changed_file_is_taken_over_while_a_stream_is_open() {
     let (machine, notes, other) = (
         Machine::new(),
-        notes().await,
+        notes(BEAT).await,
         RawUpstream::answering("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
             .await,
     );

@@ -72,6 +72,7 @@ mod peers;
 mod personal;
 mod policy;
 mod process;
+mod program;
 mod providers;
 mod python;
 mod registration;

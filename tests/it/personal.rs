@@ -200,15 +200,16 @@ async fn a_key_is_changed_and_removed_and_what_is_open_ends() {
         events
     };
     let mut first = open().await;
-    let began = Instant::now();
     assert_eq!(world.command(&set, KEY.as_bytes()).await.0, 0, "a new one in its place");
+    let began = Instant::now();
     first.until("0\r\n\r\n").await;
     assert!(began.elapsed() < SOON * 2, "{:?}", began.elapsed());
     assert!(store.connection_by_id(connection).await.unwrap().is_none());
 
     let mut second = open().await;
-    let (began, remove) = (Instant::now(), ["upstream", "credential", "remove", &authority, "--user", USER]);
+    let remove = ["upstream", "credential", "remove", &authority, "--user", USER];
     assert_eq!(world.command(&remove, b"").await.0, 0);
+    let began = Instant::now();
     second.until("0\r\n\r\n").await;
     assert!(began.elapsed() < SOON * 2, "{:?}", began.elapsed());
     let (refused, told) = world.command(&remove, b"").await;

@@ -2,7 +2,8 @@
 
 use crate::client::{Client, mcp_url};
 use crate::gateway::{Gateway, label, upstream};
-use crate::raw::{Caller, PATIENCE, RawUpstream, post, status};
+use crate::process::PATIENCE;
+use crate::raw::{Caller, RawUpstream, post, status};
 use crate::tls_peers::{Authority, Frames, TlsUpstream};
 use crate::upstreams::Notes;
 use bytes::Bytes;

@@ -2,9 +2,9 @@
 //! (`make upgrade-load`), and programs that run.
 
 use crate::gateway::{USER, token_at};
-use crate::lifecycle::{Gateway, Orphan};
 use crate::process::{Machine, PATIENCE};
-use crate::raw::{RawUpstream, get};
+use crate::program::{Gateway, Orphan, notes, reaches};
+use crate::raw::get;
 use crate::speaker::{Speaker, pool};
 use portcullis::hostname::{Label, Realm};
 use portcullis::mcp::era::Era;
@@ -28,29 +28,6 @@ const FLOOD: Duration = Duration::from_secs(20);
 
 /// What a program of ours is asked to be.
 const PROGRAM: &str = "demo-stdio";
-
-/// Answers POST, and streams numbers to whoever sends GET.
-async fn numbers() -> RawUpstream {
-    RawUpstream::start(|_, mut connection| async move {
-        while let Some(head) = connection.request_head().await {
-            if head.starts_with("POST") {
-                connection
-                    .send("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}")
-                    .await;
-                continue;
-            }
-            connection.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").await;
-            let mut number = 0_u32;
-            let stream = &mut connection.stream;
-            while tokio::io::AsyncWriteExt::write_all(stream, format!("data: {number}\n\n").as_bytes()).await.is_ok() {
-                number += 1;
-                tokio::time::sleep(BEAT).await;
-            }
-            return;
-        }
-    })
-    .await
-}
 
 /// Reads a stream to its end, every number in its turn. When it ended; an error when it was cut, or lost something.
 async fn follow(port: u16, request: String, read: Arc<AtomicUsize>) -> Result<Instant, String> {
@@ -128,7 +105,7 @@ struct Flooded {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes a minute and wants wrk: make upgrade-load"]
 async fn nothing_is_lost_under_load() {
-    let (machine, numbers) = (Machine::new(), numbers().await);
+    let (machine, numbers) = (Machine::new(), notes(BEAT).await);
     let mut command = Gateway::command(&machine, &["serve"], &[&numbers.authority]);
     command.env("PORTCULLIS__STREAMS__UPGRADE_DRAIN", format!("{}s", DRAIN.as_secs()));
     command.env("PORTCULLIS__LIMITS__CONNECTIONS_PER_IP", "4000");
@@ -140,7 +117,7 @@ async fn nothing_is_lost_under_load() {
         (0..count).map(|_| tokio::spawn(follow(port, get(&host, &token, "/mcp"), events.clone()))).collect()
     };
     let first = open(STREAMS);
-    crate::lifecycle::reaches(&events, 2 * STREAMS).await;
+    reaches(&events, 2 * STREAMS).await;
     let flooding = async { flood(&machine, (port, &host, &token)).await };
     let upgrading = async {
         tokio::time::sleep(FLOOD / 5).await;

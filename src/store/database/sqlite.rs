@@ -12,7 +12,8 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqlSafeStr, SqlS
 use std::fs::{DirBuilder, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::time::sleep;
 
 /// Applied in order; what was released never changes.
 const MIGRATIONS: [(i64, &str, SqlStr); 21] = [
@@ -65,6 +66,8 @@ const MIGRATIONS: [(i64, &str, SqlStr); 21] = [
 
 /// How long a writer waits for another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How soon what was refused at once is tried again.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// SQLite has one writer at a time. Tasks of this process queue for its connection, which is fair and never
 /// `SQLITE_BUSY`; readers have their own connections and, with the write-ahead log, wait for nobody.
@@ -190,10 +193,21 @@ async fn open_file(path: &Path) -> Result<Pools, Problem> {
         .journal_mode(SqliteJournalMode::Wal)
         // What was committed survives a loss of power: a refresh token that an upstream rotated exists only here.
         .synchronous(SqliteSynchronous::Full);
-    let mut writer = options.connect().await?;
+    let mut writer = connect(&options).await?;
     migrate(&mut writer).await?;
     let readers = pool(4, options.pragma("query_only", "ON")).await?;
     Ok(Pools { writer: Writer::new(writer, true), readers: Some(readers) })
+}
+
+/// Of two processes that open a new file both want to begin its write-ahead log, and SQLite lets neither wait for the other there.
+async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match options.connect().await {
+            Err(error) if primary_code(&error) == Some(BUSY) && Instant::now() < deadline => sleep(BUSY_PAUSE).await,
+            connected => return connected,
+        }
+    }
 }
 
 async fn pool(connections: u32, options: SqliteConnectOptions) -> sqlx::Result<SqlitePool> {
