@@ -46,7 +46,8 @@ async fn main() {
             "SQLite" => format!("sqlite://{}", directory.path().join("portcullis.db").display()),
             _ => cluster.empty().await,
         };
-        let machine = Machine { home: directory.path().to_owned(), url };
+        let key = data_encoding::BASE64.encode(&Random::default().bytes::<32>());
+        let machine = Machine { home: directory.path().to_owned(), url, key };
         let vault = machine.prepare().await;
         machine.report(name, (0, 0));
         machine.fill(&vault).await;
@@ -58,6 +59,8 @@ async fn main() {
 struct Machine {
     home: PathBuf,
     url: String,
+    /// Of the vault; PostgreSQL wants one to be given.
+    key: String,
 }
 
 impl Machine {
@@ -76,6 +79,7 @@ impl Machine {
             ("HOME", home.as_str()),
             ("XDG_STATE_HOME", &home),
             ("PORTCULLIS__STORE__URL", &self.url),
+            ("PORTCULLIS__VAULT__KEY", &self.key),
             ("PORTCULLIS__SERVER__LISTEN", "127.0.0.1:0"),
             ("PORTCULLIS__SERVER__ADMIN_LISTEN", &admin),
         ]
