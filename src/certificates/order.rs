@@ -56,25 +56,15 @@ async fn attempt(
     wait: &Arc<Mutex<Option<Duration>>>,
 ) -> Result<Ordered, Failure> {
     let connection = || Outbound::new(authority.clone(), wait.clone());
-    let opened = account::open(parts, authority, connection).await;
-    let begun = match opened {
-        Ok(opened) => match begin(&opened, wanted, replaced).await {
-            Err(error) if is_gone(&error) => {
-                account::forget(parts, authority, &opened).await?;
-                Err(error)
-            }
-            begun => Ok(begun?),
-        },
-        Err(NoAccount::Refused(error)) => return Err(error.into()),
-        Err(NoAccount::Fault(fault)) => return Err(fault.into()),
-    };
-    let mut order = match begun {
-        Ok(order) => order,
-        Err(error) => {
+    let opened = account::open(parts, authority, connection).await?;
+    let mut order = match begin(&opened, wanted, replaced).await {
+        Err(error) if is_gone(&error) => {
+            account::forget(parts, authority, &opened).await?;
             tracing::warn!(%error, "the certificate authority does not take our account any more: making another one");
             let opened = account::open(parts, authority, connection).await?;
             begin(&opened, wanted, replaced).await?
         }
+        begun => begun?,
     };
     let mut answers = Answers::new(parts, &authority.config.challenge, &wanted.name);
     let proven = prove(&mut order, &mut answers).await;

@@ -3,8 +3,8 @@
 
 use crate::client::{Client, alice, mcp_url, send};
 use crate::gateway::{Gateway, PASSWORD, USER, upstream};
-use crate::raw::{Caller, PATIENCE, RawUpstream, field, get, post, status};
-use crate::revocation::{BOB, SOON, Session, command};
+use crate::raw::{Caller, PATIENCE, RawUpstream, SOON, field, get, post, status};
+use crate::revocation::{BOB, Session, command};
 use crate::upstreams::Notes;
 use http::{Method, StatusCode};
 use portcullis::config::{Permitted, UpstreamAuth};

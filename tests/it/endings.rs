@@ -1,7 +1,7 @@
 //! However a stream ends, nothing of it is left: no count, no descriptor, no task.
 
 use crate::gateway::{Gateway, upstream};
-use crate::raw::{Caller, Connection, PATIENCE, RawUpstream, get};
+use crate::raw::{Caller, Connection, PATIENCE, RawUpstream, SOON, get};
 use futures_util::{SinkExt, StreamExt};
 use portcullis::config::UpstreamAuth;
 use std::sync::Arc;
@@ -16,8 +16,6 @@ use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
 
 const STREAM: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 const EVENT: &str = "b\r\ndata: one\n\n\r\n";
-/// Closing one side closes the other within this time.
-const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// How a stream comes to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,7 +145,7 @@ async fn nothing_is_left_of_a_stream_of_events_however_it_ends() {
         drop(caller);
         tokio::time::timeout(PATIENCE, leaving.recv()).await.expect("the upstream's connection stayed").unwrap();
         if how != Ending::UpstreamEnds {
-            assert!(began.elapsed() < AT_ONCE, "{how:?} took {:?}", began.elapsed());
+            assert!(began.elapsed() < SOON, "{how:?} took {:?}", began.elapsed());
         }
         eventually("a stream is still counted", || open_streams.get() == 0).await;
         eventually("a socket is left", || sockets_to(&notes.authority) == 0).await;
@@ -193,7 +191,7 @@ async fn nothing_is_left_of_a_websocket_however_it_ends() {
                 while let Some(Ok(_)) = notes.next().await {}
             }
         }
-        assert!(began.elapsed() < AT_ONCE, "{how:?} took {:?}", began.elapsed());
+        assert!(began.elapsed() < SOON, "{how:?} took {:?}", began.elapsed());
         eventually("a stream is still counted", || open_streams.get() == 0).await;
         eventually("a socket is left", || sockets_to(&authority) == 0).await;
         eventually("a task is left", || Handle::current().metrics().num_alive_tasks() <= tasks).await;

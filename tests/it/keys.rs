@@ -3,7 +3,7 @@
 use crate::client::{Client, get_json, mcp_url, send};
 use crate::clients::{drive, node};
 use crate::gateway::Gateway;
-use crate::raw::{Caller, RawUpstream, get, post, status};
+use crate::raw::{Caller, RawUpstream, SOON, get, post, status};
 use crate::revocation::command;
 use crate::upstreams::Notes;
 use data_encoding::BASE64URL_NOPAD;
@@ -16,8 +16,6 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
-/// How soon every process must know.
-const SOON: Duration = Duration::from_secs(1);
 /// How long a key is published before it signs.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

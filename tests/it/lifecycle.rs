@@ -5,7 +5,7 @@ use crate::acme::plain;
 use crate::acme_peers::{port, presented};
 use crate::gateway::label;
 use crate::process::{Machine, PATIENCE};
-use crate::program::{Gateway, LIST, Orphan, echo, notes, reaches};
+use crate::program::{Gateway, LIST, Orphan, echo, follow, notes, reaches};
 use crate::raw::{Caller, RawUpstream, field, get, post, status};
 use crate::tls_peers::Authority;
 use futures_util::{SinkExt, StreamExt};
@@ -15,7 +15,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio_tungstenite::tungstenite::Message;
@@ -26,26 +25,11 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 /// Events come this often.
 const BEAT: Duration = Duration::from_millis(50);
 /// An end that waits for nothing takes less, on a busy machine too.
-const AT_ONCE: Duration = Duration::from_secs(3);
+const AT_ONCE: Duration = Duration::from_secs(20);
 
 /// A stream of events that is read to its end: all numbers in their order, and no torn end.
 async fn read_stream(port: u16, request: String, read: Arc<AtomicUsize>) -> Instant {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.unwrap();
-    let (mut text, mut next) = (Vec::new(), 0);
-    loop {
-        let expected = format!("data: {next}\n\n");
-        if let Some(at) = text.windows(expected.len()).position(|window| window == expected.as_bytes()) {
-            text.drain(..at + expected.len());
-            next += 1;
-            read.fetch_add(1, Ordering::SeqCst);
-        } else if text.ends_with(b"\r\n0\r\n\r\n") {
-            return Instant::now();
-        } else {
-            let more = stream.read_buf(&mut text).await.unwrap();
-            assert!(more > 0, "torn: {:?}", String::from_utf8_lossy(&text));
-        }
-    }
+    follow(port, request, read).await.unwrap_or_else(|why| panic!("{why}"))
 }
 
 /// Calls until told to stop; connections are kept as long as the gateway keeps them, or used once. How many there were.

@@ -18,7 +18,7 @@ use tokio::process::{Child, ChildStdout, Command};
 /// Nothing here takes longer, however slow the machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// A gateway without open streams stops faster than an init system loses patience.
-const QUICKLY: Duration = Duration::from_secs(8);
+const QUICKLY: Duration = Duration::from_secs(20);
 const PASSWORD: &str = "a password that is long enough";
 
 /// A machine on which nothing has been set up.

@@ -11,9 +11,10 @@ use portcullis::ids::Random;
 use portcullis::secret::Secret;
 use portcullis::store::Role;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-use tokio::io::{BufReader, Lines};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, BufReader, Lines};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{ChildStderr, Command};
 use tokio_tungstenite::accept_async;
@@ -171,6 +172,39 @@ impl Drop for Orphan {
         let _ =
             std::process::Command::new("kill").args(["-KILL", &self.0]).stderr(std::process::Stdio::null()).status();
     }
+}
+
+/// Reads a stream to its end, every number in its turn. When it ended; an error when it was cut, or lost something.
+pub async fn follow(port: u16, request: String, read: Arc<AtomicUsize>) -> Result<Instant, String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(|error| error.to_string())?;
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.map_err(|error| error.to_string())?;
+    let (mut text, mut next) = (Vec::new(), 0_u32);
+    loop {
+        while let Some(number) = first_number(&mut text) {
+            if number != next {
+                return Err(format!("{number} came instead of {next}"));
+            }
+            next += 1;
+            read.fetch_add(1, Ordering::SeqCst);
+        }
+        if text.ends_with(b"\r\n0\r\n\r\n") {
+            return Ok(Instant::now());
+        }
+        match stream.read_buf(&mut text).await {
+            Ok(0) => return Err(format!("cut after {next} events: {:?}", String::from_utf8_lossy(&text))),
+            Err(error) => return Err(format!("cut after {next} events: {error}")),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Takes the first whole event out.
+fn first_number(text: &mut Vec<u8>) -> Option<u32> {
+    let begin = text.windows(6).position(|window| window == b"data: ")? + 6;
+    let end = begin + text[begin..].windows(2).position(|window| window == b"\n\n")?;
+    let number = std::str::from_utf8(&text[begin..end]).ok()?.parse().ok();
+    text.drain(..end + 2);
+    number
 }
 
 /// Waits until so many were counted.

@@ -3,7 +3,7 @@
 
 use crate::client::{Client, Tokens, mcp_url, send};
 use crate::gateway::{Gateway, PASSWORD, USER, upstream};
-use crate::raw::{Caller, PATIENCE, RawUpstream, field, get, post, status};
+use crate::raw::{Caller, PATIENCE, RawUpstream, SOON, field, get, post, status};
 use crate::upstreams::Notes;
 use futures_util::{SinkExt, StreamExt};
 use http::{Method, StatusCode};
@@ -25,8 +25,6 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// How soon what is revoked must have ended, also when another process revoked it.
-pub const SOON: Duration = Duration::from_secs(1);
 pub const BOB: &str = "bob";
 
 /// A gateway that knows no upstream yet, and two people.

@@ -20,7 +20,7 @@ const CALL: Duration = Duration::from_secs(4);
 /// When a program that was ended has to be there again.
 const RETURN: Duration = Duration::from_secs(45);
 /// What a neighbour's call may take on a machine with much to do.
-const NEIGHBOUR: Duration = Duration::from_secs(3);
+const NEIGHBOUR: Duration = Duration::from_secs(10);
 /// What all the floods together may cost; the largest of them is 192 MiB.
 const MOST: u64 = 96 << 20;
 /// How much of the log is kept.

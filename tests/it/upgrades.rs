@@ -3,7 +3,7 @@
 
 use crate::gateway::{USER, token_at};
 use crate::process::{Machine, PATIENCE};
-use crate::program::{Gateway, Orphan, notes, reaches};
+use crate::program::{Gateway, Orphan, follow, notes, reaches};
 use crate::raw::get;
 use crate::speaker::{Speaker, pool};
 use portcullis::hostname::{Label, Realm};
@@ -14,8 +14,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::process::Command;
 
 /// Open streams of events, and how often each has one.
@@ -28,39 +26,6 @@ const FLOOD: Duration = Duration::from_secs(20);
 
 /// What a program of ours is asked to be.
 const PROGRAM: &str = "demo-stdio";
-
-/// Reads a stream to its end, every number in its turn. When it ended; an error when it was cut, or lost something.
-async fn follow(port: u16, request: String, read: Arc<AtomicUsize>) -> Result<Instant, String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.map_err(|error| error.to_string())?;
-    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.map_err(|error| error.to_string())?;
-    let (mut text, mut next) = (Vec::new(), 0_u32);
-    loop {
-        while let Some(number) = first_number(&mut text) {
-            if number != next {
-                return Err(format!("{number} came instead of {next}"));
-            }
-            next += 1;
-            read.fetch_add(1, Ordering::SeqCst);
-        }
-        if text.ends_with(b"\r\n0\r\n\r\n") {
-            return Ok(Instant::now());
-        }
-        match stream.read_buf(&mut text).await {
-            Ok(0) => return Err(format!("cut after {next} events: {:?}", String::from_utf8_lossy(&text))),
-            Err(error) => return Err(format!("cut after {next} events: {error}")),
-            Ok(_) => {}
-        }
-    }
-}
-
-/// Takes the first whole event out.
-fn first_number(text: &mut Vec<u8>) -> Option<u32> {
-    let begin = text.windows(6).position(|window| window == b"data: ")? + 6;
-    let end = begin + text[begin..].windows(2).position(|window| window == b"\n\n")?;
-    let number = std::str::from_utf8(&text[begin..end]).ok()?.parse().ok();
-    text.drain(..end + 2);
-    number
-}
 
 /// wrk, and what it counted.
 async fn flood(machine: &Machine, (port, host, token): (u16, &str, &str)) -> Flooded {

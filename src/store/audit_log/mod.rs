@@ -75,8 +75,10 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn sweep_audit(&self, before: Timestamp) -> Result<(), StoreError> {
         const OLD: &str = "DELETE FROM audit WHERE id IN
-            (SELECT id FROM audit WHERE position IS NULL AND at < ? ORDER BY at LIMIT 5000)";
-        while query(OLD).bind(before).execute(self.database.writer()).await?.rows_affected() >= u64::from(FEW) {}
+            (SELECT id FROM audit WHERE position IS NULL AND at < ? ORDER BY at LIMIT ?)";
+        while query(OLD).bind(before).bind(FEW).execute(self.database.writer()).await?.rows_affected() >= u64::from(FEW)
+        {
+        }
         while self.sweep_some(before).await? >= FEW as usize {}
         Ok(())
     }

@@ -2,12 +2,11 @@
 
 use super::client::{Guest, MODERN, modern, request};
 use crate::gateway::{Gateway, USER};
-use crate::raw::{PATIENCE, status};
+use crate::raw::{PATIENCE, SOON, status};
 use http::{Method, StatusCode};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
-const SOON: Duration = Duration::from_secs(1);
 const EVENTS: (&str, &str) = ("Accept", "text/event-stream");
 
 async fn quick() -> Gateway {
