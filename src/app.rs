@@ -7,6 +7,7 @@ mod reload;
 
 pub use reload::Reloaded;
 
+use crate::activity::Activity;
 use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::certificates::{Certificates, CertificatesParts, Expiries};
@@ -59,6 +60,7 @@ pub struct App {
     pub certificates: Arc<Certificates>,
     pub metrics: Arc<Metrics>,
     pub audit: Audit,
+    pub activity: Arc<Activity>,
     pub tracer: Tracer,
     pub resolver: Resolver,
     pub health: HealthTable,
@@ -205,6 +207,7 @@ impl App {
         };
         let local = config.login.local.as_ref();
         Ok(Self {
+            activity: Arc::new(Activity::new(store.clone())),
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),

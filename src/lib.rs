@@ -24,6 +24,7 @@ pub mod tls;
 pub mod vault;
 
 // L2: services.
+pub mod activity;
 pub mod administration;
 pub mod apikey;
 pub mod audit;

@@ -2,6 +2,7 @@
 
 mod cookie;
 mod device;
+mod notice;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,8 @@ pub struct SignedIn {
     pub since: Timestamp,
     /// What every form of this session must carry as `csrf_token`.
     pub csrf_token: String,
+    /// What the person has just done, to be told once: see [`Sessions::notice`].
+    pub notice: Option<String>,
 }
 
 /// How a person proved who they are.
@@ -74,6 +77,7 @@ pub struct Sessions {
     random: Random,
     session: Cookie,
     visitor: Cookie,
+    notice: Cookie,
     lives: ArcSwap<SessionLives>,
 }
 
@@ -82,7 +86,8 @@ impl Sessions {
     pub fn new(store: Store, clock: Clock, random: Random, site: &Site, lives: SessionLives) -> Self {
         let session = Cookie::new("portcullis", site.scheme());
         let visitor = Cookie::new("portcullis-visitor", site.scheme());
-        Self { store, clock, random, session, visitor, lives: ArcSwap::from_pointee(lives) }
+        let notice = Cookie::new("portcullis-notice", site.scheme());
+        Self { store, clock, random, session, visitor, notice, lives: ArcSwap::from_pointee(lives) }
     }
 
     /// Other lives from now on, for the sessions that there are as well: those that would have ended by now end at their
@@ -111,12 +116,14 @@ impl Sessions {
         if idle >= TOUCH_EVERY.min(lives.idle / 4) {
             self.store.touch_session(&digest, now).await?;
         }
+        let csrf_token = csrf_token(token);
         Ok(Some(SignedIn {
+            notice: self.notice.find(headers).and_then(|sealed| notice::open(sealed, &csrf_token)),
             user: Arc::new(user),
             session: digest,
             id: session.id,
             since: session.created_at,
-            csrf_token: csrf_token(token),
+            csrf_token,
         }))
     }
 
@@ -204,6 +211,17 @@ impl Sessions {
             csrf_token: csrf_token(&token),
             browser: Digest::of(token.as_bytes()),
         }
+    }
+
+    /// The value of `Set-Cookie` by which the next page of this session tells what has just been done. It is kept by the
+    /// browser, so that any node may show that page, and nobody else can write one.
+    pub fn notice(&self, signed_in: &SignedIn, text: &str) -> http::HeaderValue {
+        self.notice.set(&notice::seal(text, &signed_in.csrf_token), Some(notice::LIFE))
+    }
+
+    /// The value of `Set-Cookie` by which a notice that was told goes; none when the request came without one.
+    pub fn told(&self, headers: &http::HeaderMap) -> Option<http::HeaderValue> {
+        self.notice.find(headers).map(|_| self.notice.set("", Some(Duration::ZERO)))
     }
 
     /// Removes the sessions that were not used for too long; those that reached their absolute end go with

@@ -137,6 +137,7 @@ impl App {
             services: self.services.clone(),
             connections: self.connections.clone(),
             audit: self.audit.clone(),
+            activity: self.activity.clone(),
             certificates: self.certificates.clone(),
             clock: self.clock.clone(),
             revocations: self.revocations.clone(),

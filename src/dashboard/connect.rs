@@ -1,12 +1,12 @@
 //! Connecting an upstream from the dashboard, and the address to which every upstream's authorization server answers.
 
 use super::Dashboard;
-use super::address::{self, label_of};
 use super::failure::{Failure, local_path, message, see_other};
+use super::start::address::{self, label_of};
 use crate::connect::{Begin, CallbackQuery, ConnectError, ConnectionKey, Request};
 use crate::hostname::{Account, UpstreamAddress};
 use crate::oauth::scope::Scopes;
-use crate::page::{self, ApprovalPage, MessagePage};
+use crate::page::{self, ApprovalPage, MessagePage, Place};
 use crate::request::Arrival;
 use crate::session::SignedIn;
 use crate::store::Role;
@@ -74,7 +74,7 @@ pub(super) async fn approve_and_start(
         Err(answer) => return Ok(answer),
     };
     if sent.decision != "approve" {
-        return Ok(see_other("/"));
+        return Ok(see_other(Place::Servers.address()));
     }
     dashboard.approve(&person, &arrival, goal.upstream.authority.clone()).await?;
     Ok(see_other(&query.address()))
@@ -157,11 +157,11 @@ impl Dashboard {
             path: goal.path.as_deref(),
             scopes: &Scopes::default(),
             session: person.session,
-            return_to: "/",
+            return_to: Place::Connections.address(),
             renew,
         };
         Ok(match self.connections.begin(request).await {
-            Ok(Begin::Connected) => see_other("/"),
+            Ok(Begin::Connected) => self.done(person, Place::Connections.address(), "Connected."),
             Ok(Begin::Redirect(address)) => see_other(&address),
             Err(error) => failed(&error),
         })

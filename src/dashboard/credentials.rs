@@ -3,7 +3,8 @@
 
 use super::connect::{Goal, not_permitted};
 use super::failure::{Failure, local_path, message, see_other};
-use super::{Dashboard, address};
+use super::start::address::sentence;
+use super::{Dashboard, rows};
 use crate::administration::{Actor, Refused};
 use crate::connect::{ConnectionKey, PERSONAL_PAGE};
 use crate::hostname::Account;
@@ -145,8 +146,8 @@ impl Dashboard {
         let field = |name| CredentialField { name, given: given.split(' ').any(|known| known == name) };
         Ok(page::credential(&CredentialPage {
             status: if error.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK },
-            account: page::Account { name: &person.user.name, csrf_token: &person.csrf_token },
-            error: error.map(address::sentence).as_deref(),
+            account: rows::account(person),
+            error: error.map(sentence).as_deref(),
             name: &goal.upstream.name,
             domain: matches!(goal.upstream.kind, Kind::Http { .. }).then_some(authority),
             account_name: account,

@@ -1,23 +1,26 @@
 //! The door for people: landing page, login, set-up, encoder, connections.
 
 mod account;
-mod address;
-mod clients;
+mod activity;
 mod connect;
+mod connections;
 mod credentials;
-mod doctor;
 mod failure;
-mod home;
 mod passkey;
 mod pending;
+mod people;
+mod programs;
 mod providers;
 mod rows;
 mod second;
+mod servers;
 mod signin;
+mod start;
+mod system;
 #[cfg(test)]
 mod tests;
-mod upstreams;
 
+use crate::activity::Activity;
 use crate::administration::Administration;
 use crate::audit::Audit;
 use crate::certificates::Certificates;
@@ -33,15 +36,15 @@ use crate::ratelimit::RateLimits;
 use crate::revocation::Revocations;
 use crate::services::Services;
 use crate::session::{Sessions, SignedIn};
-use crate::store::Store;
+use crate::store::{Role, Store};
 use crate::upstream::{HealthTable, Registry};
-use axum::extract::{DefaultBodyLimit, Path, RawQuery};
-use axum::middleware::map_response;
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use failure::Failure;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 
 /// The largest form that a page of ours sends, many times over, in bytes.
@@ -73,6 +76,8 @@ pub struct Dashboard {
     pub connections: Arc<Connections>,
     /// Who did what.
     pub audit: Audit,
+    /// What happened how often.
+    pub activity: Arc<Activity>,
     /// What the listeners present.
     pub certificates: Arc<Certificates>,
     /// Time.
@@ -96,14 +101,14 @@ pub struct Dashboard {
 pub fn routes(dashboard: Arc<Dashboard>) -> Router {
     let https = dashboard.site.scheme() == Scheme::Https;
     Router::new()
-        .route("/", get(home::show))
-        .route("/connections/disconnect", post(home::disconnect))
-        .route("/grants/revoke", post(home::revoke))
-        .route("/upstreams/approve", post(upstreams::approve))
-        .route("/upstreams/remove", post(upstreams::remove))
+        .merge(start::routes())
+        .merge(connections::routes())
+        .merge(activity::routes())
+        .merge(servers::routes())
+        .merge(people::routes())
+        .merge(programs::routes())
+        .merge(system::routes())
         .route(PERSONAL_PAGE, get(credentials::form).post(credentials::keep))
-        .route("/doctor", get(doctor::show))
-        .route("/doctor/stream", get(doctor::stream))
         .route("/account", get(account::show))
         .route("/account/members", post(account::members::select))
         .route("/account/password", post(account::password::change))
@@ -130,7 +135,6 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .route("/account/services/pat/remove", post(account::services::remove_pat))
         .route("/logout", post(signin::sign_out))
         .route("/setup", get(signin::setup_form).post(signin::set_up))
-        .route("/encode", get(address::encode))
         .route("/oauth/start", get(connect::start).post(connect::approve_and_start))
         .route("/oauth/callback", get(connect::callback))
         .route("/oauth/client-metadata.json", get(connect::client_metadata))
@@ -139,6 +143,7 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .fallback(|| async { Failure::NotFound })
         .layer(DefaultBodyLimit::max(MAX_FORM))
         .layer(map_response(failure::as_page))
+        .layer(from_fn_with_state(dashboard.clone(), tell_once))
         .layer(map_response(move |response| over_tls_only(response, https)))
         .with_state(dashboard)
 }
@@ -153,7 +158,40 @@ async fn over_tls_only(mut response: Response, https: bool) -> Response {
     response
 }
 
+/// Whatever page comes, a notice that came along with the request has been told by it.
+async fn tell_once(State(dashboard): State<Arc<Dashboard>>, request: Request, next: Next) -> Response {
+    let told = dashboard.sessions.told(request.headers());
+    let mut response = next.run(request).await;
+    let is_page = response.status() != StatusCode::SEE_OTHER
+        && response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if let Some(told) = told.filter(|_| is_page) {
+        response.headers_mut().append(header::SET_COOKIE, told);
+    }
+    response
+}
+
 impl Dashboard {
+    /// The signed-in administrator, or the way to sign in and come back to `return_to`.
+    async fn administrator(&self, headers: &HeaderMap, return_to: &str) -> Result<SignedIn, Failure> {
+        let person = self.person(headers, return_to).await?;
+        must_administer(&person)?;
+        Ok(person)
+    }
+
+    /// The signed-in administrator behind a form of ours.
+    async fn deciding(&self, headers: &HeaderMap, csrf_token: &str) -> Result<SignedIn, Failure> {
+        let person = self.sender(headers, csrf_token).await?;
+        must_administer(&person)?;
+        Ok(person)
+    }
+
+    /// On to a page of ours, which tells what has been done.
+    fn done(&self, person: &SignedIn, address: &str, notice: &str) -> Response {
+        let mut response = failure::see_other(address);
+        response.headers_mut().append(header::SET_COOKIE, self.sessions.notice(person, notice));
+        response
+    }
+
     /// The signed-in person, or the way to sign in and come back to `return_to`.
     async fn person(&self, headers: &HeaderMap, return_to: &str) -> Result<SignedIn, Failure> {
         self.sessions.find(headers).await?.ok_or_else(|| Failure::SignInFirst(return_to.to_owned()))
@@ -165,6 +203,10 @@ impl Dashboard {
         crate::csrf::check(&self.site, headers, &person.csrf_token, Some(csrf_token))?;
         Ok(person)
     }
+}
+
+fn must_administer(person: &SignedIn) -> Result<(), Failure> {
+    if person.user.role == Role::Administrator { Ok(()) } else { Err(Failure::NotAdministrator) }
 }
 
 async fn health() -> Response {

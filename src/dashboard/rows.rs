@@ -1,12 +1,22 @@
 //! Rows of the database in words.
 
-use super::address::start_address;
+use super::start::address::start_address;
 use crate::clock::Timestamp;
 use crate::ids::SessionId;
-use crate::page::{ConnectionRow, GrantRow, PasskeyRow, SessionRow};
-use crate::session::device;
-use crate::store::{Connection, ConnectionState, Grant, Passkey, Session};
+use crate::page::{self, ConnectionRow, GrantRow, PasskeyRow, SessionRow};
+use crate::session::{SignedIn, device};
+use crate::store::{Connection, ConnectionState, Grant, Passkey, Role, Session};
 use std::time::Duration;
+
+/// A person for the bar on top.
+pub(super) fn account(person: &SignedIn) -> page::Account<'_> {
+    page::Account {
+        name: &person.user.name,
+        csrf_token: &person.csrf_token,
+        administrator: person.user.role == Role::Administrator,
+        notice: person.notice.as_deref(),
+    }
+}
 
 /// A connection as its person sees it; `name` is the upstream's.
 pub(super) fn connection(connection: Connection, name: String, permitted: bool, now: Timestamp) -> ConnectionRow {

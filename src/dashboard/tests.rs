@@ -128,6 +128,7 @@ impl House {
             random: random.clone(),
         };
         let dashboard = Arc::new(Dashboard {
+            activity: Arc::new(Activity::new(store.clone())),
             certificates: Certificates::new(parts, &Tls::Off).await.unwrap(),
             services: Arc::new(services),
             administration: Arc::new(administration),
@@ -265,7 +266,7 @@ async fn a_new_installation_is_claimed_once_and_the_claimant_is_signed_in() {
     let refused = browser.submit(&page, "/setup", &claim("something else")).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
     assert_eq!(browser.submit(&page, "/setup", &claim(PASSWORD)).await.location(), "/");
-    assert!(browser.get("/").await.body.contains("administrators"), "the claimant sees what administrators see");
+    assert_eq!(browser.get("/servers").await.status, StatusCode::OK, "the claimant sees what administrators see");
     assert_eq!(house.browser().get("/setup?token=x").await.status, StatusCode::NOT_FOUND);
 }
 
@@ -336,15 +337,15 @@ async fn people_see_and_end_their_own_connections_only() {
     let id = house.dashboard.store.put_connection(&connection).await.unwrap().to_string();
     let mut mallory = house.browser();
     mallory.sign_in("mallory", PASSWORD, "/").await.location();
-    let page = mallory.get("/").await;
+    let page = mallory.get("/connections").await;
     assert!(!page.body.contains("mcp.example.com</"));
     let answer = mallory.submit(&page, "/connections/disconnect", &[("id", &id)]).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
     let mut alice = house.browser();
     alice.sign_in("alice", PASSWORD, "/").await.location();
-    let page = alice.get("/").await;
+    let page = alice.get("/connections").await;
     assert!(page.body.contains("Needs your consent again") && page.body.contains("the server ended it"));
-    assert_eq!(alice.submit(&page, "/connections/disconnect", &[("id", &id)]).await.location(), "/");
+    assert_eq!(alice.submit(&page, "/connections/disconnect", &[("id", &id)]).await.location(), "/connections");
     assert!(house.dashboard.store.connections().await.unwrap().is_empty());
     let unknown = GrantId::random(&Random::default()).to_string();
     assert_eq!(alice.submit(&page, "/grants/revoke", &[("id", &unknown)]).await.status, StatusCode::NOT_FOUND);
@@ -359,6 +360,7 @@ async fn administrators_approve_what_others_must_ask_for() {
     let told = alice.get(start).await;
     assert_eq!(told.status, StatusCode::FORBIDDEN);
     assert!(told.body.contains("An administrator has to approve mcp.example.com"));
+    assert_eq!(alice.get("/servers").await.status, StatusCode::FORBIDDEN);
     let home = alice.get("/").await;
     let tried = alice.submit(&home, "/upstreams/approve", &[("authority", "mcp.example.com")]).await;
     assert_eq!(tried.status, StatusCode::FORBIDDEN);
@@ -366,11 +368,14 @@ async fn administrators_approve_what_others_must_ask_for() {
     root.sign_in("root", PASSWORD, "/").await.location();
     let page = root.get(start).await;
     assert!(page.body.contains("Let this server in?"));
-    assert_eq!(root.submit(&page, start, &[("decision", "deny")]).await.location(), "/");
+    assert_eq!(root.submit(&page, start, &[("decision", "deny")]).await.location(), "/servers");
     assert_eq!(root.submit(&page, start, &[("decision", "approve")]).await.location(), start);
-    let home = root.get("/").await;
+    let home = root.get("/servers").await;
     assert!(home.body.contains("Approved"));
-    assert_eq!(root.submit(&home, "/upstreams/remove", &[("authority", "mcp.example.com")]).await.location(), "/");
+    assert_eq!(
+        root.submit(&home, "/upstreams/remove", &[("authority", "mcp.example.com")]).await.location(),
+        "/servers"
+    );
     assert!(root.get(start).await.body.contains("Let this server in?"));
 }
 

@@ -1,7 +1,8 @@
 //! The page of a person's own account, and those that belong to it.
 
-use super::answer::{Frame, page, page_with_passkeys};
-use super::people::{Account, ConnectionRow, GrantRow};
+use super::answer::{Frame, page, talking_page};
+use super::connections::{ConnectionRow, GrantRow};
+use super::place::{Account, Place};
 use super::plain;
 use crate::factors::Enrolment;
 use crate::secret::Secret;
@@ -198,7 +199,7 @@ pub struct CodesPage<'a> {
 
 /// The page that asks for the second factor.
 pub fn code(page: &CodePage<'_>) -> Response {
-    page_with_passkeys(page.status, &CodeTemplate { frame: Frame::bare(), page })
+    talking_page(page.status, &CodeTemplate { frame: Frame::bare(), page })
 }
 
 /// The page that sets an authenticator app up.
@@ -213,7 +214,7 @@ pub fn codes(page: &CodesPage<'_>) -> Response {
 
 /// The account page.
 pub fn account(page: &AccountPage<'_>) -> Response {
-    page_with_passkeys(page.status, &AccountTemplate { frame: Frame::of(Some(&page.account)), page })
+    talking_page(page.status, &AccountTemplate { frame: Frame::at(Place::Account, &page.account), page })
 }
 
 #[derive(Template)]

@@ -5,25 +5,44 @@ use data_encoding::HEXLOWER;
 use http::header;
 use std::sync::LazyLock;
 
-const STYLE: &str = include_str!("portcullis.css");
-const SCRIPT: &str = include_str!("portcullis.js");
-const PASSKEYS: &str = include_str!("passkeys.js");
-const ICON: &str = include_str!("icon.svg");
+/// The one style sheet: what all pages share, and then what each room of the dashboard adds.
+const STYLE: &str = concat!(
+    include_str!("style/base.css"),
+    include_str!("style/frame.css"),
+    include_str!("style/start.css"),
+    include_str!("style/connections.css"),
+    include_str!("style/activity.css"),
+    include_str!("style/access.css"),
+    include_str!("style/system.css"),
+);
+const SVG: &str = "image/svg+xml";
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// Every file: its name, its type, what is in it.
+const FILES: [(&str, &str, &str); 6] = [
+    ("portcullis.css", CSS, STYLE),
+    ("portcullis.js", JAVASCRIPT, include_str!("script/portcullis.js")),
+    ("passkeys.js", JAVASCRIPT, include_str!("script/passkeys.js")),
+    ("start.js", JAVASCRIPT, include_str!("script/start.js")),
+    ("activity.js", JAVASCRIPT, include_str!("script/activity.js")),
+    ("icon.svg", SVG, include_str!("icon.svg")),
+];
+
+/// Where each file is, with its version: `/assets/portcullis.css?v=<digest>`.
+static ADDRESSES: LazyLock<[String; FILES.len()]> = LazyLock::new(|| {
+    FILES.map(|(name, _, content)| {
+        let digest = crate::ids::Digest::of(content);
+        format!("/assets/{name}?v={}", HEXLOWER.encode(&digest.0[..8]))
+    })
+});
 
 /// The file `/assets/<name>`, if there is one. It is kept for good under the address that our pages name; a page of another
 /// version of the program, at another node, has another address, under which nobody may keep what is ours.
 pub fn asset(name: &str, query: Option<&str>) -> Option<Response> {
-    let (content_type, body) = match name {
-        "portcullis.css" => ("text/css; charset=utf-8", STYLE),
-        "portcullis.js" => ("text/javascript; charset=utf-8", SCRIPT),
-        "passkeys.js" => ("text/javascript; charset=utf-8", PASSKEYS),
-        "icon.svg" => ("image/svg+xml", ICON),
-        _ => return None,
-    };
-    let is_ours = match name {
-        "icon.svg" => true,
-        name => address(name, body).split_once('?').map(|(_, version)| version) == query,
-    };
+    let (_, content_type, body) = FILES.into_iter().find(|(known, ..)| *known == name)?;
+    // The icon is asked for without a version, and never changes.
+    let is_ours = content_type == SVG || address(name).split_once('?').map(|(_, version)| version) == query;
     let keep = if is_ours { "public, max-age=31536000, immutable" } else { "no-cache" };
     let headers = [
         (header::CONTENT_TYPE, content_type),
@@ -34,25 +53,8 @@ pub fn asset(name: &str, query: Option<&str>) -> Option<Response> {
     Some((headers, body).into_response())
 }
 
-/// `/assets/portcullis.css?v=<digest>`
-pub(super) fn style_address() -> &'static str {
-    static ADDRESS: LazyLock<String> = LazyLock::new(|| address("portcullis.css", STYLE));
-    &ADDRESS
-}
-
-/// `/assets/portcullis.js?v=<digest>`
-pub(super) fn script_address() -> &'static str {
-    static ADDRESS: LazyLock<String> = LazyLock::new(|| address("portcullis.js", SCRIPT));
-    &ADDRESS
-}
-
-/// `/assets/passkeys.js?v=<digest>`
-pub(super) fn passkeys_address() -> &'static str {
-    static ADDRESS: LazyLock<String> = LazyLock::new(|| address("passkeys.js", PASSKEYS));
-    &ADDRESS
-}
-
-fn address(name: &str, content: &str) -> String {
-    let digest = crate::ids::Digest::of(content);
-    format!("/assets/{name}?v={}", HEXLOWER.encode(&digest.0[..8]))
+/// The address of a file, with the digest of its content; empty for a file that there is not.
+pub(super) fn address(name: &str) -> &'static str {
+    let position = FILES.iter().position(|(known, ..)| *known == name);
+    position.map_or("", |position| &ADDRESSES[position])
 }

@@ -1,7 +1,7 @@
 //! The page of the doctor.
 
 use super::answer::{Frame, page};
-use super::people::Account;
+use super::place::{Account, Place};
 use crate::doctor::{ClientReport, Outcome, Report, Step};
 use askama::Template;
 use axum::response::Response;
@@ -23,7 +23,7 @@ pub struct DoctorPage<'a> {
 
 /// The form, and what came out.
 pub fn doctor(page: &DoctorPage<'_>) -> Response {
-    self::page(page.status, &Doctor { frame: Frame::of(Some(&page.account)), page })
+    self::page(page.status, &Doctor { frame: Frame::at(Place::System, &page.account), page })
 }
 
 #[derive(Template)]

@@ -4,9 +4,12 @@
 mod account;
 mod answer;
 mod assets;
+mod connections;
 mod doctor;
-mod people;
+mod place;
 mod plain;
+mod servers;
+mod start;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -16,10 +19,12 @@ pub use account::{
     PasskeyRow, ServiceRow, SessionRow, account, code, codes, enrol,
 };
 pub use assets::asset;
+pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, connections};
 pub use doctor::{DoctorPage, doctor};
-pub use people::{
-    Account, Command, ConnectionRow, EncodedPage, GrantRow, HomePage, LandingPage, LoginPage, SetupPage, UpstreamRow,
-    encoded, home, landing, login, setup,
+pub use place::{Account, Place};
+pub use servers::{ServersPage, UpstreamRow, servers};
+pub use start::{
+    Command, EncodedPage, HomePage, LandingPage, LoginPage, SetupPage, encoded, home, landing, login, setup,
 };
 pub use steps::{
     ApprovalPage, ConnectPage, ConsentPage, CredentialField, CredentialPage, Destination, DevicePage, MessagePage,

@@ -1,7 +1,7 @@
 //! The pages of the browser flow: consent to a client, approval of an upstream, and a message when it ends here.
 
 use super::answer::{Frame, page};
-use super::people::Account;
+use super::place::Account;
 use super::plain;
 use askama::Template;
 use axum::response::Response;

@@ -45,7 +45,7 @@ fn account_page() -> AccountPage<'static> {
     };
     AccountPage {
         status: StatusCode::OK,
-        account: Account { name: HOSTILE, csrf_token: HOSTILE },
+        account: Account { name: HOSTILE, csrf_token: HOSTILE, administrator: true, notice: Some(HOSTILE) },
         notice: Some(HOSTILE),
         administrator: true,
         email: Some(HOSTILE),
@@ -117,7 +117,7 @@ fn connection_row() -> ConnectionRow {
 }
 
 fn every_page() -> Vec<Response> {
-    let account = || Account { name: HOSTILE, csrf_token: HOSTILE };
+    let account = || Account { name: HOSTILE, csrf_token: HOSTILE, administrator: true, notice: Some(HOSTILE) };
     let hostile = || HOSTILE.to_owned();
     let upstream = UpstreamRow {
         name: hostile(),
@@ -192,12 +192,9 @@ fn every_page() -> Vec<Response> {
         }),
         setup(&SetupPage { status, error: Some(HOSTILE), username: HOSTILE, token: HOSTILE, csrf_token: HOSTILE }),
         landing(&LandingPage { domain: HOSTILE, unclaimed: true }),
-        home(&HomePage {
-            account: account(),
-            connections: vec![connection_row()],
-            upstreams: Some(vec![upstream]),
-            alerts: vec![HOSTILE.to_owned()],
-        }),
+        home(&HomePage { account: account(), alerts: vec![HOSTILE.to_owned()] }),
+        connections(&ConnectionsPage { account: account(), rows: vec![connection_row()] }),
+        servers(&ServersPage { account: account(), upstreams: vec![upstream] }),
         super::account(&account_page()),
         code(&CodePage {
             status,
@@ -282,7 +279,8 @@ async fn a_name_cannot_turn_the_writing_around() {
 
 #[test]
 fn assets_are_kept_for_good_and_unknown_ones_do_not_exist() {
-    let addresses = [assets::style_address(), assets::script_address(), assets::passkeys_address(), "/assets/icon.svg"];
+    let named = ["portcullis.css", "portcullis.js", "passkeys.js", "start.js", "activity.js"].map(assets::address);
+    let addresses = named.into_iter().chain(["/assets/icon.svg"]);
     for address in addresses {
         let (path, query) = address.split_once('?').map_or((address, None), |(path, query)| (path, Some(query)));
         let response = asset(path.trim_start_matches("/assets/"), query).unwrap();

@@ -24,17 +24,26 @@ impl Cookie {
 
     /// The token that a request carries, if it looks like one of ours.
     pub(super) fn read<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        self.values(headers).find(|value| is_token(value))
+    }
+
+    /// Whatever a request carries under this name; the first, if several.
+    pub(super) fn find<'h>(&self, headers: &'h HeaderMap) -> Option<&'h str> {
+        self.values(headers).next()
+    }
+
+    fn values<'h>(&self, headers: &'h HeaderMap) -> impl Iterator<Item = &'h str> {
         headers
             .get_all(COOKIE)
             .iter()
             .filter_map(|line| line.to_str().ok())
             .flat_map(|line| line.split(';'))
             .filter_map(|pair| pair.trim().split_once('='))
-            .find_map(|(name, value)| (name == self.name && is_token(value)).then_some(value))
+            .filter_map(|(name, value)| (name == self.name).then_some(value))
     }
 
     /// The value of `Set-Cookie`. Without `life` the cookie goes when the browser is closed; zero removes it.
-    #[allow(clippy::expect_used)] // names, attributes and base64url are visible ASCII
+    #[allow(clippy::expect_used)] // names, attributes, base64url and dots are visible ASCII
     pub(super) fn set(&self, token: &str, life: Option<Duration>) -> HeaderValue {
         let secure = if self.secure { "; Secure" } else { "" };
         let life = life.map(|life| format!("; Max-Age={}", life.as_secs())).unwrap_or_default();

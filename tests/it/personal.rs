@@ -228,12 +228,12 @@ async fn the_dashboard_leads_to_the_key_and_says_what_appears_at_mcp() {
     assert!(account.body.contains("Needs a value from you"));
     let shown = page(browser.open(&format!("{root}/oauth/start?server={authority}"), "").await);
     let home = page(Ok(enter(&browser, &shown, KEY, "").await));
-    assert!(home.url.path() == "/" && home.body.contains("Connected") && home.body.contains("x-api-key"));
+    assert!(home.url.path() == "/connections" && home.body.contains("Connected") && home.body.contains("x-api-key"));
     // To change it, one need not enter anything.
     let again = format!("{root}/oauth/start?server={authority}&renew=true");
     let shown = page(browser.open(&again, "").await);
     assert!(!shown.body.contains(KEY) && shown.body.contains("Unchanged"));
-    assert_eq!(page(browser.approve(&shown, "").await).url.path(), "/");
+    assert_eq!(page(browser.approve(&shown, "").await).url.path(), "/connections");
     let alice = world.gateway.app().store.user_by_name(USER).await.unwrap().unwrap().id;
     let kept = world.gateway.app().store.connections_of(alice).await.unwrap();
     assert_eq!(kept.len(), 1);

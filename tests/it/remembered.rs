@@ -108,7 +108,9 @@ async fn a_lost_connection_is_made_again_without_asking_about_the_client() {
     let browser = connected(&client).await;
     let asked = page(open(browser, &client, &[]).await);
     agree(browser, &client, &asked).await;
-    let Arrived::Page(home) = browser.open(&gateway.root(), "").await.unwrap() else { panic!() };
+    let Arrived::Page(home) = browser.open(&format!("{}/connections", gateway.root()), "").await.unwrap() else {
+        panic!()
+    };
     let form = home.forms().into_iter().find(|form| form.action == "/connections/disconnect").unwrap();
     browser.submit(&home, &form, &[], "").await.unwrap();
     // The page is the upstream's own.

@@ -111,7 +111,11 @@ impl Session {
     /// Presses the button of a form on the dashboard that has this field.
     async fn press(&self, gateway: &Gateway, action: &str, name: &str, value: &str) {
         let browser = &self.client.browser;
-        let place = if action.starts_with("/grants") { "/account" } else { "/" };
+        let place = match action {
+            "/grants/revoke" => "/account",
+            "/connections/disconnect" => "/connections",
+            _ => "/servers",
+        };
         let address = format!("{}{place}", gateway.root());
         let Arrived::Page(page) = browser.open(&address, "").await.unwrap() else { panic!() };
         let fits = |form: &Form| {

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 pub const ROOT: &[(&str, &str, u16)] = &[
     ("GET", "/", 200),
     ("POST", "/", 405),
+    ("GET", "/connections", 303),
+    ("GET", "/servers", 303),
     ("GET", "/doctor", 303),
     ("GET", "/doctor?target=gw.example", 303),
     ("POST", "/doctor", 405),

@@ -28,6 +28,7 @@ const ACCOUNT: &str = "alicesother";
 /// Where a member gets something by right: what is the member's own, and what is everybody's.
 const OPEN_TO_MEMBERS: &[&str] = &[
     "/",
+    "/connections",
     "/account",
     "/account/totp/begin",
     "/account/totp/remove",

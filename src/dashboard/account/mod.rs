@@ -41,7 +41,7 @@ impl Dashboard {
         let held = self.factors.of(user.id).await?;
         Ok(page::account(&AccountPage {
             status,
-            account: page::Account { name: &user.name, csrf_token: &person.csrf_token },
+            account: rows::account(person),
             notice,
             administrator: user.role == Role::Administrator,
             email: user.email.as_deref(),

@@ -2,8 +2,8 @@
 
 use super::ACCOUNT;
 use crate::config::SecondFactor;
-use crate::dashboard::Dashboard;
 use crate::dashboard::failure::{Failure, see_other};
+use crate::dashboard::{Dashboard, rows};
 use crate::page::{self, CodesPage, EnrolPage};
 use crate::request::Arrival;
 use crate::secret::Secret;
@@ -98,7 +98,7 @@ impl Dashboard {
         Ok(page::enrol(&EnrolPage {
             status,
             error,
-            account: Some(account(person)),
+            account: Some(rows::account(person)),
             csrf_token: &person.csrf_token,
             action: "/account/totp/confirm",
             enrolment: &enrolment,
@@ -108,9 +108,5 @@ impl Dashboard {
 
 /// The page on which a person sees the own recovery codes, once.
 pub(super) fn show_codes(person: &SignedIn, codes: &[Secret]) -> Response {
-    page::codes(&CodesPage { account: Some(account(person)), codes, go_on: ACCOUNT })
-}
-
-fn account(person: &SignedIn) -> page::Account<'_> {
-    page::Account { name: &person.user.name, csrf_token: &person.csrf_token }
+    page::codes(&CodesPage { account: Some(rows::account(person)), codes, go_on: ACCOUNT })
 }

@@ -1,8 +1,7 @@
 //! `/doctor`: what is wrong with a set-up, for administrators; and the stream by which buffering shows.
 
-use super::Dashboard;
-use super::failure::Failure;
-use super::upstreams::must_administer;
+use crate::dashboard::failure::Failure;
+use crate::dashboard::{Dashboard, rows};
 use crate::doctor::{self, Report, Rules, Target};
 use crate::hostname::Authority;
 use crate::page::{self, DoctorPage};
@@ -31,8 +30,7 @@ pub(super) async fn show(
     headers: HeaderMap,
     Query(query): Query<DoctorQuery>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.person(&headers, "/doctor").await?;
-    must_administer(&person)?;
+    let person = dashboard.administrator(&headers, "/doctor").await?;
     // A link elsewhere must not make the gateway ask others: it fills the form in, and the person sends it.
     let relations = headers.get_all("sec-fetch-site");
     let by_hand = relations.iter().all(|relation| relation == "same-origin" || relation == "none");
@@ -74,7 +72,7 @@ fn event(data: &str) -> Bytes {
 fn show_page(person: &SignedIn, status: StatusCode, typed: &str, outcome: Result<&Report, Option<&str>>) -> Response {
     page::doctor(&DoctorPage {
         status,
-        account: page::Account { name: &person.user.name, csrf_token: &person.csrf_token },
+        account: rows::account(person),
         typed,
         error: outcome.err().flatten(),
         report: outcome.ok(),

@@ -1,17 +1,10 @@
-//! The pages of the dashboard.
+//! The start, the address of a server, and the pages on which people come in.
 
-use super::answer::{Frame, page, page_with_passkeys};
+use super::answer::{Frame, page, talking_page};
+use super::place::{Account, Place};
 use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
-
-/// Who is signed in, for the bar on top of a page.
-pub struct Account<'a> {
-    /// The user name.
-    pub name: &'a str,
-    /// The session's token, for the button that signs out.
-    pub csrf_token: &'a str,
-}
 
 /// What strangers see at `/`.
 pub struct LandingPage<'a> {
@@ -57,70 +50,8 @@ pub struct SetupPage<'a> {
 pub struct HomePage<'a> {
     /// Who.
     pub account: Account<'a>,
-    /// The person's connections.
-    pub connections: Vec<ConnectionRow>,
-    /// All upstreams, for administrators.
-    pub upstreams: Option<Vec<UpstreamRow>>,
     /// What administrators should do something about.
     pub alerts: Vec<String>,
-}
-
-/// A connection in words.
-pub struct ConnectionRow {
-    /// Its id.
-    pub id: String,
-    /// The upstream, for people.
-    pub name: String,
-    /// Its authority.
-    pub authority: String,
-    /// Which account; empty for the plain one.
-    pub account: String,
-    /// `good`, `quiet` or `bad`: the colour of the state.
-    pub tone: &'static str,
-    /// The state.
-    pub state: &'static str,
-    /// What the upstream granted.
-    pub scopes: Vec<String>,
-    /// When the access token expires.
-    pub expiry: Option<String>,
-    /// What went wrong last.
-    pub last_error: Option<String>,
-    /// The names of what the person gave by hand, in place of a sign-in.
-    pub given: Vec<String>,
-    /// `/oauth/start?…`; none for what the person may not use.
-    pub reconnect: Option<String>,
-}
-
-/// A consent in words.
-pub struct GrantRow {
-    /// Its id.
-    pub id: String,
-    /// The client's name as it was shown.
-    pub client: String,
-    /// For what.
-    pub resource: String,
-    /// How much.
-    pub scopes: Vec<String>,
-    /// How long ago.
-    pub since: String,
-}
-
-/// An upstream in words.
-pub struct UpstreamRow {
-    /// For people.
-    pub name: String,
-    /// Its authority.
-    pub authority: String,
-    /// `good`, `quiet` or `bad`: the colour of the standing.
-    pub tone: &'static str,
-    /// The standing.
-    pub standing: &'static str,
-    /// Why it does not work at the moment, if it does not.
-    pub trouble: Option<String>,
-    /// Whether the button to approve makes sense.
-    pub can_approve: bool,
-    /// Whether the button to remove makes sense: not for configured ones.
-    pub can_remove: bool,
 }
 
 /// The gateway's URL of an upstream.
@@ -162,7 +93,7 @@ pub fn landing(page: &LandingPage<'_>) -> Response {
 
 /// The sign-in page.
 pub fn login(page: &LoginPage<'_>) -> Response {
-    page_with_passkeys(page.status, &Login { frame: Frame::bare(), page })
+    talking_page(page.status, &Login { frame: Frame::bare(), page })
 }
 
 /// The page that claims an installation.
@@ -172,7 +103,7 @@ pub fn setup(page: &SetupPage<'_>) -> Response {
 
 /// The dashboard.
 pub fn home(page: &HomePage<'_>) -> Response {
-    self::page(StatusCode::OK, &Home { frame: Frame::of(Some(&page.account)), page })
+    self::page(StatusCode::OK, &Home { frame: Frame::at(Place::Start, &page.account), page })
 }
 
 /// The page of an encoded domain.

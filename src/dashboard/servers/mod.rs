@@ -1,22 +1,37 @@
-//! What administrators decide: which upstreams may be used.
+//! `/servers`: which upstreams there are, and what administrators decide about them.
 
-use super::Dashboard;
-use super::address::label_of;
-use super::failure::{Failure, see_other};
+use super::failure::Failure;
+use super::start::address::label_of;
+use super::{Dashboard, must_administer, rows};
 use crate::administration::Actor;
 use crate::administration::records::{Decision, Standing, Upstream, UpstreamDecision};
 use crate::hostname::Authority;
-use crate::page::UpstreamRow;
+use crate::page::{self, Place, ServersPage, UpstreamRow};
 use crate::request::Arrival;
 use crate::session::SignedIn;
-use crate::store::Role;
 use crate::upstream::{self, Note, State as Circuit};
 use axum::extract::State;
 use axum::response::Response;
-use axum::{Extension, Form};
+use axum::routing::{get, post};
+use axum::{Extension, Form, Router};
 use http::HeaderMap;
 use serde::Deserialize;
 use std::sync::Arc;
+
+/// `/servers`, and what its buttons do.
+pub(super) fn routes() -> Router<Arc<Dashboard>> {
+    Router::new()
+        .route("/servers", get(show))
+        .route("/upstreams/approve", post(approve))
+        .route("/upstreams/remove", post(remove))
+}
+
+/// `GET /servers`
+async fn show(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap) -> Result<Response, Failure> {
+    let person = dashboard.administrator(&headers, Place::Servers.address()).await?;
+    let upstreams = dashboard.upstream_rows().await?;
+    Ok(page::servers(&ServersPage { account: rows::account(&person), upstreams }))
+}
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -26,7 +41,7 @@ pub(super) struct UpstreamForm {
 }
 
 /// `POST /upstreams/approve`
-pub(super) async fn approve(
+async fn approve(
     State(dashboard): State<Arc<Dashboard>>,
     Extension(arrival): Extension<Arrival>,
     headers: HeaderMap,
@@ -35,21 +50,20 @@ pub(super) async fn approve(
     let person = dashboard.sender(&headers, &sent.csrf_token).await?;
     let authority = Authority::parse(&sent.authority).map_err(|_| Failure::NotFound)?;
     dashboard.approve(&person, &arrival, authority).await?;
-    Ok(see_other("/"))
+    Ok(dashboard.done(&person, Place::Servers.address(), "Approved: clients may connect from now on."))
 }
 
 /// `POST /upstreams/remove`
-pub(super) async fn remove(
+async fn remove(
     State(dashboard): State<Arc<Dashboard>>,
     Extension(arrival): Extension<Arrival>,
     headers: HeaderMap,
     Form(sent): Form<UpstreamForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.sender(&headers, &sent.csrf_token).await?;
-    must_administer(&person)?;
+    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
     let actor = Actor::person(&person.user, arrival.client);
     dashboard.administration.undecide(&actor, &sent.authority).await?;
-    Ok(see_other("/"))
+    Ok(dashboard.done(&person, Place::Servers.address(), "Removed."))
 }
 
 impl Dashboard {
@@ -106,10 +120,6 @@ impl Dashboard {
     pub(super) fn upstream(&self, authority: &Authority) -> Option<Arc<upstream::Upstream>> {
         self.registry.find(&label_of(authority.clone(), None))
     }
-}
-
-pub(super) fn must_administer(person: &SignedIn) -> Result<(), Failure> {
-    if person.user.role == Role::Administrator { Ok(()) } else { Err(Failure::NotAdministrator) }
 }
 
 /// What an administrator should know about an upstream that does not work.

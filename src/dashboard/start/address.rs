@@ -1,8 +1,8 @@
 //! `/encode`: what an upstream's address becomes here, for programs and for people.
 
-use super::Dashboard;
 use super::clients::commands;
-use super::failure::Failure;
+use crate::dashboard::failure::Failure;
+use crate::dashboard::{Dashboard, rows};
 use crate::hostname::{Account, Encoded, InvalidAuthority, Label, Site, Target, UpstreamAddress, short_name};
 use crate::page::{self, EncodedPage};
 use crate::session::SignedIn;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// Why something has no address here.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoAddress {
+pub(in crate::dashboard) enum NoAddress {
     #[error("{0}")]
     Authority(#[from] InvalidAuthority),
     #[error("the path may have letters, digits and /._~%:@+=,- only")]
@@ -27,13 +27,13 @@ pub(super) enum NoAddress {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct EncodeQuery {
+pub(in crate::dashboard) struct EncodeQuery {
     domain: String,
     path: String,
 }
 
 /// `GET /encode`
-pub(super) async fn encode(
+pub(in crate::dashboard) async fn encode(
     State(dashboard): State<Arc<Dashboard>>,
     headers: HeaderMap,
     Query(query): Query<EncodeQuery>,
@@ -62,7 +62,7 @@ pub(super) async fn encode(
 }
 
 /// Parses what a person typed, and refuses what can have no address here.
-pub(super) fn parse(domain: &str, path: &str, site: &Site) -> Result<UpstreamAddress, NoAddress> {
+pub(in crate::dashboard) fn parse(domain: &str, path: &str, site: &Site) -> Result<UpstreamAddress, NoAddress> {
     let mut address: UpstreamAddress = domain.parse()?;
     if !path.is_empty() {
         address.path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
@@ -79,7 +79,7 @@ pub(super) fn parse(domain: &str, path: &str, site: &Site) -> Result<UpstreamAdd
 }
 
 /// `/oauth/start` for an upstream.
-pub(super) fn start_address(authority: &str, account: &str, renew: bool) -> String {
+pub(in crate::dashboard) fn start_address(authority: &str, account: &str, renew: bool) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("server", authority);
     if !account.is_empty() {
@@ -92,7 +92,7 @@ pub(super) fn start_address(authority: &str, account: &str, renew: bool) -> Stri
 }
 
 /// The label under which the registry knows an authority, also one that is too long to be written as a label.
-pub(super) fn label_of(authority: crate::hostname::Authority, account: Option<Account>) -> Label {
+pub(in crate::dashboard) fn label_of(authority: crate::hostname::Authority, account: Option<Account>) -> Label {
     Label { account, target: Target::Encoded(authority) }
 }
 
@@ -116,7 +116,7 @@ fn encoded_page(
     encoded: Result<(UpstreamAddress, Encoded), NoAddress>,
     person: Option<&SignedIn>,
 ) -> Response {
-    let account = person.map(|person| page::Account { name: &person.user.name, csrf_token: &person.csrf_token });
+    let account = person.map(rows::account);
     match &encoded {
         Ok((address, encoded)) => page::encoded(&EncodedPage {
             status: StatusCode::OK,
@@ -144,7 +144,7 @@ fn encoded_page(
 }
 
 /// An error's text as a sentence of a page.
-pub(super) fn sentence(text: &str) -> String {
+pub(in crate::dashboard) fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), characters.as_str()))
 }
