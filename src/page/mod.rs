@@ -7,6 +7,7 @@ mod answer;
 mod assets;
 mod connections;
 mod doctor;
+mod parts;
 mod place;
 mod plain;
 mod plot;
@@ -25,6 +26,7 @@ pub use activity::{Choice, EXPORT, FIGURES, FiguresPage, LOG, LogLine, LogPage, 
 pub use assets::asset;
 pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, connections};
 pub use doctor::{DoctorPage, doctor};
+pub use parts::{Moment, span};
 pub use place::{Account, Place};
 pub use servers::{ServersPage, UpstreamRow, servers};
 pub use start::{
