@@ -17,8 +17,8 @@ pub use value::{Row, Summary, Table, Tally, Value};
 /// How many rows are read at a time.
 const ROWS: i64 = 500;
 
-/// What is no state of the installation: sqlx's own table, and the journal of changes.
-const LEFT_OUT: [&str; 2] = ["_sqlx_migrations", "changes"];
+/// What is no state of the installation: sqlx's own table, the journal of changes, and which processes serve.
+const LEFT_OUT: [&str; 3] = ["_sqlx_migrations", "changes", "nodes"];
 
 /// An identifier of the catalog as SQL takes it, reserved words included.
 fn quoted(identifier: &str) -> String {
