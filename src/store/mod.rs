@@ -38,6 +38,8 @@ mod signing_keys;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transfer;
+mod upstream_requests;
+mod upstream_tools;
 mod upstreams;
 mod used_once;
 
@@ -60,6 +62,8 @@ pub use selection::MemberName;
 pub use service_links::{LinkCallback, ServiceLink};
 pub use services::{Parting, ServicePat};
 pub use transfer::Value;
+pub use upstream_requests::UpstreamRequest;
+pub use upstream_tools::{ToolList, UpstreamTools};
 
 use database::Database;
 
