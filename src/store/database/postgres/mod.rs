@@ -52,6 +52,7 @@ const MIGRATIONS: [(i64, &str, SqlStr); 12] = [
     ),
     (22, "audit chain", SqlStr::from_static(include_str!("../../../../migrations/postgres/0022_audit_chain.sql"))),
     (23, "activity", SqlStr::from_static(include_str!("../../../../migrations/postgres/0023_activity.sql"))),
+    (25, "nodes", SqlStr::from_static(include_str!("../../../../migrations/postgres/0025_nodes.sql"))),
 ];
 
 /// The oldest version that this is tried with.
