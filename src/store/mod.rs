@@ -47,7 +47,7 @@ mod used_once;
 pub use activity::{
     ActivityCounts, ActivityKey, ActivityName, ActivityShare, ActivitySlice, ActivitySpan, LATENCIES, OpenStreams,
 };
-pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position};
+pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position, Stretch};
 pub use certificates::{AcmeChallenge, Issued, StoredCertificate};
 pub use clients::{Registered, RoomForClients};
 pub use database::{Heard, Listener};
