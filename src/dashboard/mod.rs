@@ -32,6 +32,7 @@ use crate::factors::Factors;
 use crate::hostname::{Scheme, Site};
 use crate::identity::Identity;
 use crate::identity::providers::Providers;
+use crate::mcp_client::Clients;
 use crate::ratelimit::RateLimits;
 use crate::revocation::Revocations;
 use crate::services::Services;
@@ -74,6 +75,8 @@ pub struct Dashboard {
     pub services: Arc<Services>,
     /// Connections.
     pub connections: Arc<Connections>,
+    /// Our own way to upstreams, for the lists of their tools.
+    pub mcp: Clients,
     /// Who did what.
     pub audit: Audit,
     /// What happened how often.
