@@ -5,10 +5,7 @@ use super::{Actor, Administration, Page, Refused};
 use crate::hostname::{Authority, InvalidAuthority, InvalidLabel, Label, Target, UpstreamAddress};
 use crate::store::{self, Decision};
 use crate::upstream;
-use std::collections::BTreeMap;
 
-/// The most upstreams that are listed as awaiting a decision; strangers can make up as many as they like.
-const MAX_AWAITING: usize = 50;
 /// How long a name for people may be, in characters.
 const MAX_NAME: usize = 100;
 
@@ -94,18 +91,6 @@ impl Administration {
         Ok(())
     }
 
-    /// Upstreams at whose hostnames clients have registered, and about which nobody has decided.
-    async fn awaiting(&self) -> Result<Vec<Upstream>, Refused> {
-        let clients = self.store.clients().await?;
-        let labels = clients.iter().filter_map(|client| Label::parse(&client.realm).ok());
-        let waiting: BTreeMap<_, _> = labels
-            .filter_map(|label| self.registry.find(&Label { account: None, ..label }))
-            .filter(|upstream| upstream.standing == upstream::Standing::AwaitingApproval)
-            .map(|upstream| (upstream.authority.clone(), upstream))
-            .collect();
-        Ok(waiting.values().take(MAX_AWAITING).map(|one| of_registry(one, Standing::Awaiting)).collect())
-    }
-
     /// Neither this gateway nor an upstream of the configuration.
     pub(super) fn must_be_foreign(&self, authority: &Authority) -> Result<(), Refused> {
         if self.registry.is_own(authority) {
@@ -152,7 +137,7 @@ pub(super) fn label_of(authority: &Authority) -> Option<String> {
     Label::encode(authority).ok().map(|label| label.to_string())
 }
 
-fn of_registry(upstream: &upstream::Upstream, standing: Standing) -> Upstream {
+pub(super) fn of_registry(upstream: &upstream::Upstream, standing: Standing) -> Upstream {
     Upstream {
         domain: upstream.authority.to_string(),
         standing,
@@ -161,6 +146,8 @@ fn of_registry(upstream: &upstream::Upstream, standing: Standing) -> Upstream {
         label: label_of(&upstream.authority),
         program: upstream.kind.command().map(|command| command.name().to_owned()),
         permission: None,
+        tools: None,
+        asked: Vec::new(),
         decided_at: None,
     }
 }
@@ -178,6 +165,8 @@ impl From<store::Upstream> for Upstream {
             alias: row.alias,
             program: None,
             permission: None,
+            tools: None,
+            asked: Vec::new(),
             decided_at: Some(Moment(row.decided_at)),
         }
     }

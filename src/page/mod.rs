@@ -6,6 +6,7 @@ mod answer;
 mod assets;
 mod connections;
 mod doctor;
+mod parts;
 mod place;
 mod plain;
 mod servers;
@@ -21,6 +22,7 @@ pub use account::{
 pub use assets::asset;
 pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, connections};
 pub use doctor::{DoctorPage, doctor};
+pub use parts::{Moment, span};
 pub use place::{Account, Place};
 pub use servers::{ServersPage, UpstreamRow, servers};
 pub use start::{

@@ -1,6 +1,7 @@
 //! Every page with hostile data in it.
 
 use super::*;
+use crate::clock::Timestamp;
 use crate::factors::{Enrolment, QrImage};
 use crate::secret::Secret;
 use axum::response::Response;
@@ -11,6 +12,10 @@ const HOSTILE: &str = "<script>alert(1)</script>\" onload='x' {{7*7}} \u{202e}mo
 pub(super) async fn text(response: Response) -> String {
     let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
     String::from_utf8(body.to_vec()).unwrap()
+}
+
+fn moment() -> Moment {
+    Moment::new(Timestamp(0), Timestamp(3_600))
 }
 
 fn consent_by(name: &'static str, uri: &'static str) -> Response {
@@ -39,8 +44,8 @@ fn account_page() -> AccountPage<'static> {
         device: hostile(),
         address: Some(hostile()),
         means: hostile(),
-        since: hostile(),
-        last_seen: hostile(),
+        since: moment(),
+        last_seen: moment(),
         this_one: false,
     };
     AccountPage {
@@ -60,11 +65,11 @@ fn account_page() -> AccountPage<'static> {
                 provider: hostile(),
                 name: hostile(),
                 email: Some(hostile()),
-                used: hostile(),
+                used: moment(),
             }],
             providers: vec![(hostile(), hostile())],
         },
-        passkeys: vec![PasskeyRow { id: hostile(), name: hostile(), since: hostile(), last_used: Some(hostile()) }],
+        passkeys: vec![PasskeyRow { id: hostile(), name: hostile(), since: moment(), last_used: Some(moment()) }],
         passkey_after_password: true,
         sessions: vec![session()],
         grants: vec![GrantRow {
@@ -72,14 +77,14 @@ fn account_page() -> AccountPage<'static> {
             client: hostile(),
             resource: hostile(),
             scopes: vec![hostile()],
-            since: hostile(),
+            since: moment(),
         }],
         services: vec![ServiceRow {
             name: hostile(),
             label: hostile(),
             can_connect: true,
             connection: Some(connection_row()),
-            pat: Some(hostile()),
+            pat: Some(moment()),
             has_shared_pat: true,
         }],
         endpoint: Some(EndpointSection {

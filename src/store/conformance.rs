@@ -24,6 +24,7 @@ mod service_links;
 mod services;
 mod sqlite;
 mod transfer;
+mod upstreams;
 
 use super::*;
 use crate::clock::Timestamp;
@@ -44,6 +45,9 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     groups::a_source_replaces_only_its_own(&open().await).await;
     groups::members_are_found_by_group_and_go_with_the_person(&open().await).await;
     groups::permissions_are_replaced_and_taken_away(&open().await).await;
+    upstreams::rules_about_tools_are_replaced_and_taken_away(&open().await).await;
+    upstreams::a_decision_answers_those_who_asked(&open().await).await;
+    upstreams::a_membership_says_who_said_so(&open().await).await;
     authorization::clients_belong_to_a_realm(&open().await).await;
     clients::unused_clients_give_way_to_new_ones(&open().await).await;
     clients::a_flood_of_registrations_stays_within_its_room(&open().await).await;

@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod activity;
 mod api_keys;
 mod audit_log;
 mod authorization;
@@ -37,9 +38,14 @@ mod signing_keys;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transfer;
+mod upstream_requests;
+mod upstream_tools;
 mod upstreams;
 mod used_once;
 
+pub use activity::{
+    ActivityCounts, ActivityKey, ActivityName, ActivityShare, ActivitySlice, ActivitySpan, LATENCIES, OpenStreams,
+};
 pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position};
 pub use certificates::{AcmeChallenge, Issued, StoredCertificate};
 pub use clients::{Registered, RoomForClients};
@@ -58,6 +64,8 @@ pub use selection::MemberName;
 pub use service_links::{LinkCallback, ServiceLink};
 pub use services::{Parting, ServicePat};
 pub use transfer::Value;
+pub use upstream_requests::UpstreamRequest;
+pub use upstream_tools::{ToolList, UpstreamTools};
 
 use database::Database;
 
