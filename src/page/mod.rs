@@ -8,6 +8,7 @@ mod assets;
 mod connections;
 mod doctor;
 mod parts;
+mod people;
 mod place;
 mod plain;
 mod plot;
@@ -27,8 +28,15 @@ pub use assets::asset;
 pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, connections};
 pub use doctor::{DoctorPage, doctor};
 pub use parts::{Moment, span};
+pub use people::{
+    BrowserRow, ElsewhereRow, GroupRow, KeyRow, LinkRow, PeoplePage, PersonExtent, PersonPage, PersonRow, SurePage, people,
+    person, sure,
+};
 pub use place::{Account, Place};
-pub use servers::{ServersPage, UpstreamRow, servers};
+pub use servers::{
+    AskedRow, PermissionSection, ServerDeeds, ServerPage, ServersPage, ToolRow, ToolsPage, UpstreamExtent, UpstreamRow,
+    WaitingRow, counted, server, servers, tools,
+};
 pub use start::{
     Command, EncodedPage, HomePage, LandingPage, LoginPage, SetupPage, encoded, home, landing, login, setup,
 };

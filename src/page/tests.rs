@@ -1,14 +1,13 @@
 //! Every page with hostile data in it.
 
+mod activity;
+
 use super::*;
-use crate::activity::{Point, Range, Report, Share};
 use crate::clock::Timestamp;
 use crate::factors::{Enrolment, QrImage};
 use crate::secret::Secret;
-use crate::store::AuditEvent;
 use axum::response::Response;
 use http::StatusCode;
-use std::collections::HashMap;
 
 const HOSTILE: &str = "<script>alert(1)</script>\" onload='x' {{7*7}} \u{202e}moc.live";
 
@@ -124,95 +123,99 @@ fn connection_row() -> ConnectionRow {
     }
 }
 
-/// A month of a busy gateway, in which everybody has the worst of names.
-fn busy_month() -> Report {
-    let point = |number: u64| Point {
-        requests: 80_000 + 137 * number,
-        errors: number % 7,
-        refused: number % 3,
-        refreshes: 100 + number,
-        streams: 1000 + number,
-        p50_ms: Some(35),
-        p95_ms: Some(180 + u32::try_from(number).unwrap()),
-        p99_ms: (number % 10 > 0).then_some(1_200),
-    };
-    let share = |number: u64| Share {
-        name: format!("{HOSTILE}{number}{}", "x".repeat(100)),
-        upstream: Some(HOSTILE.to_owned()),
-        sum: point(number),
-        streams_now: number,
-    };
-    let shares = || (0..20).map(share).collect();
-    Report {
-        begin: Timestamp(1_767_225_600),
-        points: (0..120).map(point).collect(),
-        sum: Point { p99_ms: Some(1_200), ..point(70_000) },
-        streams_now: 7,
-        upstreams: shares(),
-        clients: shares(),
-        people: shares(),
-        tools: shares(),
-    }
-}
-
-fn hostile_choice() -> Choice {
+fn upstream_row() -> UpstreamRow {
     let hostile = || HOSTILE.to_owned();
-    Choice {
-        range: "month",
-        person: hostile(),
-        upstream: hostile(),
-        client: String::new(),
-        tool: hostile(),
-        action: hostile(),
-        since: hostile(),
-        until: hostile(),
+    UpstreamRow {
+        name: hostile(),
+        authority: hostile(),
+        address: hostile(),
+        tone: "bad",
+        standing: "Denied",
+        limits: vec!["not all tools"],
+        trouble: Some(hostile()),
     }
 }
 
-fn figures_of(report: Option<&Report>, choice: &Choice, administrator: bool) -> Response {
-    figures(&FiguresPage {
-        account: Account { name: HOSTILE, csrf_token: HOSTILE, administrator, notice: None },
-        choice,
-        range: Range::Month,
-        report,
-        client_names: &HashMap::from([(format!("{HOSTILE}0{}", "x".repeat(100)), HOSTILE.to_owned())]),
-    })
-}
-
-fn hostile_log() -> Response {
-    let choice = hostile_choice();
-    let event = AuditEvent {
-        action: "tool.called".to_owned(),
-        upstream: Some(HOSTILE.to_owned()),
-        client: Some(HOSTILE.repeat(8)),
-        status: Some(200),
-        duration_ms: Some(35),
-        ..AuditEvent::new(Timestamp(0), HOSTILE, "", HOSTILE, Some(HOSTILE.to_owned()))
+fn servers_pages() -> Vec<Response> {
+    let account = || Account { name: HOSTILE, csrf_token: HOSTILE, administrator: true, notice: Some(HOSTILE) };
+    let hostile = || HOSTILE.to_owned();
+    let when = || Moment::new(Timestamp(0), Timestamp(7_200));
+    let asked = || vec![AskedRow { user: Some(hostile()), client: Some(hostile()), when: when() }];
+    let status = StatusCode::OK;
+    let waiting = vec![WaitingRow { authority: hostile(), address: hostile(), asked: asked() }];
+    let deeds = ServerDeeds { approve: true, deny: true, remove: true, look: true };
+    let permission = |configured| PermissionSection {
+        configured,
+        everybody: false,
+        users: vec![hostile()],
+        groups: vec![(hostile(), 2)],
+        known_groups: vec![hostile()],
     };
-    log(&LogPage {
-        status: StatusCode::BAD_REQUEST,
-        account: Account { name: HOSTILE, csrf_token: HOSTILE, administrator: true, notice: None },
-        choice: &choice,
-        error: Some(HOSTILE),
-        lines: (0..50).map(|number| LogLine::new(number, &event, &choice, &HashMap::new())).collect(),
-        older: Some(1),
-        follow_after: Some(50),
-        client_names: &HashMap::new(),
-    })
+    let one = |deeds, configured| {
+        server(&ServerPage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            row: upstream_row(),
+            id: HOSTILE,
+            deeds,
+            urls: vec![hostile()],
+            given_name: HOSTILE,
+            alias: HOSTILE,
+            asked: asked(),
+            decided: Some(when()),
+            found: None,
+            permission: permission(configured),
+            tools: hostile(),
+            extent: UpstreamExtent::default(),
+        })
+    };
+    let tool = ToolRow {
+        name: hostile(),
+        title: Some(hostile()),
+        description: hostile(),
+        hints: vec!["says it only reads"],
+        ticked: true,
+        fixed: true,
+        why: Some(hostile()),
+    };
+    vec![
+        servers(&ServersPage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            typed: HOSTILE,
+            waiting,
+            upstreams: vec![upstream_row()],
+        }),
+        one(deeds, false),
+        one(ServerDeeds::default(), true),
+        tools(&ToolsPage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            name: HOSTILE,
+            address: HOSTILE,
+            read: Some(when()),
+            trouble: Some((hostile(), Some(hostile()))),
+            tools: vec![tool],
+            total: 1,
+            parts: (Some(hostile()), Some(hostile())),
+            only_ticked: true,
+            allowed: hostile(),
+            denied: hostile(),
+            configured: Some(hostile()),
+        }),
+    ]
 }
 
 fn every_page() -> Vec<Response> {
+    decisions_and_rooms().into_iter().chain(servers_pages()).chain(activity::pages()).collect()
+}
+
+fn decisions_and_rooms() -> Vec<Response> {
     let account = || Account { name: HOSTILE, csrf_token: HOSTILE, administrator: true, notice: Some(HOSTILE) };
     let hostile = || HOSTILE.to_owned();
-    let upstream = UpstreamRow {
-        name: hostile(),
-        authority: hostile(),
-        tone: "bad",
-        standing: "Denied",
-        trouble: Some(hostile()),
-        can_approve: true,
-        can_remove: true,
-    };
     let encoded_page = |error: bool, url| EncodedPage {
         status: StatusCode::OK,
         account: Some(account()),
@@ -279,7 +282,6 @@ fn every_page() -> Vec<Response> {
         landing(&LandingPage { domain: HOSTILE, unclaimed: true }),
         home(&HomePage { account: account(), alerts: vec![HOSTILE.to_owned()] }),
         connections(&ConnectionsPage { account: account(), rows: vec![connection_row()] }),
-        servers(&ServersPage { account: account(), upstreams: vec![upstream] }),
         super::account(&account_page()),
         code(&CodePage {
             status,
@@ -305,9 +307,6 @@ fn every_page() -> Vec<Response> {
         encoded(&encoded_page(false, Some(HOSTILE))),
         encoded(&encoded_page(false, None)),
         encoded(&encoded_page(true, None)),
-        figures_of(Some(&busy_month()), &hostile_choice(), true),
-        figures_of(None, &hostile_choice(), true),
-        hostile_log(),
     ]
 }
 
@@ -379,46 +378,4 @@ fn assets_are_kept_for_good_and_unknown_ones_do_not_exist() {
     // A page of another version, at another node, asks for another content.
     let other = asset("portcullis.css", Some("v=0123456789abcdef")).unwrap();
     assert_eq!(other.headers()["cache-control"], "no-cache");
-}
-
-#[tokio::test]
-async fn a_busy_month_is_a_light_page_that_says_in_words_what_it_shows() {
-    let (report, choice) = (busy_month(), Choice { range: "month", ..Choice::default() });
-    let html = text(figures_of(Some(&report), &choice, true)).await;
-    assert!(html.len() < 60_000, "{} bytes", html.len());
-    assert_eq!(html.matches("role=\"img\" aria-labelledby=").count(), 4);
-    for plot in ["requests", "latency", "refreshes", "streams"] {
-        assert!(html.contains(&format!("<title id=\"{plot}-title\">")), "{plot}");
-        assert!(html.contains(&format!("<desc id=\"{plot}-words\">")), "{plot}");
-    }
-    for words in [
-        "The busiest six hours began at 2026-01-30 18:00, with 96,303.",
-        "99 of a hundred than 1.2 s.",
-        "7 streams are open now. The most at once were 1,119, at 2026-01-30 18:00.",
-        "<th scope=\"row\">2026-01-01 06:00</th><td>80,135</td><td>1</td><td>1</td><td>35 ms</td>",
-        ">5 Jan</text>",
-        ">100,000</text>",
-    ] {
-        assert!(html.contains(words), "{words}: {html}");
-    }
-    assert_eq!(html.matches("<tr>").count(), 1 + 120 + 4 * 11);
-    let log = text(hostile_log()).await;
-    assert!(log.len() < 100_000, "{} bytes", log.len());
-}
-
-#[tokio::test]
-async fn members_see_no_other_people_and_nothing_is_drawn_of_what_is_not_kept() {
-    let (report, all) = (busy_month(), Choice { range: "month", ..Choice::default() });
-    let html = text(figures_of(Some(&report), &Choice { person: "ada".to_owned(), ..all.clone() }, false)).await;
-    assert!(html.contains(">Tools</h2>") && !html.contains(">People</h2>") && !html.contains("Remove"));
-    let tool = Choice { upstream: "mcp.example".to_owned(), tool: "search".to_owned(), ..all.clone() };
-    let html = text(figures_of(Some(&report), &tool, true)).await;
-    assert_eq!(html.matches("<figure").count(), 2, "streams and refreshes are not kept by tool");
-    assert_eq!(html.matches("Remove<span").count(), 2);
-    let nothing = Report { points: vec![Point::default(); 120], ..busy_month() };
-    let html = text(figures_of(Some(&nothing), &all, true)).await;
-    assert!(html.contains("Nothing yet") && !html.contains("<figure"));
-    let unknown = Choice { client: "claude".to_owned(), ..tool };
-    let html = text(figures_of(None, &unknown, true)).await;
-    assert!(html.contains("There are no figures for this") && html.contains("/activity/log?upstream=mcp.example&#38;"));
 }
