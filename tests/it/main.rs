@@ -86,6 +86,7 @@ mod stdio;
 mod stepup;
 mod streams;
 mod systemd;
+mod tail;
 mod tls;
 mod traces;
 mod trespass;
