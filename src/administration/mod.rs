@@ -11,10 +11,12 @@ mod paging;
 mod people;
 mod permissions;
 mod personal;
+mod queue;
 pub mod records;
 mod services;
 mod sessions;
 mod signing_keys;
+mod tools;
 mod upstreams;
 
 pub use grants::GrantFilter;

@@ -1,8 +1,8 @@
 //! Who may use which upstream, and who belongs to which group.
 
-use super::records::{Permission, Standing, Upstream, User};
+use super::records::{Group, Permission, Standing, ToolRules, Upstream, User};
 use super::upstreams::{label_of, parse};
-use super::{Actor, Administration, Refused};
+use super::{Actor, Administration, Page, Refused};
 use crate::hostname::Authority;
 use crate::ids::UserId;
 use crate::store::UpstreamAccess;
@@ -15,6 +15,8 @@ pub enum Change {
     Allow(Permission),
     /// These may not any more, unless somebody is in a group that may.
     Deny(Permission),
+    /// These may, and nobody else.
+    Only(Permission),
     /// Everybody may.
     Everybody,
 }
@@ -43,6 +45,15 @@ impl Administration {
         self.user(id).await
     }
 
+    /// All groups that have members, by name.
+    ///
+    /// # Errors
+    /// [`Refused::Failed`].
+    pub async fn groups(&self) -> Result<Page<Group>, Refused> {
+        let groups = self.store.groups().await?.into_iter();
+        Ok(Page::whole(groups.map(|(name, members)| Group { name, members }).collect()))
+    }
+
     /// Says who may use an upstream that the configuration does not name, decided about or not. What others have open there
     /// ends.
     ///
@@ -58,6 +69,7 @@ impl Administration {
             }
             Change::Allow(whom) => self.allow(&authority, whom).await?,
             Change::Deny(whom) => self.deny(&authority, whom).await?,
+            Change::Only(whom) => self.only(&authority, whom).await?,
         }
         let mut one = [undecided(&authority)];
         self.add_permissions(&mut one).await?;
@@ -90,6 +102,13 @@ impl Administration {
         Ok(self.revocations.restrict(&access).await?)
     }
 
+    async fn only(&self, authority: &Authority, whom: Permission) -> Result<(), Refused> {
+        whom.groups.iter().try_for_each(|group| crate::revocation::check_group(group))?;
+        let users = self.people(&whom.users).await?;
+        let access = UpstreamAccess { authority: authority.to_string(), users, groups: whom.groups };
+        Ok(self.revocations.restrict(&access).await?)
+    }
+
     async fn deny(&self, authority: &Authority, whom: Permission) -> Result<(), Refused> {
         let Some(mut access) = self.store.upstream_access(authority.as_str()).await? else {
             let why = "say who may with `portcullis upstream allow`, then nobody else may";
@@ -110,14 +129,18 @@ impl Administration {
         Ok(people)
     }
 
-    /// Adds who may use them: what the configuration says of those that it names, else what administrators said.
+    /// Adds who may use them: what the configuration says of those that it names, else what administrators said; and which of
+    /// their tools, as administrators said.
     pub(super) async fn add_permissions(&self, upstreams: &mut [Upstream]) -> Result<(), Refused> {
         let restricted = self.store.restricted_upstreams().await?;
         let names: HashMap<_, _> = match restricted.is_empty() {
             true => HashMap::new(),
             false => self.store.users().await?.into_iter().map(|user| (user.id, user.name)).collect(),
         };
+        let mut tools: HashMap<_, _> =
+            self.store.upstream_tools().await?.into_iter().map(|row| (row.authority.clone(), row)).collect();
         for upstream in upstreams {
+            upstream.tools = tools.remove(&upstream.domain).map(ToolRules::from);
             upstream.permission = if upstream.standing == Standing::Configured {
                 let permitted = self.registry.permitted_by_configuration(&upstream.domain);
                 permitted.map(|permitted| Permission { users: permitted.users, groups: permitted.groups })
@@ -143,6 +166,8 @@ fn undecided(authority: &Authority) -> Upstream {
         label: label_of(authority),
         program: None,
         permission: None,
+        tools: None,
+        asked: Vec::new(),
         decided_at: None,
     }
 }

@@ -1,6 +1,9 @@
 //! What listings show: one type for each, whoever asks and however it is shown. Nothing in them is secret.
 
+mod access;
 mod conversions;
+
+pub use access::{Asked, Group, ToolRules};
 
 use crate::clock::Timestamp;
 use crate::secret::Secret;
@@ -287,6 +290,12 @@ pub struct Upstream {
     pub program: Option<String>,
     /// Who may use it, if not everybody.
     pub permission: Option<Permission>,
+    /// Which of its tools administrators permit, if not all. What the configuration says about them counts too.
+    #[serde(default)]
+    pub tools: Option<ToolRules>,
+    /// Who wants to use it, as long as nobody has decided; the last five.
+    #[serde(default)]
+    pub asked: Vec<Asked>,
     /// When an administrator decided.
     pub decided_at: Option<Moment>,
 }

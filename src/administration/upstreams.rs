@@ -5,10 +5,7 @@ use super::{Actor, Administration, Page, Refused};
 use crate::hostname::{Authority, InvalidAuthority, InvalidLabel, Label, Target, UpstreamAddress};
 use crate::store::{self, Decision};
 use crate::upstream;
-use std::collections::BTreeMap;
 
-/// The most upstreams that are listed as awaiting a decision; strangers can make up as many as they like.
-const MAX_AWAITING: usize = 50;
 /// How long a name for people may be, in characters.
 const MAX_NAME: usize = 100;
 
@@ -77,6 +74,36 @@ impl Administration {
         Ok(decided)
     }
 
+    /// Gives an upstream that was decided about another name and another alias, or none. Clients that were set up with another
+    /// alias no longer find it there.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`] when nobody decided about it; [`Refused::Conflict`] for an alias that another upstream has;
+    /// [`Refused::Invalid`].
+    pub async fn rename_upstream(
+        &self,
+        actor: &Actor,
+        domain: &str,
+        (name, alias): (Option<String>, Option<String>),
+    ) -> Result<Upstream, Refused> {
+        let authority = parse(domain)?;
+        let missing = || Refused::NotFound(format!("nobody decided about {domain}: approve it first"));
+        let row = self.store.upstream(authority.as_str()).await?.ok_or_else(missing)?;
+        if let Some(alias) = &alias {
+            self.must_be_free(alias, &authority).await?;
+        }
+        if name.as_ref().is_some_and(|name| !is_name(name)) {
+            return Err(Refused::Invalid(format!("name has 1 to {MAX_NAME} printable characters")));
+        }
+        let row = store::Upstream { name, alias, ..row };
+        self.revocations.decide(&row).await?;
+        self.record(actor, "upstream.renamed", authority.as_str());
+        let mut renamed = [row.into()];
+        self.add_permissions(&mut renamed).await?;
+        let [renamed] = renamed;
+        Ok(renamed)
+    }
+
     /// Forgets a decision; what is open there ends unless unknown upstreams are allowed.
     ///
     /// # Errors
@@ -92,18 +119,6 @@ impl Administration {
         }
         self.record(actor, "upstream.removed", authority.as_str());
         Ok(())
-    }
-
-    /// Upstreams at whose hostnames clients have registered, and about which nobody has decided.
-    async fn awaiting(&self) -> Result<Vec<Upstream>, Refused> {
-        let clients = self.store.clients().await?;
-        let labels = clients.iter().filter_map(|client| Label::parse(&client.realm).ok());
-        let waiting: BTreeMap<_, _> = labels
-            .filter_map(|label| self.registry.find(&Label { account: None, ..label }))
-            .filter(|upstream| upstream.standing == upstream::Standing::AwaitingApproval)
-            .map(|upstream| (upstream.authority.clone(), upstream))
-            .collect();
-        Ok(waiting.values().take(MAX_AWAITING).map(|one| of_registry(one, Standing::Awaiting)).collect())
     }
 
     /// Neither this gateway nor an upstream of the configuration.
@@ -152,7 +167,7 @@ pub(super) fn label_of(authority: &Authority) -> Option<String> {
     Label::encode(authority).ok().map(|label| label.to_string())
 }
 
-fn of_registry(upstream: &upstream::Upstream, standing: Standing) -> Upstream {
+pub(super) fn of_registry(upstream: &upstream::Upstream, standing: Standing) -> Upstream {
     Upstream {
         domain: upstream.authority.to_string(),
         standing,
@@ -161,6 +176,8 @@ fn of_registry(upstream: &upstream::Upstream, standing: Standing) -> Upstream {
         label: label_of(&upstream.authority),
         program: upstream.kind.command().map(|command| command.name().to_owned()),
         permission: None,
+        tools: None,
+        asked: Vec::new(),
         decided_at: None,
     }
 }
@@ -178,6 +195,8 @@ impl From<store::Upstream> for Upstream {
             alias: row.alias,
             program: None,
             permission: None,
+            tools: None,
+            asked: Vec::new(),
             decided_at: Some(Moment(row.decided_at)),
         }
     }

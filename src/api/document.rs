@@ -3,8 +3,8 @@
 use super::activity::ActivityReport;
 use super::problem::{self, Body};
 use crate::administration::records::{
-    ApiKey, AuditEvent, Client, Connection, CreatedApiKey, CreatedClient, Ended, FactorsReset, Grant, Member, Service,
-    ServiceConnection, ServicePat, Session, SignedOut, SigningKey, Upstream, User,
+    ApiKey, AuditEvent, Client, Connection, CreatedApiKey, CreatedClient, Ended, FactorsReset, Grant, Group, Member, Service,
+    ServiceConnection, ServicePat, Session, SignedOut, SigningKey, ToolRules, Upstream, User,
 };
 use crate::paths::API;
 use bytes::Bytes;
@@ -74,6 +74,8 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     describe::<ServicePat>(components);
     describe::<Member>(components);
     describe::<FactorsReset>(components);
+    describe::<Group>(components);
+    describe::<ToolRules>(components);
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
             for (status, text) in answers_of(operation) {

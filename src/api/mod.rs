@@ -15,6 +15,7 @@ mod document;
 mod door;
 mod extract;
 mod grants;
+mod groups;
 mod keys;
 mod members;
 mod problem;
@@ -78,6 +79,8 @@ fn of_people() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(sessions::reset_factors))
         .routes(routes!(connections::list))
         .routes(routes!(connections::delete))
+        .routes(routes!(groups::list))
+        .routes(routes!(groups::join, groups::leave))
         .routes(routes!(members::hidden))
         .routes(routes!(members::hide, members::show))
 }
@@ -105,6 +108,8 @@ fn of_the_gateway() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::new()
         .routes(routes!(upstreams::list))
         .routes(routes!(upstreams::get, upstreams::decide, upstreams::undecide))
+        .routes(routes!(upstreams::permit, upstreams::unrestrict))
+        .routes(routes!(upstreams::permit_tools, upstreams::permit_all_tools))
         .routes(routes!(credentials::put, credentials::delete))
         .routes(routes!(audit::list))
         .routes(routes!(activity::read))

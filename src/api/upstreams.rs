@@ -4,7 +4,8 @@ use super::answer::{Done, Found, Listed};
 use super::door::Administrator;
 use super::extract::{Json, Path};
 use super::problem::{Body, Problem};
-use crate::administration::records::{Upstream, UpstreamDecision};
+use crate::administration::Change;
+use crate::administration::records::{Permission, ToolRules, Upstream, UpstreamDecision};
 
 /// List MCP servers
 ///
@@ -40,5 +41,52 @@ pub(super) async fn decide(
 #[utoipa::path(delete, path = "/upstreams/{domain}", operation_id = "delete_upstream", tag = "upstreams")]
 pub(super) async fn undecide(admin: Administrator, Path(domain): Path<String>) -> Result<Done, Problem> {
     admin.may().undecide(admin.actor(), &domain).await?;
+    Ok(Done)
+}
+
+/// Say who may use an MCP server
+///
+/// These people and the members of these groups, and nobody else; what others have open there ends. Servers of the
+/// configuration are permitted there.
+#[utoipa::path(put, path = "/upstreams/{domain}/permission", operation_id = "permit_upstream", tag = "upstreams",
+    responses((status = 409, body = Body, content_type = "application/problem+json",
+        description = "The configuration names it.")))]
+pub(super) async fn permit(
+    admin: Administrator,
+    Path(domain): Path<String>,
+    Json(whom): Json<Permission>,
+) -> Result<Found<Upstream>, Problem> {
+    Ok(Found(admin.may().permit(admin.actor(), &domain, Change::Only(whom)).await?))
+}
+
+/// Let everybody use an MCP server
+///
+/// As far as it may be used at all.
+#[utoipa::path(delete, path = "/upstreams/{domain}/permission", operation_id = "unrestrict_upstream", tag = "upstreams",
+    responses((status = 409, body = Body, content_type = "application/problem+json",
+        description = "The configuration names it.")))]
+pub(super) async fn unrestrict(admin: Administrator, Path(domain): Path<String>) -> Result<Done, Problem> {
+    admin.may().permit(admin.actor(), &domain, Change::Everybody).await?;
+    Ok(Done)
+}
+
+/// Say which tools of an MCP server may be used
+///
+/// In place of what was said before, from the next request on. What the configuration says about them counts too.
+#[utoipa::path(put, path = "/upstreams/{domain}/tools", operation_id = "permit_tools", tag = "upstreams")]
+pub(super) async fn permit_tools(
+    admin: Administrator,
+    Path(domain): Path<String>,
+    Json(rules): Json<ToolRules>,
+) -> Result<Found<ToolRules>, Problem> {
+    Ok(Found(admin.may().permit_tools(admin.actor(), &domain, rules).await?))
+}
+
+/// Let all tools of an MCP server be used
+///
+/// As far as the configuration lets them.
+#[utoipa::path(delete, path = "/upstreams/{domain}/tools", operation_id = "permit_all_tools", tag = "upstreams")]
+pub(super) async fn permit_all_tools(admin: Administrator, Path(domain): Path<String>) -> Result<Done, Problem> {
+    admin.may().permit_tools(admin.actor(), &domain, ToolRules::default()).await?;
     Ok(Done)
 }

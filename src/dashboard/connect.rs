@@ -9,7 +9,7 @@ use crate::oauth::scope::Scopes;
 use crate::page::{self, ApprovalPage, MessagePage, Place};
 use crate::request::Arrival;
 use crate::session::SignedIn;
-use crate::store::Role;
+use crate::store::{Role, UpstreamRequest};
 use crate::upstream::{Standing, Upstream};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -51,6 +51,7 @@ pub(super) async fn start(
         Err(answer) => return Ok(answer),
     };
     if goal.upstream.standing == Standing::AwaitingApproval {
+        dashboard.remember_wish(&person, &goal, &headers).await?;
         return Ok(approval_page(&person, &goal, &query));
     }
     if !dashboard.registry.permits(person.user.id, &goal.upstream.authority).await? {
@@ -147,6 +148,18 @@ impl Dashboard {
         })?;
         let path = Some(path).filter(|path| path != "/").or_else(|| upstream.path.clone());
         Ok(Goal { upstream, account, path })
+    }
+
+    /// Administrators see in their queue who waits for them; they themselves do not wait.
+    async fn remember_wish(&self, person: &SignedIn, goal: &Goal, headers: &HeaderMap) -> Result<(), Failure> {
+        // A link elsewhere is nobody's wish.
+        let by_hand = headers.get_all("sec-fetch-site").iter().all(|it| it == "same-origin" || it == "none");
+        if person.user.role == Role::Administrator || !by_hand {
+            return Ok(());
+        }
+        let (authority, asked_at) = (goal.upstream.authority.to_string(), self.clock.now());
+        let wish = UpstreamRequest { authority, user: person.user.id, client: String::new(), asked_at };
+        Ok(self.store.request_upstream(&wish).await?)
     }
 
     async fn connect(&self, person: &SignedIn, goal: Goal, renew: bool) -> Result<Response, Failure> {

@@ -3,10 +3,10 @@
 use super::start::address::start_address;
 use crate::clock::Timestamp;
 use crate::ids::SessionId;
-use crate::page::{self, ConnectionRow, GrantRow, PasskeyRow, SessionRow};
+pub(super) use crate::page::span;
+use crate::page::{self, ConnectionRow, GrantRow, Moment, PasskeyRow, SessionRow};
 use crate::session::{SignedIn, device};
 use crate::store::{Connection, ConnectionState, Grant, Passkey, Role, Session};
-use std::time::Duration;
 
 /// A person for the bar on top.
 pub(super) fn account(person: &SignedIn) -> page::Account<'_> {
@@ -53,7 +53,7 @@ pub(super) fn grant(grant: Grant, now: Timestamp) -> GrantRow {
         client: grant.client_name,
         resource: grant.resource,
         scopes: words(&grant.scope),
-        since: ago(grant.created_at, now),
+        since: Moment::new(grant.created_at, now),
     }
 }
 
@@ -64,8 +64,8 @@ pub(super) fn session(session: Session, this_one: SessionId, now: Timestamp) -> 
         device: device(&session.user_agent),
         address: session.address,
         means: session.means,
-        since: ago(session.created_at, now),
-        last_seen: ago(session.last_seen_at, now),
+        since: Moment::new(session.created_at, now),
+        last_seen: Moment::new(session.last_seen_at, now),
         this_one: session.id == this_one,
     }
 }
@@ -75,27 +75,9 @@ pub(super) fn passkey(passkey: Passkey, now: Timestamp) -> PasskeyRow {
     PasskeyRow {
         id: passkey.id.to_string(),
         name: passkey.name,
-        since: ago(passkey.created_at, now),
-        last_used: passkey.last_used_at.map(|at| ago(at, now)),
+        since: Moment::new(passkey.created_at, now),
+        last_used: passkey.last_used_at.map(|at| Moment::new(at, now)),
     }
-}
-
-/// How long ago something was: `just now`, `3 hours ago`.
-pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
-    let age = now.since(at);
-    if age < Duration::from_secs(60) { "just now".to_owned() } else { format!("{} ago", span(age)) }
-}
-
-/// A length of time in its largest unit, rounded up: `45 seconds`, `3 hours`.
-pub(super) fn span(duration: Duration) -> String {
-    let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
-    let (count, unit) = match seconds {
-        0..120 => (seconds.max(1), "second"),
-        120..7_200 => (seconds.div_ceil(60), "minute"),
-        7_200..172_800 => (seconds.div_ceil(3_600), "hour"),
-        _ => (seconds.div_ceil(86_400), "day"),
-    };
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
 fn expiry(at: Timestamp, now: Timestamp) -> String {
@@ -112,16 +94,6 @@ mod tests {
 
     #[test]
     fn times_in_words() {
-        for (seconds, text) in [
-            (0, "1 second"),
-            (45, "45 seconds"),
-            (120, "2 minutes"),
-            (3_601, "61 minutes"),
-            (7_200, "2 hours"),
-            (172_800, "2 days"),
-        ] {
-            assert_eq!(span(Duration::from_secs(seconds)), text);
-        }
         assert_eq!(expiry(Timestamp(100), Timestamp(40)), "token good for 60 seconds");
         assert_eq!(expiry(Timestamp(40), Timestamp(40)), "token expired");
     }

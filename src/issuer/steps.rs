@@ -12,7 +12,7 @@ use crate::ids::{Digest, GrantId};
 use crate::oauth::error::{Code, OauthError};
 use crate::oauth::scope::{OFFLINE_ACCESS, Scopes};
 use crate::session::SignedIn;
-use crate::store::{self, AuthorizationCode, Decision, Grant, RememberedConsent, Role};
+use crate::store::{self, AuthorizationCode, Decision, Grant, RememberedConsent, Role, UpstreamRequest};
 use crate::upstream::{Standing, Upstream};
 use axum::response::Response;
 use http::StatusCode;
@@ -67,7 +67,10 @@ impl Visit<'_> {
 pub(super) async fn go_on(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response, Fault> {
     match next_step(issuer, visit).await {
         Ok(Step::Login) => Ok(to_login(&visit.resume())),
-        Ok(Step::NotApproved) => Ok(pages::not_approved(visit)),
+        Ok(Step::NotApproved) => {
+            remember_wish(issuer, visit).await?;
+            Ok(pages::not_approved(visit))
+        }
         Ok(Step::Approve) => Ok(pages::approval(visit)),
         Ok(Step::NotPermitted) => Ok(pages::not_permitted(visit)),
         Ok(Step::NotAdministrator) => Ok(pages::not_administrator(visit)),
@@ -134,6 +137,18 @@ async fn next_step(issuer: &Issuer, visit: &Visit<'_>) -> Result<Step, ConnectEr
         Begin::Redirect(url) => Ok(Step::Connect(url)),
         Begin::Connected => Ok(Step::Issue),
     }
+}
+
+/// Administrators see in their queue who waits for them.
+async fn remember_wish(issuer: &Issuer, visit: &Visit<'_>) -> Result<(), Fault> {
+    let Some(upstream) = &visit.place.upstream else { return Ok(()) };
+    let wish = UpstreamRequest {
+        authority: upstream.authority.to_string(),
+        user: visit.signed_in.user.id,
+        client: visit.pending.client_name.chars().take(200).collect(),
+        asked_at: issuer.clock.now(),
+    };
+    Ok(issuer.store.request_upstream(&wish).await?)
 }
 
 /// That the person has agreed that the client gets access.

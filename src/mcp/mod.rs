@@ -18,5 +18,5 @@ mod version;
 pub use listing::without_denied;
 pub use message::{Message, Messages};
 pub use method::Method;
-pub use tools::{Pattern, ToolPolicy};
+pub use tools::{Pattern, ToolPolicy, Verdict};
 pub use version::mirrors_are_true;

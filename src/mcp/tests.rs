@@ -295,3 +295,18 @@ proptest! {
         prop_assert_eq!(allowing.permits(&name), obvious(pattern.as_bytes(), name.as_bytes()));
     }
 }
+
+#[test]
+fn of_two_who_have_a_say_both_count_and_the_reason_is_told() {
+    let both = policy(Some(&["get_*", "put"]), &[]).and(&policy(Some(&["*_a", "put", "get_x"]), &["PUT"]));
+    let pattern = Pattern::parse("PUT").unwrap();
+    assert_eq!(both.verdict("get_a"), Verdict::Permitted);
+    assert_eq!(both.verdict("get_b"), Verdict::NotAllowed);
+    assert_eq!(both.verdict("put"), Verdict::Denied(&pattern));
+    assert_eq!(pattern.to_string(), "PUT");
+    assert!(policy(None, &["x"]).and(&policy(None, &["y"])).permits("z"));
+    assert!(!ToolPolicy::nothing().permits("z"));
+    for (name, writable) in [("get_x", true), ("a*", false), ("a?", false), ("a b", false), ("a[1]", false), ("", false)] {
+        assert_eq!(Pattern::of_name(name).is_some(), writable, "{name}");
+    }
+}

@@ -1,24 +1,58 @@
 //! Which tools of an upstream may be used.
 
-/// `tools.allow` and `tools.deny` of one upstream.
+/// `tools.allow` and `tools.deny` of one upstream, of everybody who has a say in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolPolicy {
-    allow: Option<Vec<Pattern>>,
+    /// A tool is in each of these lists.
+    allow: Vec<Vec<Pattern>>,
     deny: Vec<Pattern>,
+}
+
+/// What becomes of a tool, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// It may be listed and called.
+    Permitted,
+    /// This pattern denies it.
+    Denied(&'a Pattern),
+    /// Only others are allowed.
+    NotAllowed,
 }
 
 impl ToolPolicy {
     /// Without `allow`, everything is allowed that is not denied. `None` when nothing is limited at all.
     pub fn new(allow: Option<Vec<Pattern>>, deny: Vec<Pattern>) -> Option<Self> {
-        (allow.is_some() || !deny.is_empty()).then_some(Self { allow, deny })
+        (allow.is_some() || !deny.is_empty()).then_some(Self { allow: allow.into_iter().collect(), deny })
+    }
+
+    /// No tool at all.
+    pub fn nothing() -> Self {
+        Self { allow: vec![Vec::new()], deny: Vec::new() }
+    }
+
+    /// What both of them permit.
+    #[must_use]
+    pub fn and(mut self, other: &Self) -> Self {
+        self.allow.extend_from_slice(&other.allow);
+        self.deny.extend_from_slice(&other.deny);
+        self
     }
 
     /// Whether a tool may be listed and called. What is denied stays denied, whatever else allows it, and in every spelling
     /// that differs only in ASCII case: a server that does not tell them apart must not be a way around.
     pub fn permits(&self, tool: &str) -> bool {
-        let denied = self.deny.iter().any(|pattern| pattern.matches(tool, |a, b| a.eq_ignore_ascii_case(&b)));
+        self.verdict(tool) == Verdict::Permitted
+    }
+
+    /// The same with the reason.
+    pub fn verdict(&self, tool: &str) -> Verdict<'_> {
+        let denies = |pattern: &&Pattern| pattern.matches(tool, |a, b| a.eq_ignore_ascii_case(&b));
         let allowed = |allow: &Vec<Pattern>| allow.iter().any(|pattern| pattern.matches(tool, |a, b| a == b));
-        !denied && self.allow.as_ref().is_none_or(allowed)
+        match self.deny.iter().find(denies) {
+            Some(pattern) => Verdict::Denied(pattern),
+            None if self.allow.iter().all(allowed) => Verdict::Permitted,
+            None => Verdict::NotAllowed,
+        }
     }
 }
 
@@ -26,7 +60,18 @@ impl ToolPolicy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(Box<[char]>);
 
+impl std::fmt::Display for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|&c| std::fmt::Write::write_char(f, c))
+    }
+}
+
 impl Pattern {
+    /// The pattern that means one tool and no other; `None` for a name that cannot be written as one.
+    pub fn of_name(tool: &str) -> Option<Self> {
+        Self::parse(tool).ok().filter(|_| !tool.contains(['*', '?']))
+    }
+
     /// Reads a pattern.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 use super::answer::{Frame, page, talking_page};
 use super::connections::{ConnectionRow, GrantRow};
+use super::parts::Moment;
 use super::place::{Account, Place};
 use super::plain;
 use crate::factors::Enrolment;
@@ -86,8 +87,8 @@ pub struct ServiceRow {
     pub can_connect: bool,
     /// The person's authorization.
     pub connection: Option<ConnectionRow>,
-    /// How long ago the person left a personal access token here.
-    pub pat: Option<String>,
+    /// When the person left a personal access token here.
+    pub pat: Option<Moment>,
     /// Whether the configuration has one for everybody.
     pub has_shared_pat: bool,
 }
@@ -102,10 +103,10 @@ pub struct SessionRow {
     pub address: Option<String>,
     /// How the person signed in.
     pub means: String,
-    /// How long ago.
-    pub since: String,
-    /// How long ago it was used.
-    pub last_seen: String,
+    /// When the person signed in.
+    pub since: Moment,
+    /// When it was used.
+    pub last_seen: Moment,
     /// Whether it is the one that asks.
     pub this_one: bool,
 }
@@ -130,8 +131,8 @@ pub struct IdentityRow {
     pub name: String,
     /// The verified address.
     pub email: Option<String>,
-    /// How long ago it was used.
-    pub used: String,
+    /// When it was used.
+    pub used: Moment,
 }
 
 impl IdentityRow {
@@ -147,10 +148,10 @@ pub struct PasskeyRow {
     pub id: String,
     /// The name that its person gave it.
     pub name: String,
-    /// How long ago it was added.
-    pub since: String,
-    /// How long ago it signed its person in.
-    pub last_used: Option<String>,
+    /// When it was added.
+    pub since: Moment,
+    /// When it signed its person in.
+    pub last_used: Option<Moment>,
 }
 
 /// The page that asks for the second factor.

@@ -1,6 +1,7 @@
 //! What a person has connected.
 
 use super::answer::{Frame, page};
+use super::parts::Moment;
 use super::place::{Account, Place};
 use askama::Template;
 use axum::response::Response;
@@ -50,8 +51,8 @@ pub struct GrantRow {
     pub resource: String,
     /// How much.
     pub scopes: Vec<String>,
-    /// How long ago.
-    pub since: String,
+    /// When it was given.
+    pub since: Moment,
 }
 
 /// The connections of a person.

@@ -4,7 +4,7 @@
 use super::Revocations;
 use crate::error::Fault;
 use crate::ids::UserId;
-use crate::store::{Ended, Role, StoreError, UpstreamAccess, User};
+use crate::store::{Ended, Role, StoreError, UpstreamAccess, UpstreamTools, User};
 
 impl Revocations {
     /// Removes a person with sessions, grants and connections. What ended; `None` when there is no such person.
@@ -106,6 +106,25 @@ impl Revocations {
     /// When the store fails.
     pub async fn unrestrict(&self, authority: &str) -> Result<bool, Fault> {
         let deleted = self.store.delete_upstream_access(authority).await?;
+        self.follow_upstreams().await?;
+        Ok(deleted)
+    }
+
+    /// Says which tools of an upstream may be used. It holds from the next request on; nothing ends by it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn permit_tools(&self, tools: &UpstreamTools) -> Result<(), Fault> {
+        self.store.put_upstream_tools(tools).await?;
+        self.follow_upstreams().await
+    }
+
+    /// Lets all tools of an upstream be used, as far as the configuration does; `false` when nothing else was said.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn permit_all_tools(&self, authority: &str) -> Result<bool, Fault> {
+        let deleted = self.store.delete_upstream_tools(authority).await?;
         self.follow_upstreams().await?;
         Ok(deleted)
     }

@@ -6,6 +6,7 @@ mod accounts;
 mod activity;
 mod api_keys;
 mod audit_chain;
+mod audit_reading;
 mod authorization;
 mod certificates;
 mod clients;
@@ -25,6 +26,7 @@ mod service_links;
 mod services;
 mod sqlite;
 mod transfer;
+mod upstreams;
 
 use super::*;
 use crate::clock::Timestamp;
@@ -50,6 +52,9 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     groups::a_source_replaces_only_its_own(&open().await).await;
     groups::members_are_found_by_group_and_go_with_the_person(&open().await).await;
     groups::permissions_are_replaced_and_taken_away(&open().await).await;
+    upstreams::rules_about_tools_are_replaced_and_taken_away(&open().await).await;
+    upstreams::a_decision_answers_those_who_asked(&open().await).await;
+    upstreams::a_membership_says_who_said_so(&open().await).await;
     authorization::clients_belong_to_a_realm(&open().await).await;
     clients::unused_clients_give_way_to_new_ones(&open().await).await;
     clients::a_flood_of_registrations_stays_within_its_room(&open().await).await;
@@ -109,6 +114,8 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     audit_chain::what_is_missing_is_found_as_far_as_it_can_be(&open().await).await;
     audit_chain::lines_of_an_earlier_version_are_taken_in(&open().await).await;
     audit_chain::many_writers_make_one_chain(&open().await).await;
+    audit_reading::lines_are_found_by_all_that_is_known_of_them(&open().await).await;
+    audit_reading::stretches_are_bounded_whatever_fits(&open().await).await;
     housekeeping::what_works_once_works_once(&open().await).await;
     housekeeping::sweeping_takes_what_is_dead(&open().await).await;
 }

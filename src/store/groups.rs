@@ -17,6 +17,15 @@ impl Store {
         Ok(select.fetch_all(self.database.readers()).await?)
     }
 
+    /// The groups of a person with who said so: [`BY_ADMINISTRATOR`], or the name of an identity provider.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn memberships_of(&self, user: UserId) -> Result<Vec<(String, String)>, StoreError> {
+        let select = query_as("SELECT name, source FROM user_groups WHERE user_id = ? ORDER BY name, source");
+        Ok(select.bind(user).fetch_all(self.database.readers()).await?)
+    }
+
     /// All memberships, by person and name; one that has two sources is there once.
     ///
     /// # Errors

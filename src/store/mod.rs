@@ -17,6 +17,7 @@ mod consents;
 mod database;
 mod derived_grants;
 mod devices;
+mod extent;
 mod factors;
 mod following;
 mod grants;
@@ -26,6 +27,7 @@ mod identities;
 mod limits;
 mod listings;
 mod mcp_sessions;
+mod nodes;
 mod records;
 mod refreshes;
 mod sealed;
@@ -38,16 +40,19 @@ mod signing_keys;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transfer;
+mod upstream_requests;
+mod upstream_tools;
 mod upstreams;
 mod used_once;
 
 pub use activity::{
     ActivityCounts, ActivityKey, ActivityName, ActivityShare, ActivitySlice, ActivitySpan, LATENCIES, OpenStreams,
 };
-pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position};
+pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position, Stretch};
 pub use certificates::{AcmeChallenge, Issued, StoredCertificate};
 pub use clients::{Registered, RoomForClients};
 pub use database::{Heard, Listener};
+pub use extent::{PersonExtent, UpstreamExtent};
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
 pub use following::{JournalPosition, News};
 pub use groups::BY_ADMINISTRATOR;
@@ -55,6 +60,7 @@ pub use identities::Unlinked;
 pub use limits::LimitUsed;
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use mcp_sessions::{McpSession, RoomForSessions};
+pub use nodes::{Node, SeenNode};
 pub use records::*;
 pub use refreshes::{Attempt, Begun, Failure, Intent, Lease, REFRESH_LEASE, Renewed, Swapped};
 pub use sealed::{SealedColumn, SealedValue};
@@ -62,6 +68,8 @@ pub use selection::MemberName;
 pub use service_links::{LinkCallback, ServiceLink};
 pub use services::{Parting, ServicePat};
 pub use transfer::Value;
+pub use upstream_requests::UpstreamRequest;
+pub use upstream_tools::{ToolList, UpstreamTools};
 
 use database::Database;
 

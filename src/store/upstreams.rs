@@ -5,7 +5,7 @@ use super::database::{query, query_as};
 use super::*;
 
 impl Store {
-    /// Adds or replaces a decision.
+    /// Adds or replaces a decision; whoever asked for it is answered.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the alias belongs to another upstream.
@@ -26,6 +26,8 @@ impl Store {
             .execute(&mut transaction)
             .await
             .map_err(inserting("an upstream of that alias"))?;
+        let answered = query("DELETE FROM upstream_requests WHERE authority = ?").bind(&upstream.authority);
+        answered.execute(&mut transaction).await?;
         transaction.record(Change::UpstreamsChanged);
         transaction.commit().await
     }

@@ -3,6 +3,7 @@
 mod access;
 mod health;
 mod personal;
+mod tools;
 
 pub use crate::config::{Command, Kind, Sharing, Transport};
 pub use access::Access;
@@ -44,7 +45,7 @@ pub struct Upstream {
     pub standing: Standing,
     /// Who may use it.
     pub access: Access,
-    /// Which of its tools may be used; `None`: all.
+    /// Which of its tools may be used, by the configuration and by administrators; `None`: all.
     pub tools: Option<ToolPolicy>,
 }
 
@@ -88,6 +89,20 @@ struct Snapshot {
     by_authority: HashMap<Authority, Arc<Upstream>>,
     by_alias: HashMap<String, Arc<Upstream>>,
     denied: HashSet<Authority>,
+    /// What administrators said about tools.
+    tools: HashMap<Authority, ToolPolicy>,
+}
+
+/// What administrators decided about upstreams.
+struct Decisions {
+    upstreams: Vec<crate::store::Upstream>,
+    tools: HashMap<Authority, ToolPolicy>,
+}
+
+impl Decisions {
+    async fn load(store: &Store) -> Result<Self, Fault> {
+        Ok(Self { upstreams: store.upstreams().await?, tools: tools::load(store).await? })
+    }
 }
 
 impl Registry {
@@ -103,7 +118,7 @@ impl Registry {
     ) -> Result<Self, Fault> {
         let rules = Arc::new(Rules::new(policy, configured));
         let people = Arc::new(People::load(&store, &rules).await?);
-        let snapshot = Snapshot::of(rules, people, store.upstreams().await?);
+        let snapshot = Snapshot::of(rules, people, Decisions::load(&store).await?);
         Ok(Self {
             site,
             store,
@@ -131,7 +146,7 @@ impl Registry {
         let found = match snapshot.by_authority.get(authority) {
             Some(known) => known.clone(),
             None if snapshot.denied.contains(authority) => return None,
-            None => Arc::new(snapshot.unknown_upstream(authority)?),
+            None => tools::limited(Arc::new(snapshot.unknown_upstream(authority)?), &snapshot.tools),
         };
         self.may_be_reached(authority, found.allow_private).then_some(found)
     }
@@ -174,6 +189,13 @@ impl Registry {
         let snapshot = self.snapshot.load();
         let mut configured = snapshot.rules.configured.iter();
         configured.find(|one| one.upstream.authority.as_str() == authority)?.allowed.clone()
+    }
+
+    /// What the configuration says about the tools of an upstream of its; `None`: all may be used.
+    pub fn tools_by_configuration(&self, authority: &Authority) -> Option<ToolPolicy> {
+        let snapshot = self.snapshot.load();
+        let mut configured = snapshot.rules.configured.iter();
+        configured.find(|one| one.upstream.authority == *authority)?.upstream.tools.clone()
     }
 
     /// Whether an authority is this gateway itself.
@@ -225,7 +247,7 @@ impl Registry {
 
     async fn install(&self, rules: Arc<Rules>) -> Result<(), Fault> {
         let people = Arc::new(People::load(&self.store, &rules).await?);
-        let decided = self.store.upstreams().await?;
+        let decided = Decisions::load(&self.store).await?;
         self.snapshot.store(Arc::new(Snapshot::of(rules, people, decided)));
         self.generation.fetch_add(1, Ordering::Release);
         Ok(())
@@ -241,10 +263,11 @@ impl Registry {
 }
 
 impl Snapshot {
-    /// The configuration stands above decisions: what it names is allowed, and its aliases win.
-    fn of(rules: Arc<Rules>, people: Arc<People>, decided: Vec<crate::store::Upstream>) -> Self {
+    /// The configuration stands above decisions: what it names is allowed, and its aliases win. About tools both have a say.
+    fn of(rules: Arc<Rules>, people: Arc<People>, Decisions { upstreams: decided, tools }: Decisions) -> Self {
         let (mut by_authority, mut denied) = (HashMap::new(), HashSet::new());
-        let configured: Vec<_> = rules.configured.iter().map(|configured| configured.resolved(&people)).collect();
+        let configured = rules.configured.iter().map(|configured| configured.resolved(&people));
+        let configured: Vec<_> = configured.map(|upstream| tools::limited(upstream, &tools)).collect();
         for upstream in &configured {
             by_authority.insert(upstream.authority.clone(), upstream.clone());
         }
@@ -263,14 +286,15 @@ impl Snapshot {
                 Decision::Approved => {
                     let access = people.access(&authority);
                     let approved = rules.approved_upstream(&authority, row.name, row.alias);
-                    by_authority.insert(authority, Arc::new(Upstream { access, ..approved }));
+                    let approved = tools::limited(Arc::new(Upstream { access, ..approved }), &tools);
+                    by_authority.insert(authority, approved);
                 }
             }
         }
         let aliased = |upstream: &Arc<Upstream>| upstream.alias.clone().map(|alias| (alias, upstream.clone()));
         let mut by_alias: HashMap<_, _> = by_authority.values().filter_map(aliased).collect();
         by_alias.extend(configured.iter().filter_map(aliased));
-        Self { rules, people, by_authority, by_alias, denied }
+        Self { rules, people, by_authority, by_alias, denied, tools }
     }
 
     fn unknown_upstream(&self, authority: &Authority) -> Option<Upstream> {

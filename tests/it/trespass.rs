@@ -65,7 +65,7 @@ const OPEN_TO_MEMBERS: &[&str] = &[
 ];
 
 /// What may be written by anybody, and when something was last seen.
-const FREE_TABLES: [&str; 9] = [
+const FREE_TABLES: [&str; 10] = [
     "activity",
     "activity_nodes",
     "activity_streams",
@@ -73,6 +73,7 @@ const FREE_TABLES: [&str; 9] = [
     "audit_chain",
     "changes",
     "flows",
+    "nodes",
     "sqlite_sequence",
     "_sqlx_migrations",
 ];

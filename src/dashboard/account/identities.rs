@@ -2,10 +2,10 @@
 
 use super::ACCOUNT;
 use crate::dashboard::failure::{Failure, see_other};
-use crate::dashboard::{Dashboard, rows};
+use crate::dashboard::Dashboard;
 use crate::identity::Linking;
 use crate::identity::providers::{Profile, Purpose, SignInError};
-use crate::page::{IdentitiesSection, IdentityRow};
+use crate::page::{IdentitiesSection, IdentityRow, Moment};
 use crate::request::Arrival;
 use crate::session::SignedIn;
 use crate::store::{LinkedIdentity, Unlinked};
@@ -117,7 +117,7 @@ impl Dashboard {
             let known = self.providers.names().find(|(name, _)| *name == identity.provider);
             IdentityRow {
                 provider: known.map_or_else(|| identity.issuer.clone(), |(_, label)| label.to_owned()),
-                used: rows::ago(identity.last_used_at, now),
+                used: Moment::new(identity.last_used_at, now),
                 issuer: identity.issuer,
                 subject: identity.subject,
                 name: identity.name,

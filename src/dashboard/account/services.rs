@@ -5,7 +5,7 @@ use super::ACCOUNT;
 use crate::dashboard::failure::{Failure, see_other};
 use crate::dashboard::{Dashboard, rows};
 use crate::error::Culprit;
-use crate::page::ServiceRow;
+use crate::page::{Moment, ServiceRow};
 use crate::request::Arrival;
 use crate::secret::Secret;
 use crate::services::Service;
@@ -101,7 +101,7 @@ impl Dashboard {
                 label: service.label.clone(),
                 can_connect: service.client.is_some(),
                 connection: connection.map(|row| rows::connection(row, service.label.clone(), true, now)),
-                pat: pat.map(|pat| rows::ago(pat.created_at, now)),
+                pat: pat.map(|pat| Moment::new(pat.created_at, now)),
                 has_shared_pat: service.pat.is_some(),
             });
         }

@@ -1,3 +1,8 @@
+// The exact time, in the reader's own zone.
+for (const time of document.querySelectorAll("time[title]")) {
+  time.title = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
+}
+
 // Adds a copy button to every [data-copy] block. Without it, the text can be selected.
 for (const block of document.querySelectorAll("[data-copy]")) {
   if (!navigator.clipboard) break;
