@@ -1,6 +1,7 @@
 //! The routes, driven as a browser drives them.
 
 mod account;
+mod activity;
 mod factors;
 
 use super::*;
@@ -139,8 +140,8 @@ impl House {
             limits: Default::default(),
         });
         let dashboard = Arc::new(Dashboard {
-            mcp,
             activity: Arc::new(Activity::new(store.clone(), clock.clone(), &random)),
+            mcp,
             certificates: Certificates::new(parts, &Tls::Off).await.unwrap(),
             services: Arc::new(services),
             administration: Arc::new(administration),

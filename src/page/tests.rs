@@ -1,5 +1,7 @@
 //! Every page with hostile data in it.
 
+mod activity;
+
 use super::*;
 use crate::clock::Timestamp;
 use crate::factors::{Enrolment, QrImage};
@@ -208,7 +210,7 @@ fn servers_pages() -> Vec<Response> {
 }
 
 fn every_page() -> Vec<Response> {
-    decisions_and_rooms().into_iter().chain(servers_pages()).collect()
+    decisions_and_rooms().into_iter().chain(servers_pages()).chain(activity::pages()).collect()
 }
 
 fn decisions_and_rooms() -> Vec<Response> {
