@@ -54,11 +54,6 @@ const MIGRATIONS: [(i64, &str, SqlStr); 14] = [
     (23, "activity", SqlStr::from_static(include_str!("../../../../migrations/postgres/0023_activity.sql"))),
     (25, "nodes", SqlStr::from_static(include_str!("../../../../migrations/postgres/0025_nodes.sql"))),
     (
-        26,
-        "access pages",
-        SqlStr::from_static(include_str!("../../../../migrations/postgres/0026_access_pages.sql")),
-    ),
-    (
         27,
         "audit by actor",
         SqlStr::from_static(include_str!("../../../../migrations/postgres/0027_audit_by_actor.sql")),
