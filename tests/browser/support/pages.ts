@@ -3,11 +3,12 @@
 import type { Page } from '@playwright/test';
 import { Client } from './client.ts';
 import { letIn } from './flow.ts';
-import { ask } from './http.ts';
+import { open } from './http.ts';
 import { PASSWORD, type Person, type World } from './test.ts';
 
 /** Where a program gets something else than a page, or where a person goes away. */
 const NO_PAGES = /^\/(logout|oauth\/|auth\/|assets\/|api\/)|\/(stream|export)|^\/doctor\?/;
+const furnished = new WeakSet<World>();
 /** How many pages of one kind are looked at: `/people/1` and `/people/2` have the same template. */
 const OF_A_KIND = 2;
 
@@ -18,8 +19,12 @@ export async function roomsOf(world: World, person: Person): Promise<string[]> {
   const [found, kinds, waiting] = [[] as string[], new Map<string, number>(), ['/']];
   const known = new Set(waiting);
   for (let path = waiting.shift(); path !== undefined; path = waiting.shift()) {
-    const { status, headers, text } = await ask(world.gateway.root + path, { headers: { cookie } });
-    if (status !== 200 || !headers['content-type']?.startsWith('text/html')) continue;
+    const answer = await open(world.gateway.root + path, { headers: { cookie } });
+    if (answer.statusCode !== 200 || !answer.headers['content-type']?.startsWith('text/html')) {
+      answer.destroy();
+      continue;
+    }
+    const text = (await answer.setEncoding('utf8').toArray()).join('');
     found.push(path);
     for (const [, href = ''] of text.matchAll(/<a\b[^>]*\shref="(\/[^"#]*)/g)) {
       const next = href.replaceAll('&#38;', '&').replaceAll('&amp;', '&');
@@ -65,14 +70,19 @@ export const STRANGERS_PAGES: StrangersPage[] = [
   { name: 'not-administrator', person: 'bob', open: (page) => page.goto('/people') },
 ];
 
-/** Gives a gateway what people have after a while: a connection, clients, keys, a request that waits. */
+/** Gives a gateway what people have after a while: a connection, clients, keys, a server that waits for approval. */
 export async function furnish(page: Page, world: World): Promise<void> {
   for (const name of ['Claude', 'Notebook']) {
     const client = await letIn(page, world.url, { client_name: name });
     for (let calls = 0; calls < 3; calls += 1) await client.call('whoami');
     client.stop();
   }
+  if (furnished.has(world)) return;
+  furnished.add(world);
   world.gateway.run(['apikey', 'create', 'nightly report', '--service', 'github', '--user', 'bob', '--expires', '90d']);
+  const bob = await page.context().browser()!.newContext({ baseURL: world.gateway.root, storageState: await world.session('bob') });
+  await unknown(await bob.newPage(), world);
+  await bob.close();
 }
 
 async function refused(page: Page): Promise<void> {
