@@ -9,9 +9,11 @@ mod doctor;
 mod parts;
 mod place;
 mod plain;
+mod programs;
 mod servers;
 mod start;
 mod steps;
+mod system;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +26,10 @@ pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, connections};
 pub use doctor::{DoctorPage, doctor};
 pub use parts::{Moment, span};
 pub use place::{Account, Place};
+pub use programs::{
+    BrokerServiceRow, ClientRow, ClientsPage, GrantsPage, KeyRow, KeysPage, NewClientPage, OncePage, PersonsGrantRow,
+    ServiceHolderRow, ServicePage, ServicesPage, clients, grants, keys, new_client, once, service, services,
+};
 pub use servers::{ServersPage, UpstreamRow, servers};
 pub use start::{
     Command, EncodedPage, HomePage, LandingPage, LoginPage, SetupPage, encoded, home, landing, login, setup,
@@ -31,4 +37,8 @@ pub use start::{
 pub use steps::{
     ApprovalPage, ConnectPage, ConsentPage, CredentialField, CredentialPage, Destination, DevicePage, MessagePage,
     approval, connect, consent, credential, device, message, plain_name,
+};
+pub use system::{
+    CertificateRow, ConfigurationPage, NodeRow, NotesPage, SigningKeyRow, SystemPage, UpstreamHealthRow, configuration,
+    notes, system,
 };

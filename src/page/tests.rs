@@ -1,5 +1,7 @@
 //! Every page with hostile data in it.
 
+mod programs;
+
 use super::*;
 use crate::clock::Timestamp;
 use crate::factors::{Enrolment, QrImage};
@@ -145,7 +147,7 @@ fn every_page() -> Vec<Response> {
         connect: Some(hostile()),
     };
     let status = StatusCode::OK;
-    vec![
+    let mut pages = vec![
         consent_by(HOSTILE, "javascript:alert(1)"),
         approval(&ApprovalPage {
             domain: HOSTILE,
@@ -225,7 +227,9 @@ fn every_page() -> Vec<Response> {
         encoded(&encoded_page(false, Some(HOSTILE))),
         encoded(&encoded_page(false, None)),
         encoded(&encoded_page(true, None)),
-    ]
+    ];
+    pages.extend(programs::pages());
+    pages
 }
 
 #[tokio::test]
