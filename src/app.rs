@@ -146,6 +146,7 @@ impl App {
             (clock.clone(), random.clone()),
             metrics.clone(),
         );
+        let activity = Arc::new(Activity::new(store.clone(), clock.clone(), &random));
         let connections = Connections::new(ConnectionsParts {
             store: store.clone(),
             vault: vault.clone(),
@@ -156,6 +157,7 @@ impl App {
             random: random.clone(),
             metrics: metrics.clone(),
             tracer: tracer.clone(),
+            activity: activity.recorder().clone(),
             spool: config.spool.clone(),
         });
         connections.services().reconfigure(std::mem::take(&mut config.service));
@@ -178,6 +180,7 @@ impl App {
         };
         let limits = Arc::new(limits.counted(&metrics));
         let audit = Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests);
+        let audit = audit.counted_by(activity.recorder().clone());
         audit.write_to(config.audit.file.as_deref()).await?;
         let programs = Arc::new(Processes::new(config.stdio.clone(), metrics.clone(), Some(audit.clone())));
         let clients = Clients::new(ClientsParts {
@@ -213,7 +216,7 @@ impl App {
         };
         let local = config.login.local.as_ref();
         Ok(Self {
-            activity: Arc::new(Activity::new(store.clone())),
+            activity,
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),

@@ -72,6 +72,7 @@ impl House {
             random: random.clone(),
             metrics: Arc::default(),
             tracer: Default::default(),
+            activity: Default::default(),
             spool: None,
         }));
         let memory = Memory { lives: Arc::default(), connections: connections.clone(), registry: registry.clone() };
@@ -266,6 +267,7 @@ fn connection(user: &User) -> Connection {
         last_error: Some("the server ended it".to_owned()),
         created_at: now,
         updated_at: now,
+        last_used_at: None,
     }
 }
 

@@ -122,7 +122,7 @@ record!(UpstreamClient, "registration at an upstream":
     issuer, redirect_uri, client_id, sealed_secret, auth_method, expires_at, created_at);
 record!(Connection, "connection":
     id, user("user_id"), authority, account, state, sealed, personal, scope, expires_at, version, refreshing_since,
-    last_error, created_at, updated_at);
+    last_error, created_at, updated_at, last_used_at);
 record!(ApiKey, "API key":
     id, name, secret, scopes, resources, services, users, created_at, expires_at, last_used_at);
 record!(ServiceLink, "link to a service":

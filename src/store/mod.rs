@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod activity;
 mod api_keys;
 mod audit_log;
 mod authorization;
@@ -43,6 +44,9 @@ mod upstream_tools;
 mod upstreams;
 mod used_once;
 
+pub use activity::{
+    ActivityCounts, ActivityKey, ActivityName, ActivityShare, ActivitySlice, ActivitySpan, LATENCIES, OpenStreams,
+};
 pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position};
 pub use certificates::{AcmeChallenge, Issued, StoredCertificate};
 pub use clients::{Registered, RoomForClients};

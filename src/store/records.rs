@@ -368,6 +368,8 @@ pub struct Connection {
     pub created_at: Timestamp,
     /// The last change of the tokens.
     pub updated_at: Timestamp,
+    /// When something was sent with it last, to some minutes.
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// A browser flow that waits for its next step.

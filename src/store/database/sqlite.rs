@@ -62,6 +62,7 @@ const MIGRATIONS: [(i64, &str, SqlStr); 22] = [
     (20, "certificates", SqlStr::from_static(include_str!("../../../migrations/sqlite/0020_certificates.sql"))),
     (21, "ACME challenges", SqlStr::from_static(include_str!("../../../migrations/sqlite/0021_acme_challenges.sql"))),
     (22, "audit chain", SqlStr::from_static(include_str!("../../../migrations/sqlite/0022_audit_chain.sql"))),
+    (23, "activity", SqlStr::from_static(include_str!("../../../migrations/sqlite/0023_activity.sql"))),
     (25, "nodes", SqlStr::from_static(include_str!("../../../migrations/sqlite/0025_nodes.sql"))),
 ];
 

@@ -51,6 +51,7 @@ const MIGRATIONS: [(i64, &str, SqlStr); 12] = [
         SqlStr::from_static(include_str!("../../../../migrations/postgres/0021_acme_challenges.sql")),
     ),
     (22, "audit chain", SqlStr::from_static(include_str!("../../../../migrations/postgres/0022_audit_chain.sql"))),
+    (23, "activity", SqlStr::from_static(include_str!("../../../../migrations/postgres/0023_activity.sql"))),
     (25, "nodes", SqlStr::from_static(include_str!("../../../../migrations/postgres/0025_nodes.sql"))),
 ];
 
