@@ -131,7 +131,7 @@ impl House {
             random: random.clone(),
         };
         let dashboard = Arc::new(Dashboard {
-            activity: Arc::new(Activity::new(store.clone())),
+            activity: Arc::new(Activity::new(store.clone(), clock.clone(), &random)),
             certificates: Certificates::new(parts, &Tls::Off).await.unwrap(),
             services: Arc::new(services),
             administration: Arc::new(administration),
