@@ -70,6 +70,8 @@ pub struct App {
     /// Our own MCP server: all upstreams as one, and what clients have open there.
     pub unified: Arc<Door>,
     aggregate: Arc<Aggregate>,
+    /// Our MCP clients toward the upstreams.
+    clients: Clients,
     /// In force now.
     config: ArcSwap<Config>,
     /// The same for people, with what was moved out of it.
@@ -197,7 +199,7 @@ impl App {
         let aggregate = AggregateParts {
             registry: registry.clone(),
             connections: connections.clone(),
-            clients: Arc::new(clients),
+            clients: Arc::new(clients.clone()),
             store: store.clone(),
             vault: vault.clone(),
             audit: audit.clone(),
@@ -235,6 +237,7 @@ impl App {
             limits: ArcSwap::new(limits),
             unified: Door::new(door, &config.unified, &config.streams),
             aggregate,
+            clients,
             programs,
             audit,
             certificates,

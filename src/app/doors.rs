@@ -136,6 +136,7 @@ impl App {
             health: self.health.clone(),
             services: self.services.clone(),
             connections: self.connections.clone(),
+            mcp: self.clients.clone(),
             audit: self.audit.clone(),
             activity: self.activity.clone(),
             certificates: self.certificates.clone(),

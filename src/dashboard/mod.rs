@@ -33,6 +33,7 @@ use crate::hostname::{Scheme, Site};
 use crate::identity::Identity;
 use crate::identity::providers::Providers;
 use crate::ids::NodeId;
+use crate::mcp_client::Clients;
 use crate::ratelimit::RateLimits;
 use crate::revocation::Revocations;
 use crate::services::Services;
@@ -75,6 +76,8 @@ pub struct Dashboard {
     pub services: Arc<Services>,
     /// Connections.
     pub connections: Arc<Connections>,
+    /// Our own way to upstreams, for the lists of their tools.
+    pub mcp: Clients,
     /// Who did what.
     pub audit: Audit,
     /// What happened how often.

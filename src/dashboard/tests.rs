@@ -15,6 +15,7 @@ use crate::http::{HttpClient, Resolver};
 use crate::identity::providers::Tools;
 use crate::ids::{GrantId, Random};
 use crate::jwks::RemoteKeys;
+use crate::mcp_client::ClientsParts;
 use crate::request::Arrival;
 use crate::revocation::Memory;
 use crate::secret::Secret;
@@ -130,7 +131,17 @@ impl House {
             clock: clock.clone(),
             random: random.clone(),
         };
+        let health = HealthTable::new(clock.clone(), random.clone(), 1024);
+        let mcp = Clients::new(ClientsParts {
+            http: tools.http.clone(),
+            connections: connections.clone(),
+            health: health.clone(),
+            processes: Arc::new(crate::stdio::Processes::new(Default::default(), Arc::default(), None)),
+            random: random.clone(),
+            limits: Default::default(),
+        });
         let dashboard = Arc::new(Dashboard {
+            mcp,
             activity: Arc::new(Activity::new(store.clone(), clock.clone(), &random)),
             certificates: Certificates::new(parts, &Tls::Off).await.unwrap(),
             services: Arc::new(services),
@@ -149,7 +160,7 @@ impl House {
             in_force: Arc::new(programs::in_force()),
             node: NodeId::random(&random),
             doctor: Kit::new(site.root_origin(), Resolver::fixed(HashMap::new()), None, clock.clone(), random.clone()),
-            health: HealthTable::new(clock.clone(), random.clone(), 1024),
+            health,
             site,
             store,
             registry,

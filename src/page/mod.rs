@@ -2,13 +2,16 @@
 //! needs JavaScript: one small module adds copy buttons, and another one passkeys, which do not exist without.
 
 mod account;
+mod activity;
 mod answer;
 mod assets;
 mod connections;
 mod doctor;
 mod parts;
+mod people;
 mod place;
 mod plain;
+mod plot;
 mod programs;
 mod servers;
 mod start;
@@ -16,21 +19,31 @@ mod steps;
 mod system;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use account::{
     AccountPage, CodePage, CodesPage, EndpointSection, EnrolPage, IdentitiesSection, IdentityRow, MemberRow,
     PasskeyRow, ServiceRow, SessionRow, account, code, codes, enrol,
 };
+pub use activity::{Choice, EXPORT, FIGURES, FiguresPage, LOG, LogLine, LogPage, STREAM, figures, log};
 pub use assets::asset;
 pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, connections};
 pub use doctor::{DoctorPage, doctor};
 pub use parts::{Moment, span};
+pub use people::{
+    BrowserRow, ElsewhereRow, GroupRow, KeyRow, LinkRow, PeoplePage, PersonExtent, PersonPage, PersonRow, SurePage,
+    people, person, sure,
+};
 pub use place::{Account, Place};
 pub use programs::{
-    BrokerServiceRow, ClientRow, ClientsPage, GrantsPage, KeyRow, KeysPage, NewClientPage, OncePage, PersonsGrantRow,
-    ServiceHolderRow, ServicePage, ServicesPage, clients, grants, keys, new_client, once, service, services,
+    ApiKeyRow, BrokerServiceRow, ClientRow, ClientsPage, GrantsPage, KeysPage, NewClientPage, OncePage,
+    PersonsGrantRow, ServiceHolderRow, ServicePage, ServicesPage, clients, grants, keys, new_client, once, service,
+    services,
 };
-pub use servers::{ServersPage, UpstreamRow, servers};
+pub use servers::{
+    AskedRow, PermissionSection, ServerDeeds, ServerPage, ServersPage, ToolRow, ToolsPage, UpstreamExtent, UpstreamRow,
+    WaitingRow, counted, server, servers, tools,
+};
 pub use start::{
     Command, EncodedPage, HomePage, LandingPage, LoginPage, SetupPage, encoded, home, landing, login, setup,
 };

@@ -133,7 +133,7 @@ pub struct KeysPage<'a> {
     /// Who looks.
     pub account: Account<'a>,
     /// All of them.
-    pub rows: Vec<KeyRow>,
+    pub rows: Vec<ApiKeyRow>,
     /// Why none was made.
     pub error: Option<&'a str>,
     /// Its name.
@@ -151,7 +151,7 @@ pub struct KeysPage<'a> {
 }
 
 /// An API key in words.
-pub struct KeyRow {
+pub struct ApiKeyRow {
     /// The part before the dot.
     pub id: String,
     /// What people call it.

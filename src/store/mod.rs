@@ -17,6 +17,7 @@ mod consents;
 mod database;
 mod derived_grants;
 mod devices;
+mod extent;
 mod factors;
 mod following;
 mod grants;
@@ -47,10 +48,11 @@ mod used_once;
 pub use activity::{
     ActivityCounts, ActivityKey, ActivityName, ActivityShare, ActivitySlice, ActivitySpan, LATENCIES, OpenStreams,
 };
-pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position};
+pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position, Stretch};
 pub use certificates::{AcmeChallenge, Issued, StoredCertificate};
 pub use clients::{Registered, RoomForClients};
 pub use database::{Heard, Listener};
+pub use extent::{PersonExtent, UpstreamExtent};
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
 pub use following::{JournalPosition, News};
 pub use groups::BY_ADMINISTRATOR;

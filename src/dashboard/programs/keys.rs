@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::config::positive_duration;
 use crate::dashboard::failure::Failure;
 use crate::dashboard::{Dashboard, rows};
-use crate::page::{self, KeyRow, KeysPage, Moment, OncePage};
+use crate::page::{self, ApiKeyRow, KeysPage, Moment, OncePage};
 use crate::request::Arrival;
 use crate::session::SignedIn;
 use axum::extract::State;
@@ -127,10 +127,10 @@ fn show_made(person: &SignedIn, made: &CreatedApiKey) -> Response {
     })
 }
 
-fn row(key: ApiKey, now: Timestamp) -> KeyRow {
+fn row(key: ApiKey, now: Timestamp) -> ApiKeyRow {
     let bounds = [("Resources:", key.resources), ("Services:", key.services), ("For:", key.users)];
     let bounds = bounds.into_iter().filter(|(_, all)| !all.is_empty());
-    KeyRow {
+    ApiKeyRow {
         id: key.id,
         name: key.name,
         scopes: key.scopes.into_iter().map(scope).collect(),

@@ -59,7 +59,7 @@ pub(super) fn pages() -> Vec<Response> {
         scopes: vec![hostile()],
         since: moment(),
     };
-    let key = KeyRow {
+    let key = ApiKeyRow {
         id: hostile(),
         name: hostile(),
         scopes: vec!["broker"],
