@@ -25,19 +25,19 @@ impl ToolPolicy {
         (allow.is_some() || !deny.is_empty()).then_some(Self { allow: allow.into_iter().collect(), deny })
     }
 
-    /// What is allowed, where that is limited.
-    pub fn allowed(&self) -> Option<impl Iterator<Item = &Pattern>> {
-        (!self.allow.is_empty()).then(|| self.allow.iter().flatten())
-    }
-
-    /// What is denied.
-    pub fn denied(&self) -> impl Iterator<Item = &Pattern> {
-        self.deny.iter()
-    }
-
     /// No tool at all.
     pub fn nothing() -> Self {
         Self { allow: vec![Vec::new()], deny: Vec::new() }
+    }
+
+    /// What is allowed: a tool is in each of these lists.
+    pub fn allow(&self) -> &[Vec<Pattern>] {
+        &self.allow
+    }
+
+    /// What is denied.
+    pub fn deny(&self) -> &[Pattern] {
+        &self.deny
     }
 
     /// What both of them permit.
