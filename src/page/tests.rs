@@ -1,6 +1,7 @@
 //! Every page with hostile data in it.
 
 mod activity;
+mod programs;
 
 use super::*;
 use crate::clock::Timestamp;
@@ -228,7 +229,7 @@ fn decisions_and_rooms() -> Vec<Response> {
         connect: Some(hostile()),
     };
     let status = StatusCode::OK;
-    vec![
+    let mut pages = vec![
         consent_by(HOSTILE, "javascript:alert(1)"),
         approval(&ApprovalPage {
             domain: HOSTILE,
@@ -307,7 +308,9 @@ fn decisions_and_rooms() -> Vec<Response> {
         encoded(&encoded_page(false, Some(HOSTILE))),
         encoded(&encoded_page(false, None)),
         encoded(&encoded_page(true, None)),
-    ]
+    ];
+    pages.extend(programs::pages());
+    pages
 }
 
 #[tokio::test]

@@ -80,6 +80,7 @@ mod registration;
 mod reload;
 mod remembered;
 mod revocation;
+mod rooms;
 mod routes;
 mod shapes;
 mod slow;
