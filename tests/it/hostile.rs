@@ -111,6 +111,8 @@ async fn hostile_text_in_every_parameter() {
             (format!("{root}/grants/revoke"), &["id"]),
             (format!("{root}/upstreams/approve"), &["authority"]),
             (format!("{root}/upstreams/remove"), &["authority"]),
+            (format!("{root}/servers"), &["domain"]),
+            (format!("{root}/people"), &["name", "email", "password"]),
             (format!("{root}/authorize"), &["flow", "decision"]),
         ] {
             for name in names {
