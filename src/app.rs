@@ -3,6 +3,7 @@
 mod background;
 mod doors;
 mod follow;
+mod heartbeat;
 mod reload;
 
 pub use reload::Reloaded;
@@ -12,7 +13,7 @@ use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::certificates::{Certificates, CertificatesParts, Expiries};
 use crate::clock::Clock;
-use crate::config::{self, Config, Tls};
+use crate::config::{self, Config, InForce, Tls};
 use crate::connect::{Connections, ConnectionsParts};
 use crate::error::Fault;
 use crate::factors::Factors;
@@ -73,6 +74,10 @@ pub struct App {
     clients: Clients,
     /// In force now.
     config: ArcSwap<Config>,
+    /// The same for people, with what was moved out of it.
+    in_force: ArcSwap<InForce>,
+    /// This process among those that serve.
+    node: heartbeat::Identity,
     limits: ArcSwap<RateLimits>,
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
@@ -119,6 +124,7 @@ impl App {
         let keys = Arc::new(keys);
         let tokens = AccessTokens::new(keys.clone(), lives.clone(), clock.clone(), random.clone());
         tokens.recall_revocations(&store).await?;
+        let in_force = ArcSwap::from_pointee(config.in_force());
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
@@ -239,6 +245,8 @@ impl App {
             tracer,
             reloading: tokio::sync::Mutex::default(),
             config: ArcSwap::from_pointee(config),
+            in_force,
+            node: heartbeat::Identity::new(&random, clock.now()),
             site,
             clock,
             store,

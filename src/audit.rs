@@ -1,12 +1,14 @@
 //! The audit log: one event for everything that matters later, written without making the request wait.
 
 mod file;
+mod reading;
 mod requests;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use file::line_of;
+pub use reading::{Found, Walk, Wanted};
 pub use requests::{Fate, UpstreamRequest};
 
 use crate::activity::{OpenStream, Recorder};

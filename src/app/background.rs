@@ -32,6 +32,7 @@ impl App {
             tokio::spawn(self.clone().leave_programs()),
             tokio::spawn(self.clone().count_connections()),
             tokio::spawn(self.certificates.clone().keep(stopping.clone())),
+            tokio::spawn(self.clone().beat(stopping.clone())),
             tokio::spawn(self.sweep()),
         ]
     }

@@ -147,6 +147,8 @@ impl App {
             second_factor: config.login.second_factor,
             unified: config.unified.enabled,
             doctor: self.doctor_kit(config),
+            in_force: self.in_force.load_full(),
+            node: self.node.id,
         }
     }
 

@@ -156,6 +156,8 @@ impl House {
             factors: Arc::new(factors),
             second_factor,
             unified: true,
+            in_force: Arc::default(),
+            node: NodeId::random(&random),
             doctor: Kit::new(site.root_origin(), Resolver::fixed(HashMap::new()), None, clock.clone(), random.clone()),
             health,
             site,

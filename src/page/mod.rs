@@ -2,6 +2,7 @@
 //! needs JavaScript: one small module adds copy buttons, and another one passkeys, which do not exist without.
 
 mod account;
+mod activity;
 mod answer;
 mod assets;
 mod connections;
@@ -10,16 +11,19 @@ mod parts;
 mod people;
 mod place;
 mod plain;
+mod plot;
 mod servers;
 mod start;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use account::{
     AccountPage, CodePage, CodesPage, EndpointSection, EnrolPage, IdentitiesSection, IdentityRow, MemberRow,
     PasskeyRow, ServiceRow, SessionRow, account, code, codes, enrol,
 };
+pub use activity::{Choice, EXPORT, FIGURES, FiguresPage, LOG, LogLine, LogPage, STREAM, figures, log};
 pub use assets::asset;
 pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, connections};
 pub use doctor::{DoctorPage, doctor};

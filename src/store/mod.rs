@@ -27,6 +27,7 @@ mod identities;
 mod limits;
 mod listings;
 mod mcp_sessions;
+mod nodes;
 mod records;
 mod refreshes;
 mod sealed;
@@ -47,7 +48,7 @@ mod used_once;
 pub use activity::{
     ActivityCounts, ActivityKey, ActivityName, ActivityShare, ActivitySlice, ActivitySpan, LATENCIES, OpenStreams,
 };
-pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position};
+pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position, Stretch};
 pub use certificates::{AcmeChallenge, Issued, StoredCertificate};
 pub use clients::{Registered, RoomForClients};
 pub use database::{Heard, Listener};
@@ -59,6 +60,7 @@ pub use identities::Unlinked;
 pub use limits::LimitUsed;
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use mcp_sessions::{McpSession, RoomForSessions};
+pub use nodes::{Node, SeenNode};
 pub use records::*;
 pub use refreshes::{Attempt, Begun, Failure, Intent, Lease, REFRESH_LEASE, Renewed, Swapped};
 pub use sealed::{SealedColumn, SealedValue};

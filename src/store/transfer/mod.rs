@@ -17,8 +17,8 @@ pub use value::{Row, Summary, Table, Tally, Value};
 /// How many rows are read at a time.
 const ROWS: i64 = 500;
 
-/// What is no state of the installation: sqlx's own table, the journal of changes, and what is open at nodes that run.
-const LEFT_OUT: [&str; 4] = ["_sqlx_migrations", "changes", "activity_nodes", "activity_streams"];
+/// What is no state of the installation: sqlx's own table, the journal of changes, which processes serve, and what is open there.
+const LEFT_OUT: [&str; 5] = ["_sqlx_migrations", "changes", "nodes", "activity_nodes", "activity_streams"];
 
 /// An identifier of the catalog as SQL takes it, reserved words included.
 fn quoted(identifier: &str) -> String {
