@@ -22,7 +22,7 @@ impl Administration {
     }
 
     /// Says which tools of an upstream may be used, in place of what was said before; what the configuration says counts too.
-    /// It holds from the next request on, also in sessions that are open.
+    /// It holds from the next request on; streams that are open there end, and clients connect again.
     ///
     /// # Errors
     /// [`Refused::Invalid`] for what is no pattern, and for what cannot be an upstream.
@@ -48,7 +48,9 @@ impl Administration {
             None => super::upstreams::parse(domain)?,
         };
         if authority.is_program() || self.registry.is_own(&authority) {
-            return Err(Refused::Invalid(format!("{domain} is no MCP server: the list of all upstreams shows what there is")));
+            return Err(Refused::Invalid(format!(
+                "{domain} is no MCP server: the list of all upstreams shows what there is"
+            )));
         }
         Ok(authority)
     }

@@ -105,7 +105,6 @@ async fn a_list_that_cannot_be_read_now_is_shown_as_it_was() {
     let told = admin.post("/tools/read", &[]).await;
     assert!(told.contains("You have not connected"), "{told}");
     assert_eq!(ticks(&admin.get("/tools").await), all, "what is known stays");
-
 }
 
 #[tokio::test]

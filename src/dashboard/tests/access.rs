@@ -1,6 +1,7 @@
 //! What administrators do on the pages of servers and people.
 
 use super::*;
+use crate::hostname::Authority;
 
 const OTHER_PASSWORD: &str = "battery staple";
 
@@ -74,7 +75,11 @@ async fn what_lets_people_in_or_locks_them_out_wants_a_recent_sign_in() {
         .chain(["demote", "disable", "delete", "reset"].map(|deed| format!("{page}/sure/{deed}")))
     {
         let answer = root.submit(&people, &path, &[("name", "eve"), ("password", OTHER_PASSWORD)]).await;
-        assert!(answer.location().starts_with("/login?again=true&return_to=%2Fpeople"), "{path}: {}", answer.location());
+        assert!(
+            answer.location().starts_with("/login?again=true&return_to=%2Fpeople"),
+            "{path}: {}",
+            answer.location()
+        );
     }
     assert!(house.dashboard.store.user_by_name("eve").await.unwrap().is_none());
     let path = format!("{page}/groups/join");
