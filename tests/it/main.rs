@@ -30,6 +30,7 @@ mod visitors;
 mod access;
 mod access_pages;
 mod acme;
+mod activity;
 mod announced;
 mod api;
 mod assertions;
