@@ -1,5 +1,6 @@
 //! The routes, driven as a browser drives them.
 
+mod access;
 mod account;
 mod activity;
 mod factors;

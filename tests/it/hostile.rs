@@ -119,6 +119,8 @@ async fn hostile_text_in_every_parameter() {
             (format!("{root}/programs/keys"), &["name", "resources", "services", "users", "expires"]),
             (format!("{root}/programs/keys/revoke"), &["id"]),
             (format!("{root}/programs/services/forge/pat"), &["user", "pat"]),
+            (format!("{root}/servers"), &["domain"]),
+            (format!("{root}/people"), &["name", "email", "password"]),
             (format!("{root}/authorize"), &["flow", "decision"]),
         ] {
             for name in names {
