@@ -2,6 +2,7 @@
 
 mod account;
 mod factors;
+mod start;
 
 use super::*;
 use crate::apikey::ApiKeys;

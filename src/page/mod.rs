@@ -20,13 +20,14 @@ pub use account::{
     PasskeyRow, ServiceRow, SessionRow, account, code, codes, enrol,
 };
 pub use assets::asset;
-pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, connections};
+pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, HeldRow, HeldUpstream, NextRefresh, connections};
 pub use doctor::{DoctorPage, doctor};
 pub use parts::{Moment, span};
 pub use place::{Account, Place};
 pub use servers::{ServersPage, UpstreamRow, servers};
 pub use start::{
-    Command, EncodedPage, HomePage, LandingPage, LoginPage, SetupPage, encoded, home, landing, login, setup,
+    ChecklistItem, Command, EncodedPage, HomePage, LandingPage, LoginPage, OutlookPage, OutlookStep, SetupPage,
+    encoded, home, landing, login, outlook, setup,
 };
 pub use steps::{
     ApprovalPage, ConnectPage, ConsentPage, CredentialField, CredentialPage, Destination, DevicePage, MessagePage,

@@ -121,6 +121,25 @@ fn connection_row() -> ConnectionRow {
     }
 }
 
+fn held_row() -> HeldRow {
+    let hostile = || HOSTILE.to_owned();
+    HeldRow {
+        id: hostile(),
+        title: Some(hostile()),
+        account: hostile(),
+        tone: "good",
+        state: "Connected",
+        scopes: vec![hostile()],
+        given: vec![hostile()],
+        connected: moment(),
+        renewed: moment(),
+        next: Some(NextRefresh::At(moment())),
+        last_error: Some(hostile()),
+        url: Some(hostile()),
+        reconnect: Some(hostile()),
+    }
+}
+
 fn every_page() -> Vec<Response> {
     let account = || Account { name: HOSTILE, csrf_token: HOSTILE, administrator: true, notice: Some(HOSTILE) };
     let hostile = || HOSTILE.to_owned();
@@ -141,8 +160,10 @@ fn every_page() -> Vec<Response> {
         domain: HOSTILE,
         url,
         alias: Some(HOSTILE),
-        commands: vec![Command { client: "Cursor", how: "Paste", text: hostile() }],
+        commands: vec![Command { client: "Cursor", link: Some(("Add", hostile())), how: "Paste", text: hostile() }],
         connect: Some(hostile()),
+        server: HOSTILE,
+        qr: QrImage::of(HOSTILE),
     };
     let status = StatusCode::OK;
     vec![
@@ -197,8 +218,38 @@ fn every_page() -> Vec<Response> {
         }),
         setup(&SetupPage { status, error: Some(HOSTILE), username: HOSTILE, token: HOSTILE, csrf_token: HOSTILE }),
         landing(&LandingPage { domain: HOSTILE, unclaimed: true }),
-        home(&HomePage { account: account(), alerts: vec![HOSTILE.to_owned()] }),
-        connections(&ConnectionsPage { account: account(), rows: vec![connection_row()] }),
+        home(&HomePage {
+            account: account(),
+            alerts: vec![hostile()],
+            checklist: Some(vec![ChecklistItem {
+                title: "Names",
+                done: false,
+                tone: "bad",
+                word: hostile(),
+                texts: vec![hostile()],
+                way: Some(("There", hostile())),
+            }]),
+            connections: 1,
+            troubled: 1,
+        }),
+        outlook(&OutlookPage {
+            account: account(),
+            domain: HOSTILE,
+            steps: vec![OutlookStep { title: "Its name", tone: "bad", word: "fails", text: hostile() }],
+            connect: Some(hostile()),
+            back: hostile(),
+        }),
+        connections(&ConnectionsPage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            upstreams: vec![HeldUpstream {
+                name: hostile(),
+                authority: hostile(),
+                can_add: true,
+                connections: vec![held_row()],
+            }],
+        }),
         servers(&ServersPage { account: account(), upstreams: vec![upstream] }),
         super::account(&account_page()),
         code(&CodePage {

@@ -370,6 +370,17 @@ pub struct Connection {
     pub updated_at: Timestamp,
 }
 
+/// A connection with what its person sees of it besides.
+#[derive(Clone, Debug)]
+pub struct HeldConnection {
+    /// The row.
+    pub row: Connection,
+    /// What the person calls it.
+    pub title: Option<String>,
+    /// When its tokens are refreshed although nobody asks.
+    pub refresh_at: Option<Timestamp>,
+}
+
 /// A browser flow that waits for its next step.
 #[derive(Clone, Debug)]
 pub struct Flow {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// Applied in order; what was released never changes.
-const MIGRATIONS: [(i64, &str, SqlStr); 21] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 22] = [
     (1, "initial", SqlStr::from_static(include_str!("../../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../../migrations/sqlite/0002_step_ups.sql"))),
     (
@@ -62,6 +62,11 @@ const MIGRATIONS: [(i64, &str, SqlStr); 21] = [
     (20, "certificates", SqlStr::from_static(include_str!("../../../migrations/sqlite/0020_certificates.sql"))),
     (21, "ACME challenges", SqlStr::from_static(include_str!("../../../migrations/sqlite/0021_acme_challenges.sql"))),
     (22, "audit chain", SqlStr::from_static(include_str!("../../../migrations/sqlite/0022_audit_chain.sql"))),
+    (
+        24,
+        "connection titles",
+        SqlStr::from_static(include_str!("../../../migrations/sqlite/0024_connection_titles.sql")),
+    ),
 ];
 
 /// How long a writer waits for another process.
