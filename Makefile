@@ -7,6 +7,7 @@ SHELL := /bin/bash
 
 CLIENTS := tests/clients
 CONFORMANCE := tests/conformance
+BROWSER := tests/browser
 # In the directory of the library that it looks at.
 PYTHON_TOOL := ../../$(CLIENTS)/.venv/bin/python -m
 CARGO_DENY_VERSION := 0.20.2
@@ -58,12 +59,23 @@ test-chromium: deps-build ## Passkeys in a real browser
 	@command -v chromium chromium-browser google-chrome >/dev/null || $(call need,chromium,chromium)
 	cargo test --test it passkeys:: -- --ignored
 
+.PHONY: test-dashboard
+test-dashboard: deps-build deps-browser ## The dashboard in a real browser, or ARGS='attacks --headed' of it
+	cargo build --bin portcullis
+	cd $(BROWSER) && PORTCULLIS="$$(cargo metadata --format-version 1 --no-deps \
+	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/portcullis" \
+	  node_modules/.bin/playwright test $(ARGS)
+
+.PHONY: screenshots
+screenshots: ## The pictures of docs/images, anew
+	PORTCULLIS_SCREENSHOTS=1 $(MAKE) test-dashboard ARGS=screenshots
+
 .PHONY: check
 check: ## Everything that CI runs
 	.ci/run
 
 .PHONY: lint
-lint: deps-build lint-clients lint-docs ## Formatting, clippy, licences and banned crates; the client libraries; the documentation
+lint: deps-build lint-clients lint-browser lint-docs ## Formatting, clippy, licences and banned crates; TypeScript and Python; the documentation
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	@command -v cargo-deny >/dev/null || $(call tool,cargo-deny,$(CARGO_DENY_VERSION))
@@ -75,6 +87,10 @@ lint-clients: deps-clients ## The client libraries: types, style
 	  && $(PYTHON_TOOL) mypy --cache-dir /dev/null src tests
 	$(CLIENTS)/node_modules/.bin/tsc -p clients/typescript --noEmit
 	$(CLIENTS)/node_modules/.bin/tsc -p $(CLIENTS)
+
+.PHONY: lint-browser
+lint-browser: $(BROWSER)/node_modules/.installed ## The tests of the dashboard: types
+	$(BROWSER)/node_modules/.bin/tsc -p $(BROWSER)
 
 .PHONY: release
 release: deps-build ## The program as it is released: the same sources, the same bytes (PROFILE=dist)
@@ -210,12 +226,16 @@ deps-package:
 	@$(call need,strip,binutils)
 	@$(call need,dpkg-shlibdeps,dpkg-dev)
 
+.PHONY: deps-browser
+deps-browser: $(BROWSER)/node_modules/.installed $(CLIENTS)/node_modules/.installed
+	@command -v chromium chromium-browser google-chrome >/dev/null || $(call need,chromium,chromium)
+
 .PHONY: deps-clients
 deps-clients: $(CLIENTS)/node_modules/.installed $(CLIENTS)/.venv/.installed $(CONFORMANCE)/node_modules/.installed
 
 %/node_modules/.installed: %/package.json %/package-lock.json
 	@$(call need,npm,npm)
-	cd $* && npm ci --no-audit --no-fund --loglevel=error
+	cd $* && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
 $(CLIENTS)/.venv/.installed: $(CLIENTS)/requirements.txt

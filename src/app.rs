@@ -3,6 +3,7 @@
 mod background;
 mod doors;
 mod follow;
+mod heartbeat;
 mod reload;
 
 pub use reload::Reloaded;
@@ -12,7 +13,7 @@ use crate::apikey::ApiKeys;
 use crate::audit::Audit;
 use crate::certificates::{Certificates, CertificatesParts, Expiries};
 use crate::clock::Clock;
-use crate::config::{self, Config, Tls};
+use crate::config::{self, Config, InForce, Tls};
 use crate::connect::{Connections, ConnectionsParts};
 use crate::error::Fault;
 use crate::factors::Factors;
@@ -69,8 +70,14 @@ pub struct App {
     /// Our own MCP server: all upstreams as one, and what clients have open there.
     pub unified: Arc<Door>,
     aggregate: Arc<Aggregate>,
+    /// Our MCP clients toward the upstreams.
+    clients: Clients,
     /// In force now.
     config: ArcSwap<Config>,
+    /// The same for people, with what was moved out of it.
+    in_force: ArcSwap<InForce>,
+    /// This process among those that serve.
+    node: heartbeat::Identity,
     limits: ArcSwap<RateLimits>,
     reloading: tokio::sync::Mutex<()>,
     keys: Arc<SigningKeys>,
@@ -117,6 +124,7 @@ impl App {
         let keys = Arc::new(keys);
         let tokens = AccessTokens::new(keys.clone(), lives.clone(), clock.clone(), random.clone());
         tokens.recall_revocations(&store).await?;
+        let in_force = ArcSwap::from_pointee(config.in_force());
         let configured = std::mem::take(&mut config.upstream);
         let registry = Arc::new(Registry::new(&config.upstreams, configured, site.clone(), store.clone()).await?);
         let http = HttpClient::new(resolver.clone(), config.upstreams.ca_file.as_deref())?;
@@ -140,6 +148,7 @@ impl App {
             (clock.clone(), random.clone()),
             metrics.clone(),
         );
+        let activity = Arc::new(Activity::new(store.clone(), clock.clone(), &random));
         let connections = Connections::new(ConnectionsParts {
             store: store.clone(),
             vault: vault.clone(),
@@ -150,6 +159,7 @@ impl App {
             random: random.clone(),
             metrics: metrics.clone(),
             tracer: tracer.clone(),
+            activity: activity.recorder().clone(),
             spool: config.spool.clone(),
         });
         connections.services().reconfigure(std::mem::take(&mut config.service));
@@ -172,6 +182,7 @@ impl App {
         };
         let limits = Arc::new(limits.counted(&metrics));
         let audit = Audit::new(store.clone(), clock.clone(), metrics.clone(), config.audit.requests);
+        let audit = audit.counted_by(activity.recorder().clone());
         audit.write_to(config.audit.file.as_deref()).await?;
         let programs = Arc::new(Processes::new(config.stdio.clone(), metrics.clone(), Some(audit.clone())));
         let clients = Clients::new(ClientsParts {
@@ -188,7 +199,7 @@ impl App {
         let aggregate = AggregateParts {
             registry: registry.clone(),
             connections: connections.clone(),
-            clients: Arc::new(clients),
+            clients: Arc::new(clients.clone()),
             store: store.clone(),
             vault: vault.clone(),
             audit: audit.clone(),
@@ -207,7 +218,7 @@ impl App {
         };
         let local = config.login.local.as_ref();
         Ok(Self {
-            activity: Arc::new(Activity::new(store.clone())),
+            activity,
             tokens: Arc::new(tokens),
             keys,
             identity: Arc::new(Identity::new(store.clone(), clock.clone(), random.clone(), local).await?),
@@ -226,6 +237,7 @@ impl App {
             limits: ArcSwap::new(limits),
             unified: Door::new(door, &config.unified, &config.streams),
             aggregate,
+            clients,
             programs,
             audit,
             certificates,
@@ -233,6 +245,8 @@ impl App {
             tracer,
             reloading: tokio::sync::Mutex::default(),
             config: ArcSwap::from_pointee(config),
+            in_force,
+            node: heartbeat::Identity::new(&random, clock.now()),
             site,
             clock,
             store,

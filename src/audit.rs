@@ -1,19 +1,24 @@
 //! The audit log: one event for everything that matters later, written without making the request wait.
 
 mod file;
+mod reading;
 mod requests;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use file::line_of;
+pub use reading::{Found, Walk, Wanted};
 pub use requests::{Fate, UpstreamRequest};
 
+use crate::activity::{OpenStream, Recorder};
 use crate::clock::Clock;
 use crate::config::AuditedRequests;
 use crate::error::Fault;
 use crate::store::{AuditEvent, Store};
 use crate::telemetry::Metrics;
+use crate::tokens::AccessToken;
+use crate::upstream::Upstream;
 use file::JsonLines;
 use std::net::IpAddr;
 use std::path::Path;
@@ -33,6 +38,7 @@ pub struct Audit {
     clock: Clock,
     metrics: Arc<Metrics>,
     wanted: AuditedRequests,
+    activity: Recorder,
     events: mpsc::Sender<Entry>,
     requests: mpsc::Sender<UpstreamRequest>,
     /// Requests that found their queue full since somebody said so.
@@ -50,12 +56,17 @@ impl Audit {
             let writer = Writer::new(store, metrics.clone(), lost.clone());
             runtime.spawn(writer.run(waiting_events, waiting_requests));
         }
-        Self { clock, metrics, wanted, events, requests, lost }
+        Self { clock, metrics, wanted, activity: Recorder::default(), events, requests, lost }
     }
 
     /// The same log, from now on with these requests in it.
     pub fn wanting(&self, wanted: AuditedRequests) -> Self {
         Self { wanted, ..self.clone() }
+    }
+
+    /// The same log; every request is counted there as well.
+    pub fn counted_by(self, activity: Recorder) -> Self {
+        Self { activity, ..self }
     }
 
     /// Records an event such as `("alice", "grant.created", "Claude at mcp.example")`. Never put a secret in.
@@ -74,16 +85,22 @@ impl Audit {
     pub fn request(&self, mut request: UpstreamRequest) {
         self.metrics.mcp_request(request.method, request.fate);
         request.log();
+        request.at = self.clock.now();
+        self.activity.ended(request.ended());
         if !request.is_wanted(self.wanted) {
             return;
         }
-        request.at = self.clock.now();
         if self.requests.try_send(request).is_err() {
             self.metrics.audit_lost.inc();
             if self.lost.fetch_add(1, Ordering::Relaxed) == 0 {
                 tracing::warn!("the audit log cannot keep up: requests to upstreams will be missing in it");
             }
         }
+    }
+
+    /// Counts a stream of a person's until what comes back is dropped; without an upstream it is one of all of them at once.
+    pub fn opened(&self, token: &Arc<AccessToken>, upstream: Option<&Arc<Upstream>>) -> OpenStream {
+        self.activity.opened(token, upstream)
     }
 
     /// From now on every line goes to this file as well, as JSON, or to none. A file that was moved away is made anew by that.

@@ -135,6 +135,10 @@ id!(
     /// A passkey, by a name of ours that is shorter than its credential id.
     PasskeyId
 );
+id!(
+    /// A process that serves, from its start to its end.
+    NodeId
+);
 
 #[cfg(test)]
 mod tests {

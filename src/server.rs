@@ -169,8 +169,10 @@ impl Running {
         self.background.iter().for_each(JoinHandle::abort);
         let app = &self.app;
         or_warn(app.programs.stop(), "some programs have not ended and end with the process").await;
+        or_warn(app.activity.flush(), "what happened in the last seconds is not counted").await;
         or_warn(app.audit.flush(), "the last audit events are in the log only").await;
         or_warn(app.tracer.flush(), "the last traces are lost").await;
+        or_warn(app.leave(), "this process is listed for some minutes more").await;
         // The last process to close the database writes its log back into it.
         or_warn(app.store.close(), "the database is still in use and closes with the process").await;
     }

@@ -127,6 +127,18 @@ impl Sessions {
         }))
     }
 
+    /// The person of a session that was found earlier, as long as it goes on: for what is open for long. To ask is no use of it,
+    /// so it ends when nobody uses it, whatever is open.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn person_of(&self, signed_in: &SignedIn) -> Result<Option<User>, Fault> {
+        let (now, lives) = (self.clock.now(), self.lives.load());
+        let session = self.store.session(&signed_in.session, now).await?;
+        let Some(session) = session.filter(|session| is_alive(session, &lives, now)) else { return Ok(None) };
+        Ok(self.store.user(session.user).await?.filter(|user| !user.disabled))
+    }
+
     /// A person's sessions that are alive, the one that was used last first.
     ///
     /// # Errors

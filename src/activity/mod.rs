@@ -1,9 +1,26 @@
 //! What happened, counted while it happens: requests, errors, latencies, refreshes and streams, by upstream, client, person and
 //! tool. Reading a month costs as much as reading an hour, however busy the gateway is.
+//!
+//! The data path pushes what is over into a bounded queue (`recorder`). One task adds it up (`counter`, `slices`, `streams`) and
+//! writes it every few seconds into rows that nodes add to together; reading takes these rows (`report`).
 
-use crate::clock::Timestamp;
+mod counter;
+mod latency;
+mod recorder;
+mod report;
+mod slices;
+mod streams;
+#[cfg(test)]
+mod tests;
+
+pub use recorder::{EndedRequest, OpenStream, Party, Recorder};
+
+use crate::clock::{Clock, Timestamp};
 use crate::error::Fault;
+use crate::ids::Random;
 use crate::store::Store;
+use counter::Counter;
+use data_encoding::HEXLOWER;
 use std::time::Duration;
 
 /// How far back somebody looks.
@@ -18,6 +35,9 @@ pub enum Range {
 }
 
 impl Range {
+    /// Every one, the shortest first.
+    pub const ALL: [Self; 3] = [Self::Hour, Self::Day, Self::Month];
+
     /// How much time one point stands for.
     pub fn step(self) -> Duration {
         Duration::from_secs(match self {
@@ -34,6 +54,16 @@ impl Range {
             Range::Day => 96,
             Range::Month => 120,
         }
+    }
+
+    /// The step in seconds, which is what its rows are called by.
+    fn resolution(self) -> i64 {
+        i64::try_from(self.step().as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// For how long its steps are kept: a little longer than somebody looks back.
+    fn kept(self) -> Duration {
+        self.step() * u32::try_from(self.steps() + self.steps() / 8).unwrap_or(u32::MAX)
     }
 }
 
@@ -61,9 +91,11 @@ pub struct Point {
     pub refused: u64,
     /// Tokens of upstreams that were refreshed.
     pub refreshes: u64,
-    /// The most streams that were open at once.
+    /// The most streams that were open at once, looked at once a second. Kept of everything, of an upstream, a client, and a
+    /// person; 0 of other subjects.
     pub streams: u64,
-    /// Half of the requests took no longer, in milliseconds; streams are not among them. `None` without any.
+    /// Half of the requests took no longer, in milliseconds; what was refused, and what lasts as long as somebody listens, is not
+    /// among them. `None` without any.
     pub p50_ms: Option<u32>,
     /// 95 of a hundred took no longer.
     pub p95_ms: Option<u32>,
@@ -107,30 +139,51 @@ pub struct Report {
 
 /// Counts and tells. Shared behind an `Arc`.
 pub struct Activity {
-    _store: Store,
+    store: Store,
+    clock: Clock,
+    recorder: Recorder,
 }
 
 impl Activity {
-    /// Over this store.
-    pub fn new(store: Store) -> Self {
-        Self { _store: store }
+    /// Over this store. Starts the task that counts, which ends with the last [`Recorder`]; outside a tokio runtime there is none,
+    /// and nothing is counted.
+    pub fn new(store: Store, clock: Clock, random: &Random) -> Self {
+        let (recorder, waiting) = Recorder::new();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let node = HEXLOWER.encode(&random.bytes::<8>());
+            let counter = Counter::new(store.clone(), clock.clone(), node, waiting.lost.clone());
+            runtime.spawn(counter.run(waiting));
+        }
+        Self { store, clock, recorder }
     }
 
-    /// What happened.
+    /// Takes what happens.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// What happened, up to a few seconds ago.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn report(&self, _range: Range, _subject: &Subject) -> Result<Report, Fault> {
-        let (points, none) = (Vec::new(), Vec::new);
-        Ok(Report {
-            begin: Timestamp(0),
-            points,
-            sum: Point::default(),
-            streams_now: 0,
-            upstreams: none(),
-            clients: none(),
-            people: none(),
-            tools: none(),
-        })
+    pub async fn report(&self, range: Range, subject: &Subject) -> Result<Report, Fault> {
+        report::read(&self.store, self.clock.now(), range, subject).await
+    }
+
+    /// Waits until everything that was recorded is in the database, or has failed to get there.
+    pub async fn flush(&self) {
+        self.recorder.flush().await;
+    }
+
+    /// Forgets what is older than anybody looks back.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sweep(&self) -> Result<(), Fault> {
+        let now = self.clock.now();
+        for range in Range::ALL {
+            self.store.sweep_activity(range.resolution(), now.before(range.kept())).await?;
+        }
+        Ok(self.store.sweep_streams().await?)
     }
 }

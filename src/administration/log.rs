@@ -18,6 +18,15 @@ pub struct AuditFilter {
     /// Only those of this action, such as `grant.created`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    /// Only requests to this upstream: its authority.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
+    /// Only requests of this client: its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// Only calls of this tool, also those that were refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
     /// Only what happened at this moment or later.
     #[param(inline)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,8 +48,12 @@ impl Administration {
         let selection = AuditSelection {
             actor: filter.actor.as_deref(),
             action: filter.action.as_deref(),
+            upstream: filter.upstream.as_deref(),
+            client: filter.client.as_deref(),
+            tool: filter.tool.as_deref(),
             since: filter.since.map(|moment| moment.0),
             until: filter.until.map(|moment| moment.0),
+            ..AuditSelection::default()
         };
         let events = self.store.audit_page(selection, before, limit + 1).await?;
         Ok(Page::of(events, limit, |one| cursor(&[&one.number.to_string()])).map(|one| one.event.into()))

@@ -2,7 +2,7 @@
 
 use super::records::{FactorsReset, Moment, Session, SignedOut};
 use super::{Actor, Administration, Page, Refused};
-use crate::ids::SessionId;
+use crate::ids::{PasskeyId, SessionId};
 use crate::session::device;
 use crate::store;
 
@@ -40,6 +40,30 @@ impl Administration {
         let grants = self.revocations.sign_out_everywhere(user.id, clients).await?;
         self.record(actor, "user.signed_out", &user.name);
         Ok(SignedOut { grants })
+    }
+
+    /// Takes one passkey away from a person; what it was called.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`].
+    pub async fn remove_passkey(&self, actor: &Actor, user: &str, id: &str) -> Result<String, Refused> {
+        let user = self.person(user).await?;
+        let missing = || Refused::no("passkey", id);
+        let parsed: PasskeyId = id.parse().map_err(|_| missing())?;
+        let held = self.store.passkeys_of(user.id).await?;
+        let passkey = held.into_iter().find(|passkey| passkey.id == parsed).ok_or_else(missing)?;
+        self.store.delete_passkey(user.id, parsed).await?;
+        self.record(actor, "passkey.removed", &format!("{} of {}", passkey.name, user.name));
+        Ok(passkey.name)
+    }
+
+    /// How many grants of a person are in force.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`].
+    pub async fn grants_in_force(&self, user: &str) -> Result<i64, Refused> {
+        let user = self.person(user).await?;
+        Ok(self.store.person_extent(user.id, self.clock.now()).await?.grants)
     }
 
     /// Takes authenticator app, passkeys and recovery codes away from a person who is locked out, and signs the person

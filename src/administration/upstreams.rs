@@ -74,6 +74,36 @@ impl Administration {
         Ok(decided)
     }
 
+    /// Gives an upstream that was decided about another name and another alias, or none. Clients that were set up with another
+    /// alias no longer find it there.
+    ///
+    /// # Errors
+    /// [`Refused::NotFound`] when nobody decided about it; [`Refused::Conflict`] for an alias that another upstream has;
+    /// [`Refused::Invalid`].
+    pub async fn rename_upstream(
+        &self,
+        actor: &Actor,
+        domain: &str,
+        (name, alias): (Option<String>, Option<String>),
+    ) -> Result<Upstream, Refused> {
+        let authority = parse(domain)?;
+        let missing = || Refused::NotFound(format!("nobody decided about {domain}: approve it first"));
+        let row = self.store.upstream(authority.as_str()).await?.ok_or_else(missing)?;
+        if let Some(alias) = &alias {
+            self.must_be_free(alias, &authority).await?;
+        }
+        if name.as_ref().is_some_and(|name| !is_name(name)) {
+            return Err(Refused::Invalid(format!("name has 1 to {MAX_NAME} printable characters")));
+        }
+        let row = store::Upstream { name, alias, ..row };
+        self.revocations.decide(&row).await?;
+        self.record(actor, "upstream.renamed", authority.as_str());
+        let mut renamed = [row.into()];
+        self.add_permissions(&mut renamed).await?;
+        let [renamed] = renamed;
+        Ok(renamed)
+    }
+
     /// Forgets a decision; what is open there ends unless unknown upstreams are allowed.
     ///
     /// # Errors

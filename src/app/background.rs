@@ -32,6 +32,7 @@ impl App {
             tokio::spawn(self.clone().leave_programs()),
             tokio::spawn(self.clone().count_connections()),
             tokio::spawn(self.certificates.clone().keep(stopping.clone())),
+            tokio::spawn(self.clone().beat(stopping.clone())),
             tokio::spawn(self.sweep()),
         ]
     }
@@ -98,6 +99,7 @@ impl App {
                 }
                 self.sessions.sweep().await?;
                 self.store.sweep_limits().await?;
+                self.activity.sweep().await?;
                 self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
                 let head = self.store.audit_head().await?;
                 if let Some(link) = head.filter(|_| head != std::mem::replace(&mut told, head)) {

@@ -136,6 +136,7 @@ impl App {
             health: self.health.clone(),
             services: self.services.clone(),
             connections: self.connections.clone(),
+            mcp: self.clients.clone(),
             audit: self.audit.clone(),
             activity: self.activity.clone(),
             certificates: self.certificates.clone(),
@@ -146,6 +147,8 @@ impl App {
             second_factor: config.login.second_factor,
             unified: config.unified.enabled,
             doctor: self.doctor_kit(config),
+            in_force: self.in_force.load_full(),
+            node: self.node.id,
         }
     }
 

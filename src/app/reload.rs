@@ -34,6 +34,7 @@ impl App {
         self.store.keep_group_sources(&new.login.provider_names()).await?;
         // Also when it is the same: somebody may have moved it away.
         self.audit.write_to(new.audit.file.as_deref()).await?;
+        let in_force = new.in_force();
         let configured = std::mem::take(&mut new.upstream);
         if self.registry.reconfigure(&new.upstreams, configured).await? {
             changed.push("upstream");
@@ -67,6 +68,7 @@ impl App {
         self.unified.reconfigure(&new.unified, &new.streams);
         self.aggregate.reconfigure(new.unified.clone(), self.limits());
         self.config.store(Arc::new(new));
+        self.in_force.store(Arc::new(in_force));
         control.install(self.settings(), authorities);
         Ok(Reloaded { changed, needs_restart })
     }

@@ -1,5 +1,6 @@
 //! A request to an upstream, as it will be remembered.
 
+use crate::activity::{EndedRequest, Party};
 use crate::clock::Timestamp;
 use crate::config::AuditedRequests;
 use crate::mcp::Method;
@@ -24,9 +25,11 @@ pub struct UpstreamRequest {
     /// What it asked for.
     pub method: Method,
     /// The tool, prompt or resource; of a batch, the tools.
-    pub name: Option<Box<str>>,
+    pub name: Option<Arc<str>>,
     /// Whether it called a tool, or might have: its body could not be looked at.
     pub calls_a_tool: bool,
+    /// Whether it lasts as long as somebody listens: a stream of events that was asked for as such, or a WebSocket.
+    pub listens: bool,
     /// What became of it.
     pub fate: Fate,
     /// The status of the answer, if one was begun.
@@ -50,6 +53,18 @@ impl UpstreamRequest {
         );
     }
 
+    /// What is counted of it.
+    pub(super) fn ended(&self) -> EndedRequest {
+        let tool = self.name.clone().filter(|_| self.method == Method::TOOLS_CALL);
+        EndedRequest {
+            at: self.at,
+            party: Party { token: self.token.clone(), upstream: Some(self.upstream.clone()), tool },
+            fate: self.fate,
+            status: self.status,
+            took: (!self.listens).then_some(self.took),
+        }
+    }
+
     pub(super) fn is_wanted(&self, wanted: AuditedRequests) -> bool {
         match wanted {
             _ if self.fate == Fate::Refused => true,
@@ -69,7 +84,7 @@ impl UpstreamRequest {
             _ => "request.forwarded",
         };
         let subject = match (self.method, self.name) {
-            (Method::TOOLS_CALL | Method::BATCH, Some(name)) => name.into(),
+            (Method::TOOLS_CALL | Method::BATCH, Some(name)) => name.to_string(),
             (method, Some(name)) => format!("{} {name}", method.label()),
             (method, None) => method.label().to_owned(),
         };

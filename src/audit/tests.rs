@@ -50,6 +50,7 @@ fn request(method: &str, name: Option<&str>, fate: Fate) -> UpstreamRequest {
         method: Method::of(method),
         name: name.map(Into::into),
         calls_a_tool: method == "tools/call",
+        listens: false,
         fate,
         status: Some(200),
         took: Duration::from_micros(1500),

@@ -18,7 +18,7 @@ const PAGE: u32 = 1000;
 pub(super) async fn audit(command: AuditCommand, gateway: &Gateway, output: &mut Output<'_>) -> Result<(), Failure> {
     match command {
         AuditCommand::List { actor, action, since, until, limit } => {
-            let filter = AuditFilter { actor, action, since, until };
+            let filter = AuditFilter { actor, action, since, until, ..AuditFilter::default() };
             let columns =
                 ["at", "actor", "action", "subject", "address", "upstream", "client", "status", "duration_ms"];
             output.records(columns, &gateway.audit_log(&filter, limit).await?)

@@ -39,7 +39,9 @@ impl Config {
             // By default the key is beside the database.
             self.vault = running.vault.clone();
         }
-        fixed.into_iter().flatten().collect()
+        let fixed: Vec<&'static str> = fixed.into_iter().flatten().collect();
+        self.origins.wait(&fixed);
+        fixed
     }
 
     /// The parts that are different from `running`, upstreams aside.

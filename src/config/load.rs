@@ -3,7 +3,7 @@
 use super::reader::{Errors, Reader};
 use super::secrets::Directories;
 use super::{
-    Config, database, document, ground, program, provider, registration, sections, service, telemetry, tls, upstream,
+    Config, Origins, database, document, ground, program, provider, registration, sections, service, telemetry, tls, upstream,
     worker,
 };
 use std::collections::BTreeMap;
@@ -53,6 +53,7 @@ pub fn load(source: &Source) -> Result<Config, ConfigErrors> {
     let mut config = check(&mut root, worker, source, &directories);
     root.finish();
     config.files = directories.found.into_inner();
+    config.origins = errors.take_origins();
     let wrong = errors.into_list();
     if wrong.0.is_empty() { Ok(config) } else { Err(wrong) }
 }
@@ -92,5 +93,6 @@ fn check(root: &mut Reader<'_>, worker: worker::Worker<'_>, source: &Source, dir
         audit: sections::audit(root.table("audit"), directories),
         telemetry: telemetry::read(root.table("telemetry"), directories),
         files: Vec::new(),
+        origins: Origins::default(),
     }
 }

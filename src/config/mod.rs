@@ -6,6 +6,7 @@ mod command;
 mod database;
 mod document;
 mod ground;
+mod in_force;
 mod load;
 mod login;
 mod presets;
@@ -29,6 +30,7 @@ mod worker;
 
 pub use command::{Command, Kind, Launcher, Sharing, Stdio, Transport};
 pub use database::Database;
+pub use in_force::{InForce, Origins, Section, Setting, Shown};
 pub use load::{ConfigErrors, Source, load};
 pub use login::{Allowed, GITHUB, GitHubLogin, OidcLogin};
 pub use registration::{Registration, RegistrationMode};
@@ -88,6 +90,8 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Every file that the configuration was read from or that it names, in the order in which they were met.
     pub files: Vec<PathBuf>,
+    /// Which keys were written, and where.
+    pub origins: Origins,
 }
 
 /// `[server]`

@@ -1,8 +1,10 @@
 //! Takes keys out of the raw tree, one by one and typed; what nobody took is unknown.
 
 use super::document::{Entries, Node, Place, Value, parse_value};
+use super::in_force::Origins;
 use super::load::ConfigErrors;
 use std::cell::RefCell;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 /// Everything wrong so far.
@@ -10,11 +12,12 @@ pub(super) struct Errors {
     /// The file's path as it was given.
     file: Option<PathBuf>,
     list: RefCell<Vec<(Place, String)>>,
+    origins: RefCell<Origins>,
 }
 
 impl Errors {
     pub(super) fn new(file: Option<&Path>) -> Self {
-        Self { file: file.map(Path::to_owned), list: RefCell::default() }
+        Self { file: file.map(Path::to_owned), list: RefCell::default(), origins: RefCell::default() }
     }
 
     /// Records that something is wrong with `key` (empty: with the place as a whole). Never put a secret into `why`.
@@ -31,6 +34,16 @@ impl Errors {
         }
         text.push_str(why.as_ref());
         self.list.borrow_mut().push((place.clone(), text));
+    }
+
+    /// Notes that somebody wrote a key.
+    pub(super) fn note(&self, key: String, place: &Place) {
+        self.origins.borrow_mut().note(key, place);
+    }
+
+    /// Which keys somebody wrote, and where.
+    pub(super) fn take_origins(&self) -> Origins {
+        self.origins.take()
     }
 
     /// All of them, in the order of the file, those of the environment last.
@@ -56,17 +69,19 @@ pub(super) struct Reader<'e> {
     path: String,
     entries: Entries,
     asked: Vec<&'static str>,
+    /// The keys of which a default is there that is known from elsewhere.
+    beneath: Vec<String>,
 }
 
 impl<'e> Reader<'e> {
     /// The whole configuration.
     pub(super) fn root(entries: Entries, errors: &'e Errors) -> Self {
-        Self { errors, place: Place::Nowhere, path: String::new(), entries, asked: Vec::new() }
+        Self { errors, place: Place::Nowhere, path: String::new(), entries, asked: Vec::new(), beneath: Vec::new() }
     }
 
     /// A table that stands for itself.
     pub(super) fn at(name: &str, place: Place, entries: Entries, errors: &'e Errors) -> Self {
-        Self { errors, place, path: name.to_owned(), entries, asked: Vec::new() }
+        Self { errors, place, path: name.to_owned(), entries, asked: Vec::new(), beneath: Vec::new() }
     }
 
     /// The full name of a key, such as `server.listen`.
@@ -89,7 +104,7 @@ impl<'e> Reader<'e> {
                 (Entries::new(), node.place)
             }
         };
-        Reader { errors: self.errors, place, path: self.name(key), entries, asked: Vec::new() }
+        Reader { errors: self.errors, place, path: self.name(key), entries, asked: Vec::new(), beneath: Vec::new() }
     }
 
     /// Takes a list of tables.
@@ -105,7 +120,14 @@ impl<'e> Reader<'e> {
             let path = format!("{name}[{index}]");
             match node.value {
                 Value::Table(entries) => {
-                    readers.push(Reader { errors, place: node.place, path, entries, asked: Vec::new() });
+                    readers.push(Reader {
+                        errors,
+                        place: node.place,
+                        path,
+                        entries,
+                        asked: Vec::new(),
+                        beneath: Vec::new(),
+                    });
                 }
                 other => errors.add(&node.place, &path, format!("must be a table of keys, and is {}", other.kind())),
             }
@@ -225,13 +247,20 @@ impl<'e> Reader<'e> {
     /// Takes a key as it is.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Node> {
         self.asked.push(key);
-        self.entries.remove(key)
+        let node = self.entries.remove(key)?;
+        if !self.beneath.iter().any(|known| known == key) {
+            self.errors.note(self.name(key), &node.place);
+        }
+        Some(node)
     }
 
     /// Puts defaults under what is there, as if they had been written where `place` is.
     pub(super) fn underlay(&mut self, defaults: Entries, place: &Place) {
         for (key, node) in defaults {
-            self.entries.entry(key).or_insert(Node { place: place.clone(), ..node });
+            if let Entry::Vacant(vacant) = self.entries.entry(key) {
+                self.beneath.push(vacant.key().clone());
+                vacant.insert(Node { place: place.clone(), ..node });
+            }
         }
     }
 

@@ -62,7 +62,11 @@ pub(super) fn take(
     }
     let (path, place) = match (file, credential) {
         (Some(Found { value, place }), _) => (value, place),
-        (None, Some(path)) => (path, Place::Variable("CREDENTIALS_DIRECTORY".to_owned())),
+        (None, Some(path)) => {
+            let place = Place::Variable("CREDENTIALS_DIRECTORY".to_owned());
+            reader.errors.note(reader.name(key), &place);
+            (path, place)
+        }
         (None, None) => return None,
     };
     match read(&path) {

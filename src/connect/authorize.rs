@@ -140,6 +140,7 @@ impl Connections {
             last_error: None,
             created_at: now,
             updated_at: now,
+            last_used_at: None,
         })
     }
 

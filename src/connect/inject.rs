@@ -13,11 +13,15 @@ use crate::store::{Connection, ConnectionState};
 use crate::upstream::Standing;
 use http::{HeaderName, HeaderValue, header};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// How long a token is new: nobody asks for another one sooner because it lives too shortly.
 const YOUNG: Duration = Duration::from_secs(60);
+
+/// How often it is written down that a connection is used.
+const USED_EVERY: Duration = Duration::from_secs(300);
 
 impl Connections {
     /// What to inject for a request, if it is in memory and good: the way of nearly every request.
@@ -43,6 +47,17 @@ impl Connections {
                 Err(NoCredential::NeedsConsent) => self.read(key).flight().await,
                 outcome => outcome,
             },
+        }
+    }
+
+    /// Remembers that something is sent with it: an atomic load, and now and then more.
+    pub fn use_now(&self, credential: &Credential) {
+        let (Some(id), now) = (credential.connection, self.clock.now()) else { return };
+        let before = credential.used.load(Ordering::Relaxed);
+        if now.since(Timestamp(before)) >= USED_EVERY
+            && credential.used.compare_exchange(before, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            self.activity.used(now, id);
         }
     }
 
@@ -198,7 +213,15 @@ impl Connections {
         };
         let life = self.lives.of_configuration((key.user, authority), || self.registry.may_use(key.user, authority));
         let target = key.target.clone();
-        let credential = Credential { target, connection: None, version: 0, header, expires_at: None, life };
+        let credential = Credential {
+            target,
+            connection: None,
+            version: 0,
+            header,
+            expires_at: None,
+            life,
+            used: AtomicI64::default(),
+        };
         Ok(Some(self.memory.put_shared(key, credential, generation)))
     }
 
@@ -239,7 +262,8 @@ impl Connections {
         let usable = || self.may_use(key.user, &key.target);
         let life = self.lives.of_connection((id, version), (key.user, &key.target), usable);
         let target = key.target.clone();
-        let credential = Credential { target, connection: Some(id), version, header, expires_at, life };
+        let credential =
+            Credential { target, connection: Some(id), version, header, expires_at, life, used: AtomicI64::default() };
         self.memory.put(key, credential, epoch)
     }
 

@@ -115,6 +115,7 @@ mod tests {
     use super::*;
     use crate::hostname::Authority;
     use crate::ids::{Random, UserId};
+    use std::sync::atomic::AtomicI64;
 
     fn key() -> ConnectionKey {
         let authority = Authority::parse("mcp.example").unwrap();
@@ -123,7 +124,15 @@ mod tests {
 
     fn credential(key: &ConnectionKey, id: ConnectionId) -> Credential {
         let (target, life) = (key.target.clone(), Arc::default());
-        Credential { target, connection: Some(id), version: 1, header: None, expires_at: None, life }
+        Credential {
+            target,
+            connection: Some(id),
+            version: 1,
+            header: None,
+            expires_at: None,
+            life,
+            used: AtomicI64::default(),
+        }
     }
 
     #[test]

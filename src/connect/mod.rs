@@ -29,6 +29,7 @@ mod table;
 mod target;
 mod token_endpoint;
 
+use crate::activity::Recorder;
 use crate::clock::{Clock, Timestamp};
 use crate::error::Fault;
 use crate::hostname::{Authority, Site};
@@ -54,6 +55,7 @@ pub use service::{HeldToken, ServiceRequest};
 use spool::Spool;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 pub use stepup::StepUp;
 pub use table::ServiceTable;
@@ -68,6 +70,8 @@ pub struct Credential {
     header: Option<(http::HeaderName, http::HeaderValue)>,
     expires_at: Option<Timestamp>,
     life: Arc<Life>,
+    /// When it was said last that it is used, in seconds.
+    used: AtomicI64,
 }
 
 impl Credential {
@@ -133,6 +137,7 @@ pub struct Connections {
     random: Random,
     metrics: Arc<Metrics>,
     tracer: Tracer,
+    activity: Recorder,
     memory: Memory,
     lives: CredentialLives,
     /// What people gave by hand.
@@ -176,6 +181,8 @@ pub struct ConnectionsParts {
     pub metrics: Arc<Metrics>,
     /// Begins traces, if anybody wants them.
     pub tracer: Tracer,
+    /// What is counted of people's connections.
+    pub activity: Recorder,
     /// Where answers wait that the database does not take; `None` for a database that keeps nothing either.
     pub spool: Option<PathBuf>,
 }
@@ -257,6 +264,7 @@ impl Connections {
             random: parts.random,
             metrics: parts.metrics,
             tracer: parts.tracer,
+            activity: parts.activity,
             memory: Memory::new(),
             lives: CredentialLives::new(),
             scopes: Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(60)).build(),

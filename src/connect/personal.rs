@@ -126,6 +126,7 @@ impl PersonalCredentials {
             last_error: None,
             created_at: now,
             updated_at: now,
+            last_used_at: None,
         })
     }
 

@@ -259,6 +259,7 @@ impl Connections {
             spooled: false.into(),
         });
         self.metrics.token_refresh(telemetry::Outcome::Succeeded);
+        self.activity.refreshed(now, attempt.row.user, &attempt.row.authority);
         let mut storing = self.take_in(answer.clone()).await;
         let stored = timeout(PATIENCE, storing.wait_for(|storing| *storing != Storing::UnderWay)).await;
         match stored.map(|stored| stored.map(|storing| *storing)) {

@@ -91,6 +91,7 @@ impl Connections {
     /// When there is none.
     pub async fn service_token(self: &Arc<Self>, key: &ConnectionKey) -> Result<HeldToken, NoCredential> {
         let credential = self.credential_lasting(key, LEAST_LIFE).await?;
+        self.use_now(&credential);
         let row = self.row(key).await?.ok_or(NoCredential::NeedsConsent)?;
         let access_token = credential.access_token().ok_or(NoCredential::NeedsConsent)?;
         Ok(HeldToken {

@@ -51,7 +51,7 @@ pub(super) async fn start(
         Err(answer) => return Ok(answer),
     };
     if goal.upstream.standing == Standing::AwaitingApproval {
-        dashboard.remember_wish(&person, &goal).await?;
+        dashboard.remember_wish(&person, &goal, &headers).await?;
         return Ok(approval_page(&person, &goal, &query));
     }
     if !dashboard.registry.permits(person.user.id, &goal.upstream.authority).await? {
@@ -151,8 +151,10 @@ impl Dashboard {
     }
 
     /// Administrators see in their queue who waits for them; they themselves do not wait.
-    async fn remember_wish(&self, person: &SignedIn, goal: &Goal) -> Result<(), Failure> {
-        if person.user.role == Role::Administrator {
+    async fn remember_wish(&self, person: &SignedIn, goal: &Goal, headers: &HeaderMap) -> Result<(), Failure> {
+        // A link elsewhere is nobody's wish.
+        let by_hand = headers.get_all("sec-fetch-site").iter().all(|it| it == "same-origin" || it == "none");
+        if person.user.role == Role::Administrator || !by_hand {
             return Ok(());
         }
         let (authority, asked_at) = (goal.upstream.authority.to_string(), self.clock.now());

@@ -89,6 +89,21 @@ impl IntoResponse for Failure {
     }
 }
 
+/// Why an administrator's deed was not done, for the page that the deed came from: its status and a sentence.
+///
+/// # Errors
+/// When there is no such thing, or we ourselves failed.
+pub(super) fn said(refused: Refused) -> Result<(StatusCode, String), Failure> {
+    let text = |text: &str| super::start::address::sentence(text);
+    match refused {
+        Refused::Conflict(why) => Ok((StatusCode::CONFLICT, text(&why))),
+        Refused::Invalid(why) => Ok((StatusCode::BAD_REQUEST, text(&why))),
+        // Of what the page names; the page's own subject was found before.
+        Refused::NotFound(why) => Ok((StatusCode::NOT_FOUND, text(&why))),
+        refused @ Refused::Failed(_) => Err(refused.into()),
+    }
+}
+
 /// A page with a message and the way home.
 pub(super) fn message(status: StatusCode, title: &str, text: &str, hint: Option<&str>) -> Response {
     page::message(&MessagePage { status, title, text, hint, actions: vec![("Go to the start page", "/")] })

@@ -25,13 +25,15 @@ use crate::administration::Administration;
 use crate::audit::Audit;
 use crate::certificates::Certificates;
 use crate::clock::Clock;
-use crate::config::SecondFactor;
+use crate::config::{InForce, SecondFactor};
 use crate::connect::{Connections, PERSONAL_PAGE};
 use crate::doctor::Kit;
 use crate::factors::Factors;
 use crate::hostname::{Scheme, Site};
 use crate::identity::Identity;
 use crate::identity::providers::Providers;
+use crate::ids::NodeId;
+use crate::mcp_client::Clients;
 use crate::ratelimit::RateLimits;
 use crate::revocation::Revocations;
 use crate::services::Services;
@@ -74,6 +76,8 @@ pub struct Dashboard {
     pub services: Arc<Services>,
     /// Connections.
     pub connections: Arc<Connections>,
+    /// Our own way to upstreams, for the lists of their tools.
+    pub mcp: Clients,
     /// Who did what.
     pub audit: Audit,
     /// What happened how often.
@@ -94,6 +98,10 @@ pub struct Dashboard {
     pub unified: bool,
     /// What set-ups are examined with.
     pub doctor: Kit,
+    /// The configuration, for people.
+    pub in_force: Arc<InForce>,
+    /// This process among those that serve.
+    pub node: NodeId,
 }
 
 /// `/`, `/account` and below, `/doctor` and below, `/login` and below, `/logout`, `/setup`, `/encode`, `/oauth/start`, `/oauth/callback`, `/health`, static files, and a page

@@ -14,6 +14,7 @@ use crate::http::{HttpClient, Resolver};
 use crate::identity::providers::Tools;
 use crate::ids::{GrantId, Random};
 use crate::jwks::RemoteKeys;
+use crate::mcp_client::ClientsParts;
 use crate::request::Arrival;
 use crate::revocation::Memory;
 use crate::secret::Secret;
@@ -71,6 +72,7 @@ impl House {
             random: random.clone(),
             metrics: Arc::default(),
             tracer: Default::default(),
+            activity: Default::default(),
             spool: None,
         }));
         let memory = Memory { lives: Arc::default(), connections: connections.clone(), registry: registry.clone() };
@@ -128,7 +130,17 @@ impl House {
             clock: clock.clone(),
             random: random.clone(),
         };
+        let health = HealthTable::new(clock.clone(), random.clone(), 1024);
+        let mcp = Clients::new(ClientsParts {
+            http: tools.http.clone(),
+            connections: connections.clone(),
+            health: health.clone(),
+            processes: Arc::new(crate::stdio::Processes::new(Default::default(), Arc::default(), None)),
+            random: random.clone(),
+            limits: Default::default(),
+        });
         let dashboard = Arc::new(Dashboard {
+            mcp,
             activity: Arc::new(Activity::new(store.clone())),
             certificates: Certificates::new(parts, &Tls::Off).await.unwrap(),
             services: Arc::new(services),
@@ -144,8 +156,10 @@ impl House {
             factors: Arc::new(factors),
             second_factor,
             unified: true,
+            in_force: Arc::default(),
+            node: NodeId::random(&random),
             doctor: Kit::new(site.root_origin(), Resolver::fixed(HashMap::new()), None, clock.clone(), random.clone()),
-            health: HealthTable::new(clock.clone(), random.clone(), 1024),
+            health,
             site,
             store,
             registry,
@@ -252,6 +266,7 @@ fn connection(user: &User) -> Connection {
         last_error: Some("the server ended it".to_owned()),
         created_at: now,
         updated_at: now,
+        last_used_at: None,
     }
 }
 

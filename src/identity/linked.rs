@@ -132,7 +132,7 @@ impl Identity {
 fn user_name(name: &str, otherwise: &str) -> String {
     let kept: String = name.trim().chars().map(|c| if super::is_name_character(c) { c } else { '-' }).collect();
     let kept = kept.trim_matches(['-', '.']);
-    let kept = if kept.is_empty() { otherwise } else { kept };
+    let kept = if kept.is_empty() || kept.eq_ignore_ascii_case(super::NOBODY) { otherwise } else { kept };
     kept.chars().take(MAX_NAME_LEN).collect()
 }
 

@@ -215,7 +215,13 @@ const SETUP_TOKEN: &str = "identity.setup_token";
 const MAX_NAME_LEN: usize = 64;
 const MIN_PASSWORD_CHARS: usize = 8;
 
+/// Whoever had this name would see in the activity page what the gateway does by itself.
+const NOBODY: &str = "system";
+
 fn check_name(name: &str) -> Result<(), Fault> {
+    if name.eq_ignore_ascii_case(NOBODY) {
+        return Err(Fault::caller("the audit log calls the gateway itself system: choose another user name"));
+    }
     if (1..=MAX_NAME_LEN).contains(&name.len()) && name.chars().all(is_name_character) {
         return Ok(());
     }

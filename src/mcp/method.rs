@@ -42,6 +42,8 @@ impl Method {
     pub const BATCH: Self = Self(0);
     /// A response, a stream, or what is not JSON-RPC.
     pub const NONE: Self = Self(1);
+    /// `subscriptions/listen`
+    pub const LISTEN: Self = Self(19);
     /// `tools/call`
     pub const TOOLS_CALL: Self = Self(25);
     /// `tools/list`

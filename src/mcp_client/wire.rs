@@ -58,6 +58,7 @@ impl Wire {
     /// repetition.
     pub(super) async fn send(&self, to: To<'_>, out: &Outgoing, patience: Duration) -> Result<Answer, CallError> {
         let credential = self.connections.credential(to.key).await?;
+        self.connections.use_now(&credential);
         let answer = self.attempt(to, out, &credential, patience).await?;
         if answer.streamed.status != StatusCode::UNAUTHORIZED {
             return self.permitted(to, &credential, answer).await;

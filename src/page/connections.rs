@@ -49,6 +49,8 @@ pub struct HeldRow {
     pub given: Vec<String>,
     /// When it was connected for the first time.
     pub connected: Moment,
+    /// When a request went out with it, to within a few minutes.
+    pub used: Option<Moment>,
     /// When its tokens were changed last.
     pub renewed: Moment,
     /// What happens to its tokens next.

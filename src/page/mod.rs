@@ -2,29 +2,41 @@
 //! needs JavaScript: one small module adds copy buttons, and another one passkeys, which do not exist without.
 
 mod account;
+mod activity;
 mod answer;
 mod assets;
 mod connections;
 mod doctor;
 mod parts;
+mod people;
 mod place;
 mod plain;
+mod plot;
 mod servers;
 mod start;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use account::{
     AccountPage, CodePage, CodesPage, EndpointSection, EnrolPage, IdentitiesSection, IdentityRow, MemberRow,
     PasskeyRow, ServiceRow, SessionRow, account, code, codes, enrol,
 };
+pub use activity::{Choice, EXPORT, FIGURES, FiguresPage, LOG, LogLine, LogPage, STREAM, figures, log};
 pub use assets::asset;
 pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, HeldRow, HeldUpstream, NextRefresh, connections};
 pub use doctor::{DoctorPage, doctor};
 pub use parts::{Moment, span};
+pub use people::{
+    BrowserRow, ElsewhereRow, GroupRow, KeyRow, LinkRow, PeoplePage, PersonExtent, PersonPage, PersonRow, SurePage, people,
+    person, sure,
+};
 pub use place::{Account, Place};
-pub use servers::{ServersPage, UpstreamRow, servers};
+pub use servers::{
+    AskedRow, PermissionSection, ServerDeeds, ServerPage, ServersPage, ToolRow, ToolsPage, UpstreamExtent, UpstreamRow,
+    WaitingRow, counted, server, servers, tools,
+};
 pub use start::{
     ChecklistItem, Command, EncodedPage, HomePage, LandingPage, LoginPage, OutlookPage, OutlookStep, SetupPage,
     encoded, home, landing, login, outlook, setup,

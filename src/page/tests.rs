@@ -132,6 +132,7 @@ fn held_row() -> HeldRow {
         scopes: vec![hostile()],
         given: vec![hostile()],
         connected: moment(),
+        used: Some(moment()),
         renewed: moment(),
         next: Some(NextRefresh::At(moment())),
         last_error: Some(hostile()),
@@ -140,18 +141,99 @@ fn held_row() -> HeldRow {
     }
 }
 
-fn every_page() -> Vec<Response> {
-    let account = || Account { name: HOSTILE, csrf_token: HOSTILE, administrator: true, notice: Some(HOSTILE) };
+fn upstream_row() -> UpstreamRow {
     let hostile = || HOSTILE.to_owned();
-    let upstream = UpstreamRow {
+    UpstreamRow {
         name: hostile(),
         authority: hostile(),
+        address: hostile(),
         tone: "bad",
         standing: "Denied",
+        limits: vec!["not all tools"],
         trouble: Some(hostile()),
-        can_approve: true,
-        can_remove: true,
+    }
+}
+
+fn servers_pages() -> Vec<Response> {
+    let account = || Account { name: HOSTILE, csrf_token: HOSTILE, administrator: true, notice: Some(HOSTILE) };
+    let hostile = || HOSTILE.to_owned();
+    let when = || Moment::new(Timestamp(0), Timestamp(7_200));
+    let asked = || vec![AskedRow { user: Some(hostile()), client: Some(hostile()), when: when() }];
+    let status = StatusCode::OK;
+    let waiting = vec![WaitingRow { authority: hostile(), address: hostile(), asked: asked() }];
+    let deeds = ServerDeeds { approve: true, deny: true, remove: true, look: true };
+    let permission = |configured| PermissionSection {
+        configured,
+        everybody: false,
+        users: vec![hostile()],
+        groups: vec![(hostile(), 2)],
+        known_groups: vec![hostile()],
     };
+    let one = |deeds, configured| {
+        server(&ServerPage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            row: upstream_row(),
+            id: HOSTILE,
+            deeds,
+            urls: vec![hostile()],
+            given_name: HOSTILE,
+            alias: HOSTILE,
+            asked: asked(),
+            decided: Some(when()),
+            found: None,
+            permission: permission(configured),
+            tools: hostile(),
+            extent: UpstreamExtent::default(),
+        })
+    };
+    let tool = ToolRow {
+        name: hostile(),
+        title: Some(hostile()),
+        description: hostile(),
+        hints: vec!["says it only reads"],
+        ticked: true,
+        fixed: true,
+        why: Some(hostile()),
+    };
+    vec![
+        servers(&ServersPage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            typed: HOSTILE,
+            waiting,
+            upstreams: vec![upstream_row()],
+        }),
+        one(deeds, false),
+        one(ServerDeeds::default(), true),
+        tools(&ToolsPage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            name: HOSTILE,
+            address: HOSTILE,
+            read: Some(when()),
+            trouble: Some((hostile(), Some(hostile()))),
+            tools: vec![tool],
+            total: 1,
+            parts: (Some(hostile()), Some(hostile())),
+            only_ticked: true,
+            allowed: hostile(),
+            denied: hostile(),
+            configured: Some(hostile()),
+        }),
+    ]
+}
+
+fn every_page() -> Vec<Response> {
+    decisions_and_rooms().into_iter().chain(servers_pages()).collect()
+}
+
+fn decisions_and_rooms() -> Vec<Response> {
+    let account = || Account { name: HOSTILE, csrf_token: HOSTILE, administrator: true, notice: Some(HOSTILE) };
+    let hostile = || HOSTILE.to_owned();
     let encoded_page = |error: bool, url| EncodedPage {
         status: StatusCode::OK,
         account: Some(account()),
@@ -250,7 +332,6 @@ fn every_page() -> Vec<Response> {
                 connections: vec![held_row()],
             }],
         }),
-        servers(&ServersPage { account: account(), upstreams: vec![upstream] }),
         super::account(&account_page()),
         code(&CodePage {
             status,

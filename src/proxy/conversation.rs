@@ -7,9 +7,11 @@ use super::forward::{Failure, OpenStream};
 use super::reply::{Refusal, TokenError};
 use super::stopping::StreamEnd;
 use super::{headers, lifeline, local, stream};
+use crate::audit::Audit;
 use crate::life::Life;
 use crate::request::{Arrival, Stay};
 use crate::telemetry::{Metrics, SharedSpan};
+use crate::upstream::Upstream;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
@@ -34,6 +36,8 @@ pub(super) struct Conversation<'a> {
     pub(super) router: &'a Router,
     /// Who may come in.
     pub(super) entry: &'a Entry,
+    /// Whose it is, if it is one upstream's.
+    pub(super) upstream: Option<&'a Arc<Upstream>>,
     /// Where from.
     pub(super) client: IpAddr,
     /// The page that asks, if it may read the answer.
@@ -48,6 +52,8 @@ pub(super) struct Conversation<'a> {
     pub(super) max_duration: Option<Duration>,
     /// Counts streams.
     pub(super) metrics: &'a Metrics,
+    /// Says whose they are.
+    pub(super) audit: &'a Audit,
     /// Its span, if anybody wants traces.
     pub(super) trace: Option<&'a SharedSpan>,
 }
@@ -118,7 +124,8 @@ impl Conversation<'_> {
             session.write_response_body(Bytes::new(), true).await?;
             return Ok(status);
         };
-        let _open = events.then(|| OpenStream::count(self.metrics));
+        let _open =
+            events.then(|| (OpenStream::count(self.metrics), self.audit.opened(self.entry.token(), self.upstream)));
         loop {
             // Every frame of a stream is made of whole events: it can end after each.
             tokio::select! { biased;

@@ -68,9 +68,10 @@ impl Forwarder<'_> {
         record: &mut Record<'_>,
     ) -> Result<StatusCode, Failure> {
         // On the heap, as all that is over when the answer begins: a stream has no room for it while it lives.
-        let answer = Box::pin(self.request(session, target, permit, record)).await?;
-        let isolation = Isolation { challenge: answer.challenge.as_ref(), ..*isolation };
-        self.answer(session, answer.connected, (&answer.life, answer.enforced), &isolation).await
+        let mut answer = Box::pin(self.request(session, target, permit, record)).await?;
+        let challenge = answer.challenge.take();
+        let isolation = Isolation { challenge: challenge.as_ref(), ..*isolation };
+        self.answer(session, answer, &isolation, record).await
     }
 
     /// Sends the request, a second time when the upstream says 401, until there is an answer to pass on.
@@ -95,6 +96,7 @@ impl Forwarder<'_> {
         record.asks(asked);
         let enforced = tools.map(|tools| policy::enforce(tools, headers, body.kept())).transpose()?;
         let mut credential = self.connections.credential(permit.key()).await?;
+        self.connections.use_now(&credential);
         let exchange = Exchange {
             peers: self.peers,
             upstream: &target.upstream,
@@ -160,9 +162,9 @@ impl Forwarder<'_> {
     async fn answer(
         &self,
         session: &mut ServerSession,
-        mut connected: Box<Connected>,
-        (life, enforced): (&Lifeline, Option<Enforced<'_>>),
+        Answer { mut connected, ref life, enforced, .. }: Answer<'_>,
         isolation: &Isolation<'_>,
+        record: &mut Record<'_>,
     ) -> Result<StatusCode, Failure> {
         let Some(response) = connected.session.response_header() else { return Err(Refusal::Internal.into()) };
         let status = response.status;
@@ -171,6 +173,7 @@ impl Forwarder<'_> {
             connected.turn.yields();
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
+            let _counted = record.streams();
             return Box::pin(self.switch(session, &mut connected, life, isolation)).await;
         }
         if let Some(enforced) = enforced.filter(|enforced| events || enforced.asks_for_tools) {
@@ -186,7 +189,7 @@ impl Forwarder<'_> {
             head = headers::detached(&head)?;
         }
         session.write_response_header(head).await?;
-        let _open = events.then(|| OpenStream::count(self.metrics));
+        let _open = events.then(|| (OpenStream::count(self.metrics), record.streams()));
         let get = session.req_header().method == Method::GET;
         let bounds = stream::Bounds {
             life,

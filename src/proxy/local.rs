@@ -4,8 +4,11 @@
 use super::body::content_length;
 use super::patience::{Patience, is_late};
 use super::reply::{self, Asked, Refusal};
+use super::stopping::StreamEnd;
+use super::stream;
 use crate::config::ConnectionLimits;
-use crate::request::{Arrival, TrustedProxy};
+use crate::life::Life;
+use crate::request::{Arrival, Stay, TrustedProxy};
 use axum::Router;
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -15,6 +18,7 @@ use http_body_util::BodyExt;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
+use std::sync::Arc;
 use tower::ServiceExt;
 
 /// The largest body of a request to the control plane, in bytes: client metadata and forms are small.
@@ -28,10 +32,10 @@ pub(super) async fn serve(
     session: &mut ServerSession,
     router: &Router,
     facts: (Arrival, Option<TrustedProxy>),
-    patience: &ConnectionLimits,
+    (patience, stopping): (&ConnectionLimits, StreamEnd),
 ) -> Result<StatusCode> {
     let refusal = match read_body(session, patience).await {
-        Ok(Some(body)) => return answer(session, router, facts, body).await,
+        Ok(Some(body)) => return answer(session, router, facts, (body, stopping)).await,
         Ok(None) => Refusal::BodyTooLarge(MAX_BODY as u64),
         Err(error) if is_late(&error) => Refusal::BodyTimeout,
         Err(error) => return Err(error),
@@ -45,9 +49,11 @@ async fn answer(
     session: &mut ServerSession,
     router: &Router,
     (arrival, proxy): (Arrival, Option<TrustedProxy>),
-    body: Bytes,
+    (body, stopping): (Bytes, StreamEnd),
 ) -> Result<StatusCode> {
     let mut request = to_http(session, body)?;
+    let stay = Arc::new(Life::default());
+    request.extensions_mut().insert(Stay(stay.clone()));
     request.extensions_mut().insert(arrival);
     if let Some(proxy) = proxy {
         request.extensions_mut().insert(proxy);
@@ -63,7 +69,7 @@ async fn answer(
         }
     };
     let status = response.status();
-    write(session, response).await?;
+    write(session, response, (stopping, &stay)).await?;
     Ok(status)
 }
 
@@ -100,13 +106,38 @@ pub(super) fn to_http(session: &ServerSession, body: Bytes) -> Result<Request<Bo
     Ok(request)
 }
 
-async fn write(session: &mut ServerSession, response: Response<Body>) -> Result<()> {
+async fn write(
+    session: &mut ServerSession,
+    response: Response<Body>,
+    (stopping, stay): (StreamEnd, &Life),
+) -> Result<()> {
     let (head, body) = framed(session, response);
+    let events = head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream");
     session.write_response_header(Box::new(head)).await?;
     let Some(mut body) = body else { return session.write_response_body(Bytes::new(), true).await };
+    if events {
+        return follow(session, body, stopping, stay).await;
+    }
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(broken_off)?.into_data() {
             session.write_response_body(data, false).await?;
+        }
+    }
+    session.write_response_body(Bytes::new(), true).await
+}
+
+/// Writes a stream of events until it ends. It is told when the gateway stops, and ends at once when the caller leaves.
+async fn follow(session: &mut ServerSession, mut body: Body, mut stopping: StreamEnd, stay: &Life) -> Result<()> {
+    loop {
+        tokio::select! { biased;
+            frame = body.frame() => {
+                let Some(frame) = frame else { break };
+                if let Ok(data) = frame.map_err(broken_off)?.into_data() {
+                    session.write_response_body(data, false).await?;
+                }
+            }
+            gone = stream::caller_gone(session) => return Err(gone),
+            () = stopping.due(), if !stay.has_ended() => stay.finish(),
         }
     }
     session.write_response_body(Bytes::new(), true).await

@@ -5,6 +5,7 @@ use super::forward::Failure;
 use super::peek::Asked;
 use super::reply::Refusal;
 use super::route::Target;
+use crate::activity::OpenStream;
 use crate::audit::{Audit, Fate, UpstreamRequest};
 use crate::clock::Timestamp;
 use crate::mcp::Method;
@@ -42,6 +43,7 @@ impl<'a> Record<'a> {
             method: Method::NONE,
             name: None,
             calls_a_tool: false,
+            listens: false,
             fate: Fate::Failed,
             status: None,
             took: std::time::Duration::ZERO,
@@ -64,6 +66,14 @@ impl<'a> Record<'a> {
     /// Whether the body could not be looked at.
     pub(super) fn is_unclear(&self) -> bool {
         self.request.as_ref().is_some_and(|request| request.calls_a_tool && request.method == Method::NONE)
+    }
+
+    /// Its answer is a stream, or nothing but one: counted until what comes back is dropped.
+    pub(super) fn streams(&mut self) -> Option<OpenStream> {
+        let request = self.request.as_mut()?;
+        // The stream that answers a request ends with the answer.
+        request.listens = matches!(request.method, Method::NONE | Method::LISTEN);
+        Some(self.audit.opened(&request.token, Some(&request.upstream)))
     }
 
     /// It is over.

@@ -164,7 +164,7 @@ impl Way {
         }
         let router = if arrival.realm == Realm::Root { &self.root } else { &self.mcp };
         let facts = (arrival, self.trusted_proxy(session));
-        local::serve(session, router, facts, &self.patience).await.into()
+        local::serve(session, router, facts, (&self.patience, self.stopping.stream())).await.into()
     }
 
     async fn upstream(

@@ -98,8 +98,8 @@ impl Process {
 
     /// The longest that a stop may take.
     fn patience(&self) -> Duration {
-        // Refreshes, programs, audit events and the database, each within its own time; and a little for the rest.
-        self.running.app.config().streams.drain + 5 * FINISHING
+        // Refreshes, programs, activity, audit events, traces and the database, each within its own time; and a little for the rest.
+        self.running.app.config().streams.drain + 6 * FINISHING
     }
 
     /// Waits for something to do; `None` when the successor serves. One that does not get there is forgotten.

@@ -3,7 +3,7 @@
 use super::database::{Bind, Cell, Column, FromRow, Kind, Row, Value};
 use super::*;
 use crate::clock::Timestamp;
-use crate::ids::{ApiKeyId, ConnectionId, Digest, GrantId, PasskeyId, SessionId, UserId};
+use crate::ids::{ApiKeyId, ConnectionId, Digest, GrantId, NodeId, PasskeyId, SessionId, UserId};
 use crate::jose::SigningAlgorithm;
 use sqlx::error::BoxDynError;
 
@@ -83,6 +83,7 @@ column!(ApiKeyId as [u8; 16]);
 column!(ConnectionId as [u8; 16]);
 column!(SessionId as [u8; 16]);
 column!(PasskeyId as [u8; 16]);
+column!(NodeId as [u8; 16]);
 
 named!(Role: Administrator = "administrator", Member = "member");
 named!(Decision: Approved = "approved", Denied = "denied");
@@ -115,12 +116,13 @@ record!(StoredCertificate, "certificate":
     name, names, directory, chain, sealed, not_before, not_after, renew_at, ask_at, failures, last_error);
 record!(AcmeChallenge, "challenge": kind, key, name, answer, expires_at);
 record!(Upstream, "upstream": authority, decision, alias, name, decided_by, decided_at);
+record!(Node, "node": id, host, pid, version, started_at, ending, streams, memory, behind_ms);
 record!(Discovery, "discovery": authority, document, found_at);
 record!(UpstreamClient, "registration at an upstream":
     issuer, redirect_uri, client_id, sealed_secret, auth_method, expires_at, created_at);
 record!(Connection, "connection":
     id, user("user_id"), authority, account, state, sealed, personal, scope, expires_at, version, refreshing_since,
-    last_error, created_at, updated_at);
+    last_error, created_at, updated_at, last_used_at);
 record!(ApiKey, "API key":
     id, name, secret, scopes, resources, services, users, created_at, expires_at, last_used_at);
 record!(ServiceLink, "link to a service":

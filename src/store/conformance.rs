@@ -5,6 +5,7 @@
 mod accounts;
 mod api_keys;
 mod audit_chain;
+mod audit_reading;
 mod authorization;
 mod certificates;
 mod clients;
@@ -108,6 +109,8 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     audit_chain::what_is_missing_is_found_as_far_as_it_can_be(&open().await).await;
     audit_chain::lines_of_an_earlier_version_are_taken_in(&open().await).await;
     audit_chain::many_writers_make_one_chain(&open().await).await;
+    audit_reading::lines_are_found_by_all_that_is_known_of_them(&open().await).await;
+    audit_reading::stretches_are_bounded_whatever_fits(&open().await).await;
     housekeeping::what_works_once_works_once(&open().await).await;
     housekeeping::sweeping_takes_what_is_dead(&open().await).await;
 }

@@ -179,6 +179,7 @@ impl FromRow for HeldConnection {
             row: Connection::from_row(row)?,
             title: row.try_get("title")?,
             refresh_at: row.try_get("refresh_at")?,
+            last_used_at: row.try_get("last_used_at")?,
         })
     }
 }

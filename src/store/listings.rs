@@ -1,7 +1,7 @@
 //! Long lists, a page at a time: what comes after a row that the caller has seen.
 
 use super::columns::reading;
-use super::database::{FromRow, QueryBuilder, Row, query_as};
+use super::database::{Bind as _, FromRow, QueryBuilder, Row, query_as};
 use super::*;
 use crate::clock::Timestamp;
 use crate::ids::{ConnectionId, GrantId, UserId};
@@ -52,10 +52,20 @@ pub struct AuditSelection<'a> {
     pub actor: Option<&'a str>,
     /// What.
     pub action: Option<&'a str>,
+    /// At which upstream: its authority.
+    pub upstream: Option<&'a str>,
+    /// Through which client: its id.
+    pub client: Option<&'a str>,
+    /// Calls of this tool, also those that were refused.
+    pub tool: Option<&'a str>,
     /// Not before.
     pub since: Option<Timestamp>,
     /// Before.
     pub until: Option<Timestamp>,
+    /// With this number or a higher one.
+    pub first: Option<i64>,
+    /// With this number or a lower one.
+    pub last: Option<i64>,
 }
 
 /// Which grants; all that fit every one that is given.
@@ -120,6 +130,20 @@ impl Store {
         );
         let select = select.bind(realm).bind(id).bind(realm).bind(id);
         Ok(select.fetch_optional(self.database.readers()).await?)
+    }
+
+    /// What people saw as the names of clients when they granted something; clients that were granted nothing have none.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn client_names(&self, ids: &[&str]) -> Result<Vec<(String, String)>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut select = QueryBuilder::new("SELECT client_id, MAX(client_name) FROM grants WHERE client_id IN ");
+        select.push_tuple(ids.iter().map(|id| id.value()));
+        select.push(" GROUP BY client_id");
+        Ok(select.build_query_as().fetch_all(self.database.readers()).await?)
     }
 
     /// Grants in force, newest first, that come after a moment and an id.
@@ -203,11 +227,26 @@ impl<'a> AuditSelection<'a> {
         if let Some(action) = self.action {
             select.push(" AND action = ").push_bind(action);
         }
+        if let Some(upstream) = self.upstream {
+            select.push(" AND upstream = ").push_bind(upstream);
+        }
+        if let Some(client) = self.client {
+            select.push(" AND client = ").push_bind(client);
+        }
+        if let Some(tool) = self.tool {
+            select.push(" AND action IN ('tool.called', 'tool.refused') AND subject = ").push_bind(tool);
+        }
         if let Some(since) = self.since {
             select.push(" AND at >= ").push_bind(since);
         }
         if let Some(until) = self.until {
             select.push(" AND at < ").push_bind(until);
+        }
+        if let Some(first) = self.first {
+            select.push(" AND id >= ").push_bind(first);
+        }
+        if let Some(last) = self.last {
+            select.push(" AND id <= ").push_bind(last);
         }
     }
 }

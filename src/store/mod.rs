@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod activity;
 mod api_keys;
 mod audit_log;
 mod authorization;
@@ -16,6 +17,7 @@ mod consents;
 mod database;
 mod derived_grants;
 mod devices;
+mod extent;
 mod factors;
 mod following;
 mod grants;
@@ -25,6 +27,7 @@ mod identities;
 mod limits;
 mod listings;
 mod mcp_sessions;
+mod nodes;
 mod records;
 mod refreshes;
 mod sealed;
@@ -42,10 +45,14 @@ mod upstream_tools;
 mod upstreams;
 mod used_once;
 
-pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position};
+pub use activity::{
+    ActivityCounts, ActivityKey, ActivityName, ActivityShare, ActivitySlice, ActivitySpan, LATENCIES, OpenStreams,
+};
+pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position, Stretch};
 pub use certificates::{AcmeChallenge, Issued, StoredCertificate};
 pub use clients::{Registered, RoomForClients};
 pub use database::{Heard, Listener};
+pub use extent::{PersonExtent, UpstreamExtent};
 pub use factors::{Authenticator, Passkey, PasskeyHolder};
 pub use following::{JournalPosition, News};
 pub use groups::BY_ADMINISTRATOR;
@@ -53,6 +60,7 @@ pub use identities::Unlinked;
 pub use limits::LimitUsed;
 pub use listings::{AuditSelection, GrantSelection, ListedClient, NumberedEvent, Owned};
 pub use mcp_sessions::{McpSession, RoomForSessions};
+pub use nodes::{Node, SeenNode};
 pub use records::*;
 pub use refreshes::{Attempt, Begun, Failure, Intent, Lease, REFRESH_LEASE, Renewed, Swapped};
 pub use sealed::{SealedColumn, SealedValue};

@@ -368,6 +368,8 @@ pub struct Connection {
     pub created_at: Timestamp,
     /// The last change of the tokens.
     pub updated_at: Timestamp,
+    /// When something was sent with it last, to some minutes.
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// A connection with what its person sees of it besides.
@@ -379,6 +381,8 @@ pub struct HeldConnection {
     pub title: Option<String>,
     /// When its tokens are refreshed although nobody asks.
     pub refresh_at: Option<Timestamp>,
+    /// When a request went out with it, to within a few minutes.
+    pub last_used_at: Option<Timestamp>,
 }
 
 /// A browser flow that waits for its next step.

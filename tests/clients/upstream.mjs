@@ -115,14 +115,21 @@ function resourceServer() {
       return Response.json({ resource: mcp, authorization_servers: [issuer], scopes_supported: [SCOPE] });
     }
     if (url.pathname === '/seen') return Response.json(seen);
-    if (url.pathname !== '/mcp') return new Response('not found', { status: 404 });
+    if (!['/mcp', '/stream'].includes(url.pathname)) return new Response('not found', { status: 404 });
     const bearer = /^Bearer (.*)$/i.exec(request.headers.get('authorization') ?? '')?.[1];
     if (bearer) seen.push(bearer);
     const authInfo = await gate(request);
-    return authInfo instanceof Response ? authInfo : handler.fetch(request, { authInfo });
+    if (authInfo instanceof Response) return authInfo;
+    return url.pathname === '/stream' ? endless() : handler.fetch(request, { authInfo });
   };
   const [host, origin, node] = [localhostHostValidation(), localhostOriginValidation(), toNodeHandler({ fetch })];
   return (request, response) => host(request, response) && origin(request, response) && node(request, response);
+}
+
+/** An event stream that somebody else has to end. */
+function endless() {
+  const body = new ReadableStream({ start: (stream) => stream.enqueue(new TextEncoder().encode('data: begun\n\n')) });
+  return new Response(body, { headers: { 'content-type': 'text/event-stream' } });
 }
 
 async function verifyAccessToken(token) {

@@ -443,6 +443,7 @@ async fn services_and_who_has_connected_them() {
         last_error: None,
         created_at: Timestamp(1),
         updated_at: Timestamp(1),
+        last_used_at: None,
     };
     world.gateway.app().store.put_connection(&row).await.unwrap();
     for (query, count) in [(String::new(), 1), (format!("?user_id={alice}"), 1), ("?user_id=x".to_owned(), 0)] {

@@ -159,6 +159,7 @@ fn connections_at(
         random: Random::default(),
         metrics: Arc::default(),
         tracer: Default::default(),
+        activity: Default::default(),
         spool: None,
     }))
 }

@@ -60,6 +60,7 @@ impl Installation {
             random: Random::default(),
             metrics: Arc::default(),
             tracer: Default::default(),
+            activity: Default::default(),
             spool: spool.map(Path::to_owned),
         }));
         let token_endpoint = format!("http://{}/token", self.authority);

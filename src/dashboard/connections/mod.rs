@@ -98,6 +98,7 @@ fn row(held: HeldConnection, permitted: bool, url: Option<String>, now: Timestam
         scopes: row.scopes,
         given: row.given,
         connected: Moment::new(held.row.created_at, now),
+        used: held.last_used_at.map(|at| Moment::new(at, now)),
         renewed: Moment::new(held.row.updated_at, now),
         next,
         last_error: row.last_error,

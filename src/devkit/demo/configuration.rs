@@ -1,7 +1,7 @@
 //! What the demonstration's gateway is configured like.
 
 use crate::config::{
-    Audit, AuditedRequests, Config, ConnectionLimits, Database, Limits, Login, OidcLogin, Rate, SecondFactor, Server,
+    Audit, AuditedRequests, Config, ConnectionLimits, Database, Limits, Login, OidcLogin, Origins, Rate, SecondFactor, Server,
     SessionLives, Streams, Telemetry, Tls, Tokens, Unified, Unknown, UpstreamConfig, Upstreams, VaultKeys,
 };
 use crate::ids::Random;
@@ -83,5 +83,6 @@ pub(super) fn configuration(
         audit: Audit { requests: AuditedRequests::Calls, keep: Duration::from_secs(24 * 3600), file: None },
         telemetry: Telemetry { json: false, level: "warn".to_owned(), otlp: None },
         files: Vec::new(),
+        origins: Origins::default(),
     }
 }

@@ -113,6 +113,7 @@ impl World {
             random: random.clone(),
             metrics: Arc::default(),
             tracer: Default::default(),
+            activity: Default::default(),
             spool: None,
         }));
         let alice = User {

@@ -60,6 +60,7 @@ impl World {
             random: random.clone(),
             metrics: Arc::default(),
             tracer: Default::default(),
+            activity: Default::default(),
             spool: None,
         }));
         let health = HealthTable::new(clock, random, 4096);

@@ -39,6 +39,7 @@ impl Way {
         let conversation = Conversation {
             router: &self.unified,
             entry: &entry,
+            upstream: target.map(|target| &target.upstream),
             client,
             allowed_origin: allowed_origin.as_ref(),
             bodies: &self.bodies,
@@ -46,6 +47,7 @@ impl Way {
             stopping: self.stopping.stream(),
             max_duration: self.streams.max_duration,
             metrics: &self.metrics,
+            audit: &self.audit,
             trace,
         };
         match conversation.serve(session).await {

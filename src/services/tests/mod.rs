@@ -58,6 +58,7 @@ impl World {
             random: random.clone(),
             metrics: Arc::default(),
             tracer: Default::default(),
+            activity: Default::default(),
             spool: None,
         }));
         connections.services().reconfigure(configured(keys, &stranger));

@@ -4,9 +4,11 @@
 //! wrote beside us, during an upgrade, are taken into the chain by the next one who appends.
 
 mod link;
+mod stretch;
 mod verify;
 
 pub use link::{AuditLink, Position};
+pub use stretch::Stretch;
 pub use verify::{AuditVerdict, Breach, BrokenChain};
 
 use super::columns::reading;

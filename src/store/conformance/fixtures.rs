@@ -139,6 +139,7 @@ pub(super) fn connection(user: UserId, authority: &str, account: &str) -> Connec
         last_error: None,
         created_at: NOW,
         updated_at: NOW,
+        last_used_at: None,
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// Applied in order; what was released never changes.
-const MIGRATIONS: [(i64, &str, SqlStr); 22] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 25] = [
     (1, "initial", SqlStr::from_static(include_str!("../../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../../migrations/sqlite/0002_step_ups.sql"))),
     (
@@ -62,11 +62,14 @@ const MIGRATIONS: [(i64, &str, SqlStr); 22] = [
     (20, "certificates", SqlStr::from_static(include_str!("../../../migrations/sqlite/0020_certificates.sql"))),
     (21, "ACME challenges", SqlStr::from_static(include_str!("../../../migrations/sqlite/0021_acme_challenges.sql"))),
     (22, "audit chain", SqlStr::from_static(include_str!("../../../migrations/sqlite/0022_audit_chain.sql"))),
+    (23, "activity", SqlStr::from_static(include_str!("../../../migrations/sqlite/0023_activity.sql"))),
     (
         24,
         "connection titles",
         SqlStr::from_static(include_str!("../../../migrations/sqlite/0024_connection_titles.sql")),
     ),
+    (25, "nodes", SqlStr::from_static(include_str!("../../../migrations/sqlite/0025_nodes.sql"))),
+    (27, "audit by actor", SqlStr::from_static(include_str!("../../../migrations/sqlite/0027_audit_by_actor.sql"))),
 ];
 
 /// How long a writer waits for another process.

@@ -17,8 +17,8 @@ pub use value::{Row, Summary, Table, Tally, Value};
 /// How many rows are read at a time.
 const ROWS: i64 = 500;
 
-/// What is no state of the installation: sqlx's own table, and the journal of changes.
-const LEFT_OUT: [&str; 2] = ["_sqlx_migrations", "changes"];
+/// What is no state of the installation: sqlx's own table, the journal of changes, which processes serve, and what is open there.
+const LEFT_OUT: [&str; 5] = ["_sqlx_migrations", "changes", "nodes", "activity_nodes", "activity_streams"];
 
 /// An identifier of the catalog as SQL takes it, reserved words included.
 fn quoted(identifier: &str) -> String {

@@ -16,7 +16,7 @@ pub(super) struct Record<'a> {
     caller: &'a Caller,
     member: &'a Member,
     method: Method,
-    name: Option<Box<str>>,
+    name: Option<Arc<str>>,
     began: Instant,
     pub(super) fate: Fate,
 }
@@ -53,6 +53,7 @@ impl Drop for Record<'_> {
             method: self.method,
             name: self.name.take(),
             calls_a_tool: self.method == Method::TOOLS_CALL,
+            listens: self.method == Method::LISTEN,
             fate: self.fate,
             status: None,
             took: self.began.elapsed(),

@@ -136,6 +136,7 @@ fn connection(user: UserId, authority: &str, sealed: Vec<u8>) -> Connection {
         last_error: None,
         created_at: NOW,
         updated_at: NOW,
+        last_used_at: None,
     }
 }
 

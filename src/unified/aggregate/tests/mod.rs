@@ -83,6 +83,7 @@ impl World {
             random: random.clone(),
             metrics: Arc::default(),
             tracer: Default::default(),
+            activity: Default::default(),
             spool: None,
         }));
         let audit = Audit::new(store.clone(), clock.clone(), Arc::default(), AuditedRequests::Calls);
