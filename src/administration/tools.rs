@@ -48,7 +48,9 @@ impl Administration {
             None => super::upstreams::parse(domain)?,
         };
         if authority.is_program() || self.registry.is_own(&authority) {
-            return Err(Refused::Invalid(format!("{domain} is no MCP server: the list of all upstreams shows what there is")));
+            return Err(Refused::Invalid(format!(
+                "{domain} is no MCP server: the list of all upstreams shows what there is"
+            )));
         }
         Ok(authority)
     }

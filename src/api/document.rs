@@ -2,8 +2,8 @@
 
 use super::problem::{self, Body};
 use crate::administration::records::{
-    ApiKey, AuditEvent, Client, Connection, CreatedApiKey, CreatedClient, Ended, FactorsReset, Grant, Group, Member, Service,
-    ServiceConnection, ServicePat, Session, SignedOut, SigningKey, ToolRules, Upstream, User,
+    ApiKey, AuditEvent, Client, Connection, CreatedApiKey, CreatedClient, Ended, FactorsReset, Grant, Group, Member,
+    Service, ServiceConnection, ServicePat, Session, SignedOut, SigningKey, ToolRules, Upstream, User,
 };
 use crate::paths::API;
 use bytes::Bytes;

@@ -3,8 +3,8 @@
 use super::reader::{Errors, Reader};
 use super::secrets::Directories;
 use super::{
-    Config, Origins, database, document, ground, program, provider, registration, sections, service, telemetry, tls, upstream,
-    worker,
+    Config, Origins, database, document, ground, program, provider, registration, sections, service, telemetry, tls,
+    upstream, worker,
 };
 use std::collections::BTreeMap;
 use std::fmt;

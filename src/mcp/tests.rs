@@ -306,7 +306,9 @@ fn of_two_who_have_a_say_both_count_and_the_reason_is_told() {
     assert_eq!(pattern.to_string(), "PUT");
     assert!(policy(None, &["x"]).and(&policy(None, &["y"])).permits("z"));
     assert!(!ToolPolicy::nothing().permits("z"));
-    for (name, writable) in [("get_x", true), ("a*", false), ("a?", false), ("a b", false), ("a[1]", false), ("", false)] {
+    for (name, writable) in
+        [("get_x", true), ("a*", false), ("a?", false), ("a b", false), ("a[1]", false), ("", false)]
+    {
         assert_eq!(Pattern::of_name(name).is_some(), writable, "{name}");
     }
 }

@@ -30,6 +30,16 @@ impl ToolPolicy {
         Self { allow: vec![Vec::new()], deny: Vec::new() }
     }
 
+    /// What is allowed: a tool is in each of these lists.
+    pub fn allow(&self) -> &[Vec<Pattern>] {
+        &self.allow
+    }
+
+    /// What is denied.
+    pub fn deny(&self) -> &[Pattern] {
+        &self.deny
+    }
+
     /// What both of them permit.
     #[must_use]
     pub fn and(mut self, other: &Self) -> Self {

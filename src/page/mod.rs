@@ -29,8 +29,8 @@ pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, HeldRow, HeldUps
 pub use doctor::{DoctorPage, doctor};
 pub use parts::{Moment, span};
 pub use people::{
-    BrowserRow, ElsewhereRow, GroupRow, KeyRow, LinkRow, PeoplePage, PersonExtent, PersonPage, PersonRow, SurePage, people,
-    person, sure,
+    BrowserRow, ElsewhereRow, GroupRow, KeyRow, LinkRow, PeoplePage, PersonExtent, PersonPage, PersonRow, SurePage,
+    people, person, sure,
 };
 pub use place::{Account, Place};
 pub use servers::{

@@ -34,13 +34,13 @@ impl Store {
     /// [`StoreError::Database`].
     pub async fn upstream_extent(&self, authority: &str, labels: &[String]) -> Result<UpstreamExtent, StoreError> {
         let connections = query_scalar("SELECT COUNT(*) FROM connections WHERE authority = ?").bind(authority);
-        let people = query_scalar("SELECT COUNT(DISTINCT user_id) FROM connections WHERE authority = ?").bind(authority);
+        let people =
+            query_scalar("SELECT COUNT(DISTINCT user_id) FROM connections WHERE authority = ?").bind(authority);
         let mut grants = 0;
         for label in labels {
             // Another account of the same upstream is `account--label`; no label has a character with a meaning in LIKE.
-            let select = query_scalar(
-                "SELECT COUNT(*) FROM grants WHERE revoked_at IS NULL AND (realm = ? OR realm LIKE ?)",
-            );
+            let select =
+                query_scalar("SELECT COUNT(*) FROM grants WHERE revoked_at IS NULL AND (realm = ? OR realm LIKE ?)");
             let select = select.bind(label.as_str()).bind(format!("%--{label}"));
             let count: i64 = select.fetch_one(self.database.readers()).await?;
             grants += count;

@@ -111,7 +111,7 @@ impl Out<'_> {
             self.or("allow_users", users, "everybody");
             self.or("allow_groups", groups, "everybody");
             let (allow, deny) =
-                (tools.as_ref().and_then(|tools| tools.allow()), tools.as_ref().map(|tools| tools.deny()));
+                (tools.as_ref().and_then(|tools| tools.allow().first()), tools.as_ref().map(|tools| tools.deny()));
             self.put("tools.allow", allow.map_or(Shown::Unset, Shown::list));
             self.put("tools.deny", deny.map_or(Shown::Unset, Shown::list));
         }

@@ -1,8 +1,8 @@
 //! Who a person is at providers: linking and unlinking.
 
 use super::ACCOUNT;
-use crate::dashboard::failure::{Failure, see_other};
 use crate::dashboard::Dashboard;
+use crate::dashboard::failure::{Failure, see_other};
 use crate::identity::Linking;
 use crate::identity::providers::{Profile, Purpose, SignInError};
 use crate::page::{IdentitiesSection, IdentityRow, Moment};

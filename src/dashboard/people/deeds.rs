@@ -89,7 +89,7 @@ pub(super) async fn password(
     Form(sent): Form<PersonForm>,
 ) -> Result<Response, Failure> {
     let (person, user) = dashboard.of_somebody_else(&headers, (&id, &sent.csrf_token)).await?;
-    let Some(user) = user else { return dashboard.own_account(&person, &id).await };
+    let Some(user) = user else { return dashboard.refuse_own(&person, &id).await };
     let sessions = dashboard.person_extent(&user).await?.sessions;
     let done = dashboard.administration.set_password(&actor(&person, &arrival), &id, &sent.password).await;
     let notice = format!("{} has a new password; {} ended.", user.name, counted(sessions, "session"));
@@ -106,7 +106,7 @@ pub(super) async fn remove_passkey(
 ) -> Result<Response, Failure> {
     let (person, user) = dashboard.of_somebody_else(&headers, (&id, &sent.csrf_token)).await?;
     if user.is_none() {
-        return dashboard.own_account(&person, &id).await;
+        return dashboard.refuse_own(&person, &id).await;
     }
     let done = dashboard.administration.remove_passkey(&actor(&person, &arrival), &id, &sent.id).await;
     dashboard.told(&person, &id, done.map(|name| format!("The passkey {name} is removed."))).await
@@ -215,7 +215,7 @@ impl Dashboard {
     }
 
     /// One's own sign-in is changed where the present password is asked for.
-    async fn own_account(&self, person: &SignedIn, id: &str) -> Result<Response, Failure> {
+    async fn refuse_own(&self, person: &SignedIn, id: &str) -> Result<Response, Failure> {
         self.person_page(person, id, (StatusCode::CONFLICT, Some(OWN)), &Default::default()).await
     }
 

@@ -146,7 +146,12 @@ impl Dashboard {
     /// The signed-in administrator behind a form of ours, who has proved a short while ago who they are: what changes how
     /// somebody signs in, or lets somebody in, must not be at the mercy of whoever sits at a browser that was left alone.
     /// Afterwards the person goes on at `return_to`.
-    async fn deciding_lately(&self, headers: &HeaderMap, csrf_token: &str, return_to: &str) -> Result<SignedIn, Failure> {
+    async fn deciding_lately(
+        &self,
+        headers: &HeaderMap,
+        csrf_token: &str,
+        return_to: &str,
+    ) -> Result<SignedIn, Failure> {
         let person = self.deciding(headers, csrf_token).await?;
         if self.sessions.is_recent(&person) { Ok(person) } else { Err(Failure::SignInAgain(return_to.to_owned())) }
     }

@@ -65,7 +65,8 @@ impl Dashboard {
         let connections = self.administration.connections(Some(id), &page(&part.connections)).await?;
         let filter = GrantFilter { user_id: Some(user.id.clone()), client_id: None };
         let grants = self.administration.grants(&filter, &page(&part.grants)).await?;
-        let more = |next: Option<String>, what: &str| next.map(|next| format!("{}?{what}={next}#{what}", address_of(id)));
+        let more =
+            |next: Option<String>, what: &str| next.map(|next| format!("{}?{what}={next}#{what}", address_of(id)));
         Ok(page::person(&PersonPage {
             status,
             account: rows::account(person),

@@ -1,8 +1,8 @@
 //! `/people/{id}/sure/{deed}`: what ends sessions, grants or an account is asked once more, on a page of its own that says what
 //! follows from it in numbers.
 
-use super::deeds::{actor, streams};
 use super::address_of;
+use super::deeds::{actor, streams};
 use crate::administration::Refused;
 use crate::administration::records::{Role, User, UserChange};
 use crate::dashboard::failure::{Failure, said, see_other};

@@ -48,7 +48,11 @@ pub(super) type Trouble = (String, Option<String>);
 
 impl Dashboard {
     /// Asks the upstream, and remembers what it lists.
-    pub(super) async fn read_tools(&self, user: &User, upstream: &Arc<Upstream>) -> Result<Result<usize, Trouble>, Failure> {
+    pub(super) async fn read_tools(
+        &self,
+        user: &User,
+        upstream: &Arc<Upstream>,
+    ) -> Result<Result<usize, Trouble>, Failure> {
         let key = self.own_account(user, upstream).await?;
         let principal = Principal {
             key: key.clone(),
@@ -161,12 +165,8 @@ mod tests {
             "name": "drop", "title": "drop", "description": "\n  Drops it.\nFor good.",
             "annotations": { "title": "Drop", "readOnlyHint": false, "destructiveHint": true },
         }));
-        let expected = Tool {
-            name: "drop".to_owned(),
-            description: "Drops it.".to_owned(),
-            destroys: true,
-            ..Tool::default()
-        };
+        let expected =
+            Tool { name: "drop".to_owned(), description: "Drops it.".to_owned(), destroys: true, ..Tool::default() };
         assert_eq!(tool, Some(expected));
         assert_eq!(Tool::of(&serde_json::json!({ "name": "" })), None);
         assert_eq!(Tool::of(&serde_json::json!({ "title": "x" })), None);

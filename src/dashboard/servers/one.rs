@@ -193,12 +193,18 @@ impl Dashboard {
     fn urls_of(&self, known: &Upstream) -> Vec<String> {
         let Ok(authority) = Authority::parse(&known.domain) else { return Vec::new() };
         let upstream = self.upstream(&authority);
-        let path = upstream.as_ref().and_then(|upstream| upstream.path.clone().or_else(|| self.connections.usual_path(upstream)));
+        let path = upstream
+            .as_ref()
+            .and_then(|upstream| upstream.path.clone().or_else(|| self.connections.usual_path(upstream)));
         let address = UpstreamAddress { authority, path: "/".to_owned() };
         let encoded = Encoded::new(&address, path.as_deref(), Some(&self.site));
         let alias = known.alias.as_deref().and_then(|alias| Label::parse(alias).ok());
         let aliased = alias.map(|alias| {
-            Encoded::new(&address, path.as_deref(), Some(&self.site)).with_alias(&alias, (&address, path.as_deref()), &self.site)
+            Encoded::new(&address, path.as_deref(), Some(&self.site)).with_alias(
+                &alias,
+                (&address, path.as_deref()),
+                &self.site,
+            )
         });
         let mut urls: Vec<String> = aliased.into_iter().chain([encoded]).filter_map(|one| one.url).collect();
         urls.dedup();

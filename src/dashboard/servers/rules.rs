@@ -71,7 +71,8 @@ pub(super) fn tick(tool: &Tool, rules: &ToolRules, configured: Option<&ToolPolic
 
 /// The patterns of a list that are not the names of tools which have a tick.
 pub(super) fn beside_ticks(patterns: &[String], tools: &[Tool]) -> Vec<String> {
-    let has_tick = |pattern: &String| tools.iter().any(|tool| tool.name == *pattern) && Pattern::of_name(pattern).is_some();
+    let has_tick =
+        |pattern: &String| tools.iter().any(|tool| tool.name == *pattern) && Pattern::of_name(pattern).is_some();
     patterns.iter().filter(|pattern| !has_tick(pattern)).cloned().collect()
 }
 
@@ -163,12 +164,17 @@ mod tests {
     #[test]
     fn names_that_are_no_rules_have_no_tick() {
         let odd = tools(&["a*", "with space"]);
-        assert_eq!(of_wish(&wish(false, &["a*", "with space"], &[]), &odd, &ToolRules::default()), ToolRules::default());
+        assert_eq!(
+            of_wish(&wish(false, &["a*", "with space"], &[]), &odd, &ToolRules::default()),
+            ToolRules::default()
+        );
         for tool in &odd {
             assert!(tick(tool, &ToolRules::default(), None).fixed && tick(tool, &ToolRules::default(), None).set);
         }
         let configured = ToolPolicy::nothing();
-        assert!(tick(&tools(&["x"])[0], &ToolRules::default(), Some(&configured)).why.unwrap().contains("configuration"));
+        assert!(
+            tick(&tools(&["x"])[0], &ToolRules::default(), Some(&configured)).why.unwrap().contains("configuration")
+        );
     }
 
     #[test]

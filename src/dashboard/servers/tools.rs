@@ -1,8 +1,8 @@
 //! `/servers/{authority}/tools`: the tools of an upstream, ticked from its own list.
 
+use super::address_of;
 use super::live::{self, Tool, Trouble};
 use super::rules::{self, Wish};
-use super::address_of;
 use crate::administration::Actor;
 use crate::administration::records::{Standing, ToolRules, Upstream};
 use crate::dashboard::failure::{Failure, said};
@@ -64,9 +64,7 @@ pub(super) async fn read(
             let notice = format!("It lists {}.", page::counted(i64::try_from(count).unwrap_or(i64::MAX), "tool"));
             Ok(dashboard.done(&person, &tools_address(&known.domain), &notice))
         }
-        Err(trouble) => {
-            dashboard.tools_page(&person, &known, Told { trouble: Some(trouble), ..Told::default() }).await
-        }
+        Err(trouble) => dashboard.tools_page(&person, &known, Told { trouble: Some(trouble), ..Told::default() }).await,
     }
 }
 
@@ -105,7 +103,9 @@ pub(super) async fn save(
         }
         Err(refused) => {
             let (status, why) = said(refused)?;
-            dashboard.tools_page(&person, &known, Told { status, error: Some(why), typed: Some(wish), ..Told::default() }).await
+            dashboard
+                .tools_page(&person, &known, Told { status, error: Some(why), typed: Some(wish), ..Told::default() })
+                .await
         }
     }
 }

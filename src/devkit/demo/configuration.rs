@@ -1,8 +1,8 @@
 //! What the demonstration's gateway is configured like.
 
 use crate::config::{
-    Audit, AuditedRequests, Config, ConnectionLimits, Database, Limits, Login, OidcLogin, Origins, Rate, SecondFactor, Server,
-    SessionLives, Streams, Telemetry, Tls, Tokens, Unified, Unknown, UpstreamConfig, Upstreams, VaultKeys,
+    Audit, AuditedRequests, Config, ConnectionLimits, Database, Limits, Login, OidcLogin, Origins, Rate, SecondFactor,
+    Server, SessionLives, Streams, Telemetry, Tls, Tokens, Unified, Unknown, UpstreamConfig, Upstreams, VaultKeys,
 };
 use crate::ids::Random;
 use crate::jose::SigningAlgorithm;

@@ -67,6 +67,7 @@ pub(super) async fn a_membership_says_who_said_so(store: &Store) {
     let ada = known_user(store, "ada").await;
     store.add_group(ada, "dev").await.unwrap();
     store.set_groups(ada, "corp", &["dev".to_owned(), "ops".to_owned()]).await.unwrap();
-    let told = [("dev", ""), ("dev", "corp"), ("ops", "corp")].map(|(name, source)| (name.to_owned(), source.to_owned()));
+    let told =
+        [("dev", ""), ("dev", "corp"), ("ops", "corp")].map(|(name, source)| (name.to_owned(), source.to_owned()));
     assert_eq!(store.memberships_of(ada).await.unwrap(), told);
 }

@@ -69,6 +69,7 @@ const MIGRATIONS: [(i64, &str, SqlStr); 25] = [
         SqlStr::from_static(include_str!("../../../migrations/sqlite/0024_connection_titles.sql")),
     ),
     (25, "nodes", SqlStr::from_static(include_str!("../../../migrations/sqlite/0025_nodes.sql"))),
+    (26, "access pages", SqlStr::from_static(include_str!("../../../migrations/sqlite/0026_access_pages.sql"))),
     (27, "audit by actor", SqlStr::from_static(include_str!("../../../migrations/sqlite/0027_audit_by_actor.sql"))),
 ];
 

@@ -58,6 +58,7 @@ const MIGRATIONS: [(i64, &str, SqlStr); 15] = [
         SqlStr::from_static(include_str!("../../../../migrations/postgres/0024_connection_titles.sql")),
     ),
     (25, "nodes", SqlStr::from_static(include_str!("../../../../migrations/postgres/0025_nodes.sql"))),
+    (26, "access pages", SqlStr::from_static(include_str!("../../../../migrations/postgres/0026_access_pages.sql"))),
     (
         27,
         "audit by actor",
