@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// Applied in order; what was released never changes.
-const MIGRATIONS: [(i64, &str, SqlStr); 25] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 26] = [
     (1, "initial", SqlStr::from_static(include_str!("../../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../../migrations/sqlite/0002_step_ups.sql"))),
     (

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 /// Applied in order; what was released never changes. A version is a migration of SQLite's with the same number; the
 /// first one here is everything up to there.
-const MIGRATIONS: [(i64, &str, SqlStr); 15] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 16] = [
     (10, "initial", SqlStr::from_static(include_str!("../../../../migrations/postgres/0010_initial.sql"))),
     (11, "refresh", SqlStr::from_static(include_str!("../../../../migrations/postgres/0011_refresh.sql"))),
     (12, "services", SqlStr::from_static(include_str!("../../../../migrations/postgres/0012_services.sql"))),
