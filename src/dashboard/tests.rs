@@ -141,7 +141,7 @@ impl House {
         });
         let dashboard = Arc::new(Dashboard {
             mcp,
-            activity: Arc::new(Activity::new(store.clone())),
+            activity: Arc::new(Activity::new(store.clone(), clock.clone(), &random)),
             certificates: Certificates::new(parts, &Tls::Off).await.unwrap(),
             services: Arc::new(services),
             administration: Arc::new(administration),

@@ -3,6 +3,7 @@
 #![allow(clippy::cognitive_complexity)] // every assertion counts as a branch
 
 mod accounts;
+mod activity;
 mod api_keys;
 mod audit_chain;
 mod audit_reading;
@@ -42,6 +43,11 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     accounts::sessions_end(&open().await).await;
     accounts::sessions_have_names_and_belong_to_people(&open().await).await;
     accounts::a_person_goes_with_everything(&open().await).await;
+    activity::activity_adds_up(&open().await).await;
+    activity::many_writers_add_to_the_same_rows(&open().await).await;
+    activity::the_busiest_come_first(&open().await).await;
+    activity::streams_are_those_of_nodes_that_are_there(&open().await).await;
+    activity::a_connection_remembers_its_last_use(&open().await).await;
     api_keys::an_api_key_is_kept_touched_and_deleted(&open().await).await;
     groups::a_source_replaces_only_its_own(&open().await).await;
     groups::members_are_found_by_group_and_go_with_the_person(&open().await).await;

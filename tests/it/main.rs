@@ -29,6 +29,7 @@ mod visitors;
 
 mod access;
 mod acme;
+mod activity;
 mod announced;
 mod api;
 mod assertions;

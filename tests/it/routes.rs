@@ -169,6 +169,7 @@ pub const ROOT: &[(&str, &str, u16)] = &[
     ("GET", "/api/v1/services/forge/pats", 401),
     ("PUT", "/api/v1/services/forge/pats/x", 401),
     ("DELETE", "/api/v1/services/forge/pats/x", 401),
+    ("GET", "/api/v1/activity", 401),
     ("GET", "/api/v1/audit", 401),
     ("GET", "/api/v1/api-keys", 401),
     ("POST", "/api/v1/api-keys", 401),
