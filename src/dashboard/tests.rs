@@ -5,6 +5,7 @@ mod account;
 mod activity;
 mod factors;
 mod programs;
+mod start;
 
 use super::*;
 use crate::administration::Signing;

@@ -57,6 +57,8 @@ async fn forms_of_sibling_hosts_and_foreign_pages_do_nothing() {
         "/login".to_owned(),
         "/logout".to_owned(),
         "/connections/disconnect".to_owned(),
+        "/connections/rename".to_owned(),
+        "/start/outlook".to_owned(),
         "/grants/revoke".to_owned(),
         "/upstreams/approve".to_owned(),
         "/upstreams/remove".to_owned(),
