@@ -225,6 +225,19 @@ async fn streams_are_counted_while_they_are_open_at_all_nodes() {
 }
 
 #[tokio::test]
+async fn what_is_counted_is_written_though_nobody_asks() {
+    let world = World::new().await;
+    world.activity.recorder().ended(world.calls("ann", "notes.example", "get", 5));
+    let written = async {
+        while world.activity.report(Range::Hour, &Subject::default()).await.unwrap().sum.requests == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // A crash loses what came in since then.
+    tokio::time::timeout(Duration::from_secs(30), written).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stream_that_found_the_queue_full_does_not_stay_open() {
     let world = World::new().await;
     let recorder = world.activity.recorder();
