@@ -197,8 +197,10 @@ impl Revocations {
 
     async fn follow_upstreams(&self) -> Result<(), Fault> {
         let Some(memory) = &self.memory else { return Ok(()) };
+        let limited = memory.registry.limited();
         memory.registry.reload().await?;
         memory.connections.leave_unusable_upstreams();
+        memory.connections.leave_relimited_upstreams(&limited);
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use crate::error::Fault;
 use crate::hostname::Authority;
 use crate::ids::{ConnectionId, UserId};
 use crate::life::Life;
+use crate::mcp::ToolPolicy;
 use crate::store::ConnectionState;
 use moka::sync::Cache;
 use parking_lot::Mutex;
@@ -182,6 +183,21 @@ impl Connections {
     /// reloaded.
     pub fn leave_unusable_upstreams(&self) {
         self.lives.end_where_not(|user, target| self.may_use(user, target));
+    }
+
+    /// Ends what is open at upstreams of which other tools may be used than before, after the registry was reloaded: an open
+    /// WebSocket, or a stream on which answers come, was begun under the old rules. Clients connect again.
+    pub fn leave_relimited_upstreams(&self, before: &HashMap<Authority, ToolPolicy>) {
+        let after = self.registry.limited();
+        if *before == after {
+            return;
+        }
+        let is_same = |authority: &Authority| before.get(authority) == after.get(authority);
+        self.lives.end_where_not(|_, target| match target {
+            Target::Upstream(authority) => is_same(authority),
+            Target::Service(_) => true,
+        });
+        self.memory.forget_all();
     }
 
     /// Drops what nobody holds any more.

@@ -12,9 +12,11 @@ mod people;
 mod place;
 mod plain;
 mod plot;
+mod programs;
 mod servers;
 mod start;
 mod steps;
+mod system;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -33,6 +35,11 @@ pub use people::{
     people, person, sure,
 };
 pub use place::{Account, Place};
+pub use programs::{
+    ApiKeyRow, BrokerServiceRow, ClientRow, ClientsPage, GrantsPage, KeysPage, NewClientPage, OncePage,
+    PersonsGrantRow, ServiceHolderRow, ServicePage, ServicesPage, clients, grants, keys, new_client, once, service,
+    services,
+};
 pub use servers::{
     AskedRow, PermissionSection, ServerDeeds, ServerPage, ServersPage, ToolRow, ToolsPage, UpstreamExtent, UpstreamRow,
     WaitingRow, counted, server, servers, tools,
@@ -44,4 +51,8 @@ pub use start::{
 pub use steps::{
     ApprovalPage, ConnectPage, ConsentPage, CredentialField, CredentialPage, Destination, DevicePage, MessagePage,
     approval, connect, consent, credential, device, message, plain_name,
+};
+pub use system::{
+    CertificateRow, ConfigurationPage, NodeRow, NotesPage, SigningKeyRow, SystemPage, UpstreamHealthRow, configuration,
+    notes, system,
 };

@@ -1,5 +1,8 @@
 //! Every page with hostile data in it.
 
+mod activity;
+mod programs;
+
 use super::*;
 use crate::clock::Timestamp;
 use crate::factors::{Enrolment, QrImage};
@@ -227,8 +230,90 @@ fn servers_pages() -> Vec<Response> {
     ]
 }
 
+fn people_pages() -> Vec<Response> {
+    let account = || Account { name: HOSTILE, csrf_token: HOSTILE, administrator: true, notice: Some(HOSTILE) };
+    let (hostile, status) = (|| HOSTILE.to_owned(), StatusCode::OK);
+    let row = |administrator, disabled| PersonRow {
+        address: hostile(),
+        name: hostile(),
+        administrator,
+        disabled,
+        email: Some(hostile()),
+        groups: vec![hostile()],
+        since: moment(),
+    };
+    let groups = |by_administrator| GroupRow { name: hostile(), by_administrator, providers: vec![hostile()] };
+    let one = |administrator, oneself| {
+        person(&PersonPage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            row: row(administrator, false),
+            oneself,
+            has_password: true,
+            authenticator: true,
+            recovery_codes: 3,
+            passkeys: vec![KeyRow { id: hostile(), name: hostile(), since: moment(), used: Some(moment()) }],
+            identities: vec![ElsewhereRow { provider: hostile(), name: hostile(), used: moment() }],
+            sessions: vec![BrowserRow {
+                id: hostile(),
+                device: hostile(),
+                address: Some(hostile()),
+                means: hostile(),
+                since: moment(),
+                seen: moment(),
+            }],
+            groups: vec![groups(true), groups(false)],
+            connections: vec![LinkRow {
+                id: hostile(),
+                name: hostile(),
+                authority: hostile(),
+                account: hostile(),
+                tone: "good",
+                state: "Connected",
+                since: moment(),
+            }],
+            grants: vec![GrantRow {
+                id: hostile(),
+                client: hostile(),
+                resource: hostile(),
+                scopes: vec![hostile()],
+                since: moment(),
+            }],
+            more: (Some(hostile()), Some(hostile())),
+            extent: PersonExtent { sessions: 1, connections: 1, grants: 1, streams: 1 },
+        })
+    };
+    vec![
+        people(&PeoplePage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            searched: HOSTILE,
+            typed: (HOSTILE, HOSTILE),
+            people: vec![row(true, true)],
+            more: Some(hostile()),
+        }),
+        one(true, false),
+        one(false, true),
+        sure(&SurePage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            title: HOSTILE,
+            oneself: true,
+            consequences: vec![hostile()],
+            choice: Some((HOSTILE, HOSTILE, HOSTILE)),
+            action: HOSTILE,
+            button: HOSTILE,
+            back: HOSTILE,
+        }),
+    ]
+}
+
 fn every_page() -> Vec<Response> {
-    decisions_and_rooms().into_iter().chain(servers_pages()).collect()
+    let rooms = [decisions_and_rooms(), servers_pages(), people_pages(), activity::pages()];
+    rooms.into_iter().flatten().collect()
 }
 
 fn decisions_and_rooms() -> Vec<Response> {
@@ -248,7 +333,7 @@ fn decisions_and_rooms() -> Vec<Response> {
         qr: QrImage::of(HOSTILE),
     };
     let status = StatusCode::OK;
-    vec![
+    let mut pages = vec![
         consent_by(HOSTILE, "javascript:alert(1)"),
         approval(&ApprovalPage {
             domain: HOSTILE,
@@ -357,7 +442,9 @@ fn decisions_and_rooms() -> Vec<Response> {
         encoded(&encoded_page(false, Some(HOSTILE))),
         encoded(&encoded_page(false, None)),
         encoded(&encoded_page(true, None)),
-    ]
+    ];
+    pages.extend(programs::pages());
+    pages
 }
 
 #[tokio::test]

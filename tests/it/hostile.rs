@@ -89,6 +89,8 @@ async fn hostile_text_in_every_parameter() {
             ("/setup", &["token"]),
             ("/encode", &["domain", "path"]),
             ("/oauth/start", &["server", "account", "renew"]),
+            ("/programs", &["after"]),
+            ("/programs/grants", &["user", "client", "after"]),
             ("/oauth/callback", &["code", "state", "iss", "error", "error_description", "error_uri"]),
             ("/authorize", &authorize),
             (&format!("/authorize/{label}"), &authorize),
@@ -113,6 +115,14 @@ async fn hostile_text_in_every_parameter() {
             (format!("{root}/grants/revoke"), &["id"]),
             (format!("{root}/upstreams/approve"), &["authority"]),
             (format!("{root}/upstreams/remove"), &["authority"]),
+            (format!("{root}/programs/clients/new"), &["name", "user", "upstream", "scopes", "jwks_uri"]),
+            (format!("{root}/programs/clients/delete"), &["realm", "id"]),
+            (format!("{root}/programs/grants/revoke"), &["id", "user", "client"]),
+            (format!("{root}/programs/keys"), &["name", "resources", "services", "users", "expires"]),
+            (format!("{root}/programs/keys/revoke"), &["id"]),
+            (format!("{root}/programs/services/forge/pat"), &["user", "pat"]),
+            (format!("{root}/servers"), &["domain"]),
+            (format!("{root}/people"), &["name", "email", "password"]),
             (format!("{root}/authorize"), &["flow", "decision"]),
         ] {
             for name in names {
