@@ -116,6 +116,13 @@ impl CredentialLives {
         self.alive.lock().get(&Source::Connection(id)).map(|entry| entry.user)
     }
 
+    /// How many answers depend on a connection.
+    fn answers(&self, id: ConnectionId) -> usize {
+        let alive = self.alive.lock();
+        let life = alive.get(&Source::Connection(id)).and_then(|entry| entry.life.upgrade());
+        life.map_or(0, |life| life.answers())
+    }
+
     /// Drops what nobody holds any more.
     pub(super) fn sweep(&self) {
         self.alive.lock().retain(|_, entry| entry.life.strong_count() > 0);
@@ -128,6 +135,11 @@ impl Connections {
     pub fn cut_off(&self, id: ConnectionId) {
         self.ended_at(id, i64::MAX);
         self.parted.notify_one();
+    }
+
+    /// How many requests and streams of this process are being answered with a connection: those that its end breaks off.
+    pub fn answers_with(&self, id: ConnectionId) -> usize {
+        self.lives.answers(id)
     }
 
     /// Learns what became of a connection, after [`crate::store::Change::ConnectionChanged`].

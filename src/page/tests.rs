@@ -1,5 +1,8 @@
 //! Every page with hostile data in it.
 
+mod activity;
+mod programs;
+
 use super::*;
 use crate::clock::Timestamp;
 use crate::factors::{Enrolment, QrImage};
@@ -117,6 +120,26 @@ fn connection_row() -> ConnectionRow {
         expiry: Some(hostile()),
         last_error: Some(hostile()),
         given: vec![hostile()],
+        reconnect: Some(hostile()),
+    }
+}
+
+fn held_row() -> HeldRow {
+    let hostile = || HOSTILE.to_owned();
+    HeldRow {
+        id: hostile(),
+        title: Some(hostile()),
+        account: hostile(),
+        tone: "good",
+        state: "Connected",
+        scopes: vec![hostile()],
+        given: vec![hostile()],
+        connected: moment(),
+        used: Some(moment()),
+        renewed: moment(),
+        next: Some(NextRefresh::At(moment())),
+        last_error: Some(hostile()),
+        url: Some(hostile()),
         reconnect: Some(hostile()),
     }
 }
@@ -289,7 +312,8 @@ fn people_pages() -> Vec<Response> {
 }
 
 fn every_page() -> Vec<Response> {
-    decisions_and_rooms().into_iter().chain(servers_pages()).chain(people_pages()).collect()
+    let rooms = [decisions_and_rooms(), servers_pages(), people_pages(), activity::pages()];
+    rooms.into_iter().flatten().collect()
 }
 
 fn decisions_and_rooms() -> Vec<Response> {
@@ -303,11 +327,13 @@ fn decisions_and_rooms() -> Vec<Response> {
         domain: HOSTILE,
         url,
         alias: Some(HOSTILE),
-        commands: vec![Command { client: "Cursor", how: "Paste", text: hostile() }],
+        commands: vec![Command { client: "Cursor", link: Some(("Add", hostile())), how: "Paste", text: hostile() }],
         connect: Some(hostile()),
+        server: HOSTILE,
+        qr: QrImage::of(HOSTILE),
     };
     let status = StatusCode::OK;
-    vec![
+    let mut pages = vec![
         consent_by(HOSTILE, "javascript:alert(1)"),
         approval(&ApprovalPage {
             domain: HOSTILE,
@@ -359,8 +385,38 @@ fn decisions_and_rooms() -> Vec<Response> {
         }),
         setup(&SetupPage { status, error: Some(HOSTILE), username: HOSTILE, token: HOSTILE, csrf_token: HOSTILE }),
         landing(&LandingPage { domain: HOSTILE, unclaimed: true }),
-        home(&HomePage { account: account(), alerts: vec![HOSTILE.to_owned()] }),
-        connections(&ConnectionsPage { account: account(), rows: vec![connection_row()] }),
+        home(&HomePage {
+            account: account(),
+            alerts: vec![hostile()],
+            checklist: Some(vec![ChecklistItem {
+                title: "Names",
+                done: false,
+                tone: "bad",
+                word: hostile(),
+                texts: vec![hostile()],
+                way: Some(("There", hostile())),
+            }]),
+            connections: 1,
+            troubled: 1,
+        }),
+        outlook(&OutlookPage {
+            account: account(),
+            domain: HOSTILE,
+            steps: vec![OutlookStep { title: "Its name", tone: "bad", word: "fails", text: hostile() }],
+            connect: Some(hostile()),
+            back: hostile(),
+        }),
+        connections(&ConnectionsPage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            upstreams: vec![HeldUpstream {
+                name: hostile(),
+                authority: hostile(),
+                can_add: true,
+                connections: vec![held_row()],
+            }],
+        }),
         super::account(&account_page()),
         code(&CodePage {
             status,
@@ -386,7 +442,9 @@ fn decisions_and_rooms() -> Vec<Response> {
         encoded(&encoded_page(false, Some(HOSTILE))),
         encoded(&encoded_page(false, None)),
         encoded(&encoded_page(true, None)),
-    ]
+    ];
+    pages.extend(programs::pages());
+    pages
 }
 
 #[tokio::test]

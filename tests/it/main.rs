@@ -81,6 +81,7 @@ mod registration;
 mod reload;
 mod remembered;
 mod revocation;
+mod rooms;
 mod routes;
 mod shapes;
 mod slow;
