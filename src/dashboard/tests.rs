@@ -1,8 +1,11 @@
 //! The routes, driven as a browser drives them.
 
+mod access;
 mod account;
+mod activity;
 mod factors;
 mod programs;
+mod start;
 
 use super::*;
 use crate::administration::Signing;
@@ -141,8 +144,8 @@ impl House {
             limits: Default::default(),
         });
         let dashboard = Arc::new(Dashboard {
-            mcp,
             activity: Arc::new(Activity::new(store.clone(), clock.clone(), &random)),
+            mcp,
             certificates: Certificates::new(parts, &Tls::Off).await.unwrap(),
             services: Arc::new(services),
             administration: Arc::new(administration),

@@ -131,14 +131,21 @@ impl Identity {
         Ok(Some(Secret::new(token.to_string())))
     }
 
+    /// Whether this is the one-time token.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn can_claim(&self, token: &Secret) -> Result<bool, Fault> {
+        let expected = self.store.setting(SETUP_TOKEN).await?.and_then(|digest| Digest::from_slice(&digest));
+        Ok(expected.is_some_and(|expected| expected.matches(&Digest::of(token.expose()))))
+    }
+
     /// Creates the first administrator with the one-time token; it works once.
     ///
     /// # Errors
     /// When the token is wrong or used, or name or password do not do.
     pub async fn claim(&self, token: &Secret, name: &str, password: &Secret) -> Result<User, Fault> {
-        let expected = self.store.setting(SETUP_TOKEN).await?.and_then(|digest| Digest::from_slice(&digest));
-        let right = expected.is_some_and(|expected| expected.matches(&Digest::of(token.expose())));
-        if !right || self.store.has_administrator().await? {
+        if !self.can_claim(token).await? || self.store.has_administrator().await? {
             return Err(spent());
         }
         // Whatever the person can correct comes before the token is used up.

@@ -27,7 +27,7 @@ pub use account::{
 };
 pub use activity::{Choice, EXPORT, FIGURES, FiguresPage, LOG, LogLine, LogPage, STREAM, figures, log};
 pub use assets::asset;
-pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, connections};
+pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, HeldRow, HeldUpstream, NextRefresh, connections};
 pub use doctor::{DoctorPage, doctor};
 pub use parts::{Moment, span};
 pub use people::{
@@ -45,7 +45,8 @@ pub use servers::{
     WaitingRow, counted, server, servers, tools,
 };
 pub use start::{
-    Command, EncodedPage, HomePage, LandingPage, LoginPage, SetupPage, encoded, home, landing, login, setup,
+    ChecklistItem, Command, EncodedPage, HomePage, LandingPage, LoginPage, OutlookPage, OutlookStep, SetupPage,
+    encoded, home, landing, login, outlook, setup,
 };
 pub use steps::{
     ApprovalPage, ConnectPage, ConsentPage, CredentialField, CredentialPage, Destination, DevicePage, MessagePage,

@@ -80,6 +80,7 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     devices::wrong_user_codes_are_counted_in_a_window(&open().await).await;
     devices::a_remembered_consent_ends_with_any_grant_of_its_client(&open().await).await;
     connections::renewed_consent_keeps_the_id(&open().await).await;
+    connections::a_title_stays_with_its_person_and_account(&open().await).await;
     connections::a_refresh_is_begun_once(&open().await).await;
     connections::the_next_holder_knows_of_the_last(&open().await).await;
     connections::a_refresh_loses_to_a_newer_version(&open().await).await;

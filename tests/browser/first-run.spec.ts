@@ -11,6 +11,9 @@ test('whoever holds the link claims the gateway, once, and signs in again afterw
     await page.goto(gateway.root);
     await expect(page.getByRole('heading', { name: 'Nobody administers this gateway yet' })).toBeVisible();
 
+    await page.goto(`${gateway.root}/setup?token=not-the-one`);
+    await expect(page.getByRole('heading', { level: 1 })).toHaveText('This link is not good');
+
     await page.goto(gateway.setupLink);
     await expect(page.getByLabel('Name', { exact: true })).toBeFocused();
     await page.getByLabel('Name', { exact: true }).fill('ann');

@@ -1,6 +1,7 @@
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { defineConfig } from '@playwright/test';
+import { certificate } from './support/certificate.ts';
 import type { Options } from './support/test.ts';
 
 /** What people have: Debian's Chromium, or another of its kind. Nothing is downloaded. */
@@ -22,6 +23,7 @@ export default defineConfig<Options>({
       executablePath: found(),
       args: [
         '--disable-gpu',
+        `--ignore-certificate-errors-spki-list=${certificate().pin}`,
         // Nobody but this machine. `*.localhost` is loopback by itself (RFC 6761 §6.3).
         '--host-resolver-rules=MAP gw.test 127.0.0.1, MAP *.gw.test 127.0.0.1, MAP * ~NOTFOUND, ' +
           'EXCLUDE localhost, EXCLUDE *.localhost, EXCLUDE 127.0.0.1',

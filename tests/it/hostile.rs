@@ -110,6 +110,8 @@ async fn hostile_text_in_every_parameter() {
             (format!("{mcp}/revoke"), &["token", "client_id", "token_type_hint"]),
             (format!("{root}/login"), &["username", "password", "return_to", "csrf_token"]),
             (format!("{root}/connections/disconnect"), &["id"]),
+            (format!("{root}/connections/rename"), &["id", "title"]),
+            (format!("{root}/start/outlook"), &["server"]),
             (format!("{root}/grants/revoke"), &["id"]),
             (format!("{root}/upstreams/approve"), &["authority"]),
             (format!("{root}/upstreams/remove"), &["authority"]),
@@ -119,6 +121,8 @@ async fn hostile_text_in_every_parameter() {
             (format!("{root}/programs/keys"), &["name", "resources", "services", "users", "expires"]),
             (format!("{root}/programs/keys/revoke"), &["id"]),
             (format!("{root}/programs/services/forge/pat"), &["user", "pat"]),
+            (format!("{root}/servers"), &["domain"]),
+            (format!("{root}/people"), &["name", "email", "password"]),
             (format!("{root}/authorize"), &["flow", "decision"]),
         ] {
             for name in names {

@@ -28,6 +28,7 @@ mod upstreams;
 mod visitors;
 
 mod access;
+mod access_pages;
 mod acme;
 mod activity;
 mod announced;

@@ -29,6 +29,9 @@ const ACCOUNT: &str = "alicesother";
 const OPEN_TO_MEMBERS: &[&str] = &[
     "/",
     "/connections",
+    "/activity",
+    "/activity/log",
+    "/activity/export",
     "/account",
     "/account/totp/begin",
     "/account/totp/remove",

@@ -25,10 +25,25 @@ export interface World {
   session(person: Person): Promise<Awaited<ReturnType<BrowserContext['storageState']>>>;
 }
 
+/** A server that knows people by keys of their own, and a service of the token broker. Nobody asks them anything. */
+const MORE = `
+[[upstream]]
+domain = "weather.example"
+name = "Weather"
+auth = "header"
+header = "x-api-key"
+personal = true
+
+[[service]]
+preset = "github"
+client_id = "client"
+client_secret = "secret"
+`;
+
 export const test = base.extend<Options, { world: World }>({
   world: [
     async ({ browser }, use) => {
-      const [gateway, upstream] = await Promise.all([Gateway.start(), Upstream.start()]);
+      const [gateway, upstream] = await Promise.all([Gateway.start({ more: MORE }), Upstream.start()]);
       gateway.run(['user', 'add', 'alice', '--admin', '--password-stdin'], PASSWORD);
       gateway.run(['user', 'add', 'bob', '--password-stdin'], PASSWORD);
       gateway.run(['upstream', 'approve', upstream.authority]);
