@@ -140,6 +140,10 @@ bench-streams: deps-build ## Ten thousand idle streams: memory of each and after
 bench-store: deps-build deps-postgres ## Refreshes per second and a million connections, on SQLite and PostgreSQL
 	cargo bench --profile dist --bench store
 
+.PHONY: bench-activity
+bench-activity: deps-build deps-postgres ## Ten million requests of a month: what counting them costs, and reading reports
+	cargo bench --profile dist --bench activity
+
 .PHONY: bench-start
 bench-start: deps-build deps-postgres ## Time to readiness and idle memory with 10,000 upstreams and 100,000 connections
 	cargo bench --profile dist --bench start

@@ -98,6 +98,16 @@ impl Revocations {
         Ok(deleted)
     }
 
+    /// How many requests and streams of this process the end of a connection would break off, now.
+    pub fn open_with(&self, id: ConnectionId) -> usize {
+        self.memory.as_ref().map_or(0, |memory| memory.connections.answers_with(id))
+    }
+
+    /// How many the end of a grant would break off. Not counted are those of grants derived from it.
+    pub fn open_under(&self, id: GrantId) -> usize {
+        self.memory.as_ref().map_or(0, |memory| memory.lives.answers_under(id))
+    }
+
     /// Keeps a connection in place of the one that there is, which ends with everything that is open with it: what people
     /// give by hand replaces what they gave before.
     ///
@@ -187,8 +197,10 @@ impl Revocations {
 
     async fn follow_upstreams(&self) -> Result<(), Fault> {
         let Some(memory) = &self.memory else { return Ok(()) };
+        let limited = memory.registry.limited();
         memory.registry.reload().await?;
         memory.connections.leave_unusable_upstreams();
+        memory.connections.leave_relimited_upstreams(&limited);
         Ok(())
     }
 }

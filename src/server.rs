@@ -38,6 +38,9 @@ use tokio::time::{Instant, sleep, timeout};
 /// and for the database, each.
 const FINISHING: Duration = Duration::from_secs(10);
 
+/// How long taking one's name off the list of processes may take.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// A gateway that is running. Dropping it stops accepting at once.
 pub struct Running {
     app: Arc<App>,
@@ -172,7 +175,8 @@ impl Running {
         or_warn(app.activity.flush(), "what happened in the last seconds is not counted").await;
         or_warn(app.audit.flush(), "the last audit events are in the log only").await;
         or_warn(app.tracer.flush(), "the last traces are lost").await;
-        or_warn(app.leave(), "this process is listed for some minutes more").await;
+        // Without a word the others forget this process after a while.
+        let _ = timeout(FAREWELL, app.leave()).await;
         // The last process to close the database writes its log back into it.
         or_warn(app.store.close(), "the database is still in use and closes with the process").await;
     }

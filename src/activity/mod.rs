@@ -61,6 +61,15 @@ impl Range {
         i64::try_from(self.step().as_secs()).unwrap_or(i64::MAX)
     }
 
+    /// The longer steps in which shares are read as far as they fit, in seconds.
+    fn longer_resolution(self) -> i64 {
+        match self {
+            Range::Hour => Range::Day.resolution(),
+            Range::Day => Range::Month.resolution(),
+            Range::Month => slices::DAY,
+        }
+    }
+
     /// For how long its steps are kept: a little longer than somebody looks back.
     fn kept(self) -> Duration {
         self.step() * u32::try_from(self.steps() + self.steps() / 8).unwrap_or(u32::MAX)
@@ -184,6 +193,7 @@ impl Activity {
         for range in Range::ALL {
             self.store.sweep_activity(range.resolution(), now.before(range.kept())).await?;
         }
+        self.store.sweep_activity(slices::DAY, now.before(Range::Month.kept())).await?;
         Ok(self.store.sweep_streams().await?)
     }
 }

@@ -6,6 +6,9 @@ use crate::clock::Timestamp;
 use crate::store::{ActivityCounts, ActivityKey, ActivitySlice};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+/// Whole days: those who had the largest part in a month are found in them.
+pub(super) const DAY: i64 = 24 * 3600;
+
 /// How many different tools of an upstream a step has rows of: their names are whatever callers say.
 const TOOLS: usize = 100;
 /// How many different upstreams and clients a step has rows of, and how many people.
@@ -33,6 +36,11 @@ struct Known {
     people: HashSet<String>,
 }
 
+/// How long steps are, in seconds.
+fn resolutions() -> impl Iterator<Item = i64> {
+    Range::ALL.into_iter().map(Range::resolution).chain([DAY])
+}
+
 /// When the step begins that a moment is in.
 pub(super) fn step_of(at: Timestamp, resolution: i64) -> Timestamp {
     Timestamp(at.0.div_euclid(resolution) * resolution)
@@ -41,8 +49,7 @@ pub(super) fn step_of(at: Timestamp, resolution: i64) -> Timestamp {
 impl Rows {
     /// Counts in all rows that it belongs to. `names`: person, upstream, client, tool; empty where there is none.
     pub(super) fn count(&mut self, at: Timestamp, names: [&str; 4], counts: &ActivityCounts) {
-        for range in Range::ALL {
-            let resolution = range.resolution();
+        for resolution in resolutions() {
             let step = step_of(at, resolution);
             let known = self.known.entry((step, resolution)).or_default();
             let names = known.bounded(names);
@@ -55,8 +62,7 @@ impl Rows {
 
     /// Counts in the row of one slice, for every length of a step; the name has been counted before, or is one of few.
     pub(super) fn count_slice(&mut self, at: Timestamp, slice: &ActivitySlice, counts: &ActivityCounts) {
-        for range in Range::ALL {
-            let resolution = range.resolution();
+        for resolution in resolutions() {
             let key = ActivityKey { resolution, step: step_of(at, resolution), slice: slice.clone() };
             self.rows.entry(key).or_default().add(counts);
         }

@@ -7,6 +7,8 @@ use crate::life::Life;
 use crate::telemetry::Fate;
 use crate::tokens::AccessToken;
 use crate::upstream::{Access, Standing, Upstream};
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use std::sync::Arc;
 
 struct World {
@@ -260,13 +262,16 @@ async fn a_refresh_counts_for_the_person_by_name() {
 #[tokio::test]
 async fn what_the_database_does_not_take_is_written_later() {
     let directory = tempfile::tempdir().unwrap();
-    let url = format!("sqlite://{}/activity.db", directory.path().display());
-    let world = World::on(Store::open(&url).await.unwrap(), Clock::system());
-    let damage = rusqlite_like(&url, "ALTER TABLE activity RENAME TO away").await;
+    let file = directory.path().join("activity.db");
+    let world = World::on(Store::open(&format!("sqlite://{}", file.display())).await.unwrap(), Clock::system());
+    let renamed = async |sql: &'static str| {
+        let mut other = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut other).await.unwrap();
+    };
+    renamed("ALTER TABLE activity RENAME TO away").await;
     world.activity.recorder().ended(world.calls("ann", "notes.example", "get", 5));
     world.activity.flush().await;
-    rusqlite_like(&url, "ALTER TABLE away RENAME TO activity").await;
+    renamed("ALTER TABLE away RENAME TO activity").await;
     world.activity.recorder().ended(world.calls("ann", "notes.example", "get", 5));
     assert_eq!(world.report(Range::Hour, Subject::default()).await.sum.requests, 2);
-    drop(damage);
 }

@@ -22,7 +22,7 @@ impl Administration {
     }
 
     /// Says which tools of an upstream may be used, in place of what was said before; what the configuration says counts too.
-    /// It holds from the next request on, also in sessions that are open.
+    /// It holds from the next request on; streams that are open there end, and clients connect again.
     ///
     /// # Errors
     /// [`Refused::Invalid`] for what is no pattern, and for what cannot be an upstream.

@@ -1,5 +1,6 @@
 //! The OpenAPI document: what is said about all operations at once.
 
+use super::activity::ActivityReport;
 use super::problem::{self, Body};
 use crate::administration::records::{
     ApiKey, AuditEvent, Client, Connection, CreatedApiKey, CreatedClient, Ended, FactorsReset, Grant, Group, Member,
@@ -62,6 +63,7 @@ pub(super) fn complete(mut document: OpenApi) -> OpenApi {
     describe::<ApiKey>(components);
     describe::<SigningKey>(components);
     describe::<AuditEvent>(components);
+    describe::<ActivityReport>(components);
     describe::<CreatedApiKey>(components);
     describe::<CreatedClient>(components);
     describe::<Ended>(components);

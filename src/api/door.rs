@@ -2,6 +2,7 @@
 //! an [`Administrator`], and only this module makes one.
 
 use super::problem::Problem;
+use crate::activity::Activity;
 use crate::administration::{Actor, Administration};
 use crate::apikey::{ApiKey, ApiKeyError, ApiScope};
 use crate::csrf;
@@ -30,6 +31,8 @@ pub struct Parts {
     pub site: Site,
     /// What administrators do.
     pub administration: Arc<Administration>,
+    /// What happened.
+    pub activity: Arc<Activity>,
     /// Access tokens.
     pub tokens: Arc<AccessTokens>,
     /// Browsers.
@@ -52,6 +55,7 @@ impl Api {
 pub(super) struct Administrator {
     actor: Actor,
     administration: Arc<Administration>,
+    activity: Arc<Activity>,
 }
 
 impl Administrator {
@@ -64,6 +68,11 @@ impl Administrator {
     pub(super) fn may(&self) -> &Administration {
         &self.administration
     }
+
+    /// What happened.
+    pub(super) fn activity(&self) -> &Activity {
+        &self.activity
+    }
 }
 
 impl FromRequestParts<Arc<Api>> for Administrator {
@@ -73,7 +82,7 @@ impl FromRequestParts<Arc<Api>> for Administrator {
         let arrival = head.extensions.get::<Arrival>().cloned();
         let arrival = arrival.ok_or_else(|| crate::error::Fault::gateway("a request to the API has no address"))?;
         let actor = api.0.identify(head, &arrival).await?;
-        Ok(Self { actor, administration: api.0.administration.clone() })
+        Ok(Self { actor, administration: api.0.administration.clone(), activity: api.0.activity.clone() })
     }
 }
 

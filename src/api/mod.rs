@@ -4,6 +4,7 @@
 //! describes the operation, parameters, bodies and answers from its signature. A handler reaches what it works with
 //! through an [`door::Administrator`] only.
 
+mod activity;
 mod answer;
 mod api_keys;
 mod audit;
@@ -111,6 +112,7 @@ fn of_the_gateway() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(upstreams::permit_tools, upstreams::permit_all_tools))
         .routes(routes!(credentials::put, credentials::delete))
         .routes(routes!(audit::list))
+        .routes(routes!(activity::read))
         .routes(routes!(keys::list, keys::rotate))
 }
 

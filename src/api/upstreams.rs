@@ -72,7 +72,8 @@ pub(super) async fn unrestrict(admin: Administrator, Path(domain): Path<String>)
 
 /// Say which tools of an MCP server may be used
 ///
-/// In place of what was said before, from the next request on. What the configuration says about them counts too.
+/// In place of what was said before, from the next request on; streams that are open there end. What the configuration says
+/// about them counts too.
 #[utoipa::path(put, path = "/upstreams/{domain}/tools", operation_id = "permit_tools", tag = "upstreams")]
 pub(super) async fn permit_tools(
     admin: Administrator,

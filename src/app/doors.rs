@@ -79,6 +79,7 @@ impl App {
         Api::new(api::Parts {
             site: self.site.clone(),
             administration: Arc::new(self.administration(config)),
+            activity: self.activity.clone(),
             tokens: self.tokens.clone(),
             sessions: self.sessions.clone(),
             limits: self.limits(),

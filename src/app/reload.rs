@@ -36,10 +36,12 @@ impl App {
         self.audit.write_to(new.audit.file.as_deref()).await?;
         let in_force = new.in_force();
         let configured = std::mem::take(&mut new.upstream);
+        let limited = self.registry.limited();
         if self.registry.reconfigure(&new.upstreams, configured).await? {
             changed.push("upstream");
             self.connections.forget_all();
             self.connections.leave_unusable_upstreams();
+            self.connections.leave_relimited_upstreams(&limited);
         }
         if vault.is_some_and(|vault| self.vault.install(&vault)) {
             changed.push("vault");

@@ -69,6 +69,8 @@ pub struct CertificateStatus {
     pub kind: Kind,
     /// When it ends.
     pub not_after: Option<Timestamp>,
+    /// When the next one is to be ordered.
+    pub renew_at: Option<Timestamp>,
     /// How it stands.
     pub state: State,
     /// Why the last order failed, if it did.
@@ -101,6 +103,7 @@ impl CertificateStatus {
             names: certificate.names().to_vec(),
             kind: Kind::Files,
             not_after: Some(validity.1),
+            renew_at: None,
             state: state(validity, None, now),
             last_error: None,
         }
@@ -118,6 +121,7 @@ impl CertificateStatus {
             names: wanted.names.clone(),
             kind: Kind::Acme,
             not_after: validity.map(|validity| validity.1),
+            renew_at: row.map(|row| row.renew_at),
             state: validity.map_or(State::Missing, |validity| state(validity, renew_before, now)),
             last_error: row.and_then(|row| row.last_error.clone()),
         }

@@ -1,4 +1,5 @@
 mod command;
+mod in_force;
 mod login;
 mod provider;
 mod service;

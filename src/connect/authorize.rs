@@ -273,7 +273,7 @@ fn resource_to_send(
 
 /// What the client asked for, together with what the connection has already (a step up must not lose anything); else
 /// the administrator's scopes, else the upstream's, else what the provider is known to want.
-fn scope_to_ask(
+pub(super) fn scope_to_ask(
     wanted: &Scopes,
     settings: &OAuthSettings,
     (server, provider): (&Discovered, Option<&Provider>),

@@ -7,6 +7,7 @@ mod server;
 
 pub(super) use known::KnownScopes;
 
+use super::outlook::{Sight, Watch};
 use super::{ConnectError, Connections};
 use crate::clock::Timestamp;
 use crate::config::OAuthSettings;
@@ -106,10 +107,37 @@ impl Connections {
         if let Some(found) = document.found.as_ref().filter(|_| fresh && !afresh && document.path.as_deref() == path) {
             return Ok(Findings::OAuth(Box::new(found.clone())));
         }
-        let learnt = document.learnt;
+        self.search(upstream, (settings, path), document, None).await
+    }
+
+    /// The same from the upstream alone, while somebody watches.
+    pub(super) async fn discover_watched(
+        &self,
+        upstream: &Upstream,
+        settings: &OAuthSettings,
+        path: Option<&str>,
+        watch: &Watch,
+    ) -> Result<Findings, ConnectError> {
+        if let Some(configured) = configured(upstream, settings, path) {
+            return Ok(Findings::OAuth(Box::new(configured)));
+        }
+        let stored = self.stored_discovery(&upstream.authority).await?;
+        let document = stored.map(|(document, _)| document).unwrap_or_default();
+        self.search(upstream, (settings, path), document, Some(watch)).await
+    }
+
+    /// Asks the upstream, and remembers what it says.
+    async fn search(
+        &self,
+        upstream: &Upstream,
+        (settings, path): (&OAuthSettings, Option<&str>),
+        before: Document,
+        watch: Option<&Watch>,
+    ) -> Result<Findings, ConnectError> {
+        let learnt = before.learnt;
         let provider = self.providers.for_host(upstream.authority.host());
         let provider = provider.as_deref();
-        let search = Search { http: &self.http, upstream, provider, settings, path, hint: document.hint };
+        let search = Search { http: &self.http, upstream, provider, settings, path, hint: before.hint, watch };
         let span = self.tracer.root(crate::telemetry::SpanKind::Client, "discovery");
         let findings = tokio::time::timeout(TOTAL, search.run()).await;
         if let Some(mut span) = span {
@@ -177,18 +205,23 @@ struct Search<'a> {
     path: Option<&'a str>,
     /// What it said of its own accord; that it said anything means that it wants authorization.
     hint: Option<Hint>,
+    /// Who wants to know what is seen meanwhile.
+    watch: Option<&'a Watch>,
 }
 
 impl Search<'_> {
     async fn run(&self) -> Result<Findings, Fault> {
         let probed = self.probe().await?;
+        self.tell(|| Sight::Answered { challenged: probed.challenged });
         let described = self.protected_resource(&probed).await?;
+        self.tell(|| Sight::Described(described.as_ref().map(|(url, _)| url.clone())));
         let asked = probed.challenged || self.hint.is_some() || self.settings.issuer.is_some();
         if !asked && described.is_none() {
             return Ok(Findings::Open);
         }
         let challenge_scope = probed.challenge.as_ref().and_then(|challenge| challenge.scope.clone());
         let mut found = self.authorization_server(described.as_ref()).await?;
+        self.tell(|| Sight::Server { issuer: found.issuer.clone() });
         let described_scopes = described.as_ref().map(|(_, document)| document.scopes_supported.join(" "));
         found.scopes = challenge_scope
             .or_else(|| self.hint.as_ref().and_then(|hint| hint.scope.clone()))
@@ -206,6 +239,13 @@ impl Search<'_> {
             found.token_endpoint.clone_from(endpoint);
         }
         Ok(Findings::OAuth(Box::new(found)))
+    }
+
+    fn tell(&self, sight: impl FnOnce() -> Sight) {
+        if let Some(watch) = self.watch {
+            // Whoever has left does not want to know.
+            let _ = watch.send(sight());
+        }
     }
 
     /// Fetches a JSON document, following redirects within its origin. `None`: there is no such document there.

@@ -6,6 +6,7 @@ use crate::error::Fault;
 use crate::hostname::Authority;
 use crate::ids::{ConnectionId, UserId};
 use crate::life::Life;
+use crate::mcp::ToolPolicy;
 use crate::store::ConnectionState;
 use moka::sync::Cache;
 use parking_lot::Mutex;
@@ -115,6 +116,13 @@ impl CredentialLives {
         self.alive.lock().get(&Source::Connection(id)).map(|entry| entry.user)
     }
 
+    /// How many answers depend on a connection.
+    fn answers(&self, id: ConnectionId) -> usize {
+        let alive = self.alive.lock();
+        let life = alive.get(&Source::Connection(id)).and_then(|entry| entry.life.upgrade());
+        life.map_or(0, |life| life.answers())
+    }
+
     /// Drops what nobody holds any more.
     pub(super) fn sweep(&self) {
         self.alive.lock().retain(|_, entry| entry.life.strong_count() > 0);
@@ -127,6 +135,11 @@ impl Connections {
     pub fn cut_off(&self, id: ConnectionId) {
         self.ended_at(id, i64::MAX);
         self.parted.notify_one();
+    }
+
+    /// How many requests and streams of this process are being answered with a connection: those that its end breaks off.
+    pub fn answers_with(&self, id: ConnectionId) -> usize {
+        self.lives.answers(id)
     }
 
     /// Learns what became of a connection, after [`crate::store::Change::ConnectionChanged`].
@@ -170,6 +183,21 @@ impl Connections {
     /// reloaded.
     pub fn leave_unusable_upstreams(&self) {
         self.lives.end_where_not(|user, target| self.may_use(user, target));
+    }
+
+    /// Ends what is open at upstreams of which other tools may be used than before, after the registry was reloaded: an open
+    /// WebSocket, or a stream on which answers come, was begun under the old rules. Clients connect again.
+    pub fn leave_relimited_upstreams(&self, before: &HashMap<Authority, ToolPolicy>) {
+        let after = self.registry.limited();
+        if *before == after {
+            return;
+        }
+        let is_same = |authority: &Authority| before.get(authority) == after.get(authority);
+        self.lives.end_where_not(|_, target| match target {
+            Target::Upstream(authority) => is_same(authority),
+            Target::Service(_) => true,
+        });
+        self.memory.forget_all();
     }
 
     /// Drops what nobody holds any more.

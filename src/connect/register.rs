@@ -54,7 +54,7 @@ impl Connections {
         // An authorization server may be known although the upstream in front of it is not.
         self.must_be_registrable(upstream, settings, provider.map(Arc::as_ref))?;
         let https = self.site.scheme() == Scheme::Https;
-        if https && server.takes_documents && server.auth_methods.iter().any(|method| method == NONE) {
+        if https && server.takes_our_document() {
             let id = format!("{}/oauth/client-metadata.json", self.site.root_origin());
             return Ok(OurClient { id, secret: None, auth_method: NONE.to_owned() });
         }
@@ -64,6 +64,11 @@ impl Connections {
             Some(client) => Ok(client),
             None => self.register(upstream, (server, provider.map(Arc::as_ref)), scope).await,
         }
+    }
+
+    /// There is no way to register.
+    pub(super) fn no_registration(&self, upstream: &Upstream, provider: Option<&Provider>) -> Fault {
+        self.refusal(upstream, provider, Kind::NoRegistration, "no registration endpoint")
     }
 
     /// Drops a registration that the server no longer knows, so that the next flow registers anew.
@@ -98,7 +103,7 @@ impl Connections {
     ) -> Result<OurClient, ConnectError> {
         let step = |fault| ConnectError::at("registration", fault);
         let Some(endpoint) = &server.registration_endpoint else {
-            return Err(step(self.refusal(upstream, provider, Kind::NoRegistration, "no registration endpoint")));
+            return Err(step(self.no_registration(upstream, provider)));
         };
         let method = registrable_method(&server.auth_methods);
         let body = self.metadata(method, scope).to_string();
@@ -146,6 +151,13 @@ impl Connections {
             created_at: self.clock.now(),
         };
         self.store.put_upstream_client(&row).await.map_err(|error| ConnectError::at("store", error))
+    }
+}
+
+impl Discovered {
+    /// Whether the address of our metadata document is a client id there: it is for clients without a secret.
+    pub(super) fn takes_our_document(&self) -> bool {
+        self.takes_documents && self.auth_methods.iter().any(|method| method == NONE)
     }
 }
 

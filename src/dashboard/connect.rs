@@ -130,7 +130,7 @@ impl StartQuery {
 pub(super) struct Goal {
     pub(super) upstream: Arc<Upstream>,
     pub(super) account: Option<Account>,
-    path: Option<String>,
+    pub(super) path: Option<String>,
 }
 
 impl Dashboard {

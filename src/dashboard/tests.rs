@@ -1,9 +1,14 @@
 //! The routes, driven as a browser drives them.
 
+mod access;
 mod account;
+mod activity;
 mod factors;
+mod programs;
+mod start;
 
 use super::*;
+use crate::administration::Signing;
 use crate::apikey::ApiKeys;
 use crate::certificates::CertificatesParts;
 use crate::config::{AuditedRequests, Limits, Login, Rate, SecondFactor, SessionLives, Tls, Unknown, Upstreams};
@@ -105,9 +110,9 @@ impl House {
             sessions: sessions.clone(),
             api_keys: Arc::new(ApiKeys::new(store.clone(), clock.clone(), random.clone())),
             services: connections.services().clone(),
-            pats: None,
+            pats: Some(Pats::new(store.clone(), vault.clone(), clock.clone())),
             personal: Some(connections.personal_credentials().clone()),
-            signing: None,
+            signing: Some(Signing { vault: vault.clone(), config: tokens() }),
             audit: audit.clone(),
             clock: clock.clone(),
             random: random.clone(),
@@ -139,8 +144,8 @@ impl House {
             limits: Default::default(),
         });
         let dashboard = Arc::new(Dashboard {
+            activity: Arc::new(Activity::new(store.clone(), clock.clone(), &random)),
             mcp,
-            activity: Arc::new(Activity::new(store.clone())),
             certificates: Certificates::new(parts, &Tls::Off).await.unwrap(),
             services: Arc::new(services),
             administration: Arc::new(administration),
@@ -155,7 +160,7 @@ impl House {
             factors: Arc::new(factors),
             second_factor,
             unified: true,
-            in_force: Arc::default(),
+            in_force: Arc::new(programs::in_force()),
             node: NodeId::random(&random),
             doctor: Kit::new(site.root_origin(), Resolver::fixed(HashMap::new()), None, clock.clone(), random.clone()),
             health,
@@ -245,6 +250,17 @@ fn limits(attempts: u32) -> Limits {
         login,
         shared: false,
         connections: Default::default(),
+    }
+}
+
+fn tokens() -> crate::config::Tokens {
+    let day = Duration::from_secs(86_400);
+    crate::config::Tokens {
+        access_ttl: day,
+        refresh_ttl: day,
+        rotation_grace: Duration::from_secs(60),
+        signing_algorithm: crate::jose::SigningAlgorithm::Es256,
+        key_rotation: None,
     }
 }
 

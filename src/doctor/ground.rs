@@ -28,6 +28,19 @@ pub(super) struct Ground {
     pub(super) passable: bool,
 }
 
+/// Looks at names, the port and the certificate.
+pub(super) async fn entrance(target: &Target, wildcard: bool, tools: &Tools) -> Ground {
+    let mut findings = Vec::new();
+    let addresses = dns::survey(target.host(), tools, &mut findings).await;
+    let passable = !addresses.is_empty() && door::survey(target, &addresses, tools, &mut findings).await;
+    if wildcard {
+        findings.push((Check::DnsWildcard, dns::wildcard(target.host(), tools).await));
+    }
+    let gateway = tools.gateway.clone().unwrap_or_default();
+    let root = wildcard.then(|| gateway.clone());
+    Ground { place: Place { url: target.url.clone(), root, gateway }, findings, passable }
+}
+
 /// Looks at everything that is the same for all clients.
 pub(super) async fn survey(target: &Target, tools: &Tools) -> Ground {
     let mut findings = Vec::new();

@@ -38,6 +38,12 @@ pub const STREAM_PAUSE: Duration = Duration::from_millis(300);
 /// How long all of it may take; what is not done by then is told as such.
 const TOTAL: Duration = Duration::from_secs(60);
 
+/// Names, the port and the certificate alone: what has to be right before anything else can be.
+pub async fn entrance(target: &Target, wildcard: bool, tools: &Tools) -> Vec<Step> {
+    let ground = ground::entrance(target, wildcard, tools).await;
+    Judge { place: &ground.place, ground: &ground.findings }.entrance()
+}
+
 /// Examines a set-up as these clients would meet it.
 pub async fn examine(target: &Target, clients: &[&'static Rules], tools: &Tools) -> Report {
     let started = Instant::now();

@@ -123,6 +123,13 @@ impl Judge<'_> {
         checks.filter_map(|check| self.step(*check, self.ground, None)).collect()
     }
 
+    /// Names, the port and the certificate, as far as there was something to look at.
+    pub(super) fn entrance(&self) -> Vec<Step> {
+        let checks = Check::ALL.iter().filter(|check| **check <= Check::TlsProtocols);
+        let steps = checks.filter_map(|check| self.step(*check, self.ground, None));
+        steps.filter(|step| step.outcome != Outcome::Skipped).collect()
+    }
+
     /// Everything as one client judges it.
     pub(super) fn client(&self, rules: &'static Rules, mut findings: Vec<Finding>) -> ClientReport {
         findings.extend(self.ground.iter().cloned());

@@ -1,18 +1,21 @@
 //! What the examination works with.
 
 use super::answer::{Answer, Trouble};
-use crate::clock::Clock;
+use super::report::Step;
+use super::target::Target;
+use crate::clock::{Clock, Timestamp};
 use crate::error::Fault;
 use crate::http::{FetchError, HttpClient, Prober, Resolver, Reuse};
 use crate::ids::Random;
 use crate::providers::Providers;
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 /// Longer answers are not read to their end.
@@ -20,6 +23,12 @@ const LARGEST: usize = 512 * 1024;
 
 /// So many examinations of a gateway's administrators at a time.
 const SEATS: usize = 2;
+
+/// So many looks at servers that people are about to connect.
+const GLANCES: usize = 8;
+
+/// How long a look at the gateway itself is believed.
+const FRESH: Duration = Duration::from_secs(60);
 
 /// What the examination works with.
 #[derive(Clone)]
@@ -51,13 +60,26 @@ pub struct Kit {
     providers: Arc<Providers>,
     /// Examinations are for people, and each of them asks dozens of questions.
     seats: Semaphore,
+    /// Looks at names and certificates are small.
+    glances: Arc<Semaphore>,
+    /// What was seen of the gateway itself last.
+    own: ArcSwapOption<Seen>,
+    /// One look at the gateway itself at a time.
+    looking: Mutex<()>,
+}
+
+/// A look at the gateway itself.
+struct Seen {
+    at: Timestamp,
+    steps: Arc<[Step]>,
 }
 
 impl Kit {
     /// Of the gateway at this origin, which trusts the certificate authorities of `ca_file` where it connects.
     pub fn new(gateway: String, resolver: Resolver, ca_file: Option<PathBuf>, clock: Clock, random: Random) -> Self {
         let (providers, seats) = (Providers::built_in().clone(), Semaphore::new(SEATS));
-        Self { resolver, ca_file, clock, random, gateway, providers, seats }
+        let (glances, own, looking) = (Arc::new(Semaphore::new(GLANCES)), ArcSwapOption::empty(), Mutex::default());
+        Self { resolver, ca_file, clock, random, gateway, providers, seats, glances, own, looking }
     }
 
     /// With what the configuration knows about servers.
@@ -69,6 +91,30 @@ impl Kit {
     /// A seat for one examination; none when all are taken.
     pub fn seat(&self) -> Option<SemaphorePermit<'_>> {
         self.seats.try_acquire().ok()
+    }
+
+    /// A seat for a look at one server; none when all are taken.
+    pub fn glance(&self) -> Option<OwnedSemaphorePermit> {
+        self.glances.clone().try_acquire_owned().ok()
+    }
+
+    /// How the names, the port and the certificate of the gateway itself looked last, and whether that was a short while ago.
+    pub fn own_entrance(&self) -> Option<(Arc<[Step]>, bool)> {
+        let seen = self.own.load_full()?;
+        let now = self.clock.now();
+        Some((seen.steps.clone(), now >= seen.at && now.since(seen.at) < FRESH))
+    }
+
+    /// Looks at them, unless somebody has just done so.
+    pub async fn look_at_own_entrance(&self) {
+        let _alone = self.looking.lock().await;
+        if self.own_entrance().is_some_and(|(_, fresh)| fresh) {
+            return;
+        }
+        let (Ok(target), Ok(tools)) = (self.gateway.parse::<Target>(), self.tools()) else { return };
+        // Our own names may lead to private addresses here, where others see public ones.
+        let steps = super::entrance(&target, true, &tools.with_private_addresses(true)).await;
+        self.own.store(Some(Arc::new(Seen { at: self.clock.now(), steps: steps.into() })));
     }
 
     /// The tools.

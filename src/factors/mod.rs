@@ -119,7 +119,7 @@ impl Factors {
             }
         };
         let uri = Zeroizing::new(totp::uri(&secret, &self.issuer, &user.name));
-        let image = qr::image(&uri).ok_or_else(|| Fault::gateway("a name is too long for a QR code"))?;
+        let image = QrImage::of(&uri).ok_or_else(|| Fault::gateway("a name is too long for a QR code"))?;
         Ok(Some(Enrolment { secret: Secret::new(totp::spelled(&secret)), image }))
     }
 

@@ -14,18 +14,20 @@ pub struct QrImage {
 /// Light modules around the code (ISO/IEC 18004 §6.3.8).
 const QUIET: usize = 4;
 
-/// `None` when the text is too long for a QR code.
-pub(super) fn image(text: &str) -> Option<QrImage> {
-    let code = QrCode::with_error_correction_level(text, EcLevel::M).ok()?;
-    let width = code.width();
-    let mut path = String::new();
-    for (index, color) in code.to_colors().into_iter().enumerate() {
-        if color == Color::Dark {
-            let (x, y) = (index % width + QUIET, index / width + QUIET);
-            path.push_str(&format!("M{x} {y}h1v1h-1z"));
+impl QrImage {
+    /// Of a text; `None` when it is too long for a QR code.
+    pub fn of(text: &str) -> Option<Self> {
+        let code = QrCode::with_error_correction_level(text, EcLevel::M).ok()?;
+        let width = code.width();
+        let mut path = String::new();
+        for (index, color) in code.to_colors().into_iter().enumerate() {
+            if color == Color::Dark {
+                let (x, y) = (index % width + QUIET, index / width + QUIET);
+                path.push_str(&format!("M{x} {y}h1v1h-1z"));
+            }
         }
+        Some(Self { size: width + 2 * QUIET, path })
     }
-    Some(QrImage { size: width + 2 * QUIET, path })
 }
 
 #[cfg(test)]
@@ -34,10 +36,10 @@ mod tests {
 
     #[test]
     fn the_finder_patterns_are_where_they_belong() {
-        let image = image("otpauth://totp/x?secret=GEZDGNBVGY3TQOJQ").unwrap();
+        let image = QrImage::of("otpauth://totp/x?secret=GEZDGNBVGY3TQOJQ").unwrap();
         for corner in [(4, 4), (4, image.size - 5), (image.size - 5, 4)] {
             assert!(image.path.contains(&format!("M{} {}h1", corner.0, corner.1)), "{corner:?}");
         }
-        assert!(super::image(&"x".repeat(10_000)).is_none());
+        assert!(QrImage::of(&"x".repeat(10_000)).is_none());
     }
 }

@@ -52,6 +52,12 @@ impl Encoded {
         Self { domain: self.domain, alias: Some(alias.to_string()), ..base }
     }
 
+    /// Under this very label: that of an account, or an alias.
+    pub fn at(label: &Label, (address, known_path): (&UpstreamAddress, Option<&str>), site: &Site) -> Self {
+        let domain = address.authority.to_string();
+        Self { domain, ..Self::reached_by(label, path_of(address, known_path), Some(site)) }
+    }
+
     fn reached_by(label: &Label, path: &str, site: Option<&Site>) -> Self {
         Self {
             domain: String::new(),

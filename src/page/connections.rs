@@ -9,10 +9,79 @@ use http::StatusCode;
 
 /// The connections of a person.
 pub struct ConnectionsPage<'a> {
+    /// Of the answer.
+    pub status: StatusCode,
     /// Who.
     pub account: Account<'a>,
-    /// All of them.
-    pub rows: Vec<ConnectionRow>,
+    /// Why the last change was not made.
+    pub error: Option<&'a str>,
+    /// One for each upstream.
+    pub upstreams: Vec<HeldUpstream>,
+}
+
+/// An upstream and the accounts that a person has there.
+pub struct HeldUpstream {
+    /// For people.
+    pub name: String,
+    /// Its authority.
+    pub authority: String,
+    /// How it may be connected once more, with another account; not where there is nothing to sign in to.
+    pub can_add: bool,
+    /// The accounts.
+    pub connections: Vec<HeldRow>,
+}
+
+/// An account at an upstream.
+pub struct HeldRow {
+    /// Its id.
+    pub id: String,
+    /// What the person calls it.
+    pub title: Option<String>,
+    /// Which account; empty for the plain one.
+    pub account: String,
+    /// `good`, `quiet` or `bad`: the colour of the state.
+    pub tone: &'static str,
+    /// The state.
+    pub state: &'static str,
+    /// What the upstream granted.
+    pub scopes: Vec<String>,
+    /// The names of what the person gave by hand, in place of a sign-in.
+    pub given: Vec<String>,
+    /// When it was connected for the first time.
+    pub connected: Moment,
+    /// When a request went out with it, to within a few minutes.
+    pub used: Option<Moment>,
+    /// When its tokens were changed last.
+    pub renewed: Moment,
+    /// What happens to its tokens next.
+    pub next: Option<NextRefresh>,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+    /// What to give to a client for this account.
+    pub url: Option<String>,
+    /// `/oauth/start?…`; none for what the person may not use.
+    pub reconnect: Option<String>,
+}
+
+impl HeldRow {
+    /// What tells it from the others of its upstream.
+    fn heading(&self) -> &str {
+        match &self.title {
+            Some(title) => title,
+            None if self.account.is_empty() => "Usual account",
+            None => &self.account,
+        }
+    }
+}
+
+/// What happens to the tokens of a connection next.
+pub enum NextRefresh {
+    /// They are being refreshed.
+    Now,
+    /// They will be, without anybody asking.
+    At(Moment),
+    /// They will be when somebody uses them, or the upstream says that they are not good any more.
+    OnUse,
 }
 
 /// A connection in words.
@@ -57,7 +126,7 @@ pub struct GrantRow {
 
 /// The connections of a person.
 pub fn connections(page: &ConnectionsPage<'_>) -> Response {
-    self::page(StatusCode::OK, &Connections { frame: Frame::at(Place::Connections, &page.account), page })
+    self::page(page.status, &Connections { frame: Frame::at(Place::Connections, &page.account), page })
 }
 
 #[derive(Template)]

@@ -2,6 +2,7 @@
 
 use super::answer::{Frame, page};
 use super::place::{Account, Place};
+use super::system::PARTS;
 use crate::doctor::{ClientReport, Outcome, Report, Step};
 use askama::Template;
 use axum::response::Response;

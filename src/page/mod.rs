@@ -12,9 +12,11 @@ mod people;
 mod place;
 mod plain;
 mod plot;
+mod programs;
 mod servers;
 mod start;
 mod steps;
+mod system;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -25,7 +27,7 @@ pub use account::{
 };
 pub use activity::{Choice, EXPORT, FIGURES, FiguresPage, LOG, LogLine, LogPage, STREAM, figures, log};
 pub use assets::asset;
-pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, connections};
+pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, HeldRow, HeldUpstream, NextRefresh, connections};
 pub use doctor::{DoctorPage, doctor};
 pub use parts::{Moment, span};
 pub use people::{
@@ -33,14 +35,24 @@ pub use people::{
     people, person, sure,
 };
 pub use place::{Account, Place};
+pub use programs::{
+    ApiKeyRow, BrokerServiceRow, ClientRow, ClientsPage, GrantsPage, KeysPage, NewClientPage, OncePage,
+    PersonsGrantRow, ServiceHolderRow, ServicePage, ServicesPage, clients, grants, keys, new_client, once, service,
+    services,
+};
 pub use servers::{
     AskedRow, PermissionSection, ServerDeeds, ServerPage, ServersPage, ToolRow, ToolsPage, UpstreamExtent, UpstreamRow,
     WaitingRow, counted, server, servers, tools,
 };
 pub use start::{
-    Command, EncodedPage, HomePage, LandingPage, LoginPage, SetupPage, encoded, home, landing, login, setup,
+    ChecklistItem, Command, EncodedPage, HomePage, LandingPage, LoginPage, OutlookPage, OutlookStep, SetupPage,
+    encoded, home, landing, login, outlook, setup,
 };
 pub use steps::{
     ApprovalPage, ConnectPage, ConsentPage, CredentialField, CredentialPage, Destination, DevicePage, MessagePage,
     approval, connect, consent, credential, device, message, plain_name,
+};
+pub use system::{
+    CertificateRow, ConfigurationPage, NodeRow, NotesPage, SigningKeyRow, SystemPage, UpstreamHealthRow, configuration,
+    notes, system,
 };

@@ -2,9 +2,11 @@
 
 use super::answer::{Frame, page, talking_page};
 use super::place::{Account, Place};
+use crate::factors::QrImage;
 use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
+use serde::Serialize;
 
 /// What strangers see at `/`.
 pub struct LandingPage<'a> {
@@ -52,6 +54,28 @@ pub struct HomePage<'a> {
     pub account: Account<'a>,
     /// What administrators should do something about.
     pub alerts: Vec<String>,
+    /// What a new gateway still needs, for administrators.
+    pub checklist: Option<Vec<ChecklistItem>>,
+    /// How many upstreams the person has connected.
+    pub connections: usize,
+    /// How many of them do not work until the person does something.
+    pub troubled: usize,
+}
+
+/// Something that a new gateway needs.
+pub struct ChecklistItem {
+    /// What.
+    pub title: &'static str,
+    /// Whether nothing is left to do.
+    pub done: bool,
+    /// `good`, `quiet` or `bad`: the colour of the word.
+    pub tone: &'static str,
+    /// How it stands.
+    pub word: String,
+    /// Why, and what to do.
+    pub texts: Vec<String>,
+    /// Where to go for it: words, and an address.
+    pub way: Option<(&'static str, String)>,
 }
 
 /// The gateway's URL of an upstream.
@@ -72,23 +96,62 @@ pub struct EncodedPage<'a> {
     pub alias: Option<&'a str>,
     /// How to give the URL to each client.
     pub commands: Vec<Command>,
-    /// `/oauth/start?…`
+    /// `/oauth/start?…`, for somebody who is signed in.
     pub connect: Option<String>,
+    /// The server as our forms send it.
+    pub server: &'a str,
+    /// The URL, for a camera.
+    pub qr: Option<QrImage>,
+}
+
+impl EncodedPage<'_> {
+    fn csrf_token(&self) -> &str {
+        self.account.as_ref().map_or("", |account| account.csrf_token)
+    }
 }
 
 /// How to add a server to one client.
 pub struct Command {
     /// The client.
     pub client: &'static str,
+    /// What opens the client, and its address.
+    pub link: Option<(&'static str, String)>,
     /// What to do.
     pub how: &'static str,
     /// What to copy.
     pub text: String,
 }
 
+/// What sign-in a server is going to want.
+pub struct OutlookPage<'a> {
+    /// Who.
+    pub account: Account<'a>,
+    /// The server.
+    pub domain: &'a str,
+    /// What was seen.
+    pub steps: Vec<OutlookStep>,
+    /// `/oauth/start?…`
+    pub connect: Option<String>,
+    /// The query of `/encode` for the server.
+    pub back: String,
+}
+
+/// Something that was seen on the way.
+#[derive(Serialize)]
+pub struct OutlookStep {
+    /// What was looked at.
+    pub title: &'static str,
+    /// `good`, `quiet` or `bad`: the colour of the word.
+    pub tone: &'static str,
+    /// What came out.
+    pub word: &'static str,
+    /// In a sentence.
+    pub text: String,
+}
+
 /// The landing page.
 pub fn landing(page: &LandingPage<'_>) -> Response {
-    self::page(StatusCode::OK, &Landing { frame: Frame::bare(), page })
+    talking_page(StatusCode::OK, &Landing { frame: Frame::bare(), page })
 }
 
 /// The sign-in page.
@@ -103,12 +166,21 @@ pub fn setup(page: &SetupPage<'_>) -> Response {
 
 /// The dashboard.
 pub fn home(page: &HomePage<'_>) -> Response {
-    self::page(StatusCode::OK, &Home { frame: Frame::at(Place::Start, &page.account), page })
+    talking_page(StatusCode::OK, &Home { frame: Frame::at(Place::Start, &page.account), page })
 }
 
 /// The page of an encoded domain.
 pub fn encoded(page: &EncodedPage<'_>) -> Response {
-    self::page(page.status, &Encoded { frame: Frame::of(page.account.as_ref()), page })
+    let frame = match &page.account {
+        Some(account) => Frame::at(Place::Start, account),
+        None => Frame::bare(),
+    };
+    talking_page(page.status, &Encoded { frame, page })
+}
+
+/// What sign-in a server is going to want.
+pub fn outlook(page: &OutlookPage<'_>) -> Response {
+    self::page(StatusCode::OK, &OutlookTemplate { frame: Frame::at(Place::Start, &page.account), page })
 }
 
 #[derive(Template)]
@@ -137,6 +209,13 @@ struct Setup<'a> {
 struct Home<'a> {
     frame: Frame<'a>,
     page: &'a HomePage<'a>,
+}
+
+#[derive(Template)]
+#[template(path = "outlook.html")]
+struct OutlookTemplate<'a> {
+    frame: Frame<'a>,
+    page: &'a OutlookPage<'a>,
 }
 
 #[derive(Template)]

@@ -1,5 +1,8 @@
 //! Every page with hostile data in it.
 
+mod activity;
+mod programs;
+
 use super::*;
 use crate::clock::Timestamp;
 use crate::factors::{Enrolment, QrImage};
@@ -121,6 +124,26 @@ fn connection_row() -> ConnectionRow {
     }
 }
 
+fn held_row() -> HeldRow {
+    let hostile = || HOSTILE.to_owned();
+    HeldRow {
+        id: hostile(),
+        title: Some(hostile()),
+        account: hostile(),
+        tone: "good",
+        state: "Connected",
+        scopes: vec![hostile()],
+        given: vec![hostile()],
+        connected: moment(),
+        used: Some(moment()),
+        renewed: moment(),
+        next: Some(NextRefresh::At(moment())),
+        last_error: Some(hostile()),
+        url: Some(hostile()),
+        reconnect: Some(hostile()),
+    }
+}
+
 fn upstream_row() -> UpstreamRow {
     let hostile = || HOSTILE.to_owned();
     UpstreamRow {
@@ -207,8 +230,90 @@ fn servers_pages() -> Vec<Response> {
     ]
 }
 
+fn people_pages() -> Vec<Response> {
+    let account = || Account { name: HOSTILE, csrf_token: HOSTILE, administrator: true, notice: Some(HOSTILE) };
+    let (hostile, status) = (|| HOSTILE.to_owned(), StatusCode::OK);
+    let row = |administrator, disabled| PersonRow {
+        address: hostile(),
+        name: hostile(),
+        administrator,
+        disabled,
+        email: Some(hostile()),
+        groups: vec![hostile()],
+        since: moment(),
+    };
+    let groups = |by_administrator| GroupRow { name: hostile(), by_administrator, providers: vec![hostile()] };
+    let one = |administrator, oneself| {
+        person(&PersonPage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            row: row(administrator, false),
+            oneself,
+            has_password: true,
+            authenticator: true,
+            recovery_codes: 3,
+            passkeys: vec![KeyRow { id: hostile(), name: hostile(), since: moment(), used: Some(moment()) }],
+            identities: vec![ElsewhereRow { provider: hostile(), name: hostile(), used: moment() }],
+            sessions: vec![BrowserRow {
+                id: hostile(),
+                device: hostile(),
+                address: Some(hostile()),
+                means: hostile(),
+                since: moment(),
+                seen: moment(),
+            }],
+            groups: vec![groups(true), groups(false)],
+            connections: vec![LinkRow {
+                id: hostile(),
+                name: hostile(),
+                authority: hostile(),
+                account: hostile(),
+                tone: "good",
+                state: "Connected",
+                since: moment(),
+            }],
+            grants: vec![GrantRow {
+                id: hostile(),
+                client: hostile(),
+                resource: hostile(),
+                scopes: vec![hostile()],
+                since: moment(),
+            }],
+            more: (Some(hostile()), Some(hostile())),
+            extent: PersonExtent { sessions: 1, connections: 1, grants: 1, streams: 1 },
+        })
+    };
+    vec![
+        people(&PeoplePage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            searched: HOSTILE,
+            typed: (HOSTILE, HOSTILE),
+            people: vec![row(true, true)],
+            more: Some(hostile()),
+        }),
+        one(true, false),
+        one(false, true),
+        sure(&SurePage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            title: HOSTILE,
+            oneself: true,
+            consequences: vec![hostile()],
+            choice: Some((HOSTILE, HOSTILE, HOSTILE)),
+            action: HOSTILE,
+            button: HOSTILE,
+            back: HOSTILE,
+        }),
+    ]
+}
+
 fn every_page() -> Vec<Response> {
-    decisions_and_rooms().into_iter().chain(servers_pages()).collect()
+    let rooms = [decisions_and_rooms(), servers_pages(), people_pages(), activity::pages()];
+    rooms.into_iter().flatten().collect()
 }
 
 fn decisions_and_rooms() -> Vec<Response> {
@@ -222,11 +327,13 @@ fn decisions_and_rooms() -> Vec<Response> {
         domain: HOSTILE,
         url,
         alias: Some(HOSTILE),
-        commands: vec![Command { client: "Cursor", how: "Paste", text: hostile() }],
+        commands: vec![Command { client: "Cursor", link: Some(("Add", hostile())), how: "Paste", text: hostile() }],
         connect: Some(hostile()),
+        server: HOSTILE,
+        qr: QrImage::of(HOSTILE),
     };
     let status = StatusCode::OK;
-    vec![
+    let mut pages = vec![
         consent_by(HOSTILE, "javascript:alert(1)"),
         approval(&ApprovalPage {
             domain: HOSTILE,
@@ -278,8 +385,38 @@ fn decisions_and_rooms() -> Vec<Response> {
         }),
         setup(&SetupPage { status, error: Some(HOSTILE), username: HOSTILE, token: HOSTILE, csrf_token: HOSTILE }),
         landing(&LandingPage { domain: HOSTILE, unclaimed: true }),
-        home(&HomePage { account: account(), alerts: vec![HOSTILE.to_owned()] }),
-        connections(&ConnectionsPage { account: account(), rows: vec![connection_row()] }),
+        home(&HomePage {
+            account: account(),
+            alerts: vec![hostile()],
+            checklist: Some(vec![ChecklistItem {
+                title: "Names",
+                done: false,
+                tone: "bad",
+                word: hostile(),
+                texts: vec![hostile()],
+                way: Some(("There", hostile())),
+            }]),
+            connections: 1,
+            troubled: 1,
+        }),
+        outlook(&OutlookPage {
+            account: account(),
+            domain: HOSTILE,
+            steps: vec![OutlookStep { title: "Its name", tone: "bad", word: "fails", text: hostile() }],
+            connect: Some(hostile()),
+            back: hostile(),
+        }),
+        connections(&ConnectionsPage {
+            status,
+            account: account(),
+            error: Some(HOSTILE),
+            upstreams: vec![HeldUpstream {
+                name: hostile(),
+                authority: hostile(),
+                can_add: true,
+                connections: vec![held_row()],
+            }],
+        }),
         super::account(&account_page()),
         code(&CodePage {
             status,
@@ -305,7 +442,9 @@ fn decisions_and_rooms() -> Vec<Response> {
         encoded(&encoded_page(false, Some(HOSTILE))),
         encoded(&encoded_page(false, None)),
         encoded(&encoded_page(true, None)),
-    ]
+    ];
+    pages.extend(programs::pages());
+    pages
 }
 
 #[tokio::test]

@@ -4,9 +4,8 @@
 use super::admit::Permit;
 use super::reply::TokenError;
 use crate::connect::Credential;
-use crate::life::Life;
+use crate::life::Answering;
 use pingora::{Error, ErrorType, Result};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How long what has begun may go on after the end of a life: an event, a frame, a write.
@@ -14,13 +13,13 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The lives that an answer depends on.
 pub(super) struct Lifeline {
-    grant: Arc<Life>,
-    connection: Arc<Life>,
+    grant: Answering,
+    connection: Answering,
 }
 
 impl Lifeline {
     pub(super) fn new(permit: &Permit, credential: &Credential) -> Self {
-        Self { grant: permit.token().life.clone(), connection: credential.life().clone() }
+        Self { grant: permit.token().life.answering(), connection: credential.life().answering() }
     }
 
     /// Whether either has ended: two atomic loads.

@@ -110,7 +110,8 @@ impl Revocations {
         Ok(deleted)
     }
 
-    /// Says which tools of an upstream may be used. It holds from the next request on; nothing ends by it.
+    /// Says which tools of an upstream may be used. It holds from the next request on; what is open there ends, because it was
+    /// begun under other rules, and clients connect again.
     ///
     /// # Errors
     /// When the store fails.

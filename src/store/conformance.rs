@@ -3,6 +3,7 @@
 #![allow(clippy::cognitive_complexity)] // every assertion counts as a branch
 
 mod accounts;
+mod activity;
 mod api_keys;
 mod audit_chain;
 mod audit_reading;
@@ -19,6 +20,7 @@ mod groups_of_commits;
 mod housekeeping;
 mod identities;
 mod mcp_sessions;
+mod nodes;
 mod personal;
 mod postgres;
 mod service_links;
@@ -42,6 +44,11 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     accounts::sessions_end(&open().await).await;
     accounts::sessions_have_names_and_belong_to_people(&open().await).await;
     accounts::a_person_goes_with_everything(&open().await).await;
+    activity::activity_adds_up(&open().await).await;
+    activity::many_writers_add_to_the_same_rows(&open().await).await;
+    activity::the_busiest_come_first(&open().await).await;
+    activity::streams_are_those_of_nodes_that_are_there(&open().await).await;
+    activity::a_connection_remembers_its_last_use(&open().await).await;
     api_keys::an_api_key_is_kept_touched_and_deleted(&open().await).await;
     groups::a_source_replaces_only_its_own(&open().await).await;
     groups::members_are_found_by_group_and_go_with_the_person(&open().await).await;
@@ -73,6 +80,7 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     devices::wrong_user_codes_are_counted_in_a_window(&open().await).await;
     devices::a_remembered_consent_ends_with_any_grant_of_its_client(&open().await).await;
     connections::renewed_consent_keeps_the_id(&open().await).await;
+    connections::a_title_stays_with_its_person_and_account(&open().await).await;
     connections::a_refresh_is_begun_once(&open().await).await;
     connections::the_next_holder_knows_of_the_last(&open().await).await;
     connections::a_refresh_loses_to_a_newer_version(&open().await).await;
@@ -97,6 +105,8 @@ async fn run<F: Future<Output = Store>>(open: impl Fn() -> F) {
     service_links::an_address_is_of_whoever_has_it_anywhere(&open().await).await;
     mcp_sessions::an_mcp_session_is_kept_used_and_ended(&open().await).await;
     mcp_sessions::mcp_sessions_have_a_room_for_each_person_and_for_all(&open().await).await;
+    nodes::a_node_is_listed_until_it_leaves_or_falls_silent(&open().await).await;
+    nodes::a_node_that_ended_without_a_word_is_forgotten(&open().await).await;
     certificates::a_certificate_is_ordered_by_one_at_a_time(&open().await).await;
     certificates::a_failed_order_is_counted_and_what_there_was_stays(&open().await).await;
     certificates::an_account_is_made_once_and_replaced_when_it_is_gone(&open().await).await;

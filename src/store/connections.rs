@@ -1,7 +1,7 @@
 //! People's authorizations at upstreams. How they are refreshed is in `refreshes`.
 
 use super::columns::reading;
-use super::database::{Lock, Query, Transaction, query, query_as, query_scalar};
+use super::database::{FromRow, Lock, Query, Row, Transaction, query, query_as, query_scalar};
 use super::*;
 use crate::ids::*;
 
@@ -37,13 +37,21 @@ impl Store {
     pub async fn replace_connection(&self, connection: &Connection) -> Result<Option<ConnectionId>, StoreError> {
         // Alone: of two that replace the same one, the later one ends what the earlier one put there.
         let mut transaction = self.database.transaction_alone(Lock::Person(connection.user)).await?;
-        let select = query_scalar("SELECT id FROM connections WHERE user_id = ? AND authority = ? AND account = ?");
+        let select = query_as("SELECT id, title FROM connections WHERE user_id = ? AND authority = ? AND account = ?");
         let select = select.bind(connection.user).bind(&connection.authority).bind(&connection.account).locked();
-        let ended: Option<ConnectionId> = select.fetch_optional(&mut transaction).await?;
+        let before: Option<(ConnectionId, Option<String>)> = select.fetch_optional(&mut transaction).await?;
+        let (ended, title) = before.unzip();
         if let Some(id) = ended {
             delete(&mut transaction, id).await?;
         }
         let id = insert(&mut transaction, connection).await?;
+        if let Some(title) = title.flatten() {
+            query("UPDATE connections SET title = ? WHERE id = ?")
+                .bind(title)
+                .bind(id)
+                .execute(&mut transaction)
+                .await?;
+        }
         transaction.record(Change::ConnectionChanged(id));
         transaction.commit().await?;
         Ok(ended)
@@ -80,6 +88,31 @@ impl Store {
     pub async fn connections_of(&self, user: UserId) -> Result<Vec<Connection>, StoreError> {
         let select = query_as("SELECT * FROM connections WHERE user_id = ? ORDER BY authority, account").bind(user);
         select.fetch_all(self.database.readers()).await.map_err(reading::<Connection>)
+    }
+
+    /// The same with what the person sees of them besides.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
+    pub async fn held_connections(&self, user: UserId) -> Result<Vec<HeldConnection>, StoreError> {
+        let select = query_as("SELECT * FROM connections WHERE user_id = ? ORDER BY authority, account").bind(user);
+        select.fetch_all(self.database.readers()).await.map_err(reading::<Connection>)
+    }
+
+    /// What a person calls a connection, of 60 characters at most; nothing takes the name away. `false` when the person has no such
+    /// connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn rename_connection(
+        &self,
+        user: UserId,
+        id: ConnectionId,
+        title: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        let update = query("UPDATE connections SET title = ? WHERE id = ? AND user_id = ?");
+        let updated = update.bind(title).bind(id).bind(user).execute(self.database.writer()).await?;
+        Ok(updated.rows_affected() > 0)
     }
 
     /// Everybody's connections, by authority and account.
@@ -137,6 +170,17 @@ impl Store {
         }
         transaction.commit().await?;
         Ok(changed)
+    }
+}
+
+impl FromRow for HeldConnection {
+    fn from_row(row: &Row) -> sqlx::Result<Self> {
+        Ok(Self {
+            row: Connection::from_row(row)?,
+            title: row.try_get("title")?,
+            refresh_at: row.try_get("refresh_at")?,
+            last_used_at: row.try_get("last_used_at")?,
+        })
     }
 }
 

@@ -372,6 +372,19 @@ pub struct Connection {
     pub last_used_at: Option<Timestamp>,
 }
 
+/// A connection with what its person sees of it besides.
+#[derive(Clone, Debug)]
+pub struct HeldConnection {
+    /// The row.
+    pub row: Connection,
+    /// What the person calls it.
+    pub title: Option<String>,
+    /// When its tokens are refreshed although nobody asks.
+    pub refresh_at: Option<Timestamp>,
+    /// When a request went out with it, to within a few minutes.
+    pub last_used_at: Option<Timestamp>,
+}
+
 /// A browser flow that waits for its next step.
 #[derive(Clone, Debug)]
 pub struct Flow {

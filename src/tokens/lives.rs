@@ -46,6 +46,12 @@ impl GrantLives {
         }
     }
 
+    /// How many requests and streams of this process are being answered under a grant: those that its end breaks off.
+    pub fn answers_under(&self, grant: GrantId) -> usize {
+        let state = self.state.lock();
+        state.alive.get(&grant).and_then(Weak::upgrade).map_or(0, |life| life.answers())
+    }
+
     /// Whether a grant is known to be revoked.
     pub fn has_ended(&self, grant: GrantId) -> bool {
         self.state.lock().ended.contains(&grant)

@@ -191,6 +191,15 @@ impl Registry {
         configured.find(|one| one.upstream.authority.as_str() == authority)?.allowed.clone()
     }
 
+    /// Which tools may be used of those upstreams of which not all may.
+    pub fn limited(&self) -> HashMap<Authority, ToolPolicy> {
+        let snapshot = self.snapshot.load();
+        let known = snapshot.by_authority.values();
+        let known = known.filter_map(|upstream| Some((upstream.authority.clone(), upstream.tools.clone()?)));
+        // Also of those that nobody had to approve.
+        snapshot.tools.clone().into_iter().chain(known).collect()
+    }
+
     /// What the configuration says about the tools of an upstream of its; `None`: all may be used.
     pub fn tools_by_configuration(&self, authority: &Authority) -> Option<ToolPolicy> {
         let snapshot = self.snapshot.load();

@@ -135,6 +135,36 @@ async fn permissions_become_people_and_follow_them() {
     assert!(!registry.may_use(ann, &notes) && !registry.may_use(ann, &mail));
 }
 
+#[tokio::test]
+async fn about_tools_the_configuration_and_administrators_both_have_a_say() {
+    let patterns = |texts: &[&str]| texts.iter().map(|text| crate::mcp::Pattern::parse(text).unwrap()).collect();
+    let mut notes = configured("notes.example", None);
+    notes.tools = ToolPolicy::new(None, patterns(&["drop"]));
+    let registry = registry(Unknown::Allow, false, vec![notes]).await;
+    let said = |authority: &str, allowed: Option<&[&str]>, denied: &[&str]| crate::store::UpstreamTools {
+        authority: authority.to_owned(),
+        allowed: allowed.map(|texts| texts.iter().map(|text| (*text).to_owned()).collect()),
+        denied: denied.iter().map(|text| (*text).to_owned()).collect(),
+    };
+    assert_eq!(registry.limited().len(), 1);
+    for row in [said("notes.example", Some(&["*_a", "drop"]), &[]), said("other.example", None, &["x"])] {
+        registry.store.put_upstream_tools(&row).await.unwrap();
+    }
+    // What is no pattern may have been there to deny: nothing is permitted.
+    registry.store.put_upstream_tools(&said("broken.example", None, &["["])).await.unwrap();
+    registry.reload().await.unwrap();
+    let permits = |authority: &str, tool: &str| {
+        let upstream = registry.by_authority(&Authority::parse(authority).unwrap()).unwrap();
+        upstream.tools.as_ref().is_none_or(|tools| tools.permits(tool))
+    };
+    let asked = [("notes.example", "get_a"), ("notes.example", "get_b"), ("notes.example", "drop")];
+    assert_eq!(asked.map(|(authority, tool)| permits(authority, tool)), [true, false, false]);
+    assert!(permits("other.example", "y") && !permits("other.example", "x") && !permits("broken.example", "y"));
+    assert_eq!(registry.limited().len(), 3);
+    let configured = registry.tools_by_configuration(&Authority::parse("notes.example").unwrap()).unwrap();
+    assert!(configured.permits("get_b"), "what administrators say is not in it");
+}
+
 async fn person(registry: &Registry, name: &str, number: u8) -> UserId {
     let user = crate::store::User {
         id: UserId([number; 16]),

@@ -28,7 +28,9 @@ mod upstreams;
 mod visitors;
 
 mod access;
+mod access_pages;
 mod acme;
+mod activity;
 mod announced;
 mod api;
 mod assertions;
@@ -79,6 +81,7 @@ mod registration;
 mod reload;
 mod remembered;
 mod revocation;
+mod rooms;
 mod routes;
 mod shapes;
 mod slow;

@@ -112,9 +112,9 @@ impl Session {
     async fn press(&self, gateway: &Gateway, action: &str, name: &str, value: &str) {
         let browser = &self.client.browser;
         let place = match action {
-            "/grants/revoke" => "/account",
-            "/connections/disconnect" => "/connections",
-            _ => "/servers",
+            "/grants/revoke" => "/account".to_owned(),
+            "/connections/disconnect" => "/connections".to_owned(),
+            _ => format!("/servers/{value}"),
         };
         let address = format!("{}{place}", gateway.root());
         let Arrived::Page(page) = browser.open(&address, "").await.unwrap() else { panic!() };

@@ -29,6 +29,9 @@ const ACCOUNT: &str = "alicesother";
 const OPEN_TO_MEMBERS: &[&str] = &[
     "/",
     "/connections",
+    "/activity",
+    "/activity/log",
+    "/activity/export",
     "/account",
     "/account/totp/begin",
     "/account/totp/remove",
@@ -65,8 +68,18 @@ const OPEN_TO_MEMBERS: &[&str] = &[
 ];
 
 /// What may be written by anybody, and when something was last seen.
-const FREE_TABLES: [&str; 7] =
-    ["audit", "audit_chain", "changes", "flows", "nodes", "sqlite_sequence", "_sqlx_migrations"];
+const FREE_TABLES: [&str; 10] = [
+    "activity",
+    "activity_nodes",
+    "activity_streams",
+    "audit",
+    "audit_chain",
+    "changes",
+    "flows",
+    "nodes",
+    "sqlite_sequence",
+    "_sqlx_migrations",
+];
 const VOLATILE: [&str; 2] = ["last_seen_at", "last_used_at"];
 /// Tables that a member must not even add to.
 const CLOSED_TABLES: [&str; 5] = ["users", "upstreams", "api_keys", "signing_keys", "user_groups"];

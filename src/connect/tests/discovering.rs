@@ -226,3 +226,41 @@ async fn b64_another_issuer_is_another_registration() {
     let Begin::Redirect(_) = world.begin_with("", true).await.unwrap() else { panic!("renewal must ask") };
     assert_eq!(world.stranger.count("POST /tenant/register"), 2);
 }
+
+/// What is told beforehand is what happens then, and nothing is registered for it.
+#[tokio::test]
+async fn an_outlook_registers_nothing() {
+    let world = World::new().await;
+    let outlook = async || {
+        let Target::Upstream(authority) = &world.key.target else { panic!("an upstream's key") };
+        let upstream = world.registry.by_authority(authority).unwrap();
+        let (watch, mut sights) = tokio::sync::mpsc::unbounded_channel();
+        let outlook = world.connections.outlook(&upstream, Some("/mcp"), &watch).await.unwrap();
+        let mut seen = Vec::new();
+        while let Ok(sight) = sights.try_recv() {
+            seen.push(sight);
+        }
+        let Outlook::OAuth(sign_in) = outlook else { panic!("{outlook:?}") };
+        (seen, *sign_in)
+    };
+    let (seen, sign_in) = outlook().await;
+    assert_eq!(sign_in.registering, Registering::Itself);
+    assert!(seen.first() == Some(&Sight::Answered { challenged: true }) && seen.len() == 3, "{seen:?}");
+    assert!(matches!(&seen[1], Sight::Described(Some(url)) if url.ends_with("/mcp")), "{seen:?}");
+    assert_eq!(world.stranger.count("POST /tenant/register"), 0);
+
+    world.redirect("").await;
+    assert_eq!(outlook().await.1.registering, Registering::Kept);
+
+    let other = World::new().await;
+    let mut metadata = other.stranger.server_metadata();
+    metadata["registration_endpoint"] = json!(null);
+    other.stranger.answers(AS_OAUTH, Reply::Json(200, metadata));
+    let Target::Upstream(authority) = &other.key.target else { panic!("an upstream's key") };
+    let upstream = other.registry.by_authority(authority).unwrap();
+    let (watch, _sights) = tokio::sync::mpsc::unbounded_channel();
+    let Ok(Outlook::OAuth(sign_in)) = other.connections.outlook(&upstream, Some("/mcp"), &watch).await else {
+        panic!("an outlook")
+    };
+    assert!(matches!(sign_in.registering, Registering::Impossible(why) if why.contains("Register a client")));
+}

@@ -53,7 +53,7 @@ impl Dashboard {
         user: &User,
         upstream: &Arc<Upstream>,
     ) -> Result<Result<usize, Trouble>, Failure> {
-        let key = self.own_account(user, upstream).await?;
+        let key = self.account_at(user, upstream).await?;
         let principal = Principal {
             key: key.clone(),
             session: format!("dashboard {}", user.id).into(),
@@ -76,7 +76,7 @@ impl Dashboard {
     }
 
     /// The plain account, unless the person has connected only another one.
-    async fn own_account(&self, user: &User, upstream: &Upstream) -> Result<ConnectionKey, Failure> {
+    async fn account_at(&self, user: &User, upstream: &Upstream) -> Result<ConnectionKey, Failure> {
         let connections = self.store.connections_of(user.id).await?;
         let mut here = connections.into_iter().filter(|one| one.authority == upstream.authority.as_str());
         let accounts: Vec<String> = here.by_ref().map(|one| one.account).collect();

@@ -3,6 +3,7 @@
 use super::clients::commands;
 use crate::dashboard::failure::Failure;
 use crate::dashboard::{Dashboard, rows};
+use crate::factors::QrImage;
 use crate::hostname::{Account, Encoded, InvalidAuthority, Label, Site, Target, UpstreamAddress, short_name};
 use crate::page::{self, EncodedPage};
 use crate::session::SignedIn;
@@ -120,8 +121,10 @@ fn encoded_page(
     match &encoded {
         Ok((address, encoded)) => page::encoded(&EncodedPage {
             status: StatusCode::OK,
-            connect: account.is_some().then(|| start_address(&encoded.domain, "", false)),
+            connect: account.is_some().then(|| start_address(&server_of(address), "", false)),
             account,
+            server: &server_of(address),
+            qr: encoded.url.as_deref().and_then(QrImage::of),
             typed,
             error: None,
             domain: &encoded.domain,
@@ -139,8 +142,16 @@ fn encoded_page(
             alias: None,
             commands: Vec::new(),
             connect: None,
+            server: "",
+            qr: None,
         }),
     }
+}
+
+/// Where the server is, as our other pages take it.
+fn server_of(address: &UpstreamAddress) -> String {
+    let path = if address.path == "/" { "" } else { &address.path };
+    format!("{}{path}", address.authority)
 }
 
 /// An error's text as a sentence of a page.

@@ -4,8 +4,9 @@ use crate::certificates::CertificateStatus;
 use crate::dashboard::failure::Failure;
 use crate::dashboard::{Dashboard, rows};
 use crate::page::{self, HomePage, LandingPage};
+use crate::services::ServiceName;
 use crate::session::SignedIn;
-use crate::store::Role;
+use crate::store::{ConnectionState, Role};
 use axum::extract::State;
 use axum::response::Response;
 use http::HeaderMap;
@@ -17,7 +18,7 @@ const ALERTS: usize = 5;
 /// `GET /`
 pub(super) async fn show(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap) -> Result<Response, Failure> {
     match dashboard.sessions.find(&headers).await? {
-        Some(person) => Ok(dashboard.home(&person)),
+        Some(person) => dashboard.home(&person).await,
         None => {
             let unclaimed = dashboard.passwords && !dashboard.store.has_administrator().await?;
             Ok(page::landing(&LandingPage { domain: dashboard.site.domain(), unclaimed }))
@@ -26,12 +27,16 @@ pub(super) async fn show(State(dashboard): State<Arc<Dashboard>>, headers: Heade
 }
 
 impl Dashboard {
-    fn home(&self, person: &SignedIn) -> Response {
-        let alerts = match person.user.role {
-            Role::Administrator => self.alerts(),
-            Role::Member => Vec::new(),
+    async fn home(self: &Arc<Self>, person: &SignedIn) -> Result<Response, Failure> {
+        let (alerts, checklist) = match person.user.role {
+            Role::Administrator => (self.alerts(), self.checklist().await?),
+            Role::Member => (Vec::new(), None),
         };
-        page::home(&HomePage { account: rows::account(person), alerts })
+        let mut connections = self.store.connections_of(person.user.id).await?;
+        connections.retain(|one| ServiceName::from_stored(&one.authority).is_none());
+        let troubled = connections.iter().filter(|one| one.state == ConnectionState::NeedsConsent).count();
+        let (account, connections) = (rows::account(person), connections.len());
+        Ok(page::home(&HomePage { account, alerts, checklist, connections, troubled }))
     }
 
     /// What administrators should do something about.

@@ -14,7 +14,7 @@ async fn house() -> House {
 
 impl House {
     /// A browser in which somebody has signed in.
-    async fn signed_in(&self, name: &str) -> Browser<'_> {
+    pub(super) async fn signed_in(&self, name: &str) -> Browser<'_> {
         let mut browser = self.browser();
         browser.sign_in(name, PASSWORD, "/").await.location();
         browser

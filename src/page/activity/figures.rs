@@ -75,8 +75,8 @@ struct Figures<'a> {
 
 /// A report as it is drawn.
 struct Drawn {
-    facts: [(&'static str, String); 4],
-    plots: [Plot; 4],
+    facts: Vec<(&'static str, String)>,
+    plots: Vec<Plot>,
     steps: usize,
     rows: Vec<Row>,
     busiest: Vec<Busiest>,
@@ -115,21 +115,31 @@ impl Drawn {
             .map(|(number, _)| report.begin.0.saturating_add(number.saturating_mul(step)))
             .map(|at| Timestamp(at).to_rfc3339().get(..16).unwrap_or_default().replace('T', " "))
             .collect();
-        let plots =
-            [requests(report, &times, range), latency(report), refreshes(report, range), streams(report, &times)];
+        // Refreshes have neither client nor tool, and streams are kept by one name only.
+        let names = [&page.choice.person, &page.choice.upstream, &page.choice.client];
+        let names = names.into_iter().filter(|name| !name.is_empty()).count();
+        let is_tool = !page.choice.tool.is_empty();
+        let mut plots = vec![requests(report, &times, range), latency(report)];
+        if page.choice.client.is_empty() && !is_tool {
+            plots.push(refreshes(report, range));
+        }
+        let mut facts = vec![
+            ("Requests", count(sum.requests)),
+            ("Failed", share(sum.errors, sum.requests)),
+            ("95 of 100 within", time(sum.p95_ms)),
+        ];
+        if names <= 1 && !is_tool {
+            plots.push(streams(report, &times));
+            facts.push(("Streams open now", count(report.streams_now)));
+        }
         let moments = || plot::moments(range, report.begin);
         let rows = times.iter().zip(&report.points).map(|(at, point)| Row { at: at.clone(), values: values(point) });
         Self {
-            facts: [
-                ("Requests", count(sum.requests)),
-                ("Failed", share(sum.errors, sum.requests)),
-                ("95 of 100 within", time(sum.p95_ms)),
-                ("Streams open now", count(report.streams_now)),
-            ],
+            facts,
             rows: rows.collect(),
             steps: report.points.len(),
             busiest: busiest(report, page),
-            plots: plots.map(|plot| Plot { moments: moments(), ..plot }),
+            plots: plots.into_iter().map(|plot| Plot { moments: moments(), ..plot }).collect(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::database::{Bind as _, FromRow, QueryBuilder, Row};
 use super::*;
+use std::collections::HashMap;
 
 /// What a row can be about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,11 @@ impl ActivityName {
             Self::Tool => "tool",
         }
     }
+
+    /// The column of whose it is; only tools are somebody's.
+    fn owner(self) -> &'static str {
+        if self == Self::Tool { "upstream" } else { "''" }
+    }
 }
 
 impl Store {
@@ -92,34 +98,58 @@ impl Store {
     }
 
     /// Those who have the largest part in what happened to a subject: the most requests, most first. None where no such
-    /// rows are kept.
+    /// rows are kept. Only some of them where `among` is not empty: rows are found by person first, and naming the people of a
+    /// tool saves looking through everything that anybody called.
     ///
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn activity_shares(
         &self,
-        span: &ActivitySpan,
+        spans: &[ActivitySpan],
         of: &ActivitySlice,
-        by: ActivityName,
+        (by, among): (ActivityName, &[String]),
         limit: u32,
     ) -> Result<Vec<ActivityShare>, StoreError> {
-        if !of.name(by).is_empty() {
+        let Some(kind) = kept(of.kind() | by.bit()).filter(|_| of.name(by).is_empty()) else { return Ok(Vec::new()) };
+        // Who they are first: sums of one column are a fraction of the work.
+        let mut rank = QueryBuilder::new("SELECT name, CAST(SUM(requests) AS BIGINT), upstream FROM (");
+        let narrow = format!("{} AS name, {} AS upstream, requests", by.column(), by.owner());
+        select_shares(&mut rank, &narrow, (kind, spans), of, &[(by, among)]);
+        rank.push(") AS parts GROUP BY name, upstream ORDER BY 2 DESC, name, upstream LIMIT ").push_bind(limit);
+        let busiest: Vec<(String, i64, String)> = rank.build_query_as().fetch_all(self.database.readers()).await?;
+        if busiest.is_empty() {
             return Ok(Vec::new());
         }
-        let Some(kind) = kept(of.kind() | by.bit()) else { return Ok(Vec::new()) };
-        let columns = if by == ActivityName::Tool { "tool, upstream" } else { by.column() };
-        let mut select = QueryBuilder::new(&format!("SELECT {columns}, {} FROM activity", selected_sums()));
-        select_rows(&mut select, kind, span, of, kind & !of.kind());
-        // By number: in SQLite a name could mean the column itself.
-        let requests = if by == ActivityName::Tool { 4 } else { 3 };
-        select.push(&format!(" GROUP BY {columns} ORDER BY {requests} DESC, {columns} LIMIT "));
-        select.push_bind(limit);
-        let shares: Vec<Share> = select.build_query_as().fetch_all(self.database.readers()).await?;
-        let of_tool = by == ActivityName::Tool;
-        let shares = shares
-            .into_iter()
-            .map(|Share(share)| ActivityShare { upstream: share.upstream.filter(|_| of_tool), ..share });
-        Ok(shares.collect())
+        let names: Vec<String> = busiest.iter().map(|(name, ..)| name.clone()).collect();
+        let owners: Vec<String> =
+            busiest.iter().map(|(.., owner)| owner.clone()).filter(|one| !one.is_empty()).collect();
+        let mut select = QueryBuilder::new(&format!("SELECT name, {}, upstream FROM (", selected_sums()));
+        let wide = format!("{} AS name, {} AS upstream, streams, {}", by.column(), by.owner(), SUMS.join(", "));
+        select_shares(&mut select, &wide, (kind, spans), of, &[(by, &names), (ActivityName::Upstream, &owners)]);
+        select.push(") AS parts GROUP BY name, upstream");
+        let shares: Vec<ActivityShare> = select.build_query_as().fetch_all(self.database.readers()).await?;
+        let mut found: HashMap<_, _> =
+            shares.into_iter().map(|share| ((share.name.clone(), share.upstream.clone()), share)).collect();
+        let known = |(name, _, owner): (String, i64, String)| (name, Some(owner).filter(|owner| !owner.is_empty()));
+        Ok(busiest.into_iter().map(known).filter_map(|one| found.remove(&one)).collect())
+    }
+}
+
+/// The rows of all spans, one after the other: each look knows how long its steps are.
+fn select_shares<'q>(
+    select: &mut QueryBuilder<'q>,
+    columns: &str,
+    (kind, spans): (i64, &[ActivitySpan]),
+    of: &'q ActivitySlice,
+    among: &[(ActivityName, &[String])],
+) {
+    for (number, span) in spans.iter().filter(|span| span.steps > 0).enumerate() {
+        select.push(if number == 0 { "" } else { " UNION ALL " }).push(&format!("SELECT {columns} FROM activity"));
+        select_rows(select, kind, span, of, kind & !of.kind());
+        for (name, among) in among.iter().filter(|(_, among)| !among.is_empty()) {
+            select.push(" AND ").push(name.column()).push(" IN ");
+            select.push_tuple(among.iter().map(|one| one.clone().value()));
+        }
     }
 }
 
@@ -146,15 +176,13 @@ impl FromRow for Point {
     }
 }
 
-struct Share(ActivityShare);
-
-impl FromRow for Share {
+impl FromRow for ActivityShare {
     fn from_row(row: &Row) -> sqlx::Result<Self> {
-        // The name comes first, and a tool's upstream behind it.
-        Ok(Self(ActivityShare {
-            name: row.try_get(0)?,
-            upstream: row.try_get("upstream").ok(),
+        let upstream: String = row.try_get("upstream")?;
+        Ok(Self {
+            name: row.try_get("name")?,
+            upstream: Some(upstream).filter(|upstream| !upstream.is_empty()),
             counts: ActivityCounts::from_row(row)?,
-        }))
+        })
     }
 }

@@ -27,6 +27,26 @@ pub(super) async fn renewed_consent_keeps_the_id(store: &Store) {
     assert_eq!(told(store, before).await, [first, first, first, work, work]);
 }
 
+pub(super) async fn a_title_stays_with_its_person_and_account(store: &Store) {
+    let (ada, bob) = (known_user(store, "ada").await, known_user(store, "bob").await);
+    let first = connection(ada, "mcp.example", "");
+    store.put_connection(&Connection { expires_at: Some(later(900)), ..first.clone() }).await.unwrap();
+    assert!(!store.rename_connection(bob, first.id, Some("mine")).await.unwrap());
+    assert!(store.rename_connection(ada, first.id, Some("the office")).await.unwrap());
+    assert!(store.rename_connection(ada, first.id, Some(&"x".repeat(61))).await.is_err());
+    let title = async || store.held_connections(ada).await.unwrap().remove(0).title;
+    assert_eq!(title().await.as_deref(), Some("the office"));
+    assert!(store.held_connections(ada).await.unwrap()[0].refresh_at.is_some_and(|at| at < later(900)));
+
+    store.put_connection(&connection(ada, "mcp.example", "")).await.unwrap();
+    assert_eq!(title().await.as_deref(), Some("the office"), "consent was renewed");
+    let other = connection(ada, "mcp.example", "");
+    assert_eq!(store.replace_connection(&other).await.unwrap(), Some(first.id));
+    assert_eq!(title().await.as_deref(), Some("the office"), "another value was given");
+    assert!(store.rename_connection(ada, other.id, None).await.unwrap());
+    assert_eq!(title().await, None);
+}
+
 /// One of many that intend the same at the same moment gets the lease; it lasts for its time, and no longer.
 pub(super) async fn a_refresh_is_begun_once(store: &Store) {
     let ada = known_user(store, "ada").await;

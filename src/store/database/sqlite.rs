@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// Applied in order; what was released never changes.
-const MIGRATIONS: [(i64, &str, SqlStr); 25] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 26] = [
     (1, "initial", SqlStr::from_static(include_str!("../../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../../migrations/sqlite/0002_step_ups.sql"))),
     (
@@ -63,6 +63,11 @@ const MIGRATIONS: [(i64, &str, SqlStr); 25] = [
     (21, "ACME challenges", SqlStr::from_static(include_str!("../../../migrations/sqlite/0021_acme_challenges.sql"))),
     (22, "audit chain", SqlStr::from_static(include_str!("../../../migrations/sqlite/0022_audit_chain.sql"))),
     (23, "activity", SqlStr::from_static(include_str!("../../../migrations/sqlite/0023_activity.sql"))),
+    (
+        24,
+        "connection titles",
+        SqlStr::from_static(include_str!("../../../migrations/sqlite/0024_connection_titles.sql")),
+    ),
     (25, "nodes", SqlStr::from_static(include_str!("../../../migrations/sqlite/0025_nodes.sql"))),
     (26, "access pages", SqlStr::from_static(include_str!("../../../migrations/sqlite/0026_access_pages.sql"))),
     (27, "audit by actor", SqlStr::from_static(include_str!("../../../migrations/sqlite/0027_audit_by_actor.sql"))),

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 /// Applied in order; what was released never changes. A version is a migration of SQLite's with the same number; the
 /// first one here is everything up to there.
-const MIGRATIONS: [(i64, &str, SqlStr); 15] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 16] = [
     (10, "initial", SqlStr::from_static(include_str!("../../../../migrations/postgres/0010_initial.sql"))),
     (11, "refresh", SqlStr::from_static(include_str!("../../../../migrations/postgres/0011_refresh.sql"))),
     (12, "services", SqlStr::from_static(include_str!("../../../../migrations/postgres/0012_services.sql"))),
@@ -52,6 +52,11 @@ const MIGRATIONS: [(i64, &str, SqlStr); 15] = [
     ),
     (22, "audit chain", SqlStr::from_static(include_str!("../../../../migrations/postgres/0022_audit_chain.sql"))),
     (23, "activity", SqlStr::from_static(include_str!("../../../../migrations/postgres/0023_activity.sql"))),
+    (
+        24,
+        "connection titles",
+        SqlStr::from_static(include_str!("../../../../migrations/postgres/0024_connection_titles.sql")),
+    ),
     (25, "nodes", SqlStr::from_static(include_str!("../../../../migrations/postgres/0025_nodes.sql"))),
     (26, "access pages", SqlStr::from_static(include_str!("../../../../migrations/postgres/0026_access_pages.sql"))),
     (
