@@ -19,6 +19,8 @@ const FORMS: [string, Record<string, string>][] = [
   ['/upstreams/approve', { authority: 'evil.example' }],
   ['/device', { user_code: 'BCDF-GHJK' }],
 ];
+type State = Awaited<ReturnType<BrowserContext['storageState']>>;
+
 /** Tries to install a service worker. */
 const REGISTER = '(async () => { await navigator.serviceWorker.register("/sw.js"); return "registered" })().catch(String)';
 /** What Chromium keeps for a domain, and more. */
@@ -35,9 +37,8 @@ for (const scheme of ['https', 'http'] as const) {
     });
     test.afterAll(() => house.stop());
     test.beforeEach(async ({ browser }) => {
-      victim = await browser.newContext({ baseURL: house.gateway.root, storageState: undefined });
+      victim = await browser.newContext({ baseURL: house.gateway.root, storageState: await house.victim() });
       page = await victim.newPage();
-      await signIn(page, 'alice');
     });
     test.afterEach(() => victim.close());
 
@@ -86,6 +87,7 @@ for (const scheme of ['https', 'http'] as const) {
     });
 
     test('a sibling cannot toss cookies', async () => {
+      house.spendVictim();
       const stolen = await house.sessionOf('mallory');
       const lines = ['/', '/account', '/login'].flatMap((path) => [
         `portcullis=${stolen}; Domain=${house.domain}; Path=${path}`,
@@ -107,6 +109,7 @@ for (const scheme of ['https', 'http'] as const) {
     });
 
     test('whoever is thrown out by too many cookies signs in again, as nobody else', async () => {
+      house.spendVictim();
       const stolen = await house.sessionOf('mallory');
       house.sibling.serve('/evict', {
         html: `<script>
@@ -186,6 +189,7 @@ class House {
   readonly sibling: Evil;
   readonly #scheme: string;
   readonly #browser: Browser;
+  #victim: State | undefined;
 
   private constructor(scheme: string, domain: string, browser: Browser, gateway: Gateway, servers: [Evil, Evil]) {
     this.#scheme = scheme;
@@ -228,22 +232,30 @@ class House {
     );
   }
 
-  /** The cookie of a session that is good. */
-  async sessionOf(person: string): Promise<string> {
-    let session = '';
-    await this.#as(person, async (page) => {
-      const cookies = await page.context().cookies();
-      session = cookies.find(({ name }) => /^(__Host-)?portcullis$/.test(name))?.value ?? '';
-    });
-    return session;
+  /** The browser of somebody who is signed in. */
+  async victim(): Promise<State> {
+    this.#victim ??= await this.#as('alice', (page) => page.context().storageState());
+    return this.#victim;
   }
 
-  async #as(person: string, deed: (page: Page) => Promise<void>): Promise<void> {
+  /** Who signs out or in with it ends the session for the tests to come. */
+  spendVictim(): void {
+    this.#victim = undefined;
+  }
+
+  /** The cookie of a session that is good. */
+  async sessionOf(person: string): Promise<string> {
+    const { cookies } = await this.#as(person, (page) => page.context().storageState());
+    return cookies.find(({ name }) => /^(__Host-)?portcullis$/.test(name))?.value ?? '';
+  }
+
+  async #as<T>(person: string, deed: (page: Page) => Promise<T>): Promise<T> {
     const context = await this.#browser.newContext({ baseURL: this.gateway.root, storageState: undefined });
     const page = await context.newPage();
     await signIn(page, person);
-    await deed(page);
+    const outcome = await deed(page);
     await context.close();
+    return outcome;
   }
 
   async stop(): Promise<void> {

@@ -1,15 +1,15 @@
-// What pages weigh, and how soon something is to be seen.
+// What pages weigh, and how soon something is to be seen: the first is held to, the second told, since it says as much about
+// the machine and whatever else runs there.
 
 import { furnish, roomsOf } from './support/pages.ts';
 import { expect, test } from './support/test.ts';
 
 /** Of a page with everything that it loads, uncompressed, in bytes. */
 const WEIGHT = 100_000;
-/** On loopback, the best of three times, in milliseconds. */
-const FIRST_PAINT = 100;
+/** The first time of each page is the browser's, too. */
 const TIMES = 3;
 
-test('no page is heavy, and each is there at once', async ({ page, world }, info) => {
+test('no page is heavy', async ({ page, world }, info) => {
   test.setTimeout(120_000);
   await furnish(page, world);
   const table: string[] = [];
@@ -23,7 +23,6 @@ test('no page is heavy, and each is there at once', async ({ page, world }, info
     const [paint, heaviest] = [Math.round(Math.min(...paints)), Math.max(...weights)];
     table.push(`${path.padEnd(40)} ${String(heaviest).padStart(7)} bytes ${String(paint).padStart(4)} ms`);
     expect.soft(heaviest, path).toBeLessThan(WEIGHT);
-    expect.soft(paint, path).toBeLessThan(FIRST_PAINT);
   }
   await info.attach('pages', { body: table.join('\n'), contentType: 'text/plain' });
   console.log(table.join('\n'));

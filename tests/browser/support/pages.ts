@@ -26,8 +26,8 @@ export async function roomsOf(world: World, person: Person): Promise<string[]> {
     }
     const text = (await answer.setEncoding('utf8').toArray()).join('');
     found.push(path);
-    for (const [, href = ''] of text.matchAll(/<a\b[^>]*\shref="(\/[^"#]*)/g)) {
-      const next = href.replaceAll('&#38;', '&').replaceAll('&amp;', '&');
+    for (const [, href = ''] of text.matchAll(/<a\b[^>]*\shref="(\/[^"]*)/g)) {
+      const [next = ''] = href.replaceAll('&#38;', '&').replaceAll('&amp;', '&').split('#');
       const kind = kindOf(next);
       if (known.has(next) || NO_PAGES.test(next) || (kinds.get(kind) ?? 0) >= OF_A_KIND) continue;
       known.add(next);
@@ -40,9 +40,8 @@ export async function roomsOf(world: World, person: Person): Promise<string[]> {
 
 /** What the address of a page has in common with those of its kind. */
 function kindOf(path: string): string {
-  const { pathname, searchParams } = new URL(path, 'http://nowhere');
-  const [, room = '', ...rest] = pathname.split('/');
-  return [room, rest.length, ...[...searchParams.keys()].sort()].join('/');
+  const [, room = '', ...rest] = new URL(path, 'http://nowhere').pathname.split('/');
+  return `${room}/${rest.length}`;
 }
 
 /** A page that somebody sees on the way in, or when something goes wrong. */
@@ -79,7 +78,7 @@ export async function furnish(page: Page, world: World): Promise<void> {
   }
   if (furnished.has(world)) return;
   furnished.add(world);
-  world.gateway.run(['apikey', 'create', 'nightly report', '--service', 'github', '--user', 'bob', '--expires', '90d']);
+  world.gateway.run(['apikey', 'create', 'nightly-report', '--service', 'github', '--user', 'bob', '--expires', '90d']);
   const bob = await page.context().browser()!.newContext({ baseURL: world.gateway.root, storageState: await world.session('bob') });
   await unknown(await bob.newPage(), world);
   await bob.close();
