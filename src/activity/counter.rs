@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// How often what was counted is written.
-const FLUSH_EVERY: Duration = Duration::from_secs(5);
+const FLUSH_EVERY: Duration = Duration::from_millis(if cfg!(test) { 20 } else { 5000 });
 /// How long entries collect before they are counted: waking up for each would cost more than counting it.
 const BREATH: Duration = Duration::from_millis(100);
 /// How often open streams are looked at.

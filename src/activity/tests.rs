@@ -207,7 +207,7 @@ async fn streams_are_counted_while_they_are_open_at_all_nodes() {
     let (ann, bob, notes) = (token("ann"), token("bob"), known("notes.example"));
     let first = world.activity.recorder().opened(&ann, Some(&notes));
     let _everything = world.activity.recorder().opened(&ann, None);
-    let _second = other.activity.recorder().opened(&bob, Some(&notes));
+    let second = other.activity.recorder().opened(&bob, Some(&notes));
     other.activity.flush().await;
     let now = async |subject: Subject| world.report(Range::Hour, subject).await.streams_now;
     assert_eq!(now(Subject::default()).await, 3);
@@ -219,9 +219,22 @@ async fn streams_are_counted_while_they_are_open_at_all_nodes() {
     assert_eq!(report.sum.streams, 3, "the most at once, at both nodes");
     assert_eq!(world.report(Range::Day, of_person("ann")).await.sum.streams, 2);
     // A node that ends takes its streams along.
-    drop(_second);
+    drop(second);
     other.activity.flush().await;
     assert_eq!(now(Subject::default()).await, 1);
+}
+
+#[tokio::test]
+async fn what_is_counted_is_written_though_nobody_asks() {
+    let world = World::new().await;
+    world.activity.recorder().ended(world.calls("ann", "notes.example", "get", 5));
+    let written = async {
+        while world.activity.report(Range::Hour, &Subject::default()).await.unwrap().sum.requests == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    // A crash loses what came in since then.
+    tokio::time::timeout(Duration::from_secs(30), written).await.unwrap();
 }
 
 #[tokio::test]

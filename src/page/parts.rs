@@ -26,11 +26,14 @@ impl Moment {
     /// The words alone, for text that is not markup: `just now`, `3 hours ago`, `in 5 minutes`.
     pub fn words(self) -> String {
         let (past, future) = (self.now.since(self.at), self.at.since(self.now));
-        match () {
-            () if future >= NOW => format!("in {}", span(future)),
-            () if future > Duration::ZERO => "in a moment".to_owned(),
-            () if past < NOW => "just now".to_owned(),
-            () => format!("{} ago", span(past)),
+        if future >= NOW {
+            format!("in {}", span(future))
+        } else if future > Duration::ZERO {
+            "in a moment".to_owned()
+        } else if past < NOW {
+            "just now".to_owned()
+        } else {
+            format!("{} ago", span(past))
         }
     }
 }

@@ -130,7 +130,7 @@ test('the address of a server, and from there to a connection', async ({ page, w
   await field.fill(world.upstream.mcp.replace('http://', ''));
   await field.press('Enter');
   await expect(page.getByRole('main')).toContainText(world.url);
-  await page.getByRole('link', { name: /Connect/ }).first().click();
+  await page.getByRole('link', { name: /^Connect your account/ }).click();
   await page.waitForLoadState();
   await allowUpstream(page, (url) => url.startsWith(world.gateway.root) && !url.includes('/oauth/start'));
   await page.goto('/connections');

@@ -253,6 +253,39 @@ async fn upstreams_are_decided_about() {
 }
 
 #[tokio::test]
+async fn who_may_use_what_is_said_as_a_whole() {
+    let world = World::new().await;
+    world.good(Method::PUT, "/upstreams/mcp.example", Some(json!({ "decision": "approved" }))).await;
+    let (permission, tools) = ("/upstreams/mcp.example/permission", "/upstreams/mcp.example/tools");
+    let only = |users: &[&str], groups: &[&str]| json!({ "users": users, "groups": groups });
+    for whom in [only(&[USER], &["dev"]), only(&[], &[]), only(&[USER], &[])] {
+        let said = world.good(Method::PUT, permission, Some(whom.clone())).await;
+        assert_eq!(said["permission"], whom, "in place of what was said before");
+    }
+    let unknown = world.ask(Method::PUT, permission, Some(only(&["nobody"], &[]))).await;
+    assert_eq!(unknown.0, StatusCode::NOT_FOUND, "{}", unknown.1);
+    world.good(Method::DELETE, permission, None).await;
+
+    let rules = json!({ "allow": ["get_*"], "deny": [] });
+    assert_eq!(world.good(Method::PUT, tools, Some(json!({ "allow": ["get_*"] }))).await, rules);
+    let one = world.good(Method::GET, "/upstreams/mcp.example", None).await;
+    assert_eq!((&one["permission"], &one["tools"]), (&Value::Null, &rules));
+    for bad in [json!({ "deny": ["a[b]"] }), json!({ "denny": [] }), json!({ "allow": [""] })] {
+        assert_eq!(world.ask(Method::PUT, tools, Some(bad)).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    world.good(Method::DELETE, tools, None).await;
+    assert_eq!(world.good(Method::GET, "/upstreams/mcp.example", None).await["tools"], Value::Null);
+
+    let user = world.good(Method::GET, &format!("/users?name={USER}"), None).await["items"][0]["id"].clone();
+    let group = format!("/users/{}/groups/dev", user.as_str().unwrap());
+    assert_eq!(world.good(Method::PUT, &group, None).await["groups"], json!(["dev"]));
+    let groups = world.good(Method::GET, "/groups", None).await;
+    assert_eq!(groups["items"], json!([{ "name": "dev", "members": 1 }]));
+    assert_eq!(world.good(Method::DELETE, &group, None).await["groups"], json!([]));
+    assert_eq!(world.ask(Method::DELETE, &group, None).await.0, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
 async fn only_administrators_come_in() {
     let world = World::new().await;
     world.member().await;

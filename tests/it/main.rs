@@ -89,6 +89,7 @@ mod stdio;
 mod stepup;
 mod streams;
 mod systemd;
+mod tail;
 mod tls;
 mod traces;
 mod trespass;

@@ -124,6 +124,9 @@ impl Session {
         let form = page.forms().into_iter().find(fits).unwrap_or_else(|| panic!("no {action} for {value}"));
         let Arrived::Page(page) = browser.submit(&page, &form, &[], "").await.unwrap() else { panic!() };
         assert_eq!(page.status, StatusCode::OK, "{}", page.text());
+        if action == "/connections/disconnect" {
+            assert!(page.text().contains("open here"), "the streams that ended are told: {}", page.text());
+        }
     }
 }
 

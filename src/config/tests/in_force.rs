@@ -229,7 +229,7 @@ fn what_was_written_says_where() {
     assert!(config.in_force().files.iter().any(|file| file.ends_with("s")));
 
     let running = Trial::new("[store]\nconnections = 8\n").load();
-    assert_eq!(config.keep_fixed(&running), ["store.url", "store.connections", "store.spool"]);
+    assert_eq!(config.keep_fixed(&running), ["store.connections"]);
     let told = all(&config);
     assert!(told["store.connections"].waits && !told["tokens.access_ttl"].waits);
     assert_eq!(told["store.connections"].value, Shown::Text("8".to_owned()), "what is in force");

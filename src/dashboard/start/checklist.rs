@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// How long the page waits for the first look at the gateway's own names. Later ones happen behind it.
-const PATIENCE: Duration = Duration::from_millis(150);
+const PATIENCE: Duration = Duration::from_millis(50);
 
 impl Dashboard {
     /// The list; nothing when all of it is done.

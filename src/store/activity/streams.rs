@@ -44,7 +44,7 @@ impl Store {
                     one.person.as_str().value(),
                     one.upstream.as_str().value(),
                     one.client.as_str().value(),
-                    number_of(one).value(),
+                    number(one.streams).value(),
                 ]);
             }
             upsert.push(" ON CONFLICT (node, person, upstream, client) DO UPDATE SET streams = excluded.streams");
@@ -90,10 +90,6 @@ impl Store {
         query("DELETE FROM activity_nodes WHERE seen_at < ?").bind(since).execute(self.database.writer()).await?;
         Ok(())
     }
-}
-
-fn number_of(open: &OpenStreams) -> i64 {
-    number(open.streams)
 }
 
 impl FromRow for OpenStreams {
