@@ -13,9 +13,9 @@ pub const FIGURES: &str = "/activity";
 /// Where the lines of the audit log are.
 pub const LOG: &str = "/activity/log";
 /// Where they are followed.
-pub const STREAM: &str = "/activity/stream";
+pub(super) const STREAM: &str = "/activity/stream";
 /// Where they are taken along.
-pub const EXPORT: &str = "/activity/export";
+pub(super) const EXPORT: &str = "/activity/export";
 
 /// A value that is longer than this is no part of a link: it is shown, and that is all.
 const LONGEST: usize = 256;

@@ -84,7 +84,7 @@ function watch(page: Page): string[] {
     void dialog.dismiss();
   });
   page.on('request', (request) => {
-    if (/evil\.example/.test(request.url())) troubles.push(request.url());
+    if (new URL(request.url()).hostname.endsWith('evil.example')) troubles.push(request.url());
   });
   page.on('console', (message) => {
     if (/Content Security Policy/i.test(message.text())) troubles.push(message.text());
