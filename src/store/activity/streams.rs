@@ -38,8 +38,8 @@ impl Store {
         for some in changed.chunks(SOME) {
             let mut upsert =
                 QueryBuilder::new("INSERT INTO activity_streams (node, person, upstream, client, streams) VALUES ");
-            for (number, one) in some.iter().enumerate() {
-                upsert.push(if number == 0 { "" } else { ", " }).push_tuple([
+            for (place, one) in some.iter().enumerate() {
+                upsert.push(if place == 0 { "" } else { ", " }).push_tuple([
                     node.value(),
                     one.person.as_str().value(),
                     one.upstream.as_str().value(),
