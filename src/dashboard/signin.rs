@@ -144,7 +144,8 @@ pub(super) async fn setup_form(
     }
     if !dashboard.identity.can_claim(&Secret::new(token.clone())).await? {
         let (title, text) = ("This link is not good", "Its one-time token is wrong, or was replaced by a newer one.");
-        let hint = Some("Use the newest link of the gateway's log; when the gateway starts again, it writes another one.");
+        let hint =
+            Some("Use the newest link of the gateway's log; when the gateway starts again, it writes another one.");
         return Ok(message(StatusCode::BAD_REQUEST, title, text, hint));
     }
     let visitor = dashboard.sessions.visitor(&headers);

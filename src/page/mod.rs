@@ -25,7 +25,7 @@ pub use account::{
     AccountPage, CodePage, CodesPage, EndpointSection, EnrolPage, IdentitiesSection, IdentityRow, MemberRow,
     PasskeyRow, ServiceRow, SessionRow, account, code, codes, enrol,
 };
-pub use activity::{Choice, EXPORT, FIGURES, FiguresPage, LOG, LogLine, LogPage, STREAM, figures, log};
+pub use activity::{Choice, FIGURES, FiguresPage, LOG, LogLine, LogPage, figures, log};
 pub use assets::asset;
 pub use connections::{ConnectionRow, ConnectionsPage, GrantRow, HeldRow, HeldUpstream, NextRefresh, connections};
 pub use doctor::{DoctorPage, doctor};

@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::{Dashboard, rows};
 use crate::activity::{Report, Subject};
 use crate::audit::Found;
-use crate::page::{self, Choice, EXPORT, FIGURES, FiguresPage, LOG, LogLine, LogPage, STREAM};
+use crate::page::{self, Choice, FIGURES, FiguresPage, LOG, LogLine, LogPage};
 use crate::store::NumberedEvent;
 use asked::Asked;
 use axum::extract::{Query, RawQuery, State};
@@ -27,10 +27,10 @@ const LINES: u32 = 50;
 /// `/activity` and below.
 pub(super) fn routes() -> Router<Arc<Dashboard>> {
     Router::new()
-        .route(FIGURES, get(figures))
-        .route(LOG, get(log))
-        .route(STREAM, get(stream::follow))
-        .route(EXPORT, get(export::take_along))
+        .route("/activity", get(figures))
+        .route("/activity/log", get(log))
+        .route("/activity/stream", get(stream::follow))
+        .route("/activity/export", get(export::take_along))
         .layer(Extension(Arc::new(Seats::default())))
 }
 
