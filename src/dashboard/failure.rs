@@ -94,7 +94,7 @@ impl IntoResponse for Failure {
 /// # Errors
 /// When there is no such thing, or we ourselves failed.
 pub(super) fn said(refused: Refused) -> Result<(StatusCode, String), Failure> {
-    let text = |text: &str| super::start::address::sentence(text);
+    let text = |why: &str| format!("That was not done: {why}.");
     match refused {
         Refused::Conflict(why) => Ok((StatusCode::CONFLICT, text(&why))),
         Refused::Invalid(why) => Ok((StatusCode::BAD_REQUEST, text(&why))),

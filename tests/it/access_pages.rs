@@ -36,9 +36,9 @@ impl Administrator {
         all.extend(fields);
         let url = format!("{}{below}", self.server);
         let answer = send(&self.client.browser, Method::POST, &url, &[], Some(encoded(&all))).await;
-        let Some(to) = answer.headers.get(header::LOCATION) else { return answer.text() };
+        let Some(to) = answer.headers.get(header::LOCATION) else { return answer.body };
         let to = answer.url.join(to.to_str().unwrap()).unwrap();
-        send(&self.client.browser, Method::GET, to.as_str(), &[], None).await.text()
+        send(&self.client.browser, Method::GET, to.as_str(), &[], None).await.body
     }
 }
 
@@ -114,7 +114,7 @@ async fn denying_a_server_ends_what_is_open_and_says_so() {
     let mut alices = Session::open(&gateway, &notes, USER).await;
     let mut bobs = Session::open(&gateway, &notes, BOB).await;
     let admin = Administrator::new(&gateway, &notes).await;
-    let page = admin.get("").await.text();
+    let page = admin.get("").await.body;
     assert!(page.contains("of 2 people"), "{page}");
 
     let began = Instant::now();
@@ -143,12 +143,12 @@ async fn a_server_can_be_looked_at_before_anybody_decides() {
     let (browser, token) = crate::visitors::signed_in(&gateway).await;
     let server = format!("{}/servers/{authority}", gateway.root());
     let page = send(&browser, Method::GET, &server, &[], None).await;
-    assert!(page.text().contains("bob asked with Claude"), "{}", page.text());
+    assert!(page.body.contains("<bdi>bob</bdi> asked with <bdi>Claude</bdi>"), "{}", page.text());
     assert!(notes.mcp.control.recorder().requests().is_empty(), "nobody has asked it anything");
     let body = encoded(&[("csrf_token", &token)]);
     let page = send(&browser, Method::POST, &format!("{server}/look"), &[], Some(body)).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.text());
-    assert!(page.text().contains("Looked at") && page.text().contains(&authority), "{}", page.text());
+    assert!(page.body.contains("Looked at") && page.body.contains(&authority), "{}", page.text());
     assert!(!notes.mcp.control.recorder().requests().is_empty());
     assert!(gateway.app().store.upstreams().await.unwrap().is_empty(), "nothing is decided by that");
 }

@@ -197,18 +197,10 @@ impl Dashboard {
             .as_ref()
             .and_then(|upstream| upstream.path.clone().or_else(|| self.connections.usual_path(upstream)));
         let address = UpstreamAddress { authority, path: "/".to_owned() };
-        let encoded = Encoded::new(&address, path.as_deref(), Some(&self.site));
+        let (encoded, path) = (Encoded::new(&address, path.as_deref(), Some(&self.site)), path.as_deref());
         let alias = known.alias.as_deref().and_then(|alias| Label::parse(alias).ok());
-        let aliased = alias.map(|alias| {
-            Encoded::new(&address, path.as_deref(), Some(&self.site)).with_alias(
-                &alias,
-                (&address, path.as_deref()),
-                &self.site,
-            )
-        });
-        let mut urls: Vec<String> = aliased.into_iter().chain([encoded]).filter_map(|one| one.url).collect();
-        urls.dedup();
-        urls
+        let aliased = alias.map(|alias| Encoded::at(&alias, (&address, path), &self.site));
+        aliased.into_iter().chain([encoded]).filter_map(|one| one.url).collect()
     }
 
     /// Nothing when too many looks are under way already.
