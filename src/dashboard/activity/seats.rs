@@ -25,11 +25,11 @@ impl Seats {
     pub(super) fn take(self: &Arc<Self>, user: UserId) -> Option<Seat> {
         let mut taken = self.0.lock();
         let all: usize = taken.values().sum();
-        let own = taken.entry(user).or_default();
-        if all >= ALL || *own >= EACH {
+        let own = taken.get(&user).copied().unwrap_or(0);
+        if all >= ALL || own >= EACH {
             return None;
         }
-        *own += 1;
+        taken.insert(user, own + 1);
         Some(Seat { seats: self.clone(), user })
     }
 }
