@@ -2,22 +2,22 @@
 -- and `tools.deny`, JSON arrays; `allowed` is NULL where everything may be used that is not denied.
 CREATE TABLE upstream_tools (
     authority TEXT COLLATE "C" NOT NULL PRIMARY KEY,
-    allowed   TEXT,
-    denied    TEXT NOT NULL
+    allowed   TEXT COLLATE "C",
+    denied    TEXT COLLATE "C" NOT NULL
 );
 
 -- The tools that an upstream listed when an administrator asked last, for the page on which they are ticked. JSON.
 CREATE TABLE tool_lists (
-    authority TEXT   COLLATE "C" NOT NULL PRIMARY KEY,
-    document  TEXT   NOT NULL,
+    authority TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    document  TEXT COLLATE "C" NOT NULL,
     read_at   BIGINT NOT NULL
 );
 
 -- Who wanted to use an upstream about which no administrator had decided, and when last. Gone with the decision.
 CREATE TABLE upstream_requests (
-    authority TEXT   COLLATE "C" NOT NULL,
+    authority TEXT COLLATE "C" NOT NULL,
     user_id   BYTEA  NOT NULL REFERENCES users (id) ON DELETE CASCADE,
-    client    TEXT   NOT NULL,
+    client    TEXT COLLATE "C" NOT NULL,
     asked_at  BIGINT NOT NULL,
     PRIMARY KEY (authority, user_id)
 );

@@ -112,7 +112,7 @@ async fn a_report_tells_who_did_what() {
         assert_eq!(all.sum, *all.points.last().unwrap());
         let Point { requests, errors, refused, p50_ms, p99_ms, .. } = all.sum;
         assert_eq!((requests, errors, refused), (8, 1, 1));
-        assert_eq!((p50_ms, p99_ms), (Some(22), Some(60_000)), "neither the stream nor the refusal is among them");
+        assert_eq!((p50_ms, p99_ms), (Some(25), Some(60_000)), "neither the stream nor the refusal is among them");
         let names = |shares: &[Share]| -> Vec<(String, u64)> {
             shares.iter().map(|share| (share.name.clone(), share.sum.requests)).collect()
         };

@@ -18,7 +18,7 @@ pub(super) const STREAM: &str = "/activity/stream";
 pub(super) const EXPORT: &str = "/activity/export";
 
 /// A value that is longer than this is no part of a link: it is shown, and that is all.
-const LONGEST: usize = 256;
+const LONGEST: usize = 200;
 
 /// What somebody looks at, as it stands in an address. Everything that is empty is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
