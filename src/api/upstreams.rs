@@ -63,8 +63,12 @@ pub(super) async fn permit(
 ///
 /// As far as it may be used at all.
 #[utoipa::path(delete, path = "/upstreams/{domain}/permission", operation_id = "unrestrict_upstream", tag = "upstreams",
-    responses((status = 409, body = Body, content_type = "application/problem+json",
-        description = "The configuration names it.")))]
+    responses(
+        (status = 409, body = Body, content_type = "application/problem+json",
+            description = "The configuration names it."),
+        (status = 422, body = Body, content_type = "application/problem+json",
+            description = "That is no domain."),
+    ))]
 pub(super) async fn unrestrict(admin: Administrator, Path(domain): Path<String>) -> Result<Done, Problem> {
     admin.may().permit(admin.actor(), &domain, Change::Everybody).await?;
     Ok(Done)
@@ -86,7 +90,9 @@ pub(super) async fn permit_tools(
 /// Let all tools of an MCP server be used
 ///
 /// As far as the configuration lets them.
-#[utoipa::path(delete, path = "/upstreams/{domain}/tools", operation_id = "permit_all_tools", tag = "upstreams")]
+#[utoipa::path(delete, path = "/upstreams/{domain}/tools", operation_id = "permit_all_tools", tag = "upstreams",
+    responses((status = 422, body = Body, content_type = "application/problem+json",
+        description = "That is no domain.")))]
 pub(super) async fn permit_all_tools(admin: Administrator, Path(domain): Path<String>) -> Result<Done, Problem> {
     admin.may().permit_tools(admin.actor(), &domain, ToolRules::default()).await?;
     Ok(Done)

@@ -710,8 +710,8 @@ async fn the_documented_examples_work() {
     let document = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/api.md")).unwrap();
     let block = document.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
     let examples: Vec<&str> = block.split("\n\n").collect();
-    assert_eq!(examples.len(), 3);
-    for (example, part) in examples.iter().zip(["\"alice\"", "\"linear\"", "\"next\""]) {
+    assert_eq!(examples.len(), 4);
+    for (example, part) in examples.iter().zip(["\"alice\"", "\"linear\"", "\"next\"", "\"points\""]) {
         let mut shell = Command::new("sh");
         shell.args(["-c", &example.replace("curl -s", "curl -sf")]).kill_on_drop(true);
         shell.env("KEY", world.key.expose()).env("GATEWAY", world.gateway.root());
