@@ -37,6 +37,7 @@ const READINGS: usize = 21;
 
 #[tokio::main]
 async fn main() {
+    #[allow(clippy::disallowed_methods)] // a bench has no configuration
     let requests = std::env::var("PORTCULLIS_REQUESTS").map_or(REQUESTS, |count| count.parse().unwrap());
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let file = format!("sqlite://{}/portcullis.db", directory.path().display());

@@ -137,17 +137,22 @@ impl Counter {
         self.look();
         let written = self.write().await;
         self.flushed_at = Instant::now();
-        if let (Err(error), false) = (&written, self.in_trouble) {
-            tracing::warn!(%error, "activity cannot be written: it is counted on, and written when the database works again");
-        }
-        self.in_trouble = written.is_err();
-        if self.rows.len() > PATIENCE {
-            tracing::error!(rows = self.rows.len(), "activity could not be written for long: it is given up");
-            self.rows.forget();
-        }
+        self.note_trouble(written);
         match self.lost.swap(0, Ordering::Relaxed) {
             0 => {}
             requests => tracing::warn!(requests, "activity could not keep up: these are not counted"),
+        }
+    }
+
+    /// Says once that the database does not work, and gives up what has waited for it too long.
+    fn note_trouble(&mut self, written: Result<(), StoreError>) {
+        let was_in_trouble = std::mem::replace(&mut self.in_trouble, written.is_err());
+        if let (Err(error), false) = (written, was_in_trouble) {
+            tracing::warn!(%error, "activity cannot be written: it is counted on, and written when the database works again");
+        }
+        if self.rows.len() > PATIENCE {
+            tracing::error!(rows = self.rows.len(), "activity could not be written for long: it is given up");
+            self.rows.forget();
         }
     }
 
@@ -171,11 +176,10 @@ impl Counter {
     /// A refresh knows whose it is by id. Where the name cannot be had it is somebody's.
     async fn count_refreshes(&mut self) {
         for ((at, user, upstream), refreshes) in std::mem::take(&mut self.refreshed) {
-            if !self.people.contains_key(&user) {
-                match self.store.user(user).await {
-                    Ok(Some(found)) => _ = self.people.insert(user, found.name),
-                    Ok(None) | Err(_) => {}
-                }
+            if !self.people.contains_key(&user)
+                && let Ok(Some(found)) = self.store.user(user).await
+            {
+                self.people.insert(user, found.name);
             }
             let person = self.people.get(&user).map_or(OTHER, String::as_str);
             let counts = ActivityCounts { refreshes, ..ActivityCounts::default() };

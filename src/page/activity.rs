@@ -86,10 +86,13 @@ struct Chosen {
     without: String,
 }
 
+/// Takes a part of what is chosen away.
+type Clear = fn(&mut Choice);
+
 impl Choice {
     /// What is chosen beside the time, on the page at `path`. A tool goes with its upstream.
     fn chosen(&self, path: &str, client_name: Option<&str>, person_is_fixed: bool) -> Vec<Chosen> {
-        let parts: [(_, &String, fn(&mut Choice)); 5] = [
+        let parts: [(&str, &String, Clear); 5] = [
             ("Person", &self.person, |choice| choice.person.clear()),
             ("Server", &self.upstream, |choice| {
                 choice.upstream.clear();
@@ -100,9 +103,14 @@ impl Choice {
             ("Action", &self.action, |choice| choice.action.clear()),
         ];
         let parts = parts.into_iter().filter(|(what, value, _)| {
-            !value.is_empty() && !(*what == "Person" && person_is_fixed) && !(*what == "Action" && path == FIGURES)
+            let is_fixed = match *what {
+                "Person" => person_is_fixed,
+                "Action" => path == FIGURES,
+                _ => false,
+            };
+            !value.is_empty() && !is_fixed
         });
-        let chosen = |(what, value, clear): (&'static str, &String, fn(&mut Choice))| {
+        let chosen = |(what, value, clear): (&'static str, &String, Clear)| {
             let mut without = self.clone();
             clear(&mut without);
             let name = client_name.filter(|_| what == "Client").unwrap_or(value);

@@ -246,7 +246,7 @@ impl ToolRow {
 
 impl Server<'_> {
     /// The steps of the look that say something about the server.
-    fn steps<'r>(report: &'r Report) -> Vec<&'r Step> {
+    fn steps(report: &Report) -> Vec<&Step> {
         let own = report.clients.iter().flat_map(|client| &client.steps);
         report.common.iter().chain(own).filter(|step| step.is_reached() && step.outcome != Outcome::Skipped).collect()
     }

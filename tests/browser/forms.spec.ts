@@ -15,7 +15,7 @@ const NONSENSE = ['', 'no such thing', '\u0000\r\n', CORPUS[1]!, '9'.repeat(5000
 const TOO_LARGE = 'x'.repeat(70_000);
 
 test('every form of the dashboard refuses nonsense with a page', async ({ page, world }) => {
-  test.setTimeout(180_000);
+  test.setTimeout(600_000);
   await furnish(page, world);
   const forms = new Map<string, Form>();
   for (const path of await roomsOf(world, 'alice')) {

@@ -11,7 +11,7 @@ import { expect, test } from './support/test.ts';
 const FOREIGN = 'iframe, object, embed, base, style, main script, main link, [onerror], [onload], [onfocus], [href^="javascript:" i], meta[http-equiv]';
 
 test('what clients call themselves is shown and does not run', async ({ page, world }) => {
-  test.setTimeout(120_000);
+  test.setTimeout(300_000);
   const troubles = watch(page);
   for (const text of CORPUS) {
     const client = await Client.register(world.url, { client_name: text, client_uri: 'https://evil.example/' });
@@ -31,7 +31,7 @@ test('what clients call themselves is shown and does not run', async ({ page, wo
 });
 
 test('what an upstream says is shown and does not run', async ({ page, world }) => {
-  test.setTimeout(120_000);
+  test.setTimeout(300_000);
   const troubles = watch(page);
   const hostile = await Hostile.start();
   const client = await Client.register(await world.gateway.address(`${hostile.authority}/mcp`), { client_name: 'Notebook' });

@@ -10,7 +10,7 @@ const WEIGHT = 100_000;
 const TIMES = 3;
 
 test('no page is heavy', async ({ page, world }, info) => {
-  test.setTimeout(120_000);
+  test.setTimeout(300_000);
   await furnish(page, world);
   const table: string[] = [];
   for (const path of ['/login', ...(await roomsOf(world, 'alice'))]) {

@@ -70,7 +70,7 @@ impl Show for Duration {
     fn show(&self) -> Shown {
         let seconds = self.as_secs();
         let units = [(86_400, "d"), (3600, "h"), (60, "m")];
-        let unit = units.into_iter().find(|(unit, _)| seconds % unit == 0 && seconds / unit > 1);
+        let unit = units.into_iter().find(|(unit, _)| seconds.is_multiple_of(*unit) && seconds / unit > 1);
         let (unit, name) = unit.unwrap_or((1, "s"));
         Shown::text(format!("{}{name}", seconds / unit))
     }

@@ -81,7 +81,7 @@ impl Coming {
     }
 
     /// Reads to the end.
-    async fn to_the_end(mut self) -> String {
+    async fn whole(mut self) -> String {
         while self.more().await {}
         self.read
     }
@@ -227,7 +227,7 @@ async fn a_page_and_its_stream_leave_nothing_out_between_them() {
     stream.until(&format!("id: {}\n", last - 1)).await;
     let told = stream.until("script").await;
     assert!(!told.contains("first") && !told.contains("of-somebody-else"), "{told}");
-    let data = told.lines().filter_map(|line| line.strip_prefix("data: ")).last().unwrap();
+    let data = told.lines().filter_map(|line| line.strip_prefix("data: ")).next_back().unwrap();
     let line: serde_json::Value = serde_json::from_str(data).unwrap();
     assert_eq!(line["parts"]["subject"]["text"], "<script>");
     assert_eq!(line["parts"]["subject"]["address"], "/activity/log?person=alice&tool=%3Cscript%3E");
@@ -270,7 +270,7 @@ async fn a_stream_ends_with_its_session_and_tells_nothing_after() {
             _ => house.dashboard.clock.advance(Duration::from_secs(90 * 86_400)),
         }
         house.write(&[house.call("alice", "afterwards")]).await;
-        let told = stream.to_the_end().await;
+        let told = stream.whole().await;
         assert!(!told.contains("afterwards"), "{end}: {told}");
         if end == "disabled" {
             store.set_user_disabled(user.id, false).await.unwrap();
