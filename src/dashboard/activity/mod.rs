@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How many lines a page of the log has.
-const LINES: u32 = 25;
+const LINES: u32 = 20;
 
 /// `/activity` and below.
 pub(super) fn routes() -> Router<Arc<Dashboard>> {

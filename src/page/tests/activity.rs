@@ -122,7 +122,7 @@ fn hostile_log() -> Response {
         account: Account { name: HOSTILE, csrf_token: HOSTILE, administrator: true, notice: None },
         choice: &choice,
         error: Some(HOSTILE),
-        lines: (0..25).map(|number| LogLine::new(number, &event, &choice, &HashMap::new())).collect(),
+        lines: (0..20).map(|number| LogLine::new(number, &event, &choice, &HashMap::new())).collect(),
         older: Some(1),
         follow_after: Some(50),
         client_names: &HashMap::new(),
