@@ -78,6 +78,10 @@ check: ## Everything that CI runs
 lint: deps-build lint-clients lint-browser lint-docs ## Formatting, clippy, licences and banned crates; TypeScript and Python; the documentation
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	cargo fmt --check --manifest-path benches/peers/Cargo.toml
+	cargo fmt --check --manifest-path benches/peers/pingora/Cargo.toml
+	env -u CARGO_TARGET_DIR cargo clippy --locked --manifest-path benches/peers/Cargo.toml --target-dir .cache/peers/lint --all-targets \
+	  -- -D warnings
 	@command -v cargo-deny >/dev/null || $(call tool,cargo-deny,$(CARGO_DENY_VERSION))
 	cargo deny --config .deny.toml check bans licenses sources
 
@@ -126,11 +130,27 @@ docs: ## Build the documentation site in target/book
 
 .PHONY: bench
 bench: deps-build ## Micro-benchmarks of the hot path (criterion)
-	cargo bench --bench hot_path
+	cargo bench --bench hot_path $(ARGS)
+
+.PHONY: bench-compare
+bench-compare: deps-build ## The same beside another commit, in turns: BASE=<tag or commit>, the last release by default
+	python3 -B benches/compare.py --base '$(BASE)' --profile $(or $(PROFILE),release) $(ARGS)
+
+.PHONY: guard
+guard: deps-build deps-valgrind ## Instructions and allocations of the hot path against benches/budgets.toml; UPDATE=1 writes it
+	cargo test --quiet --bench guard -- $(if $(UPDATE),--update)
+
+.PHONY: instructions
+instructions: deps-build deps-valgrind ## The same counts of an optimised build (PROFILE=profiling), without budgets
+	cargo bench --profile $(or $(PROFILE),profiling) --bench guard -- --report $(ARGS)
 
 .PHONY: bench-keys
 bench-keys: deps-build ## Ten million different addresses, people and hostnames: memory before and after
 	cargo bench --profile dist --bench keys
+
+.PHONY: bench-growth
+bench-growth: deps-build ## What 100,000 upstreams, a million live tokens and as many people cost
+	cargo bench --profile dist --bench growth
 
 .PHONY: bench-streams
 bench-streams: deps-build ## Ten thousand idle streams: memory of each and afterwards; delay and CPU of events
@@ -143,6 +163,10 @@ bench-store: deps-build deps-postgres ## Refreshes per second and a million conn
 .PHONY: bench-activity
 bench-activity: deps-build deps-postgres ## Ten million requests of a month: what counting them costs, and reading reports
 	cargo bench --profile dist --bench activity
+
+.PHONY: bench-recording
+bench-recording: deps-build deps-postgres ## What recording a request costs: audit log, activity, metrics, on SQLite and PostgreSQL
+	cargo bench --profile dist --bench recording
 
 .PHONY: bench-start
 bench-start: deps-build deps-postgres ## Time to readiness and idle memory with 10,000 upstreams and 100,000 connections
@@ -159,6 +183,33 @@ bench-unified: deps-build deps-clients ## A call through the unified endpoint be
 	cargo build --profile dist --bin portcullis
 	cd $(CLIENTS) && node bench-unified.mjs "$$(cargo metadata --format-version 1 --no-deps \
 	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/dist/portcullis"
+
+# What `make bench-peers` takes besides: PORTCULLIS, PINGORA, AGENTGATEWAY (programs; the first two are built without), ONLY, ROUNDS, SECONDS, OUT.
+PEERS := benches/peers
+PEERS_TARGET := $(CURDIR)/.cache/peers
+# A cargo's own target directory would mix three packages with different profiles.
+PEERS_BUILD := env -u CARGO_TARGET_DIR cargo build --release --locked --quiet
+
+.PHONY: bench-peers
+bench-peers: deps-build deps-peers ## The gateway beside nginx, HAProxy, Caddy, Pingora and others: report, rows and plots in OUT
+	$(PEERS_BUILD) --manifest-path $(PEERS)/Cargo.toml --target-dir $(PEERS_TARGET)/harness
+	@test -n '$(PINGORA)' || $(PEERS_BUILD) --manifest-path $(PEERS)/pingora/Cargo.toml --target-dir $(PEERS_TARGET)/pingora
+	@test -n '$(PORTCULLIS)' || cargo build --profile dist --bin portcullis
+	@portcullis='$(PORTCULLIS)'; pingora='$(PINGORA)'; \
+	: "$${portcullis:=$$(cargo metadata --format-version 1 --no-deps \
+	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/dist/portcullis}"; \
+	: "$${pingora:=$(PEERS_TARGET)/pingora/release/bare-pingora}"; \
+	$(PEERS_TARGET)/harness/release/peers --portcullis "$$portcullis" --pingora "$$pingora" --agentgateway '$(AGENTGATEWAY)' \
+	  --clients '$(if $(wildcard $(CLIENTS)/node_modules/.installed),$(CLIENTS))' --only '$(ONLY)' \
+	  --rounds '$(or $(ROUNDS),5)' --seconds '$(or $(SECONDS),3)' --out '$(or $(OUT),target/peers)'
+
+.PHONY: deps-peers
+deps-peers: deps-clients
+	@$(call need,nginx,nginx-light)
+	@$(call need,haproxy,haproxy)
+	@$(call need,caddy,caddy)
+	@$(call need,wrk,wrk)
+	@$(call need,h2load,nghttp2-client)
 
 .PHONY: slowloris
 slowloris: deps-build ## 5,000 slow connections, and what others notice of them (needs slowhttptest)
@@ -193,7 +244,7 @@ crash: deps-build ## Kill a process at every step of a refresh, CYCLES times wit
 	PORTCULLIS_CRASH_CYCLES=$${CYCLES:-1000} cargo test --lib connect::tests::crashing -- --nocapture
 
 .PHONY: deps
-deps: deps-build deps-clients deps-postgres deps-softhsm deps-acme ## Install what the tests need
+deps: deps-build deps-clients deps-postgres deps-softhsm deps-acme deps-valgrind ## Install what the tests need
 
 .PHONY: deps-build
 deps-build:
@@ -223,6 +274,11 @@ deps-acme:
 .PHONY: deps-postgres
 deps-postgres:
 	@compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || $(call need,initdb,postgresql)
+
+# Counts instructions.
+.PHONY: deps-valgrind
+deps-valgrind:
+	@$(call need,valgrind,valgrind)
 
 .PHONY: deps-package
 deps-package:

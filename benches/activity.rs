@@ -10,16 +10,16 @@
 #[allow(dead_code, unreachable_pub)]
 mod postgres;
 
+mod common;
+
+use common::parties::{Dice, token, upstream};
 use portcullis::activity::{Activity, EndedRequest, Party, Range, Subject};
 use portcullis::clock::{Clock, Timestamp};
-use portcullis::config::UpstreamAuth;
-use portcullis::hostname::Authority;
-use portcullis::ids::{GrantId, Random, UserId};
-use portcullis::life::Life;
+use portcullis::ids::Random;
 use portcullis::store::Store;
 use portcullis::telemetry::Fate;
 use portcullis::tokens::AccessToken;
-use portcullis::upstream::{Access, Standing, Upstream};
+use portcullis::upstream::Upstream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -123,7 +123,9 @@ impl World {
     fn new() -> Self {
         let tools = |upstream| (0..TOOLS).map(|tool| format!("tool-{upstream}-{tool}").into()).collect();
         Self {
-            tokens: (0..PEOPLE).map(|person| (0..CLIENTS).map(|client| token(person, client)).collect()).collect(),
+            tokens: (0..PEOPLE)
+                .map(|person| (0..CLIENTS).map(|client| token(person, &format!("client-{person}-{client}"))).collect())
+                .collect(),
             upstreams: (0..UPSTREAMS).map(upstream).collect(),
             tools: (0..UPSTREAMS).map(tools).collect(),
         }
@@ -146,52 +148,5 @@ impl World {
             status: Some(200),
             took: Some(Duration::from_millis(u64::try_from(3 + dice.skewed(2000)).unwrap())),
         }
-    }
-}
-
-fn token(person: usize, client: usize) -> Arc<AccessToken> {
-    let random = Random::default();
-    Arc::new(AccessToken {
-        issuer: "https://label.gw.example".into(),
-        audience: "https://label.gw.example/mcp".into(),
-        user: UserId::random(&random),
-        username: format!("person-{person}").into(),
-        client_id: format!("client-{person}-{client}").into(),
-        scope: "".into(),
-        grant: GrantId::random(&random),
-        expires_at: Timestamp(0),
-        actor: None,
-        confirmation: None,
-        life: Arc::new(Life::default()),
-    })
-}
-
-fn upstream(number: usize) -> Arc<Upstream> {
-    Arc::new(Upstream {
-        authority: Authority::parse(&format!("server-{number}.example")).unwrap(),
-        name: "Server".to_owned(),
-        alias: None,
-        kind: Default::default(),
-        path: None,
-        auth: Arc::new(UpstreamAuth::None),
-        allow_private: false,
-        standing: Standing::Allowed,
-        access: Access::Everybody,
-        tools: None,
-    })
-}
-
-/// Knuth's linear congruential generator: the same month every time.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, count: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from((self.0 >> 33) % count as u64).unwrap()
-    }
-
-    /// The smaller ones more often.
-    fn skewed(&mut self, count: usize) -> usize {
-        self.below(count).min(self.below(count)).min(self.below(count))
     }
 }

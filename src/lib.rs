@@ -14,6 +14,7 @@ pub mod oauth;
 pub mod paths;
 pub mod request;
 pub mod secret;
+pub mod table;
 
 // L1: ground.
 pub mod config;

@@ -1,23 +1,43 @@
 //! Whether something that was granted is still in force: asked with one atomic load, waited for by open streams.
 
+use arc_swap::ArcSwapOption;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use tokio::sync::Notify;
 
-/// The life of a grant or of a connection. It ends once and never begins again: what is granted anew has a new life.
+/// The life of a grant or of a connection. It ends once and never begins again: what is granted anew has a new life. There is
+/// one for every grant that has a token in memory, so it is small: 48 bytes on the heap.
 #[derive(Debug, Default)]
 pub struct Life {
-    ended: AtomicBool,
-    end: Notify,
+    /// Whose it is, by the bytes of its id; zero where nobody asks.
+    of: [u8; 16],
+    /// Wakes those who wait, once somebody does.
+    end: ArcSwapOption<Notify>,
     /// How many answers depend on it.
-    answers: AtomicUsize,
+    answers: AtomicU32,
+    ended: AtomicBool,
 }
 
 impl Life {
+    /// The life of what has this id.
+    pub fn of(id: [u8; 16]) -> Self {
+        Self { of: id, ..Self::default() }
+    }
+
+    /// A life that is over already, of what has this id.
+    pub fn over_of(id: [u8; 16]) -> Arc<Self> {
+        Arc::new(Self { ended: AtomicBool::new(true), ..Self::of(id) })
+    }
+
     /// A life that is over already.
     pub fn over() -> Arc<Self> {
-        Arc::new(Self { ended: AtomicBool::new(true), ..Self::default() })
+        Self::over_of([0; 16])
+    }
+
+    /// The id of what lives.
+    pub fn id(&self) -> [u8; 16] {
+        self.of
     }
 
     /// Whether it is over.
@@ -27,10 +47,12 @@ impl Life {
 
     /// Waits for its end. Takes a lock when it is polled for the first time and when it is dropped.
     pub async fn ended(&self) {
-        let end = self.end.notified();
+        let notify = self.notify();
+        let end = notify.notified();
         tokio::pin!(end);
         // Registered before the flag is read, so that an end in between is not missed.
         end.as_mut().enable();
+        fence(Ordering::SeqCst);
         if !self.has_ended() {
             end.await;
         }
@@ -44,13 +66,27 @@ impl Life {
 
     /// How many answers depend on it now: those that its end would break off.
     pub fn answers(&self) -> usize {
-        self.answers.load(Ordering::Relaxed)
+        self.answers.load(Ordering::Relaxed) as usize
     }
 
     /// Ends it; everybody who waits is woken.
     pub fn finish(&self) {
         self.ended.store(true, Ordering::Release);
-        self.end.notify_waiters();
+        // Either this sees what wakes a waiter, or the waiter sees the flag: with a fence on both sides, both may not miss.
+        fence(Ordering::SeqCst);
+        if let Some(end) = &*self.end.load() {
+            end.notify_waiters();
+        }
+    }
+
+    /// What wakes those who wait: made by the first one.
+    fn notify(&self) -> Arc<Notify> {
+        if let Some(notify) = self.end.load_full() {
+            return notify;
+        }
+        let new = Arc::new(Notify::new());
+        let before = self.end.compare_and_swap(&None::<Arc<Notify>>, Some(new.clone()));
+        before.as_ref().cloned().unwrap_or(new)
     }
 }
 

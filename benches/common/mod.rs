@@ -2,20 +2,31 @@
 
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used)] // shared by benchmarks that each need a part of it
 
+pub mod exchange;
+pub mod inputs;
+pub mod parties;
+
 use portcullis::app::App;
+use portcullis::audit::{Fate, UpstreamRequest};
 use portcullis::clock::Clock;
+use portcullis::clock::Timestamp;
 use portcullis::config::{Config, Rate, Source, UpstreamAuth, UpstreamConfig, load};
 use portcullis::connect::ConnectionKey;
 use portcullis::hostname::{Authority, Label};
 use portcullis::ids::{GrantId, Random};
+use portcullis::mcp::Method;
+use portcullis::proxy::workbench::Arrived;
 use portcullis::secret::Secret;
 use portcullis::server::Bound;
 use portcullis::store::{Role, User};
-use portcullis::tokens::NewToken;
+use portcullis::tokens::{AccessToken, NewToken};
+use portcullis::upstream::Upstream;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 
 /// The parts of a gateway, and the sockets that it can serve on.
 pub struct Bench {
@@ -66,6 +77,40 @@ impl Bench {
             confirmation: None,
         };
         self.app.tokens.mint(&new).unwrap()
+    }
+
+    /// A request of the upstream's hostname, as the gateway has it before its first step.
+    pub async fn arrived(&self, token: &str) -> Arrived {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut caller = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let origin = self.app.site.origin_of(&self.label());
+        let host = origin.split_once("://").unwrap().1;
+        let head = inputs::head("POST /mcp HTTP/1.1", &inputs::request_fields(host, token));
+        caller.write_all(head.as_bytes()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let app = &self.app;
+        Arrived::read(stream, app.site.clone(), app.registry.clone(), app.health.clone()).await.unwrap()
+    }
+
+    pub fn upstream(&self) -> Arc<Upstream> {
+        self.app.registry.find(&self.label()).unwrap()
+    }
+
+    /// A call of a tool that was answered, as it is recorded.
+    pub fn ended_request(&self, token: &Arc<AccessToken>, upstream: &Arc<Upstream>) -> UpstreamRequest {
+        UpstreamRequest {
+            at: Timestamp(0),
+            token: token.clone(),
+            upstream: upstream.clone(),
+            address: [127, 0, 0, 1].into(),
+            method: Method::TOOLS_CALL,
+            name: Some("echo".into()),
+            calls_a_tool: true,
+            listens: false,
+            fate: Fate::Answered,
+            status: Some(200),
+            took: Duration::from_millis(1),
+        }
     }
 }
 

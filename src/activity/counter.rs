@@ -1,9 +1,10 @@
 //! The one task that adds up and writes: every few seconds, so that a crash costs no more than that.
 
 use super::latency;
-use super::recorder::{EndedRequest, Entry, Party, Waiting};
+use super::recorder::{Entry, Party, Waiting};
 use super::slices::{OTHER, Rows, step_of};
 use super::streams::Streams;
+use super::tally::Sum;
 use crate::clock::{Clock, Timestamp};
 use crate::ids::{ConnectionId, UserId};
 use crate::store::{ActivityCounts, Store, StoreError};
@@ -116,8 +117,13 @@ impl Counter {
         let minute = |at| step_of(at, super::Range::Hour.resolution());
         match entry {
             Entry::Ended(request) => {
-                let counts = counts_of(&request);
-                self.ended.entry((minute(request.at), request.party)).or_default().add(&counts);
+                let counts = self.ended.entry((minute(request.at), request.party)).or_default();
+                count_one(request.fate, request.status, request.took, counts);
+            }
+            Entry::Summed(sums) => {
+                for Sum { minute, party, counts } in sums {
+                    self.ended.entry((minute, party)).or_default().add(&counts);
+                }
             }
             Entry::Refreshed { at, user, upstream } => {
                 *self.refreshed.entry((minute(at), user, upstream)).or_default() += 1;
@@ -188,17 +194,14 @@ impl Counter {
     }
 }
 
-fn counts_of(request: &EndedRequest) -> ActivityCounts {
-    let failed = request.fate == Fate::Failed || request.status.is_some_and(|status| status >= 500);
-    let refused = request.fate == Fate::Refused;
-    let mut counts = ActivityCounts {
-        requests: 1,
-        errors: u64::from(failed && !refused),
-        refused: u64::from(refused),
-        ..ActivityCounts::default()
-    };
-    if let (Some(took), false) = (request.took, refused) {
+/// Adds one request.
+pub(super) fn count_one(fate: Fate, status: Option<u16>, took: Option<Duration>, counts: &mut ActivityCounts) {
+    let failed = fate == Fate::Failed || status.is_some_and(|status| status >= 500);
+    let refused = fate == Fate::Refused;
+    counts.requests += 1;
+    counts.errors += u64::from(failed && !refused);
+    counts.refused += u64::from(refused);
+    if let (Some(took), false) = (took, refused) {
         counts.latencies[latency::bucket(took)] += 1;
     }
-    counts
 }

@@ -1,7 +1,7 @@
 //! What happened, counted while it happens: requests, errors, latencies, refreshes and streams, by upstream, client, person and
 //! tool. Reading a month costs as much as reading an hour, however busy the gateway is.
 //!
-//! The data path pushes what is over into a bounded queue (`recorder`). One task adds it up (`counter`, `slices`, `streams`) and
+//! What is over comes into a bounded queue (`recorder`), requests added up already (`tally`). One task adds it up (`counter`, `slices`, `streams`) and
 //! writes it every few seconds into rows that nodes add to together; reading takes these rows (`report`).
 
 mod counter;
@@ -10,10 +10,12 @@ mod recorder;
 mod report;
 mod slices;
 mod streams;
+mod tally;
 #[cfg(test)]
 mod tests;
 
 pub use recorder::{EndedRequest, OpenStream, Party, Recorder};
+pub(crate) use tally::Tallied;
 
 use crate::clock::{Clock, Timestamp};
 use crate::error::Fault;

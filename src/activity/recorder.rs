@@ -1,12 +1,14 @@
-//! What the data path does: one push into a bounded queue for what is over, and nothing else.
+//! What others do to be counted: one push into a bounded queue for what happened, and nothing else. Requests come many at a time from the
+//! audit log, which has them all.
 
+use super::tally::{Sum, Tallied, sums_of};
 use crate::clock::Timestamp;
 use crate::ids::{ConnectionId, UserId};
 use crate::telemetry::Fate;
 use crate::tokens::AccessToken;
 use crate::upstream::Upstream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,6 +24,8 @@ struct Queues {
     entries: mpsc::Sender<Entry>,
     flushes: mpsc::Sender<oneshot::Sender<()>>,
     lost: Arc<AtomicU64>,
+    /// Whoever has requests that are not pushed yet, and pushes them when asked.
+    feeder: Arc<OnceLock<mpsc::WeakSender<oneshot::Sender<()>>>>,
 }
 
 /// The other end.
@@ -36,6 +40,7 @@ pub(super) struct Waiting {
 /// Something that happened.
 pub(super) enum Entry {
     Ended(EndedRequest),
+    Summed(Vec<Sum>),
     Refreshed {
         at: Timestamp,
         user: UserId,
@@ -89,13 +94,37 @@ impl Recorder {
         let (entries, waiting) = mpsc::channel(ENTRIES);
         let (flushes, asked) = mpsc::channel(16);
         let lost = Arc::<AtomicU64>::default();
-        let queues = Queues { entries, flushes, lost: lost.clone() };
+        let queues = Queues { entries, flushes, lost: lost.clone(), feeder: Arc::default() };
         (Self(Some(queues)), Waiting { entries: waiting, flushes: asked, lost })
     }
 
     /// Counts a request that is over. Waits for nothing.
     pub fn ended(&self, request: EndedRequest) {
         self.push(|| Entry::Ended(request));
+    }
+
+    /// Counts requests that are over, many at a time.
+    pub(crate) fn tallied<'a>(&self, requests: impl Iterator<Item = Tallied<'a>>) {
+        let Some(queues) = &self.0 else { return };
+        let sums = sums_of(requests);
+        let requests = sums.iter().map(|sum| sum.counts.requests).sum();
+        if queues.entries.try_send(Entry::Summed(sums)).is_err() {
+            self.missed(requests);
+        }
+    }
+
+    /// Counts requests that are not counted.
+    pub(crate) fn missed(&self, requests: u64) {
+        if let Some(queues) = &self.0 {
+            queues.lost.fetch_add(requests, Ordering::Relaxed);
+        }
+    }
+
+    /// From now on whoever waits until everything is written waits for the answer to this as well. The first one stays.
+    pub(crate) fn fed_by(&self, feeder: mpsc::WeakSender<oneshot::Sender<()>>) {
+        if let Some(queues) = &self.0 {
+            let _ = queues.feeder.set(feeder);
+        }
     }
 
     /// Counts a refresh of an upstream's tokens.
@@ -111,7 +140,7 @@ impl Recorder {
     /// Counts a stream until what comes back is dropped: an end that found the queue full would be open for ever.
     pub fn opened(&self, token: &Arc<AccessToken>, upstream: Option<&Arc<Upstream>>) -> OpenStream {
         if self.0.is_none() {
-            return OpenStream { _mark: None };
+            return OpenStream::uncounted();
         }
         let mark = Arc::new(());
         let party = Party { token: token.clone(), upstream: upstream.cloned(), tool: None };
@@ -122,6 +151,12 @@ impl Recorder {
     /// Waits until everything so far is in the database, or has failed to get there.
     pub(super) async fn flush(&self) {
         let Some(queues) = &self.0 else { return };
+        if let Some(feeder) = queues.feeder.get().and_then(mpsc::WeakSender::upgrade) {
+            let (done, fed) = oneshot::channel();
+            if feeder.send(done).await.is_ok() {
+                let _ = fed.await;
+            }
+        }
         let (done, written) = oneshot::channel();
         if queues.flushes.send(done).await.is_ok() {
             // Fails only when the counter is gone, and then there is nothing to wait for.
@@ -135,6 +170,13 @@ impl Recorder {
         {
             queues.lost.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+impl OpenStream {
+    /// Where nobody counts.
+    pub(crate) fn uncounted() -> Self {
+        Self { _mark: None }
     }
 }
 

@@ -2,10 +2,9 @@ use super::*;
 use crate::clock::Clock;
 use crate::config::UpstreamAuth;
 use crate::hostname::Authority;
-use crate::ids::{GrantId, UserId};
-use crate::life::Life;
+use crate::ids::UserId;
 use crate::telemetry::Fate;
-use crate::tokens::AccessToken;
+use crate::tokens::{AccessToken, Terms};
 use crate::upstream::{Access, Standing, Upstream};
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -50,19 +49,8 @@ impl World {
 
 fn token(person: &str) -> Arc<AccessToken> {
     let random = Random::default();
-    Arc::new(AccessToken {
-        issuer: "https://notes.gw.example".into(),
-        audience: "https://notes.gw.example/mcp".into(),
-        user: UserId::random(&random),
-        username: person.into(),
-        client_id: "claude".into(),
-        scope: "".into(),
-        grant: GrantId::random(&random),
-        expires_at: Timestamp(0),
-        actor: None,
-        confirmation: None,
-        life: Arc::new(Life::default()),
-    })
+    let terms = Terms { client_id: "claude".into(), ..Terms::default() };
+    Arc::new(AccessToken::new((UserId::random(&random), person), terms, Arc::default(), Timestamp(0)))
 }
 
 fn known(authority: &str) -> Arc<Upstream> {
@@ -166,9 +154,9 @@ async fn what_crosses_midnight_counts_where_it_ended_and_ages() {
     assert_eq!(world.report(Range::Hour, Subject::default()).await.sum, Point::default());
     assert_eq!(world.report(Range::Day, Subject::default()).await.sum.requests, 2);
     // The edge of what is shown: 96 quarters with the present one.
-    world.clock.advance(Duration::from_secs(86_400 - 61 * 60 - 1));
+    world.clock.advance(Duration::from_secs(86_400 - 61 * 60 - 60));
     assert_eq!(world.report(Range::Day, Subject::default()).await.sum.requests, 1);
-    world.clock.advance(Duration::from_secs(1));
+    world.clock.advance(Duration::from_secs(60));
     assert_eq!(world.report(Range::Day, Subject::default()).await.sum.requests, 0);
     assert_eq!(world.report(Range::Month, Subject::default()).await.sum.requests, 2);
 }

@@ -123,6 +123,7 @@ impl App {
             if let Err(fault) = self.vault.check(&self.store).await {
                 tracing::error!(%fault, "the vault's keys do not fit the database any more");
             }
+            self.tokens.sweep();
             self.connections.sweep();
             self.unified.sweep().await;
             self.limits().sweep();

@@ -4,6 +4,7 @@ use super::App;
 use crate::clock::Timestamp;
 use crate::ids::{NodeId, Random};
 use crate::store::{Node, StoreError};
+use crate::telemetry::resident_memory;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -67,26 +68,8 @@ impl App {
             started_at: *started_at,
             ending,
             streams: self.metrics.open_streams.get(),
-            memory: resident_memory(),
+            memory: resident_memory().unwrap_or(0),
             behind_ms: i64::try_from(behind.as_millis()).unwrap_or(i64::MAX),
         }
-    }
-}
-
-/// In bytes (proc_pid_status(5), `VmRSS`).
-fn resident_memory() -> i64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<i64>().ok());
-    kilobytes.unwrap_or(0).saturating_mul(1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memory_is_known() {
-        assert!(resident_memory() > 1 << 20);
     }
 }

@@ -1,7 +1,7 @@
 //! The audit log as lines of JSON: in a file that others collect, and in what `portcullis audit export` prints.
 
 use crate::error::Fault;
-use crate::store::{AuditEvent, AuditLink};
+use crate::store::{AuditEvent, AuditLine, AuditLink};
 use data_encoding::HEXLOWER;
 use serde::Serialize;
 use std::fs::OpenOptions;
@@ -45,26 +45,30 @@ impl JsonLines {
     }
 }
 
-/// One line of JSON, with its end. `place`: its number and its link in the chain; a line without is not in the database.
-pub(super) fn line(event: &AuditEvent, place: Option<(i64, AuditLink)>) -> String {
-    line_of(event, place.map(|(number, _)| number), place.map(|(_, link)| link))
+/// Adds a line of JSON, with its end. `place`: its number and its link in the chain; a line without is not in the database.
+pub(super) fn put_line(text: &mut String, line: &AuditLine<'_>, place: Option<(i64, AuditLink)>) {
+    text.push_str(&written(line, place.map(|(number, _)| number), place.map(|(_, link)| link)));
 }
 
-/// The same for a line that may be from before the chain.
+/// A line of JSON for one that may be from before the chain.
 pub fn line_of(event: &AuditEvent, number: Option<i64>, link: Option<AuditLink>) -> String {
+    written(&event.line(), number, link)
+}
+
+fn written(line: &AuditLine<'_>, number: Option<i64>, link: Option<AuditLink>) -> String {
     let line = Line {
         number,
         position: link.map(|link| link.position),
         hash: link.map(|link| HEXLOWER.encode(&link.hash.0)),
-        at: event.at.to_rfc3339(),
-        actor: &event.actor,
-        action: &event.action,
-        subject: &event.subject,
-        address: event.address.as_deref(),
-        upstream: event.upstream.as_deref(),
-        client: event.client.as_deref(),
-        status: event.status,
-        duration_ms: event.duration_ms,
+        at: line.at.to_rfc3339(),
+        actor: line.actor,
+        action: line.action,
+        subject: &line.subject,
+        address: line.address,
+        upstream: line.upstream,
+        client: line.client,
+        status: line.status,
+        duration_ms: line.duration_ms,
     };
     // Texts and numbers can always be written.
     let mut text = serde_json::to_string(&line).unwrap_or_default();

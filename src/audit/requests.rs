@@ -1,13 +1,14 @@
 //! A request to an upstream, as it will be remembered.
 
-use crate::activity::{EndedRequest, Party};
+use crate::activity::Tallied;
 use crate::clock::Timestamp;
 use crate::config::AuditedRequests;
 use crate::mcp::Method;
-use crate::store::AuditEvent;
+use crate::store::AuditLine;
 pub use crate::telemetry::Fate;
 use crate::tokens::AccessToken;
 use crate::upstream::Upstream;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,15 +55,22 @@ impl UpstreamRequest {
     }
 
     /// What is counted of it.
-    pub(super) fn ended(&self) -> EndedRequest {
-        let tool = self.name.clone().filter(|_| self.method == Method::TOOLS_CALL);
-        EndedRequest {
+    pub(super) fn tallied(&self) -> Tallied<'_> {
+        Tallied {
             at: self.at,
-            party: Party { token: self.token.clone(), upstream: Some(self.upstream.clone()), tool },
+            token: &self.token,
+            upstream: &self.upstream,
+            tool: self.name.as_ref().filter(|_| self.method == Method::TOOLS_CALL),
             fate: self.fate,
             status: self.status,
             took: (!self.listens).then_some(self.took),
         }
+    }
+
+    /// What it takes while it waits, in bytes.
+    pub(super) fn size(&self) -> usize {
+        // A shared text has two counters in front.
+        size_of::<Self>() + self.name.as_ref().map_or(0, |name| name.len() + 2 * size_of::<usize>())
     }
 
     pub(super) fn is_wanted(&self, wanted: AuditedRequests) -> bool {
@@ -74,7 +82,8 @@ impl UpstreamRequest {
         }
     }
 
-    pub(super) fn into_event(self) -> AuditEvent {
+    /// As it is written; `address` is its own as text.
+    pub(super) fn line<'a>(&'a self, address: Option<&'a str>) -> AuditLine<'a> {
         let action = match self.method {
             _ if self.fate == Fate::Refused => "tool.refused",
             Method::TOOLS_CALL => "tool.called",
@@ -83,19 +92,19 @@ impl UpstreamRequest {
             _ if self.calls_a_tool => "request.unclear",
             _ => "request.forwarded",
         };
-        let subject = match (self.method, self.name) {
-            (Method::TOOLS_CALL | Method::BATCH, Some(name)) => name.to_string(),
-            (method, Some(name)) => format!("{} {name}", method.label()),
-            (method, None) => method.label().to_owned(),
+        let subject = match (self.method, &self.name) {
+            (Method::TOOLS_CALL | Method::BATCH, Some(name)) => Cow::Borrowed(&**name),
+            (method, Some(name)) => Cow::Owned(format!("{} {name}", method.label())),
+            (method, None) => Cow::Borrowed(method.label()),
         };
-        AuditEvent {
+        AuditLine {
             at: self.at,
-            actor: self.token.username.to_string(),
-            action: action.to_owned(),
+            actor: &self.token.username,
+            action,
             subject,
-            address: Some(self.address.to_string()),
-            upstream: Some(self.upstream.authority.to_string()),
-            client: Some(self.token.client_id.to_string()),
+            address,
+            upstream: Some(self.upstream.authority.as_str()),
+            client: Some(&self.token.client_id),
             status: self.status,
             duration_ms: Some(u32::try_from(self.took.as_millis()).unwrap_or(u32::MAX)),
         }

@@ -2,10 +2,9 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::config::UpstreamAuth;
 use crate::hostname::Authority;
-use crate::ids::{GrantId, Random, UserId};
-use crate::life::Life;
+use crate::ids::{Random, UserId};
 use crate::mcp::Method;
-use crate::tokens::AccessToken;
+use crate::tokens::{AccessToken, Terms};
 use crate::upstream::{Access, Standing, Upstream};
 use std::time::Duration;
 
@@ -17,19 +16,8 @@ async fn audit(wanted: AuditedRequests) -> (Store, Audit) {
 
 fn request(method: &str, name: Option<&str>, fate: Fate) -> UpstreamRequest {
     let random = Random::default();
-    let token = AccessToken {
-        issuer: "https://notes.gw.example".into(),
-        audience: "https://notes.gw.example/mcp".into(),
-        user: UserId::random(&random),
-        username: "alice".into(),
-        client_id: "claude".into(),
-        scope: "".into(),
-        grant: GrantId::random(&random),
-        expires_at: Timestamp(0),
-        actor: None,
-        confirmation: None,
-        life: Arc::new(Life::default()),
-    };
+    let terms = Terms { client_id: "claude".into(), ..Terms::default() };
+    let token = AccessToken::new((UserId::random(&random), "alice"), terms, Arc::default(), Timestamp(0));
     let upstream = Upstream {
         authority: Authority::parse("mcp.example").unwrap(),
         name: "Notes".to_owned(),
@@ -73,8 +61,8 @@ async fn events_arrive_in_order() {
 async fn a_flood_waits_for_nobody_and_pushes_no_event_out() {
     let (store, audit) = audit(AuditedRequests::Calls).await;
     let one = request("tools/call", Some("get"), Fate::Answered);
-    // The writer does not run before this task yields.
-    for _ in 0..2 * REQUESTS {
+    // Nobody takes them before this task yields, and one thread has one part.
+    for _ in 0..2 * waiting::ROOM {
         audit.request(copy(&one));
     }
     audit.record("alice", "login.succeeded", "alice", None);
@@ -83,10 +71,90 @@ async fn a_flood_waits_for_nobody_and_pushes_no_event_out() {
     }
     audit.flush().await;
     let events = store.audit(u32::MAX).await.unwrap();
-    assert_eq!(events.len(), REQUESTS + EVENTS);
+    assert_eq!(events.len(), waiting::ROOM + EVENTS);
     assert!(events.iter().any(|event| event.action == "login.succeeded"));
-    assert_eq!(audit.metrics.audit_lost.get() as usize, REQUESTS + EVENTS + 1);
-    assert_eq!(audit.lost.load(Ordering::Relaxed), 0, "the loss was not told");
+    assert_eq!(audit.shared.metrics.audit_lost.get() as usize, waiting::ROOM + EVENTS + 1);
+    assert_eq!(audit.shared.losses.told(), 0, "the loss was not told");
+    assert_eq!(store.verify_audit(None).await.unwrap().broken, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_of_many_threads_are_in_the_order_in_which_they_ended() {
+    let (store, audit) = audit(AuditedRequests::Calls).await;
+    let threads: Vec<_> = (0..4_u32)
+        .map(|thread| {
+            let audit = audit.clone();
+            std::thread::spawn(move || {
+                let one = request("tools/call", Some("get"), Fate::Answered);
+                for number in 0..1000_u32 {
+                    let took = Duration::from_millis((thread * 10_000 + number).into());
+                    audit.request(UpstreamRequest { took, ..copy(&one) });
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    audit.request(request("tools/call", Some("last"), Fate::Answered));
+    audit.flush().await;
+    let mut events = store.audit(u32::MAX).await.unwrap();
+    events.reverse();
+    assert_eq!(events.len(), 4001);
+    assert_eq!(events[4000].subject, "last");
+    for thread in 0..4 {
+        let numbers = events.iter().take(4000).filter_map(|event| event.duration_ms);
+        let numbers: Vec<_> = numbers.filter(|number| number / 10_000 == thread).collect();
+        assert!(numbers.is_sorted(), "of thread {thread}");
+    }
+    assert!(events.iter().map(|event| event.at).is_sorted());
+    let verdict = store.verify_audit(None).await.unwrap();
+    assert_eq!((verdict.lines, verdict.broken), (4001, None));
+}
+
+#[tokio::test]
+async fn what_is_recorded_shows_within_a_second_though_nobody_asks() {
+    let (store, audit) = audit(AuditedRequests::Calls).await;
+    for expected in [1, 2] {
+        let begun = std::time::Instant::now();
+        audit.request(request("tools/call", Some("get"), Fate::Answered));
+        while store.audit(10).await.unwrap().len() < expected {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(begun.elapsed() < Duration::from_secs(10));
+        }
+        // A machine that is busy may make anybody late; half of it is ours.
+        assert!(collector::COMPANY <= Duration::from_millis(500));
+    }
+}
+
+#[tokio::test]
+async fn a_full_backlog_is_counted_and_room_comes_back() {
+    let (waiting, metrics) = (Arc::new(Waiting::new()), Arc::<Metrics>::default());
+    let losses = Arc::new(Losses { metrics: metrics.clone(), untold: AtomicU64::new(0) });
+    let (collector, mut batches) = Collector::new(waiting.clone(), Arc::default(), losses);
+    let (asking, asked) = mpsc::channel(1);
+    let collecting = tokio::spawn(collector.run(asked));
+    let send = async |count: usize| {
+        for nanos in 0..count as u64 {
+            let request = request("tools/call", Some(&"x".repeat(256)), Fate::Answered);
+            assert!(waiting.push(Ended { nanos, is_wanted: true, request }));
+        }
+        let (done, collected) = oneshot::channel();
+        asking.send(done).await.unwrap();
+        collected.await.unwrap();
+    };
+    let fits = collector::BACKLOG / request("tools/call", Some(&"x".repeat(256)), Fate::Answered).size();
+    let mut sent = 0;
+    while sent <= fits {
+        send(waiting::ROOM / 4).await;
+        sent += waiting::ROOM / 4;
+    }
+    let kept: usize = std::iter::from_fn(|| batches.try_recv().ok()).map(|batch| batch.requests.len()).sum();
+    assert_eq!((kept, metrics.audit_lost.get() as usize), (fits, sent - fits));
+    send(1).await;
+    assert_eq!(batches.try_recv().unwrap().requests.len(), 1, "what was written makes room");
+    drop(asking);
+    collecting.await.unwrap();
 }
 
 #[tokio::test]
@@ -181,5 +249,55 @@ async fn lines_go_to_a_file_too_which_may_be_moved_away() {
     audit.flush().await;
     let last = lines(&file).remove(1);
     assert_eq!((&last["action"], &last["hash"]), (&"login.failed".into(), &serde_json::Value::Null));
-    assert_eq!(audit.metrics.audit_lost.get(), 1);
+    assert_eq!(audit.shared.metrics.audit_lost.get(), 1);
+}
+
+#[tokio::test]
+async fn a_database_that_is_gone_costs_lines_and_says_so() {
+    let (store, audit) = audit(AuditedRequests::Calls).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("audit.jsonl");
+    audit.write_to(Some(&file)).await.unwrap();
+    for number in 0..100 {
+        audit.request(request("tools/call", Some(&format!("tool-{number}")), Fate::Answered));
+    }
+    audit.flush().await;
+    assert_eq!(store.verify_audit(None).await.unwrap().lines, 100);
+    store.close().await;
+    for number in 100..200 {
+        audit.request(request("tools/call", Some(&format!("tool-{number}")), Fate::Answered));
+    }
+    audit.flush().await;
+    assert_eq!(audit.shared.metrics.audit_lost.get(), 100);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 200, "what the database does not take is in the file");
+    for (number, line) in lines.iter().enumerate() {
+        assert_eq!(line["subject"], format!("tool-{number}"));
+        assert_eq!(line["hash"].is_null(), number >= 100);
+    }
+}
+
+#[tokio::test]
+async fn activity_counts_what_the_log_does_not_want_and_before_it_is_asked() {
+    let (store, audit) = audit(AuditedRequests::None).await;
+    let activity = crate::activity::Activity::new(store.clone(), Clock::system(), &Random::default());
+    let audit = audit.counted_by(activity.recorder().clone());
+    for _ in 0..100 {
+        audit.request(request("tools/call", Some("get"), Fate::Answered));
+    }
+    audit.request(request("tools/list", None, Fate::Failed));
+    activity.flush().await;
+    let report = activity.report(crate::activity::Range::Hour, &Default::default()).await.unwrap();
+    assert_eq!((report.sum.requests, report.sum.errors), (101, 1));
+    assert_eq!((report.tools.len(), report.tools[0].sum.requests), (1, 100));
+    assert_eq!(store.audit(10).await.unwrap().len(), 0);
+    // The counter ends with the last one who records, whatever the log still holds.
+    drop(audit);
+    audit_ends(&activity).await;
+}
+
+/// A flush after the log is gone is answered all the same.
+async fn audit_ends(activity: &crate::activity::Activity) {
+    tokio::time::timeout(Duration::from_secs(10), activity.flush()).await.unwrap();
 }

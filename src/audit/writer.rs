@@ -1,18 +1,23 @@
-//! The one task that writes the audit log: what people do at once, requests in company.
+//! The one task that writes the audit log: what people do at once, requests in the company in which they come, and everything that
+//! waits in one transaction.
 
-use super::UpstreamRequest;
-use super::file::{JsonLines, line};
-use crate::store::{AuditEvent, Store};
+use super::collector::Batch;
+use super::file::{JsonLines, put_line};
+use super::{Losses, UpstreamRequest};
+use crate::store::{AuditEvent, AuditLine, AuditLink, Store, StoreError};
 use crate::telemetry::Metrics;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 
-/// How many rows go into one transaction.
-const BATCH: usize = 256;
-/// How long a request waits for others, so that a transaction is worth its disk write.
-const COMPANY: Duration = Duration::from_millis(500);
+/// How many lines go into one transaction: others wait for it.
+const BATCH: usize = 8192;
+/// How many events are taken at a time.
+const EVENTS: usize = 256;
+/// How often a database that is busy is asked again, and after how long.
+const PATIENCE: (u32, Duration) = (20, Duration::from_millis(250));
 
 /// What waits for the writer.
 pub(super) enum Entry {
@@ -27,40 +32,38 @@ pub(super) enum Entry {
 pub(super) struct Writer {
     store: Store,
     metrics: Arc<Metrics>,
-    lost: Arc<AtomicU64>,
+    losses: Arc<Losses>,
     file: Option<JsonLines>,
-    entries: Vec<Entry>,
-    requests: Vec<UpstreamRequest>,
 }
 
 impl Writer {
-    pub(super) fn new(store: Store, metrics: Arc<Metrics>, lost: Arc<AtomicU64>) -> Self {
-        let (entries, requests) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
-        Self { store, metrics, lost, file: None, entries, requests }
+    pub(super) fn new(store: Store, metrics: Arc<Metrics>, losses: Arc<Losses>) -> Self {
+        Self { store, metrics, losses, file: None }
     }
 
-    pub(super) async fn run(
-        mut self,
-        mut events: mpsc::Receiver<Entry>,
-        mut requests: mpsc::Receiver<UpstreamRequest>,
-    ) {
-        while self.gather(&mut events, &mut requests).await {
-            let mut asked = Vec::new();
-            let mut rows = Vec::with_capacity(self.entries.len() + self.requests.len());
-            for entry in self.entries.drain(..) {
+    pub(super) async fn run(mut self, mut entries: mpsc::Receiver<Entry>, mut batches: mpsc::UnboundedReceiver<Batch>) {
+        let (mut some, mut batch) = (Vec::with_capacity(EVENTS), None);
+        let (mut has_entries, mut has_batches) = (true, true);
+        loop {
+            tokio::select! { biased;
+                count = entries.recv_many(&mut some, EVENTS), if has_entries => has_entries = count > 0,
+                next = batches.recv(), if has_batches => {
+                    has_batches = next.is_some();
+                    batch = next;
+                }
+                else => break,
+            }
+            let mut taken: Vec<Batch> = batch.take().into_iter().collect();
+            taken.extend(std::iter::from_fn(|| batches.try_recv().ok()));
+            let (mut events, mut asked) = (Vec::new(), Vec::new());
+            for entry in some.drain(..) {
                 match entry {
-                    Entry::Event(event) => rows.push(event),
+                    Entry::Event(event) => events.push(event),
                     Entry::File(file) => self.file = file,
                     Entry::Flush(done) => asked.push(done),
                 }
             }
-            rows.extend(self.requests.drain(..).map(UpstreamRequest::into_event));
-            if !asked.is_empty() {
-                rows.extend(std::iter::from_fn(|| requests.try_recv().ok()).map(UpstreamRequest::into_event));
-            }
-            for batch in rows.chunks(BATCH) {
-                self.write(batch).await;
-            }
+            self.write_all(&events, &taken).await;
             for done in asked {
                 // Whoever asked may have given up.
                 let _ = done.send(());
@@ -68,54 +71,54 @@ impl Writer {
         }
     }
 
-    /// Waits for something to write; false when there will be nothing more.
-    async fn gather(
-        &mut self,
-        events: &mut mpsc::Receiver<Entry>,
-        requests: &mut mpsc::Receiver<UpstreamRequest>,
-    ) -> bool {
-        let mut open = tokio::select! { biased;
-            count = events.recv_many(&mut self.entries, BATCH) => count > 0,
-            count = requests.recv_many(&mut self.requests, BATCH) => count > 0,
-        };
-        let company = tokio::time::sleep(COMPANY);
-        tokio::pin!(company);
-        while open && self.entries.is_empty() && self.requests.len() < BATCH {
-            let room = BATCH - self.requests.len();
-            open = tokio::select! { biased;
-                count = events.recv_many(&mut self.entries, BATCH) => count > 0,
-                count = requests.recv_many(&mut self.requests, room) => count > 0,
-                () = &mut company => break,
-            };
+    async fn write_all(&mut self, events: &[AuditEvent], batches: &[Batch]) {
+        let requests = || batches.iter().flat_map(|batch| &batch.requests);
+        let mut addresses: HashMap<IpAddr, String> = HashMap::new();
+        for request in requests() {
+            addresses.entry(request.address).or_insert_with(|| request.address.to_string());
         }
-        // Both queues are closed together, by the last of those who record; what is in them is still to be written.
-        if !open {
-            self.entries.extend(std::iter::from_fn(|| events.try_recv().ok()));
-            self.requests.extend(std::iter::from_fn(|| requests.try_recv().ok()));
+        let address = |request: &UpstreamRequest| addresses.get(&request.address).map(String::as_str);
+        let requests = requests().map(|request| request.line(address(request)));
+        let lines: Vec<_> = events.iter().map(AuditEvent::line).chain(requests).collect();
+        for lines in lines.chunks(BATCH) {
+            self.write(lines).await;
         }
-        open || !self.entries.is_empty() || !self.requests.is_empty()
     }
 
-    async fn write(&mut self, rows: &[AuditEvent]) {
+    async fn write(&mut self, lines: &[AuditLine<'_>]) {
         let begun = Instant::now();
-        let places = self.store.append_audit(rows).await;
+        let places = self.append(lines).await;
         self.metrics.store_write(begun.elapsed(), places.is_ok());
         let places = places.unwrap_or_else(|error| {
-            self.metrics.audit_lost.inc_by(rows.len() as u64);
-            tracing::error!(%error, rows = rows.len(), "events are missing in the audit log");
+            self.metrics.audit_lost.inc_by(lines.len() as u64);
+            tracing::error!(%error, rows = lines.len(), "events are missing in the audit log");
             Vec::new()
         });
         if let Some(file) = &mut self.file {
             // What the database did not take is at least there.
-            let lines: String =
-                rows.iter().enumerate().map(|(at, event)| line(event, places.get(at).copied())).collect();
-            if !file.append(lines.as_bytes()).await {
+            let mut text = String::new();
+            for (at, line) in lines.iter().enumerate() {
+                put_line(&mut text, line, places.get(at).copied());
+            }
+            if !file.append(text.as_bytes()).await {
                 self.metrics.audit_file_failures.inc();
             }
         }
-        match self.lost.swap(0, Ordering::Relaxed) {
+        match self.losses.told() {
             0 => {}
             requests => tracing::warn!(requests, "the audit log could not keep up: these are missing in it"),
         }
+    }
+
+    /// A database that is busy was not asked yet, so it can be asked again. After any other failure nobody knows what became of the lines,
+    /// and none shall be there twice.
+    async fn append(&self, lines: &[AuditLine<'_>]) -> Result<Vec<(i64, AuditLink)>, StoreError> {
+        for _ in 0..PATIENCE.0 {
+            match self.store.append_audit_lines(lines).await {
+                Err(StoreError::Busy) => tokio::time::sleep(PATIENCE.1).await,
+                written => return written,
+            }
+        }
+        self.store.append_audit_lines(lines).await
     }
 }

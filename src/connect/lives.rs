@@ -79,6 +79,12 @@ impl CredentialLives {
             return Life::over();
         }
         let life = Arc::new(Life::default());
+        if alive.len() == alive.capacity() {
+            // Rather than grow with what nobody holds any more.
+            alive.retain(|_, entry| entry.life.strong_count() > 0);
+            let more = alive.len() / 4 + 1;
+            alive.reserve(more);
+        }
         alive.insert(source, Entry { target: target.clone(), user, life: Arc::downgrade(&life) });
         life
     }
@@ -202,6 +208,7 @@ impl Connections {
 
     /// Drops what nobody holds any more.
     pub fn sweep(&self) {
+        self.memory.sweep();
         self.lives.sweep();
     }
 

@@ -3,22 +3,22 @@
 use super::{ConnectionKey, Credential};
 use crate::clock::Timestamp;
 use crate::ids::ConnectionId;
-use moka::sync::Cache;
+use crate::table::{Entry, Table};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
-/// How many credentials are kept.
-const CAPACITY: u64 = 100_000;
-/// One that nobody used for so long is dropped.
-const IDLE: Duration = Duration::from_secs(1800);
+/// How many credentials are kept. Beyond that one that was not used lately gives way.
+const CAPACITY: usize = 100_000;
 
 /// Credentials by key, and an index by connection.
 pub(super) struct Memory {
-    capacity: u64,
-    slots: Cache<ConnectionKey, Arc<Slot>>,
+    capacity: usize,
+    slots: Table<Slot>,
+    /// Keys are hashed under a secret key: nobody outside can make two of them collide.
+    keys: RandomState,
     index: Mutex<Index>,
 }
 
@@ -32,10 +32,14 @@ struct Index {
 }
 
 struct Slot {
+    key: ConnectionKey,
+    hash: u64,
     credential: Arc<Credential>,
     /// For what the configuration gives: the registry's generation that it was read in.
     generation: Option<u64>,
     forgotten: AtomicBool,
+    /// Since somebody asked for it last.
+    used: AtomicBool,
 }
 
 impl Memory {
@@ -43,14 +47,16 @@ impl Memory {
         Self::of(CAPACITY)
     }
 
-    fn of(capacity: u64) -> Self {
-        let slots = Cache::builder().max_capacity(capacity).time_to_idle(IDLE).build();
-        Self { capacity, slots, index: Mutex::default() }
+    fn of(capacity: usize) -> Self {
+        Self { capacity, slots: Table::new(capacity), keys: RandomState::new(), index: Mutex::default() }
     }
 
-    /// Takes no lock besides what the map does inside.
+    /// Takes the short lock of a table, and that is all.
     pub(super) fn get(&self, key: &ConnectionKey, now: Timestamp, generation: u64) -> Option<Arc<Credential>> {
-        let slot = self.slots.get(key)?;
+        let slot = self.slots.find(self.keys.hash_one(key), |slot| slot.key == *key)?;
+        if !slot.used.load(Ordering::Relaxed) {
+            slot.used.store(true, Ordering::Relaxed);
+        }
         let good = !slot.forgotten.load(Ordering::Acquire)
             && !slot.credential.life.has_ended()
             && slot.credential.expires_at.is_none_or(|end| now < end)
@@ -67,14 +73,14 @@ impl Memory {
     pub(super) fn put(&self, key: &ConnectionKey, credential: Credential, epoch: u64) -> Arc<Credential> {
         let credential = Arc::new(credential);
         let Some(id) = credential.connection else { return credential };
-        let slot = Slot::new(&credential, None);
+        let slot = self.slot(key, &credential, None);
         let mut index = self.index.lock();
         if index.epoch == epoch {
             index.by_id.insert(id, Arc::downgrade(&slot));
-            if index.by_id.len() as u64 > 2 * self.capacity {
+            if index.by_id.len() > 2 * self.capacity {
                 index.by_id.retain(|_, slot| slot.strong_count() > 0);
             }
-            self.slots.insert(key.clone(), slot);
+            self.slots.insert(slot, |known| known.key == *key);
         }
         credential
     }
@@ -82,8 +88,14 @@ impl Memory {
     /// Keeps what everybody shares, as long as the registry does not change.
     pub(super) fn put_shared(&self, key: &ConnectionKey, credential: Credential, generation: u64) -> Arc<Credential> {
         let credential = Arc::new(credential);
-        self.slots.insert(key.clone(), Slot::new(&credential, Some(generation)));
+        self.slots.insert(self.slot(key, &credential, Some(generation)), |known| known.key == *key);
         credential
+    }
+
+    fn slot(&self, key: &ConnectionKey, credential: &Arc<Credential>, generation: Option<u64>) -> Arc<Slot> {
+        let (hash, credential) = (self.keys.hash_one(key), credential.clone());
+        let (forgotten, used) = (AtomicBool::new(false), AtomicBool::new(true));
+        Arc::new(Slot { key: key.clone(), hash, credential, generation, forgotten, used })
     }
 
     /// After the configuration of upstreams has changed, and with it perhaps what an authorization is good for.
@@ -95,6 +107,12 @@ impl Memory {
         }
     }
 
+    /// Drops what was forgotten, and what nobody has used since this was done last.
+    pub(super) fn sweep(&self) {
+        self.slots.retain(|slot| slot.was_used());
+        self.index.lock().by_id.retain(|_, slot| slot.strong_count() > 0);
+    }
+
     pub(super) fn forget(&self, id: ConnectionId) {
         let mut index = self.index.lock();
         index.epoch += 1;
@@ -104,9 +122,14 @@ impl Memory {
     }
 }
 
-impl Slot {
-    fn new(credential: &Arc<Credential>, generation: Option<u64>) -> Arc<Self> {
-        Arc::new(Self { credential: credential.clone(), generation, forgotten: AtomicBool::new(false) })
+impl Entry for Slot {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// The next request would have to read a row and open it.
+    fn was_used(&self) -> bool {
+        !self.forgotten.load(Ordering::Relaxed) && self.used.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -170,6 +193,20 @@ mod tests {
         assert!(memory.get(&key, Timestamp(0), 3).is_some());
         assert!(memory.get(&key, Timestamp(0), 4).is_none());
     }
+    #[test]
+    fn a_sweep_drops_what_nobody_used_since_the_last_one() {
+        let memory = Memory::new();
+        let (used, unused) = (key(), key());
+        for (number, key) in [(1, &used), (2, &unused)] {
+            memory.put(key, credential(key, ConnectionId([number; 16])), memory.epoch());
+        }
+        memory.sweep();
+        assert!(memory.get(&used, Timestamp(0), 0).is_some());
+        memory.sweep();
+        assert!(memory.get(&used, Timestamp(0), 0).is_some() && memory.get(&unused, Timestamp(0), 0).is_none());
+        assert_eq!((memory.slots.len(), memory.index.lock().by_id.len()), (1, 1));
+    }
+
     /// Puts `count` distinct connections, each with a header of `length` bytes, and reads every one again.
     fn fill(memory: &Memory, count: u64, length: usize) {
         let random = Random::default();
@@ -179,18 +216,17 @@ mod tests {
             let header = Some((http::header::AUTHORIZATION, value));
             memory.put(&key, Credential { header, ..credential(&key, id) }, memory.epoch());
             memory.get(&key, Timestamp(0), 0);
-            let index = memory.index.lock().by_id.len() as u64;
+            let index = memory.index.lock().by_id.len();
             assert!(index <= 2 * memory.capacity, "{index} in the index of {}", memory.capacity);
         }
-        memory.slots.run_pending_tasks();
     }
 
     #[test]
     fn it_does_not_grow_with_the_number_of_connections() {
         let memory = Memory::of(2_000);
         fill(&memory, 10_000, 100);
-        assert!(memory.slots.entry_count() <= 2_000, "{}", memory.slots.entry_count());
-        assert!(memory.slots.entry_count() > 1_000, "{}: what is used is kept", memory.slots.entry_count());
+        assert!(memory.slots.len() <= 2_000, "{}", memory.slots.len());
+        assert!(memory.slots.len() > 1_000, "{}: what is used is kept", memory.slots.len());
     }
 
     /// For docs/performance.md: alone, since it reads the memory of the whole process.
@@ -204,9 +240,9 @@ mod tests {
             line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
         };
         let before = resident();
-        for count in [CAPACITY, 1_000_000] {
+        for count in [CAPACITY as u64, 1_000_000] {
             fill(&memory, count, 1024);
-            println!("{count} connections: {} kept, {before} -> {} MiB", memory.slots.entry_count(), resident());
+            println!("{count} connections: {} kept, {before} -> {} MiB", memory.slots.len(), resident());
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The default port of the upstreams' scheme, never spelt out.
 const HTTPS: u16 = 443;
@@ -11,9 +12,9 @@ const HTTPS: u16 = 443;
 const PROGRAMS: &str = ".stdio.invalid";
 
 /// An upstream's `host[:port]` in canonical form: lower-case ASCII, no `:443`, no trailing dot, IP addresses in
-/// dotted decimal. Two equal authorities are one upstream.
+/// dotted decimal. Two equal authorities are one upstream. Clones share the text: every request has some.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Authority(Box<str>);
+pub struct Authority(Arc<str>);
 
 /// Why a text is not the authority of an upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

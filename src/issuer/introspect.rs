@@ -135,7 +135,7 @@ impl Issuer {
         if !may_know || *token.issuer != issuer {
             return Ok(None);
         }
-        let Some((_, user)) = self.usable(realm, token.grant).await? else { return Ok(None) };
+        let Some((_, user)) = self.usable(realm, token.grant()).await? else { return Ok(None) };
         // The text is the one that was verified just now.
         let Ok(rest) = jose::unverified_claims::<Rest>(text) else { return Ok(None) };
         Ok(Some(Active {
@@ -146,7 +146,7 @@ impl Issuer {
             username: user.name,
             client_id: token.client_id.to_string(),
             scope: token.scope.to_string(),
-            exp: token.expires_at.seconds(),
+            exp: token.expires_at().seconds(),
             iat: rest.iat,
             jti: Some(rest.jti),
             token_type: Some(if token.confirmation.is_some() { "DPoP" } else { "Bearer" }),

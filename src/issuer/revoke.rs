@@ -53,5 +53,5 @@ async fn grant_of(
         Err(Unverified::Outdated(outdated)) => return Err(outdated.into()),
     };
     let own = token.filter(|token| *token.client_id == *client.id && *token.issuer == issuer.site.issuer(realm));
-    Ok(own.map(|token| token.grant))
+    Ok(own.map(|token| token.grant()))
 }

@@ -5,16 +5,16 @@
 //! may be a stream that never ends: what has arrived goes on at once, and a copy is kept as long as it stays small.
 
 use super::budget::{Budget, Share};
-use super::headers::Framing;
+use super::http1::Framing;
 use super::patience::{Patience, is_late};
 use super::reply::Refusal;
+use super::session::ClientSession;
+use super::session::ServerSession;
 use crate::config::{ConnectionLimits, Server};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header;
 use pingora::Result;
-use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::client::HttpSession;
 use prometheus_client::metrics::gauge::Gauge;
 
 /// Bodies up to this size are read away before a refusal, in bytes.
@@ -38,7 +38,11 @@ pub(super) struct RequestBody<'b> {
     /// How much of it may be kept, in bytes.
     most_kept: usize,
     /// Everything that has been read, as long as it is kept; otherwise what has not been sent yet.
-    bytes: Vec<u8>,
+    bytes: Bytes,
+    /// The same while it comes in pieces; `bytes` is empty then.
+    pieces: Vec<u8>,
+    /// What they take of the share, in bytes.
+    room: usize,
     /// As large as the memory of `bytes`, as long as they are kept.
     share: Option<Share<'b>>,
     /// Whether something was sent that was not kept.
@@ -113,10 +117,12 @@ impl Bodies {
         let body = RequestBody {
             bodies: self,
             most_kept,
-            bytes: Vec::new(),
+            bytes: Bytes::new(),
+            pieces: Vec::new(),
+            room: 0,
             share: Some(self.budget.share()),
             gone: false,
-            whole: session.is_body_empty(),
+            whole: session.is_body_done(),
             announced: content_length(session),
             read: 0,
             patience: Patience::new(&self.patience),
@@ -134,7 +140,7 @@ impl Bodies {
 impl RequestBody<'_> {
     /// The whole body, if it is in memory.
     pub(super) fn kept(&self) -> Option<&[u8]> {
-        (self.whole && !self.gone).then_some(&self.bytes)
+        (self.whole && !self.gone).then(|| self.read_so_far())
     }
 
     /// The whole body, taken out. What it takes of the memory for bodies is given back with the rest of it.
@@ -182,8 +188,8 @@ impl RequestBody<'_> {
         match piece? {
             Some(piece) => {
                 self.count(&piece)?;
-                if !self.keep(piece.clone()) {
-                    self.bytes.extend_from_slice(&piece);
+                if !self.keep(&piece) {
+                    self.append(&piece);
                 }
             }
             None => {
@@ -204,43 +210,55 @@ impl RequestBody<'_> {
     }
 
     /// Keeps one more piece. `false` when that would be too much: from then on nothing is kept.
-    fn keep(&mut self, piece: Bytes) -> bool {
-        let (needed, capacity) = (self.bytes.len() + piece.len(), self.bytes.capacity());
-        let room = match needed > capacity {
-            // Nearly always a body comes in one piece: then its memory is taken over.
-            true if capacity == 0 => needed,
+    fn keep(&mut self, piece: &Bytes) -> bool {
+        let needed = self.read_so_far().len() + piece.len();
+        let room = match needed > self.room {
+            // Nearly always a body comes in one piece, which stays where it was read.
+            true if self.room == 0 => needed,
             true => needed.next_power_of_two().min(self.most_kept),
-            false => capacity,
+            false => self.room,
         };
         let share = self.share.as_mut().filter(|_| needed <= self.most_kept);
-        if !share.is_some_and(|share| share.grow(room - capacity)) {
+        if !share.is_some_and(|share| share.grow(room - self.room)) {
             self.share = None;
             return false;
         }
-        match capacity {
-            0 => self.bytes = piece.into(),
-            _ => {
-                self.bytes.reserve_exact(room - self.bytes.len());
-                self.bytes.extend_from_slice(&piece);
-            }
+        match std::mem::replace(&mut self.room, room) {
+            0 => self.bytes = piece.clone(),
+            _ => self.append(piece),
         }
         true
+    }
+
+    fn append(&mut self, piece: &[u8]) {
+        let begun = std::mem::take(&mut self.bytes);
+        let missing = self.room.saturating_sub(self.pieces.len()).max(begun.len() + piece.len());
+        self.pieces.reserve_exact(missing);
+        self.pieces.extend_from_slice(&begun);
+        self.pieces.extend_from_slice(piece);
+    }
+
+    fn read_so_far(&self) -> &[u8] {
+        if self.pieces.is_empty() { &self.bytes } else { &self.pieces }
     }
 
     /// What was kept, kept no longer.
     fn let_go(&mut self) -> Bytes {
         self.gone = true;
-        std::mem::take(&mut self.bytes).into()
+        match self.pieces.is_empty() {
+            true => std::mem::take(&mut self.bytes),
+            false => std::mem::take(&mut self.pieces).into(),
+        }
     }
 
-    /// Sends what has been read, and then the rest as it arrives. Bodies in HTTP/1.1 are framed by Pingora from the head
-    /// that was written.
-    pub(super) async fn send(&mut self, session: &mut ServerSession, upstream: &mut HttpSession) -> Sent {
+    /// Sends what has been read, and then the rest as it arrives. In HTTP/1.1 the head that was
+    /// written says how it is framed.
+    pub(super) async fn send(&mut self, session: &mut ServerSession, upstream: &mut ClientSession) -> Sent {
         let begun = match self.share {
-            Some(_) => Bytes::copy_from_slice(&self.bytes),
+            Some(_) => Bytes::copy_from_slice(self.read_so_far()),
             None => self.let_go(),
         };
-        if !begun.is_empty() && upstream.write_request_body(begun, false).await.is_err() {
+        if !begun.is_empty() && upstream.write_request_body(begun).await.is_err() {
             return Sent::Partly;
         }
         while !self.whole {
@@ -255,11 +273,11 @@ impl RequestBody<'_> {
             if let Err(failure) = self.count(&piece) {
                 return Sent::Failed(failure);
             }
-            if self.share.is_some() && !self.keep(piece.clone()) {
+            if self.share.is_some() && !self.keep(&piece) {
                 self.let_go();
             }
             // An empty DATA frame in the middle is legal in HTTP/2 and would end a chunked body.
-            if !piece.is_empty() && upstream.write_request_body(piece, false).await.is_err() {
+            if !piece.is_empty() && upstream.write_request_body(piece).await.is_err() {
                 return Sent::Partly;
             }
         }

@@ -1,27 +1,22 @@
 //! One request to an upstream and the head of its answer: connecting, writing, repeating what may be repeated.
 
 use super::body::{BodyFailure, RequestBody, Sent};
-use super::headers::{self, Framing};
+use super::headers::UpstreamHead;
+use super::http1::Framing;
 use super::lifeline::Lifeline;
 use super::peek::Asked;
 use super::peer::{ConnectFailure, Connected, Peers};
 use super::reply::Refusal;
+use super::session::ServerSession;
 use super::stream::caller_gone;
-use super::trace::{THEIR_ERROR, carry};
-use super::wire::Wire;
+use super::trace::THEIR_ERROR;
 use crate::connect::{ConnectionKey, Credential};
 use crate::telemetry::{SharedSpan, TraceContext};
 use crate::upstream::{Failure, Health, Stage, Unavailable, Upstream};
-use bytes::Bytes;
-use http::{Method, Version, header};
-use pingora::http::RequestHeader;
-use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::client::HttpSession;
-use pingora::protocols::http::v1::client::{HttpSession as Http1, http_req_header_to_wire};
-use pingora::{Error, ErrorType, OrErr, Result};
+use http::{Method, Version};
+use pingora::{Error, ErrorType, Result};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
 
 /// How often a request is sent that meets a connection which the upstream has just closed.
 const MAX_ATTEMPTS: u32 = 3;
@@ -87,11 +82,7 @@ impl Exchange<'_> {
         loop {
             let connected = self.connect(http2).await?;
             let reused = connected.reused;
-            let mut head = self.head(session, body, credential).map_err(|_| internal())?;
-            if let Some(context) = trace {
-                carry(context, &mut head).map_err(|_| internal())?;
-            }
-            match self.attempt(session, connected, head, (body, life)).await {
+            match self.attempt(session, connected, (credential, trace), (body, life)).await {
                 Ok(mut connected) => {
                     connected.turn.answered();
                     return Ok(connected);
@@ -138,18 +129,6 @@ impl Exchange<'_> {
         }
     }
 
-    fn head(&self, session: &ServerSession, body: &RequestBody<'_>, credential: &Credential) -> Result<RequestHeader> {
-        let request = session.req_header();
-        let framing = if session.is_upgrade_req() { Framing::Upgrade } else { body.framing() };
-        let path = request.uri.path_and_query().map_or(&b"/"[..], |target| target.as_str().as_bytes());
-        let mut head = headers::for_upstream(request, path, self.upstream.authority.as_str(), credential, framing)?;
-        if self.upstream.tools.is_some() {
-            // Lists of tools are to be read on their way back.
-            head.insert_header(header::ACCEPT_ENCODING, "identity")?;
-        }
-        Ok(head)
-    }
-
     /// Whether a request that got no byte of an answer may be sent again on a new connection. It may not when the upstream
     /// could have acted on it already: a tool call. Everything else in MCP only asks (RFC 9110 §9.2.2).
     fn may_repeat(&self, session: &ServerSession, body: &RequestBody<'_>) -> bool {
@@ -169,23 +148,28 @@ impl Exchange<'_> {
         &self,
         session: &mut ServerSession,
         mut connected: Connected,
-        head: RequestHeader,
+        (credential, trace): (&Credential, Option<&TraceContext>),
         (body, life): (&mut RequestBody<'_>, &Lifeline),
     ) -> Result<Connected, Attempt> {
-        let opens_stream = head.method == Method::GET;
-        connected.session.set_write_timeout(Some(self.response_timeout));
-        connected = match body.kept() {
-            Some(bytes) => self.write_kept(connected, head, bytes).await.map_err(Attempt::Lost)?,
-            None => write_streamed(session, connected, head, body).await?,
+        let request = session.req_header();
+        let opens_stream = request.method == Method::GET;
+        let head = UpstreamHead {
+            request,
+            host: self.upstream.authority.as_str(),
+            credential,
+            framing: if session.is_upgrade_req() { Framing::Upgrade } else { body.framing() },
+            trace,
+            // Lists of tools are to be read on their way back.
+            uncompressed: self.upstream.tools.is_some(),
         };
-        connected.session.set_read_timeout(Some(self.response_timeout));
-        // One deadline for the whole head: the time-out of a read begins again with every byte.
-        let answered = tokio::time::timeout(self.response_timeout, read_head(&mut connected.session));
+        connected.session.write_request_header(&head, self.response_timeout).map_err(Attempt::Lost)?;
+        match body.kept() {
+            Some(bytes) => connected.session.send_whole(bytes).await.map_err(Attempt::Lost)?,
+            None => send_streamed(session, &mut connected, body).await?,
+        }
+        let answered = connected.session.read_response_header(self.response_timeout);
         tokio::select! { biased;
-            answered = answered => match answered {
-                Ok(read) => read.map_err(Attempt::Lost)?,
-                Err(_) => return Err(Attempt::Lost(Error::explain(ErrorType::ReadTimedout, "the head of an answer"))),
-            },
+            answered = answered => answered.map_err(Attempt::Lost)?,
             // A caller that leaves before the answer cancels the request (MCP 2026-07-28, streamable HTTP).
             gone = caller_gone(session) => return Err(Attempt::Final(ExchangeFailure::Aborted(gone))),
             // Some servers send the head of a stream with its first event.
@@ -195,51 +179,22 @@ impl Exchange<'_> {
         life.check().map_err(|error| Attempt::Final(ExchangeFailure::Refused(Refusal::Unauthorized(error))))?;
         Ok(connected)
     }
-
-    /// Writes head and body. In HTTP/1.1 both go out in one piece: one system call instead of the two or three that
-    /// Pingora's own writer takes.
-    async fn write_kept(&self, connected: Connected, head: RequestHeader, body: &[u8]) -> Result<Connected> {
-        let Connected { session, reused, peer, turn } = connected;
-        // Pingora interprets the answers to these two by the request that it wrote itself.
-        let coalesced = head.method != Method::HEAD && !head.headers.contains_key(header::UPGRADE);
-        let session = match session {
-            HttpSession::H1(session) if coalesced => {
-                let written = write_coalesced(session, &head, body);
-                let written = tokio::time::timeout(self.response_timeout, written).await;
-                HttpSession::H1(written.or_err(ErrorType::WriteTimedout, "writing to the upstream")??)
-            }
-            mut session => {
-                session.write_request_header(Box::new(head)).await?;
-                if !body.is_empty() {
-                    session.write_request_body(Bytes::copy_from_slice(body), true).await?;
-                }
-                session.finish_request_body().await?;
-                session
-            }
-        };
-        Ok(Connected { session, reused, peer, turn })
-    }
 }
 
-/// Writes the head, and the body as it arrives.
-async fn write_streamed(
+/// Sends the head, and the body as it arrives.
+async fn send_streamed(
     session: &mut ServerSession,
-    mut connected: Connected,
-    mut head: RequestHeader,
+    connected: &mut Connected,
     body: &mut RequestBody<'_>,
-) -> Result<Connected, Attempt> {
-    if let HttpSession::H2(_) = connected.session {
-        // Its frames say where a body ends (RFC 9113 §8.2.2).
-        head.remove_header(&header::TRANSFER_ENCODING);
-    }
-    connected.session.write_request_header(Box::new(head)).await.map_err(Attempt::Lost)?;
+) -> Result<(), Attempt> {
+    connected.session.send_head().await.map_err(Attempt::Lost)?;
     // Callers may take their time over bodies: nobody else must be kept out by that.
     connected.turn.yields();
     match body.send(session, &mut connected.session).await {
         // An upstream that stopped taking the body may have said why.
         Sent::Whole | Sent::Partly => {
             connected.turn.waits();
-            Ok(connected)
+            Ok(())
         }
         Sent::Failed(BodyFailure::Refused(refusal)) => Err(Attempt::Final(ExchangeFailure::Refused(refusal))),
         Sent::Failed(BodyFailure::Aborted(error)) => Err(Attempt::Final(ExchangeFailure::Aborted(error))),
@@ -254,27 +209,6 @@ enum Attempt {
     Final(ExchangeFailure),
 }
 
-async fn write_coalesced(session: Http1, head: &RequestHeader, body: &[u8]) -> Result<Http1> {
-    let mut wire = http_req_header_to_wire(head)
-        .ok_or_else(|| Error::explain(ErrorType::InvalidHTTPHeader, "the request target cannot be sent"))?;
-    wire.extend_from_slice(body);
-    let mut stream = session.into_inner();
-    stream.write_all(&wire).await.or_err(ErrorType::WriteError, "writing to the upstream")?;
-    stream.flush().await.or_err(ErrorType::WriteError, "writing to the upstream")?;
-    Ok(Http1::new(Wire::before_answer(stream)))
-}
-
-/// Reads the head of the final response; interim ones are not passed on (RFC 9110 §15.2 allows it).
-async fn read_head(session: &mut HttpSession) -> Result<()> {
-    loop {
-        session.read_response_header().await?;
-        let status = session.response_header().map(|head| head.status);
-        if status.is_some_and(|status| !status.is_informational() || status == http::StatusCode::SWITCHING_PROTOCOLS) {
-            return Ok(());
-        }
-    }
-}
-
 fn took_too_long(error: &Error) -> bool {
     matches!(error.etype(), ErrorType::ReadTimedout | ErrorType::WriteTimedout)
 }
@@ -284,8 +218,4 @@ fn lost(error: &Error) -> Refusal {
         return Refusal::GatewayTimeout;
     }
     Refusal::BadGateway("the upstream closed the connection without an answer".to_owned())
-}
-
-fn internal() -> ExchangeFailure {
-    ExchangeFailure::Refused(Refusal::Internal)
 }

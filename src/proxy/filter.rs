@@ -3,11 +3,11 @@
 
 use super::peer::Connected;
 use super::reply::Refusal;
+use super::session::ClientSession;
 use crate::mcp::{ToolPolicy, without_denied};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, header};
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::client::HttpSession;
 use pingora::{Error, ErrorType};
 
 /// The largest answer, or event, that is looked through, in bytes. What is larger is not passed on unseen.
@@ -193,7 +193,7 @@ pub(super) async fn whole_list(upstream: &mut Connected, policy: &ToolPolicy) ->
     }
 }
 
-async fn read_whole(upstream: &mut HttpSession) -> Result<Bytes, Refusal> {
+async fn read_whole(upstream: &mut ClientSession) -> Result<Bytes, Refusal> {
     let mut body = BytesMut::new();
     loop {
         match upstream.read_response_body().await {

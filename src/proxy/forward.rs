@@ -5,7 +5,7 @@ use super::body::{Bodies, BodyFailure};
 use super::endpoint::EndpointEvent;
 use super::exchange::{Exchange, ExchangeFailure};
 use super::filter::{self, EventFilter};
-use super::headers::Isolation;
+use super::headers::{CallerHead, Delivery, Isolation};
 use super::lifeline::Lifeline;
 use super::peek::Asked;
 use super::peer::{Connected, Peers};
@@ -13,9 +13,9 @@ use super::policy::{self, Enforced};
 use super::record::Record;
 use super::reply::{self, Refusal, TokenError};
 use super::route::Target;
-use super::source::Source;
+use super::session::ServerSession;
 use super::stopping::Stopping;
-use super::{headers, stepup, stream, upgrade};
+use super::{stepup, stream, upgrade};
 use crate::config::Streams;
 use crate::connect::{Connections, Credential, NoCredential};
 use crate::error::{Culprit, Fault};
@@ -23,7 +23,6 @@ use crate::telemetry::{Metrics, SharedSpan};
 use http::{HeaderValue, Method, StatusCode, Version, header};
 use pingora::Error;
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
 use std::sync::Arc;
 
 /// How much of a 401's body is read, in bytes, so that its connection can be used for the repetition.
@@ -155,7 +154,7 @@ impl Forwarder<'_> {
                 break;
             }
         }
-        self.peers.release(refused).await;
+        self.peers.release(refused);
         Ok(self.connections.renew(permit.key(), rejected, challenge.as_deref()).await?)
     }
 
@@ -184,27 +183,37 @@ impl Forwarder<'_> {
         }
         // What is compressed has no boundaries where a comment would fit.
         let plain = events && filter::check_coding(response).is_ok();
-        let mut head = self.head(session, response, plain, isolation)?;
-        if events {
-            head = headers::detached(&head)?;
-        }
-        session.write_response_header(head).await?;
-        let _open = events.then(|| (OpenStream::count(self.metrics), record.streams()));
-        let get = session.req_header().method == Method::GET;
-        let bounds = stream::Bounds {
-            life,
-            stopping: self.stopping.stream(),
-            heartbeat: self.streams.heartbeat,
-            max_duration: self.streams.max_duration,
-            events: plain,
-            endpoint: (plain && get).then(|| EndpointEvent::of(isolation.upstream)),
-            filter: enforced.filter(|_| events).map(|enforced| EventFilter::new(enforced.policy)),
+        let request = session.req_header();
+        let delivery = Delivery {
+            events,
+            // Comments of ours come on top of it, and denied tools go.
+            changes: plain && request.method != Method::HEAD,
+            chunked: request.version == Version::HTTP_11 && !is_bodiless(response),
         };
-        let mut source = Source::new(connected, events);
-        if stream::pass(session, &mut source, bounds).await? == stream::End::Complete
-            && let Some(connected) = source.into_connected().await
-        {
-            Box::pin(self.peers.release(*connected)).await;
+        session.write_answer(&CallerHead { response, isolation, delivery }).await?;
+        let _open = events.then(|| (OpenStream::count(self.metrics), record.streams()));
+        if events {
+            session.streams();
+            connected.session.streams();
+        }
+        let end = if plain {
+            let get = session.req_header().method == Method::GET;
+            let bounds = stream::Bounds {
+                life,
+                stopping: self.stopping.stream(),
+                heartbeat: self.streams.heartbeat,
+                max_duration: self.streams.max_duration,
+                rewriting: stream::Rewriting {
+                    endpoint: get.then(|| EndpointEvent::of(isolation.upstream)),
+                    filter: enforced.map(|enforced| EventFilter::new(enforced.policy)),
+                },
+            };
+            stream::pass_events(session, &mut connected.session, bounds).await?
+        } else {
+            stream::pass(session, &mut connected.session, life).await?
+        };
+        if end == stream::End::Complete {
+            self.peers.release(*connected);
         }
         Ok(status)
     }
@@ -231,7 +240,7 @@ impl Forwarder<'_> {
             max_duration: self.streams.max_duration,
             write_timeout: self.streams.write_timeout,
         };
-        upgrade::pass(session, connected, bounds).await?;
+        upgrade::pass(session, &mut connected.session, bounds).await?;
         Ok(StatusCode::SWITCHING_PROTOCOLS)
     }
 
@@ -249,8 +258,8 @@ impl Forwarder<'_> {
             gone = stream::caller_gone(session) => return Err(Failure::Aborted(gone)),
         };
         let Some(response) = connected.session.response_header() else { return Err(Refusal::Internal.into()) };
-        let mut head = *headers::for_caller(response, isolation)?;
-        self.peers.release(connected).await;
+        let mut head = *CallerHead { response, isolation, delivery: Delivery::default() }.to_header()?;
+        self.peers.release(connected);
         life.check().map_err(Refusal::Unauthorized)?;
         if changed {
             filter::OF_THE_BYTES.iter().for_each(|name| drop(head.remove_header(*name)));
@@ -259,31 +268,6 @@ impl Forwarder<'_> {
         let status = head.status;
         reply::write_whole(session, head, body).await?;
         Ok(status)
-    }
-
-    fn head(
-        &self,
-        session: &ServerSession,
-        response: &ResponseHeader,
-        plain_events: bool,
-        isolation: &Isolation<'_>,
-    ) -> pingora::Result<Box<ResponseHeader>> {
-        let mut head = headers::for_caller(response, isolation)?;
-        let head_only = session.req_header().method == Method::HEAD;
-        if is_event_stream(response) {
-            // Tells nginx and its like in front of us not to collect the stream.
-            head.insert_header("x-accel-buffering", "no")?;
-        }
-        if plain_events && !head_only {
-            // Comments of ours come on top of it, and denied tools go.
-            head.remove_header(&header::CONTENT_LENGTH);
-        }
-        let bodiless = is_bodiless(response);
-        let http11 = session.req_header().version == Version::HTTP_11;
-        if http11 && !bodiless && !head.headers.contains_key(header::CONTENT_LENGTH) {
-            head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
-        }
-        Ok(head)
     }
 }
 
@@ -305,7 +289,7 @@ impl Drop for OpenStream<'_> {
 
 /// The head of a 101: here `Connection` and `Upgrade` are the point.
 fn switching(response: &ResponseHeader, isolation: &Isolation<'_>) -> pingora::Result<ResponseHeader> {
-    let mut head = *headers::for_caller(response, isolation)?;
+    let mut head = *CallerHead { response, isolation, delivery: Delivery::default() }.to_header()?;
     head.insert_header(header::CONNECTION, "Upgrade")?;
     head.insert_header(header::UPGRADE, "websocket")?;
     Ok(head)

@@ -1,15 +1,21 @@
 //! Header hygiene in both directions (decision 4): what never reaches an upstream, and what an upstream never tells a
-//! browser that also knows the dashboard.
+//! browser that also knows the dashboard. Heads are described here and written where they go, without a map in between.
+
+mod names;
 
 use super::endpoint::path_at;
+use super::http1::{BodyOfAnswer, Framing, size_of};
 use crate::connect::Credential;
 use crate::hostname::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use crate::telemetry::{TRACEPARENT, TRACESTATE, TraceContext};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use names::Names;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{OrErr, Result};
+use std::io::Write;
 
 /// Hop-by-hop fields (RFC 9110 §7.6.1, and the ones that only habit made so).
-const HOP_BY_HOP: [&str; 9] = [
+const HOP_BY_HOP: Names = Names::new(&[
     "connection",
     "keep-alive",
     "proxy-authenticate",
@@ -19,12 +25,12 @@ const HOP_BY_HOP: [&str; 9] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
-];
+]);
 
 /// What a caller may not tell an upstream: its own credentials for us, who and where it claims to be, and how its page
 /// relates to our hostname. A server that guards itself against foreign pages by these would judge a page that it never
 /// sees: we have judged it.
-const FROM_CALLER: [&str; 22] = [
+const FROM_CALLER: Names = Names::new(&[
     "host",
     "authorization",
     "cf-connecting-ip",
@@ -47,13 +53,13 @@ const FROM_CALLER: [&str; 22] = [
     "x-remote-user",
     "x-user-id",
     "x-user-name",
-];
+]);
 const FROM_CALLER_BY_PREFIX: [&str; 5] =
     ["access-control-request-", "sec-fetch-", "x-forwarded-", "x-original-", "x-portcullis-"];
 
 /// What an upstream may not tell a browser, or a proxy in front of us: state, routing and policy for a host that is ours,
 /// and how to be authorized at it.
-const FROM_UPSTREAM: [&str; 25] = [
+const FROM_UPSTREAM: Names = Names::new(&[
     "accept-ch",
     "activate-storage-access",
     "alt-svc",
@@ -79,12 +85,24 @@ const FROM_UPSTREAM: [&str; 25] = [
     "x-lighttpd-send-file",
     "x-reproxy-url",
     "x-sendfile",
-];
+]);
 const FROM_UPSTREAM_BY_PREFIX: [&str; 4] = ["access-control-", "sec-session-", "x-accel-", "x-portcullis-"];
 
 const SANDBOX: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'; frame-ancestors 'none'");
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const NO_REFERRER: HeaderValue = HeaderValue::from_static("no-referrer");
+
+/// What every answer of an upstream is given in the place of its own.
+const ISOLATION: [(HeaderName, HeaderValue); 3] = [
+    (header::CONTENT_SECURITY_POLICY, SANDBOX),
+    (header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF),
+    (header::REFERRER_POLICY, NO_REFERRER),
+];
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "WWW-Authenticate, DPoP-Nonce, Mcp-Session-Id, MCP-Protocol-Version, Location, Retry-After, RateLimit, RateLimit-Policy",
+);
+/// Tells nginx and its like in front of us not to collect a stream.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The fields of a caller's request that go on to the upstream, in their order. The rest is ours to write.
 pub(super) fn forwardable(request: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
@@ -95,51 +113,86 @@ pub(super) fn forwardable(request: &HeaderMap) -> impl Iterator<Item = (&HeaderN
     })
 }
 
-/// The head of the request to the upstream: the caller's fields, then `Host`, the credential, and the framing.
-///
-/// # Errors
-/// When the path is not a valid request target.
-pub(super) fn for_upstream(
-    request: &RequestHeader,
-    path: &[u8],
-    host: &str,
-    credential: &Credential,
-    framing: Framing,
-) -> Result<RequestHeader> {
-    let size = request.headers.len() + 4;
-    let mut head = RequestHeader::build_no_case(request.method.clone(), path, Some(size))?;
-    for (name, value) in forwardable(&request.headers) {
-        if credential.header().is_none_or(|(ours, _)| ours != name) {
-            head.append_header(name.clone(), value.clone())?;
-        }
-    }
-    head.insert_header(header::HOST, host)?;
-    if let Some((name, value)) = credential.header() {
-        head.insert_header(name.clone(), value.clone())?;
-    }
-    match framing {
-        Framing::None => {}
-        Framing::Length(length) => head.insert_header(header::CONTENT_LENGTH, length)?,
-        Framing::Chunked => head.insert_header(header::TRANSFER_ENCODING, "chunked")?,
-        Framing::Upgrade => {
-            head.insert_header(header::CONNECTION, "Upgrade")?;
-            head.insert_header(header::UPGRADE, "websocket")?;
-        }
-    }
-    Ok(head)
+/// The head of a request to an upstream: the caller's fields, then `Host`, the credential, and the framing.
+pub(super) struct UpstreamHead<'a> {
+    /// The caller's.
+    pub(super) request: &'a RequestHeader,
+    /// The upstream.
+    pub(super) host: &'a str,
+    pub(super) credential: &'a Credential,
+    pub(super) framing: Framing,
+    /// Our place in the trace, in the place of the caller's.
+    pub(super) trace: Option<&'a TraceContext>,
+    /// Whether the answer is to be read on its way back, and so must not be compressed.
+    pub(super) uncompressed: bool,
 }
 
-/// How the body of a request to an upstream is delimited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// There is no body.
-    None,
-    /// Its length is known, in bytes.
-    Length(u64),
-    /// It ends when it ends.
-    Chunked,
-    /// It is no body but a WebSocket to be.
-    Upgrade,
+impl UpstreamHead<'_> {
+    pub(super) fn method(&self) -> &Method {
+        &self.request.method
+    }
+
+    /// In origin form (RFC 9112 §3.2.1).
+    pub(super) fn target(&self) -> &str {
+        self.request.uri.path_and_query().map_or("/", |target| target.as_str())
+    }
+
+    /// About how many bytes the fields take.
+    pub(super) fn size(&self) -> usize {
+        let credential = self.credential.header().map_or(0, |(name, value)| name.as_str().len() + value.len());
+        size_of(&self.request.headers) + self.host.len() + credential + 64
+    }
+
+    /// Gives out every field, in their order.
+    pub(super) fn each(&self, mut put: impl FnMut(&HeaderName, &[u8])) {
+        let credential = self.credential.header();
+        for (name, value) in forwardable(&self.request.headers) {
+            let replaced = credential.is_some_and(|(ours, _)| ours == name)
+                || self.uncompressed && name == header::ACCEPT_ENCODING
+                || self.trace.is_some() && (*name == TRACEPARENT || *name == TRACESTATE);
+            if !replaced {
+                put(name, value.as_bytes());
+            }
+        }
+        put(&header::HOST, self.host.as_bytes());
+        if let Some((name, value)) = credential {
+            put(name, value.as_bytes());
+        }
+        if self.uncompressed {
+            put(&header::ACCEPT_ENCODING, b"identity");
+        }
+        if let Some((parent, state)) = self.trace.map(TraceContext::fields) {
+            put(&TRACEPARENT, parent.as_bytes());
+            if let Some(state) = state {
+                put(&TRACESTATE, state.as_bytes());
+            }
+        }
+        match self.framing {
+            Framing::None => {}
+            Framing::Length(length) => put(&header::CONTENT_LENGTH, decimal(length, &mut [0; 20])),
+            Framing::Chunked => put(&header::TRANSFER_ENCODING, b"chunked"),
+            Framing::Upgrade => {
+                put(&header::CONNECTION, b"Upgrade");
+                put(&header::UPGRADE, b"websocket");
+            }
+        }
+    }
+
+    /// The same for HTTP/2, where frames say how a body is delimited (RFC 9113 §8.2.2).
+    ///
+    /// # Errors
+    /// When the target is not valid.
+    pub(super) fn to_header(&self) -> Result<RequestHeader> {
+        let size = self.request.headers.len() + 4;
+        let mut head = RequestHeader::build_no_case(self.request.method.clone(), self.target().as_bytes(), Some(size))?;
+        let mut appended = Ok(());
+        self.each(|name, value| {
+            if *name != header::TRANSFER_ENCODING && appended.is_ok() {
+                appended = field(value).and_then(|value| head.append_header(name.clone(), value).map(drop));
+            }
+        });
+        appended.map(|()| head)
+    }
 }
 
 /// What an upstream's response is kept apart from, and who may read it all the same.
@@ -163,72 +216,141 @@ impl Isolation<'_> {
     }
 }
 
-/// Turns an upstream's response head into ours: hop-by-hop and policy fields out, isolation in.
-///
-/// # Errors
-/// Never in practice: only constant field values are added, and parts of such as came.
-pub(super) fn for_caller(response: &ResponseHeader, isolation: &Isolation<'_>) -> Result<Box<ResponseHeader>> {
-    let mut head = ResponseHeader::build_no_case(response.status, Some(response.headers.len() + 6))?;
-    let nominated = Nominated::of(&response.headers);
-    for (name, value) in &response.headers {
-        let text = name.as_str();
-        let theirs = HOP_BY_HOP.contains(&text)
-            || FROM_UPSTREAM.contains(&text)
-            || FROM_UPSTREAM_BY_PREFIX.iter().any(|prefix| text.starts_with(prefix));
-        if theirs || nominated.contains(text) {
-            continue;
-        }
-        let here = isolation.path_here(name, value);
-        head.append_header(name.clone(), here.unwrap_or_else(|| value.clone()))?;
-    }
-    isolate(&mut head)?;
-    if let Some(challenge) = isolation.challenge {
-        head.insert_header(header::WWW_AUTHENTICATE, challenge.clone())?;
-    }
-    if let Some(origin) = isolation.allowed_origin {
-        allow_origin(&mut head, origin)?;
-    }
-    Ok(head.into())
+/// The head of an upstream's answer as a caller gets it: hop-by-hop and policy fields out, isolation in.
+pub(super) struct CallerHead<'a> {
+    /// The upstream's.
+    pub(super) response: &'a ResponseHeader,
+    pub(super) isolation: &'a Isolation<'a>,
+    pub(super) delivery: Delivery,
 }
 
-/// The same head in memory of its own. Values of [`for_caller`] are parts of the buffer that the upstream's head was read
-/// into; a stream would keep all of it for as long as it lives.
-///
-/// # Errors
-/// Never: what is copied was a head before.
-pub(super) fn detached(head: &ResponseHeader) -> Result<Box<ResponseHeader>> {
-    let mut copy = ResponseHeader::build_no_case(head.status, Some(head.headers.len()))?;
-    for (name, value) in &head.headers {
-        let value = HeaderValue::from_bytes(value.as_bytes()).or_err(pingora::ErrorType::InternalError, "a copy")?;
-        copy.append_header(name.clone(), value)?;
+/// How the body of an answer gets to the caller.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Delivery {
+    /// It is a stream of events.
+    pub(super) events: bool,
+    /// Something is put into it or taken out, so that its length is no longer what was announced.
+    pub(super) changes: bool,
+    /// A caller that speaks HTTP/1.1 is to be told where the body ends.
+    pub(super) chunked: bool,
+}
+
+impl CallerHead<'_> {
+    pub(super) fn status(&self) -> StatusCode {
+        self.response.status
     }
-    Ok(Box::new(copy))
+
+    /// Whether the upstream says when it answered.
+    pub(super) fn is_dated(&self) -> bool {
+        self.response.headers.contains_key(header::DATE)
+    }
+
+    /// About how many bytes the fields take.
+    pub(super) fn size(&self) -> usize {
+        size_of(&self.response.headers) + 320
+    }
+
+    /// How the body tells its end.
+    pub(super) fn body(&self) -> BodyOfAnswer {
+        match BodyOfAnswer::of(&self.response.headers) {
+            BodyOfAnswer::Length(length) if !self.delivery.changes => BodyOfAnswer::Length(length),
+            _ if self.delivery.chunked => BodyOfAnswer::Chunked,
+            _ => BodyOfAnswer::UntilClose,
+        }
+    }
+
+    /// Gives out every field, in their order.
+    pub(super) fn each(&self, mut put: impl FnMut(&HeaderName, &[u8])) {
+        let Self { response, isolation, delivery } = self;
+        let nominated = Nominated::of(&response.headers);
+        for (name, value) in &response.headers {
+            if !is_theirs(name)
+                || nominated.contains(name.as_str())
+                || delivery.changes && name == header::CONTENT_LENGTH
+            {
+                continue;
+            }
+            match isolation.path_here(name, value) {
+                Some(path) => put(name, path.as_bytes()),
+                None => put(name, value.as_bytes()),
+            }
+        }
+        ISOLATION.iter().for_each(|(name, value)| put(name, value.as_bytes()));
+        if let Some(challenge) = isolation.challenge {
+            put(&header::WWW_AUTHENTICATE, challenge.as_bytes());
+        }
+        if let Some(origin) = isolation.allowed_origin {
+            put(&header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.as_bytes());
+            put(&header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED.as_bytes());
+            put(&header::VARY, b"Origin");
+        }
+        if delivery.events {
+            put(&ACCEL_BUFFERING, b"no");
+        }
+        if let BodyOfAnswer::Chunked = self.body() {
+            put(&header::TRANSFER_ENCODING, b"chunked");
+        }
+    }
+
+    /// The same as a value. Nothing in it is a part of the buffer that the upstream's head was read into, which a stream would keep
+    /// for as long as it lives.
+    ///
+    /// # Errors
+    /// Never in practice: the values were values before.
+    pub(super) fn to_header(&self) -> Result<Box<ResponseHeader>> {
+        let mut head = ResponseHeader::build_no_case(self.response.status, Some(self.response.headers.len() + 6))?;
+        let mut appended = Ok(());
+        self.each(|name, value| {
+            if appended.is_ok() {
+                appended = field(value).and_then(|value| head.append_header(name.clone(), value).map(drop));
+            }
+        });
+        appended.map(|()| Box::new(head))
+    }
 }
 
 /// Upstream content must not act as a page of ours, whatever it is.
 pub(super) fn isolate(head: &mut ResponseHeader) -> Result<()> {
-    head.insert_header(header::CONTENT_SECURITY_POLICY, SANDBOX)?;
-    head.insert_header(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF)?;
-    head.insert_header(header::REFERRER_POLICY, NO_REFERRER)
+    ISOLATION.into_iter().try_for_each(|(name, value)| head.insert_header(name, value))
 }
 
 /// Lets the page of an allowed origin read the answer, and the fields that MCP clients need (Fetch, CORS protocol).
 pub(super) fn allow_origin(head: &mut ResponseHeader, origin: &HeaderValue) -> Result<()> {
     head.insert_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone())?;
-    head.insert_header(
-        header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        "WWW-Authenticate, DPoP-Nonce, Mcp-Session-Id, MCP-Protocol-Version, Location, Retry-After, RateLimit, RateLimit-Policy",
-    )?;
+    head.insert_header(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)?;
     head.append_header(header::VARY, "Origin").map(drop).or_err(pingora::ErrorType::InternalError, "constant field")
 }
 
 /// Fields that only we may write, in a caller's request.
 fn is_ours(name: &str) -> bool {
     // Servers that speak CGI read `X_Forwarded_For` as `X-Forwarded-For`; no standard field has an underscore.
-    HOP_BY_HOP.contains(&name)
-        || FROM_CALLER.contains(&name)
+    HOP_BY_HOP.contains(name)
+        || FROM_CALLER.contains(name)
         || FROM_CALLER_BY_PREFIX.iter().any(|prefix| name.starts_with(prefix))
         || name.contains('_')
+}
+
+/// Fields that upstreams may write in an answer to a caller.
+fn is_theirs(name: &HeaderName) -> bool {
+    let text = name.as_str();
+    let ours = HOP_BY_HOP.contains(text)
+        || FROM_UPSTREAM.contains(text)
+        || FROM_UPSTREAM_BY_PREFIX.iter().any(|prefix| text.starts_with(prefix))
+        || ISOLATION.iter().any(|(ours, _)| ours == name);
+    !ours
+}
+
+fn field(value: &[u8]) -> Result<HeaderValue> {
+    HeaderValue::from_bytes(value).or_err(pingora::ErrorType::InvalidHTTPHeader, "a value that was one")
+}
+
+/// A number in digits, written into `room`.
+fn decimal(number: u64, room: &mut [u8; 20]) -> &[u8] {
+    let mut rest = &mut room[..];
+    // Twenty digits are enough for the largest.
+    let _ = write!(rest, "{number}");
+    let left = rest.len();
+    &room[..room.len() - left]
 }
 
 /// The fields that `Connection` nominates as hop-by-hop (RFC 9110 §7.6.1).
@@ -290,7 +412,8 @@ mod tests {
 
     fn passed(response: &ResponseHeader, allowed_origin: Option<&HeaderValue>) -> ResponseHeader {
         let upstream = Authority::parse("mcp.example").unwrap();
-        *for_caller(response, &Isolation { upstream: &upstream, allowed_origin, challenge: None }).unwrap()
+        let isolation = Isolation { upstream: &upstream, allowed_origin, challenge: None };
+        *CallerHead { response, isolation: &isolation, delivery: Delivery::default() }.to_header().unwrap()
     }
 
     #[test]
@@ -332,5 +455,12 @@ mod tests {
         let head = passed(&ResponseHeader::build(200, None).unwrap(), Some(&origin));
         assert_eq!(head.headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], origin);
         assert!(head.headers.get(header::ACCESS_CONTROL_ALLOW_CREDENTIALS).is_none());
+    }
+
+    #[test]
+    fn numbers_are_written_in_digits() {
+        for number in [0, 7, 10, 1_234_567, u64::MAX] {
+            assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
+        }
     }
 }

@@ -1,9 +1,10 @@
-//! The control plane behind the same listener: a Pingora session on one side, an axum router on the other, no socket in
+//! The control plane behind the same listener: a session of the data plane on one side, an axum router on the other, no socket in
 //! between (decision 7).
 
 use super::body::content_length;
 use super::patience::{Patience, is_late};
 use super::reply::{self, Asked, Refusal};
+use super::session::ServerSession;
 use super::stopping::StreamEnd;
 use super::stream;
 use crate::config::ConnectionLimits;
@@ -16,7 +17,6 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
 use std::sync::Arc;
 use tower::ServiceExt;
@@ -63,7 +63,7 @@ async fn answer(
     // The answer comes first: the idle probe reads from the socket when it is polled.
     let response = tokio::select! { biased;
         response = &mut answer => match response { Ok(response) => response, Err(never) => match never {} },
-        gone = session.read_body_or_idle(true) => {
+        gone = session.read_body_or_leave(false) => {
             gone?;
             return Error::e_explain(ErrorType::ConnectionClosed, "the client left before the answer");
         }
@@ -75,7 +75,7 @@ async fn answer(
 
 /// The whole body, or nothing when it is larger than [`MAX_BODY`].
 async fn read_body(session: &mut ServerSession, patience: &ConnectionLimits) -> Result<Option<Bytes>> {
-    if session.is_body_empty() {
+    if session.is_body_done() {
         return Ok(Some(Bytes::new()));
     }
     if content_length(session).is_some_and(|length| length > MAX_BODY as u64) {
@@ -121,6 +121,7 @@ async fn write(
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(broken_off)?.into_data() {
             session.write_response_body(data, false).await?;
+            session.flush().await?;
         }
     }
     session.write_response_body(Bytes::new(), true).await
@@ -148,7 +149,7 @@ pub(super) fn broken_off(cause: axum::Error) -> Box<Error> {
     Error::because(ErrorType::InternalError, "a local answer broke off", cause)
 }
 
-/// An answer as Pingora writes it; without a body when the request, or its status, allows none.
+/// An answer as sessions write it; without a body when the request, or its status, allows none.
 pub(super) fn framed(session: &ServerSession, response: Response<Body>) -> (ResponseHeader, Option<Body>) {
     let request = session.req_header();
     let (head_only, http11) = (request.method == Method::HEAD, request.version == Version::HTTP_11);
@@ -157,7 +158,7 @@ pub(super) fn framed(session: &ServerSession, response: Response<Body>) -> (Resp
     if !bodiless && !parts.headers.contains_key(header::CONTENT_LENGTH) {
         match body.size_hint().exact() {
             Some(length) => drop(parts.headers.insert(header::CONTENT_LENGTH, length.into())),
-            // Without it, Pingora would end the body by closing the connection.
+            // Without it, the body would end with the connection.
             None if http11 => {
                 drop(parts.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked")));
             }

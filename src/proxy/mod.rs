@@ -1,8 +1,8 @@
 //! The data plane: every request comes in here. The way of a request is in `way.rs`, a line per step; each step
 //! consumes the proof of the last.
 //!
-//! The loop is our own, straight on Pingora's `HttpServerApp`: Pingora reads heads, frames bodies, keeps connections and
-//! speaks TLS; what happens in between is decided here (ARCHITECTURE.md, "Why not `HttpProxy`").
+//! The loop is our own, and so is HTTP/1.1 on both sides of it (`http1/`); Pingora speaks HTTP/2 and begins TLS toward upstreams
+//! (ARCHITECTURE.md, "Why our own HTTP/1.1").
 
 // The way of a request, from its head to what became of it.
 mod address;
@@ -33,21 +33,27 @@ mod progress;
 // The connection to the upstream, and one exchange over it.
 mod exchange;
 mod peer;
+mod pool;
 mod race;
-mod wire;
+
+// HTTP itself.
+mod http1;
+mod session;
 
 // The answer on the way back, for as long as it lasts.
-mod chunks;
 mod deadlines;
 mod endpoint;
 mod events;
 mod frames;
 mod lifeline;
-mod source;
 mod stopping;
 mod stream;
 mod upgrade;
 
+#[doc(hidden)]
+pub mod workbench;
+
+pub use http1::Wire;
 pub use progress::Progress;
 pub use stopping::Phase;
 
@@ -60,14 +66,16 @@ use crate::ratelimit::RateLimits;
 use crate::telemetry::{Metrics, Tracer};
 use crate::tokens::AccessTokens;
 use crate::upstream::{HealthTable, Registry};
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use async_trait::async_trait;
 use pingora::ErrorSource;
-use pingora::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
-use pingora::protocols::Stream;
-use pingora::protocols::http::ServerSession;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream};
+use pingora::protocols::http::ServerSession as PingoraSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::server::ShutdownWatch;
+use session::ServerSession;
+use std::future::pending;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
@@ -168,62 +176,78 @@ pub enum Authorities {
 }
 
 impl Gate {
-    /// Serves a connection that speaks HTTP/1, request by request. (Pingora's own loop has room for HTTP/2 in every
-    /// connection.)
-    pub async fn serve_http1(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) {
-        let mut next = self.process_new_http(ServerSession::new_http1(stream), shutdown).await;
-        while let Some((stream, settings)) = next.map(ReusedHttpStream::consume) {
-            let mut session = ServerSession::new_http1(stream);
-            if let Some(settings) = settings {
-                settings.apply_to_session(&mut session);
+    /// Serves a connection of `client` that speaks HTTP/1.1, request by request, until it ends. The caller must take what it is
+    /// sent within `write_timeout`.
+    pub async fn serve_http1(&self, wire: Wire, client: SocketAddr, write_timeout: Duration) {
+        let session = http1::ServerSession::new(wire, client, write_timeout);
+        let mut session = ServerSession::Http1(Box::new(session));
+        let ending = self.way.load().stopping.ending();
+        tokio::pin!(ending);
+        let (mut way, mut again) = (Cache::new(&*self.way), false);
+        while way.load().read_head(&mut session, again, ending.as_mut()).await {
+            // Loaded again: a connection may have waited long for this request.
+            if !answer(way.load(), &mut session).await {
+                return;
             }
-            next = self.process_new_http(session, shutdown).await;
+            let ServerSession::Http1(session) = &mut session else { return };
+            if !session.finish().await {
+                return;
+            }
+            again = true;
+        }
+    }
+}
+
+/// Serves a request whose head has been read; false when its connection is of no more use.
+async fn answer(way: &Way, session: &mut ServerSession) -> bool {
+    let started = Instant::now();
+    let trace = way.traced(session);
+    let outcome = match &trace {
+        None => way.serve(session, None).await,
+        Some(trace) => Box::pin(trace.serve(way, session)).await,
+    };
+    // Dropped at the end of this: what is logged here belongs to the trace, too.
+    let marked = trace.as_ref().map(Traced::log);
+    let marked = |log: &dyn Fn()| marked.as_ref().map_or_else(log, |span| span.in_scope(log));
+    match outcome {
+        Outcome::Answered(kind, status) => {
+            let (head, took) = (session.req_header(), started.elapsed());
+            // The path alone: queries carry codes and state.
+            marked(&|| {
+                tracing::debug!(target: "access", method = %head.method, path = head.uri.path(), %status, ?kind, ?took);
+            });
+            way.metrics.request(kind, status.as_u16(), took);
+            true
+        }
+        Outcome::Aborted(error) => {
+            tracing::debug!(%error, "a request was broken off");
+            if *error.esource() == ErrorSource::Upstream {
+                way.metrics.upstream_failures.inc();
+            }
+            session.shutdown().await;
+            false
         }
     }
 }
 
 #[async_trait]
 impl HttpServerApp for Gate {
+    /// One stream of an HTTP/2 connection: connections that speak HTTP/1.1 never come here.
     async fn process_new_http(
         self: &Arc<Self>,
-        mut session: ServerSession,
+        session: PingoraSession,
         _shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if !self.way.load_full().read_head(&mut session).await {
-            return None;
-        }
-        // Loaded again: a connection may have waited long for this request.
+        let mut session = ServerSession::Http2(Box::new(session));
         let way = self.way.load_full();
-        let started = Instant::now();
-        let trace = way.traced(&session);
-        let outcome = match &trace {
-            None => way.serve(&mut session, None).await,
-            Some(trace) => Box::pin(trace.serve(&way, &mut session)).await,
-        };
-        // Dropped at the end of this: what is logged here belongs to the trace, too.
-        let marked = trace.as_ref().map(Traced::log);
-        let marked = |log: &dyn Fn()| marked.as_ref().map_or_else(log, |span| span.in_scope(log));
-        match outcome {
-            Outcome::Answered(kind, status) => {
-                let (head, took) = (session.req_header(), started.elapsed());
-                // The path alone: queries carry codes and state.
-                marked(&|| {
-                    tracing::debug!(target: "access", method = %head.method, path = head.uri.path(), %status, ?kind, ?took);
-                });
-                way.metrics.request(kind, status.as_u16(), took);
-            }
-            Outcome::Aborted(error) => {
-                tracing::debug!(%error, "a request was broken off");
-                if *error.esource() == ErrorSource::Upstream {
-                    way.metrics.upstream_failures.inc();
-                }
-                session.shutdown().await;
-                return None;
-            }
+        if way.read_head(&mut session, false, pending()).await
+            && answer(&way, &mut session).await
+            && let ServerSession::Http2(session) = session
+            && let Err(error) = session.finish().await
+        {
+            tracing::debug!(%error, "a stream did not end in good order");
         }
-        let settings = HttpPersistentSettings::for_session(&session);
-        let stream = session.finish().await.ok()??;
-        Some(ReusedHttpStream::from_reusable_stream(stream, settings))
+        None
     }
 
     fn h2_options(&self) -> Option<H2Options> {

@@ -1,10 +1,10 @@
 //! Browser origins on MCP hostnames: who may call (MCP transport security, DNS rebinding) and what a preflight is told.
 
+use super::session::ServerSession;
 use super::{headers, reply};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
 use url::Url;
 
 const ASKS_FOR_PRIVATE_NETWORK: &str = "access-control-request-private-network";

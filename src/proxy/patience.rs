@@ -1,9 +1,11 @@
 //! How long a caller may take over the body of a request. Time in which we do not read does not count.
 
+use super::session::ServerSession;
 use crate::config::ConnectionLimits;
 use bytes::Bytes;
-use pingora::protocols::http::ServerSession;
+use futures_util::FutureExt;
 use pingora::{Error, ErrorSource, ErrorType, Result};
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -24,13 +26,18 @@ impl<'a> Patience<'a> {
     /// # Errors
     /// When the caller is gone, or too slow: [`is_late`].
     pub(super) async fn piece(&mut self, session: &mut ServerSession) -> Result<Option<Bytes>> {
-        let began = Instant::now();
-        let read = tokio::time::timeout(self.left(), session.read_request_body()).await;
-        self.waited += began.elapsed();
-        let Ok(read) = read else {
-            return Err(Error::explain(ErrorType::ReadTimedout, "the body came too slowly").into_down());
+        let mut read = pin!(session.read_request_body());
+        // Nearly always it is there: then nobody looks at a clock.
+        let piece = match read.as_mut().now_or_never() {
+            Some(piece) => piece?,
+            None => {
+                let began = Instant::now();
+                let piece = tokio::time::timeout(self.left(), read).await;
+                self.waited += began.elapsed();
+                let late = |_| Error::explain(ErrorType::ReadTimedout, "the body came too slowly").into_down();
+                piece.map_err(late)??
+            }
         };
-        let piece = read?;
         self.received += piece.as_ref().map_or(0, |piece| piece.len() as u64);
         Ok(piece)
     }

@@ -7,9 +7,9 @@
 use super::body::{Bodies, BodyFailure, RequestBody};
 use super::peek::{METHOD, NAME, calls_a_tool, unmirrored};
 use super::reply::Refusal;
+use super::session::ServerSession;
 use crate::mcp::{Message, Messages, ToolPolicy};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use pingora::protocols::http::ServerSession;
 use serde_json::{Value, json};
 
 /// The largest body that is read whole so that it can be looked at, in bytes.

@@ -5,6 +5,7 @@ use super::forward::Failure;
 use super::peek::Asked;
 use super::reply::Refusal;
 use super::route::Target;
+use super::session::ServerSession;
 use crate::activity::OpenStream;
 use crate::audit::{Audit, Fate, UpstreamRequest};
 use crate::clock::Timestamp;
@@ -12,7 +13,6 @@ use crate::mcp::Method;
 use crate::telemetry::SharedSpan;
 use http::StatusCode;
 use pingora::ErrorSource;
-use pingora::protocols::http::ServerSession;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -84,7 +84,7 @@ impl<'a> Record<'a> {
             Err(Failure::Refused(refusal @ Refusal::ByPolicy(_))) => (Fate::Refused, Some(refusal.status().as_u16())),
             Err(Failure::Refused(refusal)) => (Fate::Failed, Some(refusal.status().as_u16())),
             Err(Failure::Aborted(error)) => {
-                let status = session.response_written().map(|head| head.status.as_u16());
+                let status = session.status_written().map(|status| status.as_u16());
                 // Streams end when the caller has had enough of them.
                 let enough = status.is_some() && *error.esource() == ErrorSource::Downstream;
                 (if enough { Fate::Answered } else { Fate::Failed }, status)

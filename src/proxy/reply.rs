@@ -3,6 +3,7 @@
 use super::body::discard_small;
 use super::headers;
 use super::policy::Denied;
+use super::session::ServerSession;
 use crate::freshness::{self, Outdated};
 use crate::oauth::challenge::BearerChallenge;
 use crate::oauth::scheme::Scheme;
@@ -13,7 +14,6 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::ServerSession;
 use std::time::Duration;
 
 /// Why a request is not forwarded.
@@ -205,7 +205,7 @@ impl Refusal {
 pub(super) async fn refuse(session: &mut ServerSession, refusal: &Refusal, asked: &Asked<'_>) -> Result<()> {
     match refusal {
         // Nobody waits for the rest.
-        Refusal::BodyTimeout => session.set_keepalive(None),
+        Refusal::BodyTimeout => session.close_after(),
         _ => discard_small(session).await?,
     }
     let body = Bytes::from(body(refusal, asked.reader).to_string());
@@ -246,7 +246,9 @@ pub(super) async fn refuse_unread(session: &mut ServerSession, refusal: &Refusal
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
     headers::isolate(&mut head)?;
-    session.write_error_response(head, body).await
+    session.close_after();
+    session.write_response_header(Box::new(head)).await?;
+    session.write_response_body(body, true).await
 }
 
 fn body(refusal: &Refusal, reader: Reader) -> serde_json::Value {

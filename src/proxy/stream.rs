@@ -6,10 +6,10 @@ use super::endpoint::EndpointEvent;
 use super::events::EventTracker;
 use super::filter::EventFilter;
 use super::lifeline::{self, Lifeline};
-use super::source::Source;
+use super::session::ClientSession;
+use super::session::ServerSession;
 use super::stopping::StreamEnd;
 use bytes::Bytes;
-use pingora::protocols::http::ServerSession;
 use pingora::{Error, ErrorType, Result};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -29,8 +29,12 @@ pub(super) struct Bounds<'a> {
     pub(super) heartbeat: Option<Duration>,
     /// An event stream is ended after this long.
     pub(super) max_duration: Option<Duration>,
-    /// Whether the answer is a stream of events.
-    pub(super) events: bool,
+    /// What is changed in it.
+    pub(super) rewriting: Rewriting<'a>,
+}
+
+/// What becomes of the bytes of a stream.
+pub(super) struct Rewriting<'a> {
     /// Keeps what a stream of the transport of 2024 begins with on our hostname.
     pub(super) endpoint: Option<EndpointEvent<'a>>,
     /// Takes tools out of it that an administrator denies.
@@ -54,26 +58,28 @@ enum Happening {
     Clock,
 }
 
-/// Passes the body on. The head has been written already.
+/// Passes a stream of events on, with heartbeats. The head has been written already.
 ///
 /// # Errors
 /// When either side breaks off. The caller's connection must not be used again then; above all the terminating chunk is
 /// not sent, so that a torn answer is seen to be torn.
-pub(super) async fn pass(session: &mut ServerSession, source: &mut Source, mut bounds: Bounds<'_>) -> Result<End> {
-    if !bounds.events {
-        return pass_plain(session, source, bounds.life).await;
-    }
+pub(super) async fn pass_events(
+    session: &mut ServerSession,
+    source: &mut ClientSession,
+    bounds: Bounds<'_>,
+) -> Result<End> {
+    let Bounds { life, mut stopping, heartbeat, max_duration, mut rewriting } = bounds;
     let mut tracker = EventTracker::default();
-    let mut deadlines = Deadlines::start(bounds.heartbeat, bounds.max_duration);
+    let mut deadlines = Deadlines::start(heartbeat, max_duration);
     let timer = tokio::time::sleep_until(deadlines.due());
-    tokio::pin!(timer);
-    let (mut ending, mut revoked) = (false, false);
-    let ended = bounds.life.ended();
-    tokio::pin!(ended);
+    let (mut ending, mut revoked, mut stopped) = (false, false, false);
+    // Made once: whoever begins to wait for one of these, and whoever stops waiting, takes a lock.
+    let (ended, due) = (life.ended(), stopping.due());
+    tokio::pin!(timer, ended, due);
     loop {
         // Asked before each read and waited for after it: an answer that is there already never takes a place among those
         // who wait, which costs a lock.
-        if !revoked && bounds.life.has_ended() {
+        if !revoked && life.has_ended() {
             (ending, revoked) = (true, true);
             deadlines.end_by(lifeline::PATIENCE, timer.as_mut());
         }
@@ -83,29 +89,29 @@ pub(super) async fn pass(session: &mut ServerSession, source: &mut Source, mut b
             return Ok(End::Cut);
         }
         let happening = tokio::select! { biased;
-            chunk = source.next() => Happening::Upstream(chunk),
+            chunk = source.read_response_body() => Happening::Upstream(chunk),
             gone = caller_gone(session) => Happening::CallerGone(gone),
             () = &mut ended, if !revoked => continue,
-            () = bounds.stopping.due(), if !ending => Happening::Stopping,
+            () = &mut due, if !stopped => Happening::Stopping,
             () = &mut timer => Happening::Clock,
         };
         match happening {
             Happening::Upstream(Ok(Some(chunk))) => {
-                let chunk = bounds.rewritten(chunk).map_err(|error| error.into_up())?;
+                let chunk = rewriting.rewritten(chunk).map_err(|error| error.into_up())?;
                 if !chunk.is_empty() {
                     tracker.feed(&chunk);
                     deadlines.last_byte = Instant::now();
-                    bounds.life.bounds(session.write_response_body(chunk, false)).await?;
+                    life.bounds(session.write_response_body(chunk, false)).await?;
                 }
             }
             Happening::Upstream(Ok(None)) => break,
             Happening::Upstream(Err(error)) => return Err(error.into_up()),
             Happening::CallerGone(error) => return Err(error.into_down()),
-            Happening::Stopping => ending = true,
+            Happening::Stopping => (ending, stopped) = (true, true),
             Happening::Clock => {
                 match deadlines.strike() {
                     Strike::Beat if tracker.at_boundary() => {
-                        bounds.life.bounds(session.write_response_body(HEARTBEAT, false)).await?;
+                        life.bounds(session.write_response_body(HEARTBEAT, false)).await?;
                     }
                     Strike::Beat | Strike::Early => {}
                     Strike::Expired => {
@@ -120,14 +126,17 @@ pub(super) async fn pass(session: &mut ServerSession, source: &mut Source, mut b
             }
         }
     }
-    let rest = bounds.rest().map_err(|error| error.into_up())?;
+    let rest = rewriting.rest().map_err(|error| error.into_up())?;
     session.write_response_body(rest, false).await?;
     session.write_response_body(Bytes::new(), true).await?;
     Ok(End::Complete)
 }
 
-/// An answer that is no stream of events: nothing may be put into it, and nothing but its grant ends it early.
-async fn pass_plain(session: &mut ServerSession, source: &mut Source, life: &Lifeline) -> Result<End> {
+/// Passes an answer on that is no stream of events: nothing may be put into it, and nothing but its grant ends it early.
+///
+/// # Errors
+/// As [`pass_events`].
+pub(super) async fn pass(session: &mut ServerSession, source: &mut ClientSession, life: &Lifeline) -> Result<End> {
     let ended = life.ended();
     tokio::pin!(ended);
     loop {
@@ -136,7 +145,7 @@ async fn pass_plain(session: &mut ServerSession, source: &mut Source, life: &Lif
             return revoked();
         }
         let chunk = tokio::select! { biased;
-            chunk = source.next() => chunk.map_err(|error| error.into_up())?,
+            chunk = source.read_response_body() => chunk.map_err(|error| error.into_up())?,
             gone = caller_gone(session) => return Err(gone.into_down()),
             () = &mut ended => return revoked(),
         };
@@ -149,7 +158,7 @@ async fn pass_plain(session: &mut ServerSession, source: &mut Source, life: &Lif
     Ok(End::Complete)
 }
 
-impl Bounds<'_> {
+impl Rewriting<'_> {
     /// What becomes of the next bytes; perhaps nothing yet.
     fn rewritten(&mut self, chunk: Bytes) -> Result<Bytes> {
         let chunk = match &mut self.endpoint {
@@ -172,10 +181,11 @@ impl Bounds<'_> {
     }
 }
 
-/// Waits for the caller to leave. What it sends meanwhile belongs to its next request, and Pingora keeps it for that.
+/// Waits for the caller to leave. What it sends meanwhile belongs to its next request, and is kept for that; what
+/// was written to it and not sent yet is sent.
 pub(super) async fn caller_gone(session: &mut ServerSession) -> Box<Error> {
     loop {
-        if let Err(error) = session.read_body_or_idle(true).await {
+        if let Err(error) = session.read_body_or_leave(false).await {
             return error;
         }
     }

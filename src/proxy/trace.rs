@@ -1,11 +1,10 @@
 //! A request as a span, where a collector wants traces.
 
+use super::session::ServerSession;
 use super::way::{Outcome, Way};
-use crate::telemetry::{SharedSpan, TRACEPARENT, TRACESTATE, TraceContext, Tracer};
+use crate::telemetry::{SharedSpan, Tracer};
 use http::Method;
-use pingora::http::RequestHeader;
-use pingora::protocols::http::ServerSession;
-use pingora::{ErrorSource, Result};
+use pingora::ErrorSource;
 use tracing::Instrument;
 
 /// From which status on an answer of ours is our error (OpenTelemetry semantic conventions for HTTP, server).
@@ -49,8 +48,8 @@ impl Traced {
         self.0.say(|span| match &outcome {
             Outcome::Answered(_, status) => span.status(status.as_u16(), OUR_ERROR),
             Outcome::Aborted(error) => {
-                if let Some(head) = session.response_written() {
-                    span.number("http.response.status_code", head.status.as_u16());
+                if let Some(status) = session.status_written() {
+                    span.number("http.response.status_code", status.as_u16());
                 }
                 // Whoever has had enough of a stream leaves.
                 if *error.esource() != ErrorSource::Downstream {
@@ -65,19 +64,6 @@ impl Traced {
 impl Drop for Traced {
     fn drop(&mut self) {
         self.0.end();
-    }
-}
-
-/// Puts our place in the trace into a request to an upstream, in the place of the caller's.
-pub(super) fn carry(context: &TraceContext, head: &mut RequestHeader) -> Result<()> {
-    let (parent, state) = context.fields();
-    head.insert_header(TRACEPARENT, parent)?;
-    match state {
-        Some(state) => head.insert_header(TRACESTATE, state),
-        None => {
-            head.remove_header(&TRACESTATE);
-            Ok(())
-        }
     }
 }
 

@@ -2,12 +2,9 @@
 
 use super::frames::FrameTracker;
 use super::lifeline::Lifeline;
-use super::peer::Connected;
+use super::session::{ClientSession, ServerSession};
 use super::stopping::StreamEnd;
 use bytes::Bytes;
-use pingora::protocols::http::ServerSession;
-use pingora::protocols::http::client::HttpSession;
-use pingora::protocols::http::v1::client::HttpSession as Http1;
 use pingora::{Error, ErrorType, Result};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -52,32 +49,29 @@ enum Happening {
 ///
 /// # Errors
 /// When a side breaks off.
-pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, mut bounds: Bounds<'_>) -> Result<()> {
-    let HttpSession::H1(upstream) = &mut upstream.session else {
-        return Error::e_explain(ErrorType::InternalError, "a WebSocket needs HTTP/1.1 toward the upstream");
-    };
-    upstream.maybe_upgrade_body_writer();
-    upstream.read_timeout = None;
-    upstream.write_timeout = Some(bounds.write_timeout);
-    session.set_read_timeout(None);
+pub(super) async fn pass(session: &mut ServerSession, upstream: &mut ClientSession, bounds: Bounds<'_>) -> Result<()> {
+    let Bounds { life, mut stopping, heartbeat, max_duration, write_timeout } = bounds;
+    session.streams();
+    upstream.streams();
+    upstream.set_write_timeout(write_timeout);
     let mut tracker = FrameTracker::default();
     let (mut last_sent, mut last_heard) = (Instant::now(), Instant::now());
-    let beat = bounds.heartbeat.unwrap_or(NEVER);
+    let beat = heartbeat.unwrap_or(NEVER);
     let idle = tokio::time::sleep(beat);
     tokio::pin!(idle);
     let mut closing: Option<Bytes> = None;
-    let ended = bounds.life.ended();
-    let expired = tokio::time::sleep(bounds.max_duration.unwrap_or(NEVER));
-    tokio::pin!(ended, expired);
+    let (ended, due) = (life.ended(), stopping.due());
+    let expired = tokio::time::sleep(max_duration.unwrap_or(NEVER));
+    tokio::pin!(ended, due, expired);
     loop {
         if let Some(close) = closing.take_if(|_| tracker.at_boundary()) {
             return say_goodbye(session, upstream, close).await;
         }
         let happening = tokio::select! { biased;
             () = &mut ended, if closing.is_none() => Happening::Ends(CLOSE_POLICY),
-            () = bounds.stopping.due(), if closing.is_none() => Happening::Ends(CLOSE_AWAY),
-            bytes = upstream.read_body_bytes() => Happening::Upstream(bytes),
-            bytes = session.read_body_or_idle(false) => Happening::Caller(bytes),
+            () = &mut due, if closing.is_none() => Happening::Ends(CLOSE_AWAY),
+            bytes = upstream.read_response_body() => Happening::Upstream(bytes),
+            bytes = session.read_body_or_leave(true) => Happening::Caller(bytes),
             () = &mut expired, if closing.is_none() => Happening::Ends(CLOSE_AWAY),
             () = &mut idle => Happening::Idle,
         };
@@ -86,14 +80,14 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
                 Some(bytes) => {
                     tracker.feed(&bytes);
                     last_sent = Instant::now();
-                    bounds.life.bounds(session.write_response_body(bytes, false)).await?;
+                    life.bounds(session.write_response_body(bytes, false)).await?;
                 }
                 None => break,
             },
             Happening::Caller(bytes) => match bytes.map_err(|error| error.into_down())? {
                 Some(bytes) => {
                     last_heard = Instant::now();
-                    bounds.life.bounds(async { upstream.write_body(&bytes).await.map(drop) }).await?;
+                    life.bounds(upstream.write_request_body(bytes)).await?;
                 }
                 None => break,
             },
@@ -110,7 +104,7 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
                     return Error::e_explain(ErrorType::ConnectionClosed, "the caller answers no heartbeat");
                 }
                 if now - last_heard.min(last_sent) >= beat && tracker.at_boundary() {
-                    bounds.life.bounds(session.write_response_body(PING, false)).await?;
+                    life.bounds(session.write_response_body(PING, false)).await?;
                     last_sent = now;
                 }
                 idle.as_mut().reset(now + beat);
@@ -123,10 +117,11 @@ pub(super) async fn pass(session: &mut ServerSession, upstream: &mut Connected, 
 
 /// Sends a Close, ends the upstream, and waits a moment for the caller's Close: a connection that is dropped with unread
 /// bytes is reset, and the reason for the Close is lost with it.
-async fn say_goodbye(session: &mut ServerSession, upstream: &mut Http1, close: Bytes) -> Result<()> {
+async fn say_goodbye(session: &mut ServerSession, upstream: &mut ClientSession, close: Bytes) -> Result<()> {
     session.write_response_body(close, false).await?;
+    session.flush().await?;
     upstream.shutdown().await;
-    let answered = async { while let Ok(Some(_)) = session.read_body_or_idle(false).await {} };
+    let answered = async { while let Ok(Some(_)) = session.read_body_or_leave(true).await {} };
     let _ = tokio::time::timeout(CLOSE_PATIENCE, answered).await;
     session.write_response_body(Bytes::new(), true).await
 }

@@ -3,10 +3,11 @@
 mod unified;
 
 use super::body::Bodies;
+use super::http1::{Malformed, NextHead};
 use super::origin::{self, Origin, OriginPolicy};
-use super::progress::Progress;
 use super::reply::{self, Asked, Reader, Refusal, TokenError};
-use super::route::{Route, Router, Target};
+use super::route::{BAD_TARGET, Route, Router, Target};
+use super::session::ServerSession;
 use super::stopping::Stopping;
 use super::trace::Traced;
 use super::{Authorities, Parts, Settings, address, admit, forward, headers, local, peer, record};
@@ -21,15 +22,14 @@ use crate::telemetry::{Kind, Metrics, SharedSpan, Tracer};
 use crate::tokens::AccessTokens;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
+use pingora::Error;
 use pingora::http::ResponseHeader;
-use pingora::protocols::http::ServerSession;
-use pingora::{Error, ErrorType};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// A body that nobody wants is read for this long, so that the connection can be used again.
+/// A body over HTTP/2 that nobody wants is read for this long.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// The way of a request under the settings of one moment. What outlives them is behind an `Arc`.
 pub(super) struct Way {
@@ -51,7 +51,7 @@ pub(super) struct Way {
     has_unified: bool,
     /// The largest message to an MCP server of ours, in bytes.
     unified_body: usize,
-    stopping: Arc<Stopping>,
+    pub(super) stopping: Arc<Stopping>,
     trusted_proxies: Vec<ipnet::IpNet>,
     bodies: Bodies,
     streams: Streams,
@@ -284,62 +284,67 @@ impl Way {
     }
 
     fn trusted_proxy(&self, session: &ServerSession) -> Option<TrustedProxy> {
-        address::is_trusted(&peer_of(session), &self.trusted_proxies).then_some(TrustedProxy)
+        address::is_trusted(&session.peer(), &self.trusted_proxies).then_some(TrustedProxy)
     }
 
     fn client_address(&self, session: &ServerSession) -> IpAddr {
-        address::of_caller(peer_of(session), &session.req_header().headers, &self.trusted_proxies)
+        address::of_caller(session.peer(), &session.req_header().headers, &self.trusted_proxies)
     }
 
-    /// Reads the head of the next request; false when there is none, or none that deserves an answer.
-    pub(super) async fn read_head(&self, session: &mut ServerSession) -> bool {
-        let progress = Progress::of(session).unwrap_or_default();
-        if session.is_http2() {
-            progress.has_request()
-        } else {
-            progress.expects_head()
-        }
+    /// Reads the head of the next request on a connection; false when there is none, or none that deserves an answer. `again`: there
+    /// was one before. `ending` comes when idle connections have to close.
+    pub(super) async fn read_head(
+        &self,
+        session: &mut ServerSession,
+        again: bool,
+        ending: impl Future<Output = ()>,
+    ) -> bool {
+        let ServerSession::Http1(http1) = session else { return self.accept_http2(session).await };
         let whole = self.patience.head_timeout;
-        // Only a connection that was used before has this switched on.
-        let again = session.pipelining_enabled();
         let patience = if again { self.patience.idle_timeout } else { whole };
-        let read = tokio::select! { biased;
-            read = progress.head_in_time(session.read_request(), patience, whole) => read,
-            () = self.stopping.ending() => return false,
+        let next = tokio::select! { biased;
+            next = http1.read_head(patience, whole) => next,
+            () = ending => return false,
         };
-        match read {
-            Some(Ok(true)) => progress.has_head(),
-            Some(Ok(false)) | None => return false,
-            Some(Err(error)) => {
-                self.refuse_head(session, &error, progress.may_read() == 0).await;
+        match next {
+            NextHead::Ready => {}
+            NextHead::Nothing => return false,
+            NextHead::Malformed(malformed) => {
+                Box::pin(self.refuse_head(session, malformed)).await;
                 return false;
             }
         }
-        // Pingora has turned keep-alive off where the framing was doubtful, and on without end where it was not.
         if !self.stopping.keeps_connections() {
-            session.set_keepalive(None);
-        } else if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(self.patience.idle_timeout.as_secs().max(1)));
+            session.close_after();
+        }
+        true
+    }
+
+    /// The same for a stream of HTTP/2, whose head is there already.
+    async fn accept_http2(&self, session: &mut ServerSession) -> bool {
+        if let Some(progress) = session.progress() {
+            progress.has_request();
+        }
+        let ServerSession::Http2(session) = session else { return false };
+        // It only checks what came.
+        if !matches!(session.read_request().await, Ok(true)) {
+            return false;
         }
         session.set_write_timeout(Some(self.streams.write_timeout));
         session.set_total_drain_timeout(Some(DRAIN_DEADLINE));
         // Bodies are waited for by `Patience`, everything else has deadlines of its own.
         session.set_read_timeout(None);
-        // What arrives while a request is being answered is the beginning of the next one, not garbage.
-        session.set_pipelining_enabled(true);
         true
     }
 
     /// A head that cannot be read is the end of its connection: nobody knows where the next one begins.
-    async fn refuse_head(&self, session: &mut ServerSession, error: &Error, too_large: bool) {
-        let refusal = match error.etype() {
-            _ if too_large => Some(Refusal::HeadTooLarge),
-            ErrorType::InvalidHTTPHeader => Some(Refusal::BadRequest("the request's head is malformed")),
-            _ => None,
+    async fn refuse_head(&self, session: &mut ServerSession, malformed: Malformed) {
+        let refusal = match malformed {
+            Malformed::TooLarge => Refusal::HeadTooLarge,
+            Malformed::Target => Refusal::BadRequest(BAD_TARGET),
+            Malformed::Head => Refusal::BadRequest("the request's head is malformed"),
         };
-        if let Some(refusal) = refusal
-            && let Err(error) = reply::refuse_unread(session, &refusal).await
-        {
+        if let Err(error) = reply::refuse_unread(session, &refusal).await {
             tracing::debug!(%error, "a refusal did not arrive");
         }
         session.shutdown().await;
@@ -350,9 +355,4 @@ impl From<pingora::Result<StatusCode>> for Outcome {
     fn from(result: pingora::Result<StatusCode>) -> Self {
         result.map_or_else(Outcome::Aborted, |status| Outcome::Answered(Kind::Local, status))
     }
-}
-
-fn peer_of(session: &ServerSession) -> IpAddr {
-    let peer = session.client_addr().and_then(|address| address.as_inet()).map(|address| address.ip());
-    peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }

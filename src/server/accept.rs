@@ -5,21 +5,22 @@
 
 use super::announced::ProxyProtocol;
 use super::seats::{Seat, Seats};
-use super::transport::Transport;
+use super::transport::{self, Transport};
 use crate::config::Config;
-use crate::proxy::{Gate, Progress};
+use crate::proxy::{Gate, Progress, Wire};
 use crate::tls::{self, Served};
 use arc_swap::ArcSwap;
 use pingora::apps::ServerApp;
-use pingora::listeners::tls::{Acceptor, TlsSettings};
-use pingora::protocols::{ALPN, Stream};
+use pingora::listeners::tls::TlsSettings;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsAcceptor;
 
 /// How long accepting rests when the process has no descriptors left.
 const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
@@ -28,7 +29,7 @@ const OUT_OF_DESCRIPTORS: Duration = Duration::from_millis(100);
 pub(super) struct Reception {
     pub(super) gate: Arc<Gate>,
     /// None: plain HTTP.
-    pub(super) tls: Option<Acceptor>,
+    pub(super) tls: Option<TlsAcceptor>,
     pub(super) seats: Arc<Seats>,
     pub(super) manners: Arc<ArcSwap<Manners>>,
     pub(super) stopping: watch::Receiver<bool>,
@@ -64,14 +65,21 @@ impl Reception {
 
     async fn greet(self: Arc<Self>, stream: TcpStream, mut seat: Seat) {
         // What comes before the first request is on the heap: a connection has no room for it while it lives.
-        let Some((mut stream, progress)) = Box::pin(self.receive(stream, &mut seat)).await else { return };
-        match stream.selected_alpn_proto() {
-            Some(ALPN::H2) => {}
+        let Some(Guest { wire, client, write_timeout }) = Box::pin(self.receive(stream, &mut seat)).await else {
+            return;
+        };
+        match protocol(&wire) {
+            Protocol::Http1 => self.gate.serve_http1(wire, client, write_timeout).await,
+            Protocol::Http2 => self.serve_http2(wire, client).await,
             // An authority has seen the certificate that it asked for, and that is all (RFC 8737 §3).
-            Some(ALPN::Custom(_)) => return stream.shutdown().await,
-            _ => return self.gate.serve_http1(stream, &self.stopping).await,
+            Protocol::Acme => close(wire).await,
         }
-        let served = self.gate.process_new(stream, &self.stopping);
+    }
+
+    async fn serve_http2(&self, wire: Wire, client: SocketAddr) {
+        let progress = Progress::default();
+        let Ok(transport) = Transport::new(wire, client, &progress) else { return };
+        let served = self.gate.process_new(Box::new(transport), &self.stopping);
         tokio::pin!(served);
         // Its requests come in tasks of their own, so that the first of them is waited for here.
         let patience = self.manners.load().head_timeout;
@@ -85,22 +93,51 @@ impl Reception {
     }
 
     /// Learns whose connection it is, and shakes hands: what HTTP is spoken on, if anything.
-    async fn receive(&self, mut stream: TcpStream, seat: &mut Seat) -> Option<(Stream, Progress)> {
+    async fn receive(&self, mut stream: TcpStream, seat: &mut Seat) -> Option<Guest> {
         let manners = self.manners.load_full();
         let deadline = Instant::now() + manners.head_timeout;
         let client = manners.client_of(&mut stream).await?;
         if !seat.belongs_to(client.ip()) {
             return None;
         }
-        let progress = Progress::default();
-        let transport = Transport::new(stream, client, progress.clone(), manners.write_timeout).ok()?;
-        let Some(acceptor) = &self.tls else { return Some((Box::new(transport), progress)) };
-        match timeout_at(deadline, acceptor.tls_handshake(transport)).await {
-            Ok(Ok(stream)) => return Some((Box::new(stream), progress)),
+        let write_timeout = manners.write_timeout;
+        transport::prepare(&stream, write_timeout).ok()?;
+        let Some(acceptor) = &self.tls else { return Some(Guest { wire: Wire::Tcp(stream), client, write_timeout }) };
+        match timeout_at(deadline, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => return Some(Guest { wire: Wire::Tls(Box::new(stream)), client, write_timeout }),
             Ok(Err(error)) => tracing::debug!(client = %client.ip(), %error, "no TLS handshake"),
             Err(_) => tracing::debug!(client = %client.ip(), "a TLS handshake took too long"),
         }
         None
+    }
+}
+
+/// A connection that has been greeted.
+struct Guest {
+    wire: Wire,
+    client: SocketAddr,
+    write_timeout: Duration,
+}
+
+/// What is spoken on a connection (RFC 7301).
+enum Protocol {
+    Http1,
+    Http2,
+    Acme,
+}
+
+fn protocol(wire: &Wire) -> Protocol {
+    let Wire::Tls(stream) = wire else { return Protocol::Http1 };
+    match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Protocol::Http2,
+        Some(b"http/1.1") | None => Protocol::Http1,
+        Some(_) => Protocol::Acme,
+    }
+}
+
+async fn close(mut wire: Wire) {
+    if let Err(error) = wire.shutdown().await {
+        tracing::trace!(%error, "the peer closed first");
     }
 }
 
@@ -154,11 +191,11 @@ impl Manners {
 ///
 /// # Errors
 /// Never with these settings.
-pub(super) fn acceptor(resolver: Arc<Served>) -> pingora::Result<Acceptor> {
+pub(super) fn acceptor(resolver: Arc<Served>) -> pingora::Result<TlsAcceptor> {
     // No files: the resolver has the certificate.
     let mut settings = TlsSettings::intermediate("", "")?;
     settings.set_cert_resolver(resolver);
     settings.enable_h2();
     // Pingora's settings take two protocols at most.
-    Ok(Acceptor::from_server_config(tls::as_we_serve(settings.build().acceptor.config())))
+    Ok(tls::as_we_serve(settings.build().acceptor.config()).into())
 }

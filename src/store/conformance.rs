@@ -5,6 +5,7 @@
 mod accounts;
 mod activity;
 mod api_keys;
+mod audit_bundles;
 mod audit_chain;
 mod audit_reading;
 mod authorization;
@@ -139,6 +140,12 @@ async fn of_observations<F: Future<Output = Store>>(open: &impl Fn() -> F) {
     audit_chain::many_writers_make_one_chain(&open().await).await;
     audit_reading::lines_are_found_by_all_that_is_known_of_them(&open().await).await;
     audit_reading::stretches_are_bounded_whatever_fits(&open().await).await;
+    audit_bundles::bundled_lines_are_found_like_rows(&open().await).await;
+    audit_bundles::stretches_count_bundled_lines(&open().await).await;
+    audit_bundles::a_chain_of_bundles_holds_and_retention_shortens_it(&open().await).await;
+    audit_bundles::every_change_of_a_bundle_is_found(&open().await).await;
+    audit_bundles::many_writers_of_bundles_make_one_chain(&open().await).await;
+    audit_bundles::rows_of_an_earlier_version_stand_behind_bundles(&open().await).await;
 }
 
 /// The database itself.

@@ -1,6 +1,5 @@
-//! Settings, the audit log, and the sweeping of what has expired.
+//! Settings, and the sweeping of what has expired.
 
-use super::columns::reading;
 use super::database::{Lock, query, query_as, query_scalar};
 use super::*;
 use crate::clock::Timestamp;
@@ -69,15 +68,6 @@ impl Store {
     pub async fn delete_setting_if(&self, name: &str, value: &[u8]) -> Result<bool, StoreError> {
         let delete = query("DELETE FROM settings WHERE name = ? AND value = ?").bind(name).bind(value);
         Ok(delete.execute(self.database.writer()).await?.rows_affected() > 0)
-    }
-
-    /// The newest lines of the audit log, newest first.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`], [`StoreError::Damaged`].
-    pub async fn audit(&self, limit: u32) -> Result<Vec<AuditEvent>, StoreError> {
-        let select = query_as("SELECT * FROM audit ORDER BY id DESC LIMIT ?").bind(limit);
-        select.fetch_all(self.database.readers()).await.map_err(reading::<AuditEvent>)
     }
 
     /// Removes what nobody can use any more: expired sessions, flows, refresh tokens, remembered consents, links to services, and

@@ -197,25 +197,6 @@ impl Store {
         select.push(" ORDER BY connections.id LIMIT ").push_bind(limit);
         select.build_query_as().fetch_all(self.database.readers()).await.map_err(reading::<Connection>)
     }
-
-    /// Events of the audit log, newest first, that are older than number `before`.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`], [`StoreError::Damaged`].
-    pub async fn audit_page(
-        &self,
-        selection: AuditSelection<'_>,
-        before: Option<i64>,
-        limit: u32,
-    ) -> Result<Vec<NumberedEvent>, StoreError> {
-        let mut select = QueryBuilder::new("SELECT * FROM audit WHERE TRUE");
-        selection.narrow(&mut select);
-        if let Some(before) = before {
-            select.push(" AND id < ").push_bind(before);
-        }
-        select.push(" ORDER BY id DESC LIMIT ").push_bind(limit);
-        select.build_query_as().fetch_all(self.database.readers()).await.map_err(reading::<AuditEvent>)
-    }
 }
 
 impl<'a> AuditSelection<'a> {

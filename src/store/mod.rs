@@ -48,7 +48,7 @@ mod used_once;
 pub use activity::{
     ActivityCounts, ActivityKey, ActivityName, ActivityShare, ActivitySlice, ActivitySpan, LATENCIES, OpenStreams,
 };
-pub use audit_log::{AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position, Stretch};
+pub use audit_log::{AuditLine, AuditLink, AuditVerdict, Breach, BrokenChain, ChainedEvent, Position, Stretch};
 pub use certificates::{AcmeChallenge, Issued, StoredCertificate};
 pub use clients::{Registered, RoomForClients};
 pub use database::{Heard, Listener};

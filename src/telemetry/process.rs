@@ -42,7 +42,9 @@ impl Collector for Process {
         };
         let seconds = Some(&Unit::Seconds);
         gauge("process_start_time", "When the process began, since the Unix epoch", seconds, start_time())?;
-        gauge("process_resident_memory", "Resident memory", Some(&Unit::Bytes), resident())?;
+        #[allow(clippy::cast_precision_loss)] // below 2^53
+        let memory = resident_memory().map(|bytes| bytes as f64);
+        gauge("process_resident_memory", "Resident memory", Some(&Unit::Bytes), memory)?;
         gauge("process_open_fds", "Open file descriptors", None, open_descriptors())?;
         gauge("process_max_fds", "The most file descriptors", None, most_descriptors())?;
         if let Some(cpu) = cpu() {
@@ -69,10 +71,11 @@ fn start_time() -> Option<f64> {
     Some(boot + stat(22)? / USER_HZ)
 }
 
-fn resident() -> Option<f64> {
+/// What of this process is in the machine's memory, in bytes (proc_pid_status(5), `VmRSS`); `None` where the system does not say.
+pub fn resident_memory() -> Option<i64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
-    Some(kibibytes.trim().parse::<f64>().ok()? * 1024.0)
+    Some(kibibytes.trim().parse::<i64>().ok()?.saturating_mul(1024))
 }
 
 #[allow(clippy::cast_precision_loss)] // far below
@@ -84,4 +87,14 @@ fn open_descriptors() -> Option<f64> {
 fn most_descriptors() -> Option<f64> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     limit.current.map(|most| most as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_known() {
+        assert!(resident_memory().unwrap() > 1 << 20);
+    }
 }

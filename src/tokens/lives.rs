@@ -2,44 +2,60 @@
 
 use crate::ids::GrantId;
 use crate::life::Life;
+use hashbrown::HashTable;
 use parking_lot::Mutex;
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Weak};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// So that a table that grows makes few wait, and for a short time: a million lives are 7,000 in each.
+const SHARDS: usize = 147;
 
 /// The lives of all grants that have a verified token in memory, and the grants that ended recently enough for a token
 /// of theirs to be unexpired.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct GrantLives {
-    state: Mutex<Lives>,
+    shards: [Mutex<Lives>; SHARDS],
 }
 
 #[derive(Debug, Default)]
 struct Lives {
-    alive: HashMap<GrantId, Weak<Life>>,
+    /// By the grant's id, which each of them has.
+    alive: HashTable<Arc<Life>>,
     ended: HashSet<GrantId>,
+}
+
+impl Default for GrantLives {
+    fn default() -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::default()) }
+    }
 }
 
 impl GrantLives {
     /// The life of a grant, already ended if the grant is known to be revoked.
     pub fn of(&self, grant: GrantId) -> Arc<Life> {
-        let mut state = self.state.lock();
-        if let Some(life) = state.alive.get(&grant).and_then(Weak::upgrade) {
-            return life;
+        let mut lives = self.shard(grant).lock();
+        if let Some(life) = lives.find(grant) {
+            return life.clone();
         }
-        if state.ended.contains(&grant) {
-            return Life::over();
+        if lives.ended.contains(&grant) {
+            return Life::over_of(grant.0);
         }
-        let life = Arc::new(Life::default());
-        state.alive.insert(grant, Arc::downgrade(&life));
+        let life = Arc::new(Life::of(grant.0));
+        if lives.alive.len() == lives.alive.capacity() {
+            // Rather than grow with what nobody holds any more.
+            lives.drop_unused();
+            lives.make_room();
+        }
+        lives.alive.insert_unique(hash(grant), life.clone(), |life| hash(GrantId(life.id())));
         life
     }
 
     /// Ends a grant: its tokens are refused and its streams closed from now on.
     pub fn end(&self, grant: GrantId) {
         let life = {
-            let mut state = self.state.lock();
-            state.ended.insert(grant);
-            state.alive.remove(&grant).and_then(|life| life.upgrade())
+            let mut lives = self.shard(grant).lock();
+            lives.ended.insert(grant);
+            lives.alive.find_entry(hash(grant), is(grant)).ok().map(|entry| entry.remove().0)
         };
         if let Some(life) = life {
             life.finish();
@@ -48,37 +64,77 @@ impl GrantLives {
 
     /// How many requests and streams of this process are being answered under a grant: those that its end breaks off.
     pub fn answers_under(&self, grant: GrantId) -> usize {
-        let state = self.state.lock();
-        state.alive.get(&grant).and_then(Weak::upgrade).map_or(0, |life| life.answers())
+        self.shard(grant).lock().find(grant).map_or(0, |life| life.answers())
     }
 
     /// Whether a grant is known to be revoked.
     pub fn has_ended(&self, grant: GrantId) -> bool {
-        self.state.lock().ended.contains(&grant)
+        self.shard(grant).lock().ended.contains(&grant)
     }
 
     /// Ends every life without ending the grants: streams are closed, and tokens are verified anew.
     /// Whether there were any.
     pub fn interrupt(&self) -> bool {
-        let alive = std::mem::take(&mut self.state.lock().alive);
-        let alive: Vec<_> = alive.into_values().filter_map(|life| life.upgrade()).collect();
-        alive.iter().for_each(|life| life.finish());
-        !alive.is_empty()
+        let mut any = false;
+        for shard in &self.shards {
+            let alive = std::mem::take(&mut shard.lock().alive);
+            any |= alive.iter().any(|life| Arc::strong_count(life) > 1);
+            alive.iter().for_each(|life| life.finish());
+        }
+        any
     }
 
     /// The grants that are known to have ended. Read it before asking the store which of them still matter: a grant that
     /// ends in between must not be taken for one that matters no more.
     pub fn ended(&self) -> HashSet<GrantId> {
-        self.state.lock().ended.clone()
+        self.shards.iter().flat_map(|shard| shard.lock().ended.iter().copied().collect::<Vec<_>>()).collect()
     }
 
     /// Drops what nobody holds any more, and of the ended grants exactly those that are `irrelevant`: no token of theirs
     /// can be unexpired.
     pub fn sweep(&self, irrelevant: &HashSet<GrantId>) {
-        let mut state = self.state.lock();
-        state.alive.retain(|_, life| life.strong_count() > 0);
-        state.ended.retain(|grant| !irrelevant.contains(grant));
+        for shard in &self.shards {
+            let mut lives = shard.lock();
+            lives.drop_unused();
+            if lives.alive.len() < lives.alive.capacity() / 4 {
+                lives.alive.shrink_to_fit(|life| hash(GrantId(life.id())));
+            }
+            if !lives.ended.is_empty() {
+                lives.ended.retain(|grant| !irrelevant.contains(grant));
+            }
+        }
     }
+
+    #[allow(clippy::indexing_slicing)] // the product is below the length
+    fn shard(&self, grant: GrantId) -> &Mutex<Lives> {
+        &self.shards[((((hash(grant) >> 16) & 0xffff_ffff) * SHARDS as u64) >> 32) as usize]
+    }
+}
+
+impl Lives {
+    fn find(&self, grant: GrantId) -> Option<&Arc<Life>> {
+        self.alive.find(hash(grant), is(grant))
+    }
+
+    /// For a quarter more, so that it takes as many new ones before the unused are looked for again.
+    fn make_room(&mut self) {
+        let more = self.alive.len() / 4 + 1;
+        self.alive.reserve(more, |life| hash(GrantId(life.id())));
+    }
+
+    /// Nobody can get hold of one while the lock is held, so the last one stays the last one.
+    fn drop_unused(&mut self) {
+        self.alive.retain(|life| Arc::strong_count(life) > 1);
+    }
+}
+
+fn is(grant: GrantId) -> impl Fn(&Arc<Life>) -> bool {
+    move |life| life.id() == grant.0
+}
+
+/// Ids are random numbers of ours, and get here out of signed tokens or the database.
+fn hash(grant: GrantId) -> u64 {
+    grant.0.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
 
 #[cfg(test)]
@@ -103,7 +159,8 @@ mod tests {
         let life = lives.of(used);
         drop(lives.of(unused));
         lives.sweep(&HashSet::new());
-        assert_eq!(lives.state.lock().alive.len(), 1);
+        let left: usize = lives.shards.iter().map(|shard| shard.lock().alive.len()).sum();
+        assert_eq!(left, 1);
         assert!(Arc::ptr_eq(&life, &lives.of(used)));
     }
 

@@ -5,7 +5,6 @@ use crate::error::Fault;
 use crate::ids::GrantId;
 use crate::store::User;
 use data_encoding::HEXLOWER;
-use jsonwebtoken::Header;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -35,25 +34,25 @@ pub struct NewToken<'a> {
 pub(super) const TYPE: &str = "at+jwt";
 
 /// The claims of our tokens (RFC 9068 §2.2); `gid` is the grant, `username` and `email` are for the upstream's logs.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Claims {
-    pub(super) iss: Box<str>,
-    pub(super) aud: Box<str>,
-    pub(super) sub: Box<str>,
-    pub(super) username: Box<str>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) email: Option<Box<str>>,
-    pub(super) client_id: Box<str>,
-    #[serde(default, skip_serializing_if = "str::is_empty")]
-    pub(super) scope: Box<str>,
-    pub(super) jti: Box<str>,
-    pub(super) gid: Box<str>,
-    pub(super) iat: i64,
-    pub(super) exp: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) act: Option<Actor>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) cnf: Option<Confirmation>,
+#[derive(Serialize)]
+struct Claims {
+    iss: Box<str>,
+    aud: Box<str>,
+    sub: Box<str>,
+    username: Box<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<Box<str>>,
+    client_id: Box<str>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    scope: Box<str>,
+    jti: Box<str>,
+    gid: Box<str>,
+    iat: i64,
+    exp: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Actor>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
 }
 
 /// `act` (RFC 8693 §4.1).
@@ -91,10 +90,7 @@ impl AccessTokens {
             cnf: new.confirmation.map(|thumbprint| Confirmation { jkt: thumbprint.into() }),
         };
         let key = self.keys.signing();
-        let mut header = Header::new(key.algorithm);
-        header.typ = Some(TYPE.to_owned());
-        header.kid = Some(key.kid.clone());
-        jsonwebtoken::encode(&header, &claims, &key.encoding)
+        jsonwebtoken::encode(&key.header, &claims, &key.encoding)
             .map_err(|error| Fault::gateway(format_args!("signing an access token: {error}")))
     }
 }

@@ -6,23 +6,27 @@ mod lives;
 mod mint;
 #[cfg(test)]
 mod tests;
+mod token;
 mod verify;
 
 pub use dpop::{DPOP, DPOP_NONCE, Proofs, Purpose, Unproven};
 pub use keys::{JWKS_MAX_AGE, KeyState, PUBLISH_AHEAD, Rotation, SigningKeys, states};
 pub use lives::GrantLives;
 pub use mint::NewToken;
-pub use verify::{AccessToken, Unverified};
+pub use token::{AccessToken, Name, Terms};
+pub use verify::Unverified;
 
 use crate::clock::Clock;
 use crate::error::Fault;
 use crate::freshness::Freshness;
-use crate::ids::{Digest, Random};
+use crate::ids::Random;
 use crate::store::{Store, StoreError};
+use crate::table::Table;
 use keys::Reloaded;
-use moka::sync::Cache;
 use std::sync::Arc;
 use std::time::Duration;
+use token::SharedTerms;
+use verify::{Marks, REMEMBERED};
 
 /// Mints and verifies access tokens. Shared behind an `Arc`.
 pub struct AccessTokens {
@@ -30,7 +34,9 @@ pub struct AccessTokens {
     pub(crate) lives: Arc<GrantLives>,
     pub(crate) clock: Clock,
     random: Random,
-    verified: Cache<Digest, Arc<AccessToken>>,
+    marks: Marks,
+    verified: Table<AccessToken>,
+    terms: SharedTerms,
     proofs: Proofs,
     freshness: Arc<Freshness>,
 }
@@ -38,8 +44,9 @@ pub struct AccessTokens {
 impl AccessTokens {
     /// Nothing is remembered yet; call [`AccessTokens::recall_revocations`] before the first [`AccessTokens::verify`].
     pub fn new(keys: Arc<SigningKeys>, lives: Arc<GrantLives>, clock: Clock, random: Random) -> Self {
-        let (verified, proofs) = (verify::cache(clock.clone()), keys.proofs());
-        Self { keys, lives, clock, random, verified, proofs, freshness: Arc::default() }
+        let (marks, proofs) = (Marks::new(&random), keys.proofs());
+        let (verified, terms) = (Table::new(REMEMBERED), SharedTerms::new());
+        Self { keys, lives, clock, random, marks, verified, terms, proofs, freshness: Arc::default() }
     }
 
     /// How far what is in memory may be trusted: no token is verified while it is not current.

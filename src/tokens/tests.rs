@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::Timestamp;
 use crate::config;
-use crate::ids::{GrantId, UserId};
+use crate::ids::{Digest, GrantId, UserId};
 use crate::jose::SigningAlgorithm;
 use crate::store::{Role, User};
 use crate::vault::Vault;
@@ -101,7 +101,7 @@ async fn a_token_says_what_it_was_made_for() {
     assert_eq!((&claims["aud"], &claims["username"]), (&json!("https://notes.gw.example/mcp"), &json!("alice")));
     assert!(claims.get("email").is_none());
     let verified = world.tokens.verify(&token).unwrap();
-    assert_eq!((&*verified.client_id, &*verified.scope, verified.grant), ("client", "read write", world.grant));
+    assert_eq!((&*verified.client_id, &*verified.scope, verified.grant()), ("client", "read write", world.grant));
     assert!(Arc::ptr_eq(&verified, &world.tokens.verify(&token).unwrap()));
 }
 
@@ -220,4 +220,30 @@ async fn garbage_and_tampering_are_refused() {
     }
     let flipped = token.replacen('.', ".A", 1);
     assert!(world.tokens.verify(&flipped).is_err());
+}
+
+#[tokio::test]
+async fn a_sweep_drops_tokens_that_are_worth_nothing_and_what_they_had_in_common() {
+    let world = world().await;
+    let (short, long) = (world.mint_at(&world.tokens, TTL / 2), world.mint());
+    assert!(world.tokens.verify(&short).is_ok() && world.tokens.verify(&long).is_ok());
+    world.tokens.sweep();
+    assert_eq!(world.tokens.verified.len(), 2);
+    world.clock.advance(TTL / 2);
+    world.tokens.sweep();
+    assert_eq!(world.tokens.verified.len(), 1);
+    let kept = world.tokens.verify(&long).unwrap();
+    world.tokens.lives.end(world.grant);
+    world.tokens.sweep();
+    assert!(world.tokens.verified.is_empty() && kept.life.has_ended());
+    assert!(world.tokens.verify(&long).is_err());
+}
+
+#[tokio::test]
+async fn tokens_of_a_grant_share_its_life_and_tokens_of_a_client_its_terms() {
+    let world = world().await;
+    let [one, other] = [world.mint(), world.mint()].map(|token| world.tokens.verify(&token).unwrap());
+    assert!(!Arc::ptr_eq(&one, &other) && Arc::ptr_eq(&one.life, &other.life));
+    assert!(std::ptr::eq(&*one.issuer, &*other.issuer));
+    assert_eq!((one.user, &*one.username, one.grant()), (world.user.id, "alice", world.grant));
 }

@@ -247,7 +247,7 @@ impl Guest {
             life: token.life.clone(),
             place: arrival.realm.key().into(),
             stay: parts.extensions.get::<Stay>().map(|stay| stay.0.clone()),
-            grant: token.grant,
+            grant: token.grant(),
             token: Some(token.clone()),
             address: arrival.client,
             view,

@@ -11,24 +11,27 @@ mod tests;
 use crate::clock::{Clock, Timestamp};
 use crate::hostname::Authority;
 use crate::ids::Random;
+use crate::table::{Entry, Table};
 use arc_swap::ArcSwapOption;
 use circuit::{Admission, Circuit};
-use moka::sync::Cache;
 use parking_lot::Mutex;
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How many upstreams are watched.
-const CAPACITY: u64 = 10_000;
+/// How many upstreams are watched. Beyond that one gives way that is in no trouble and answers nobody.
+const CAPACITY: usize = 1 << 17;
 /// How long the address that won a race is tried first.
 const FAVOURITE: Duration = Duration::from_secs(600);
 
 /// All upstreams that requests were sent to, bounded. Cloning shares it.
 #[derive(Clone)]
 pub struct HealthTable {
-    table: Cache<Authority, Arc<Health>>,
+    table: Arc<Table<Health>>,
+    /// Hashes are made under a secret key.
+    keys: RandomState,
     clock: Clock,
     random: Random,
     max_requests: u32,
@@ -37,6 +40,7 @@ pub struct HealthTable {
 /// One upstream, under all its names. Reading and counting is atomic; there is a lock for as long as it is in trouble.
 pub struct Health {
     authority: Authority,
+    hash: u64,
     clock: Clock,
     random: Random,
     max_requests: u32,
@@ -119,18 +123,20 @@ pub struct Note {
 impl HealthTable {
     /// At most `max_requests` may wait for one upstream.
     pub fn new(clock: Clock, random: Random, max_requests: u32) -> Self {
-        Self { table: Cache::new(CAPACITY), clock, random, max_requests }
+        Self { table: Arc::new(Table::new(CAPACITY)), keys: RandomState::new(), clock, random, max_requests }
     }
 
     /// The entry of an upstream, made when it is not there.
     pub fn of(&self, authority: &Authority) -> Arc<Health> {
-        self.table.get_with_by_ref(authority, || self.unlisted(authority))
+        let is_it = |health: &Health| health.authority == *authority;
+        self.table.find_or_insert(self.keys.hash_one(authority), is_it, || self.unlisted(authority))
     }
 
     /// An entry that is in no table: for hostnames that anybody can make up.
     pub fn unlisted(&self, authority: &Authority) -> Arc<Health> {
         Arc::new(Health {
             authority: authority.clone(),
+            hash: self.keys.hash_one(authority),
             clock: self.clock.clone(),
             random: self.random.clone(),
             max_requests: self.max_requests,
@@ -146,15 +152,26 @@ impl HealthTable {
 
     /// What is known about an upstream, if a request was sent to it lately.
     pub fn find(&self, authority: &Authority) -> Option<Note> {
-        self.table.get(authority).map(|health| health.note())
+        let found = self.table.find(self.keys.hash_one(authority), |health| health.authority == *authority);
+        found.map(|health| health.note())
     }
 
     /// What is known about every upstream that a request was sent to, most requests first.
     pub fn notes(&self) -> Vec<Note> {
-        let mut notes: Vec<Note> = self.table.iter().map(|(_, health)| health.note()).collect();
-        notes.retain(|note| note.requests > 0);
+        let mut notes: Vec<Note> =
+            self.table.all().iter().filter(|health| health.is_known()).map(|health| health.note()).collect();
         notes.sort_by(|a, b| b.requests.cmp(&a.requests).then_with(|| a.authority.cmp(&b.authority)));
         notes
+    }
+}
+
+impl Entry for Health {
+    fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    fn was_used(&self) -> bool {
+        self.troubled.load(Ordering::Acquire) || self.waiting.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -225,6 +242,11 @@ impl Health {
             last_failure: circuit.last().map(|(at, failure)| (at, failure.why.clone())),
             state: circuit.state(),
         }
+    }
+
+    /// Whether a request was to be sent to it.
+    fn is_known(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) > 0
     }
 
     fn succeeded(&self, stage: Stage) {

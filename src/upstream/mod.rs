@@ -1,12 +1,14 @@
 //! The upstreams we know: those of the configuration and those that an administrator decided about.
 
 mod access;
+mod destinations;
 mod health;
 mod personal;
 mod tools;
 
 pub use crate::config::{Command, Kind, Sharing, Transport};
 pub use access::Access;
+pub use destinations::{Destination, Destinations};
 pub use health::{Failure, Health, HealthTable, Note, Stage, State, Turn, Unavailable};
 pub use personal::Personal;
 

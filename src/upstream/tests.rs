@@ -178,3 +178,30 @@ async fn person(registry: &Registry, name: &str, number: u8) -> UserId {
     registry.store.create_user(&user).await.unwrap();
     user.id
 }
+
+#[tokio::test]
+async fn a_destination_is_remembered_in_its_usual_spelling_until_something_changes() {
+    let registry = Arc::new(registry(Unknown::Ask, false, vec![configured("notes.example", Some("notes"))]).await);
+    let (clock, random) = (crate::clock::Clock::system(), crate::ids::Random::default());
+    let health = HealthTable::new(clock, random, 10);
+    let destinations = Destinations::new(registry.site.clone(), registry.clone(), health);
+    assert!(destinations.remembered("notes.gw.example").is_none());
+    let notes = destinations.of(label("notes")).unwrap();
+    assert_eq!(notes.origin, "https://notes.gw.example");
+    assert!(Arc::ptr_eq(&notes, &destinations.remembered("notes.gw.example").unwrap()));
+    // Whoever writes it otherwise has to be understood first, and then gets the same.
+    assert!(destinations.remembered("NOTES.gw.example:443").is_none());
+    assert!(Arc::ptr_eq(&notes, &destinations.of(label("notes")).unwrap()));
+    // The same upstream by its own name: another issuer, the same health.
+    let by_name = destinations.of(encoded("notes.example")).unwrap();
+    assert!(Arc::ptr_eq(&by_name.health, &notes.health) && by_name.origin != notes.origin);
+    // Names that anybody can make up take no place.
+    let made_up = destinations.of(encoded("made-up.example")).unwrap();
+    let host = made_up.origin.strip_prefix("https://").unwrap();
+    assert!(!made_up.is_usable() && destinations.remembered(host).is_none());
+    registry.reload().await.unwrap();
+    assert!(destinations.remembered("notes.gw.example").is_none());
+    let renewed = destinations.of(label("notes")).unwrap();
+    assert!(!Arc::ptr_eq(&renewed, &notes) && Arc::ptr_eq(&renewed.health, &notes.health));
+    assert!(destinations.of(label("nobody")).is_none());
+}

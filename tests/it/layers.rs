@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// The layers, lowest first.
 const LAYERS: [(&str, &[&str]); 5] = [
-    ("words", &["clock", "error", "hostname", "ids", "jose", "life", "mcp", "oauth", "paths", "request", "secret"]),
+    (
+        "words",
+        &["clock", "error", "hostname", "ids", "jose", "life", "mcp", "oauth", "paths", "request", "secret", "table"],
+    ),
     ("ground", &["config", "http", "store", "telemetry", "tls", "vault"]),
     (
         "services",

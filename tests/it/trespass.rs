@@ -68,11 +68,13 @@ const OPEN_TO_MEMBERS: &[&str] = &[
 ];
 
 /// What may be written by anybody, and when something was last seen.
-const FREE_TABLES: [&str; 10] = [
+const FREE_TABLES: [&str; 12] = [
     "activity",
     "activity_nodes",
     "activity_streams",
     "audit",
+    "audit_bundle_actors",
+    "audit_bundles",
     "audit_chain",
     "changes",
     "flows",

@@ -5,7 +5,7 @@ use crate::activity::{EndedRequest, Party};
 use crate::clock::Timestamp;
 use crate::store::AuditEvent;
 use crate::telemetry::Fate;
-use crate::tokens::AccessToken;
+use crate::tokens::{AccessToken, Terms};
 use http_body_util::BodyExt;
 
 /// An administrator and two members.
@@ -130,19 +130,9 @@ async fn figures_are_of_whoever_looks_and_of_what_was_chosen() {
     let house = house().await;
     let random = Random::default();
     for (person, tool) in [("alice", "search"), ("alice", "search"), ("bob", "transfer")] {
-        let token = AccessToken {
-            issuer: "https://x.gw.example".into(),
-            audience: "https://x.gw.example/mcp".into(),
-            user: crate::ids::UserId::random(&random),
-            username: person.into(),
-            client_id: format!("client-of-{person}").into(),
-            scope: "".into(),
-            grant: GrantId::random(&random),
-            expires_at: Timestamp(0),
-            actor: None,
-            life: Default::default(),
-            confirmation: None,
-        };
+        let terms = Terms { client_id: format!("client-of-{person}").into(), ..Terms::default() };
+        let user = crate::ids::UserId::random(&random);
+        let token = AccessToken::new((user, person), terms, Default::default(), Timestamp(0));
         let party = Party { token: Arc::new(token), upstream: None, tool: Some(tool.into()) };
         let at = house.dashboard.clock.now();
         let took = Some(Duration::from_millis(40));

@@ -28,7 +28,7 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
     }
     check_types(request.form)?;
     let subject = subject(issuer, request).await?;
-    let (parent, user) = issuer.in_force(subject.grant).await?.ok_or_else(bad_subject)?;
+    let (parent, user) = issuer.in_force(subject.grant()).await?.ok_or_else(bad_subject)?;
     if !issuer.permits(request.realm, user.id).await? {
         return Err(bad_subject());
     }
@@ -40,7 +40,7 @@ pub(in crate::issuer) async fn exchange(issuer: &Issuer, request: &TokenRequest<
         living,
         scope,
         refresh_token: None,
-        exchanged: Some(Exchanged { resource, ends_at: subject.expires_at }),
+        exchanged: Some(Exchanged { resource, ends_at: subject.expires_at() }),
     })
 }
 

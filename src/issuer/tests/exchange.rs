@@ -55,7 +55,7 @@ impl World {
             user: &self.alice,
             client_id: &like.client_id,
             scope: "read",
-            grant: like.grant,
+            grant: like.grant(),
             ttl: Duration::from_secs(100),
             actor: None,
             confirmation,
@@ -96,8 +96,8 @@ async fn b46_an_exchanged_token_says_who_acts_for_whom() {
     assert_eq!((verified.user, &*verified.client_id), (world.alice.id, "service"));
     assert_eq!((verified.actor.as_deref(), &*verified.audience), (Some("service"), "https://notes.gw.example/mcp"));
     // Never longer than the token that it was given for.
-    assert!(verified.expires_at <= old.expires_at);
-    let left = old.expires_at.since(world.issuer.clock.now()).as_secs();
+    assert!(verified.expires_at() <= old.expires_at());
+    let left = old.expires_at().since(world.issuer.clock.now()).as_secs();
     assert!((left..left + 5).contains(&answer["expires_in"].as_u64().unwrap()), "{answer}");
 
     let told = world.introspect(new, &service).await;

@@ -138,7 +138,7 @@ async fn an_assertion_takes_the_place_of_consent() {
     let again = enterprise.present(&narrow, &[("scope", "read admin")]).await.json();
     assert_eq!(text(&again, "scope"), "read");
     assert_eq!(world.issuer.store.grants_of(world.alice.id).await.unwrap().len(), 1);
-    world.issuer.revocations.grant(verified.grant).await.unwrap();
+    world.issuer.revocations.grant(verified.grant()).await.unwrap();
     assert!(world.issuer.tokens.verify(text(&again, "access_token")).is_err());
     assert_eq!(enterprise.present(&enterprise.assertion(json!({})), &[]).await.status, StatusCode::OK);
 

@@ -6,10 +6,10 @@ use crate::proxy::conversation::Conversation;
 use crate::proxy::forward::Failure;
 use crate::proxy::reply::Refusal;
 use crate::proxy::route::Target;
+use crate::proxy::session::ServerSession;
 use crate::telemetry::{Kind, SharedSpan};
 use http::{HeaderMap, HeaderValue, Method, header};
 use pingora::http::RequestHeader;
-use pingora::protocols::http::ServerSession;
 use std::net::IpAddr;
 
 impl Way {

@@ -1,7 +1,7 @@
 //! What one line's hash is made of.
 
+use super::line::AuditLine;
 use crate::ids::Digest;
-use crate::store::AuditEvent;
 use data_encoding::HEXLOWER;
 use std::fmt;
 use std::str::FromStr;
@@ -39,26 +39,35 @@ impl FromStr for AuditLink {
 /// SHA-256 of the hash before and of the line: position, number, and the columns in the order of [`AuditEvent`]. Each is one byte
 /// (0 nothing, 1 number, 2 text), the length of what follows in eight bytes, and that: numbers in eight bytes, texts in
 /// UTF-8; all numbers in network order. So no two lines have the same bytes.
-pub(super) fn hash_of(before: &Digest, (position, number): (Position, i64), event: &AuditEvent) -> Digest {
-    let mut line = Line(Vec::with_capacity(256));
-    line.0.extend_from_slice(&before.0);
-    line.number(Some(position));
-    line.number(Some(number));
-    line.number(Some(event.at.0));
-    for text in [&event.actor, &event.action, &event.subject] {
-        line.text(Some(text));
-    }
-    for text in [&event.address, &event.upstream, &event.client] {
-        line.text(text.as_deref());
-    }
-    line.number(event.status.map(i64::from));
-    line.number(event.duration_ms.map(i64::from));
-    Digest::of(line.0)
+pub(super) fn hash_of(before: &Digest, place: (Position, i64), line: &AuditLine<'_>) -> Digest {
+    Hasher::default().hash_of(before, place, line)
 }
 
-struct Line(Vec<u8>);
+/// Makes one hash after the other in the same memory.
+#[derive(Default)]
+pub(super) struct Hasher(Vec<u8>);
 
-impl Line {
+impl Hasher {
+    /// As [`hash_of`].
+    pub(super) fn hash_of(
+        &mut self,
+        before: &Digest,
+        (position, number): (Position, i64),
+        line: &AuditLine<'_>,
+    ) -> Digest {
+        self.0.clear();
+        self.0.extend_from_slice(&before.0);
+        self.number(Some(position));
+        self.number(Some(number));
+        self.number(Some(line.at.0));
+        for text in line.texts() {
+            self.text(text);
+        }
+        self.number(line.status.map(i64::from));
+        self.number(line.duration_ms.map(i64::from));
+        Digest::of(&self.0)
+    }
+
     fn number(&mut self, number: Option<i64>) {
         match number {
             Some(number) => self.put(1, &number.to_be_bytes()),
@@ -86,6 +95,7 @@ impl Line {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
+    use crate::store::AuditEvent;
 
     #[test]
     fn links_are_written_and_read() {
@@ -104,11 +114,11 @@ mod tests {
             status: Some(200),
             ..AuditEvent::new(Timestamp(1_800_000_000), "alice", "tool.called", "get", None)
         };
-        let hash = hash_of(&Digest([0; 32]), (1, 1), &event);
+        let hash = hash_of(&Digest([0; 32]), (1, 1), &event.line());
         assert_eq!(HEXLOWER.encode(&hash.0), EXAMPLE);
         // A zero is written as PostgreSQL keeps it.
         let texts = ["a\0", "a\u{fffd}"].map(|actor| AuditEvent { actor: actor.to_owned(), ..event.clone() });
-        let [first, second] = texts.map(|event| hash_of(&Digest([0; 32]), (1, 1), &event));
+        let [first, second] = texts.map(|event| hash_of(&Digest([0; 32]), (1, 1), &event.line()));
         assert_eq!(first, second);
     }
 

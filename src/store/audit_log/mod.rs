@@ -2,11 +2,18 @@
 //!
 //! One writer at a time, on whatever node: the chain's head is read and moved under [`Lock::Audit`]. Lines that an earlier version
 //! wrote beside us, during an upgrade, are taken into the chain by the next one who appends.
+//!
+//! A few lines are a row each (table `audit`). Of many that are written at once all but the last one go into bundles
+//! (`audit_bundles`), a thousand to a row; nobody who reads can tell. So the newest line is always a row of its own.
 
+mod bundle;
+mod bundles;
+mod line;
 mod link;
 mod stretch;
 mod verify;
 
+pub use line::AuditLine;
 pub use link::{AuditLink, Position};
 pub use stretch::Stretch;
 pub use verify::{AuditVerdict, Breach, BrokenChain};
@@ -17,10 +24,15 @@ use super::listings::{AuditSelection, NumberedEvent};
 use super::{AuditEvent, Store, StoreError};
 use crate::clock::Timestamp;
 use crate::ids::Digest;
-use link::hash_of;
+use bundle::Bundle;
+use link::Hasher;
 
 /// How many lines one statement inserts.
 const ROWS: usize = 64;
+/// From how many lines on a bundle is cheaper than so many rows.
+const WORTH_A_BUNDLE: usize = 32;
+/// How many lines go into one bundle: few enough that whoever wants one of them does not read much more.
+const BUNDLE: usize = 1024;
 /// How many lines of earlier versions are chained at a time.
 const ADOPTED: u32 = 256;
 /// How many lines retention takes at a time, so that nobody has to wait for all of them.
@@ -46,24 +58,44 @@ struct Chain {
 }
 
 impl Store {
-    /// Adds lines to the audit log, all or none. Where each of them stands.
+    /// Adds lines to the audit log, all or none, each as a row. Where each of them stands.
     ///
     /// # Errors
     /// [`StoreError::Database`].
     pub async fn append_audit(&self, events: &[AuditEvent]) -> Result<Vec<(i64, AuditLink)>, StoreError> {
-        if events.is_empty() {
+        let lines: Vec<_> = events.iter().map(AuditEvent::line).collect();
+        self.append(&lines, lines.len()).await
+    }
+
+    /// The same, in one row where they are many: all but the last one are bundled.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`].
+    pub async fn append_audit_lines(&self, lines: &[AuditLine<'_>]) -> Result<Vec<(i64, AuditLink)>, StoreError> {
+        self.append(lines, if lines.len() > WORTH_A_BUNDLE { 1 } else { lines.len() }).await
+    }
+
+    /// The last so many lines become rows, those before them bundles.
+    async fn append(&self, lines: &[AuditLine<'_>], rows: usize) -> Result<Vec<(i64, AuditLink)>, StoreError> {
+        if lines.is_empty() {
             return Ok(Vec::new());
         }
         let mut transaction = self.database.transaction_alone(Lock::Audit).await?;
         let mut chain = Chain::open_or_begin(&mut transaction).await?;
         chain.adopt(&mut transaction).await?;
-        let mut places = Vec::with_capacity(events.len());
-        for (number, event) in next_numbers(&mut transaction, events.len()).await?.into_iter().zip(events) {
-            chain.head = chain.head.followed_by(number, event);
+        let (mut places, mut hasher) = (Vec::with_capacity(lines.len()), Hasher::default());
+        for (number, line) in next_numbers(&mut transaction, lines.len()).await?.into_iter().zip(lines) {
+            chain.head = chain.head.followed_by(number, line, &mut hasher);
             places.push((number, chain.head));
         }
-        for (events, places) in events.chunks(ROWS).zip(places.chunks(ROWS)) {
-            insert(&mut transaction, events, places).await?;
+        let bundled = lines.len().saturating_sub(rows);
+        for (lines, places) in lines[..bundled].chunks(BUNDLE).zip(places[..bundled].chunks(BUNDLE)) {
+            if let Some((bundle, actors)) = Bundle::of(lines, places) {
+                bundles::insert(&mut transaction, &bundle, actors).await?;
+            }
+        }
+        for (lines, places) in lines[bundled..].chunks(ROWS).zip(places[bundled..].chunks(ROWS)) {
+            insert(&mut transaction, lines, places).await?;
         }
         chain.save(&mut transaction).await?;
         transaction.commit().await?;
@@ -71,7 +103,7 @@ impl Store {
     }
 
     /// Removes the lines that are older than `before` from the beginning of the log, and keeps the hash of the last one of them, so
-    /// that the rest can be verified. A line that is younger keeps those behind it.
+    /// that the rest can be verified. A line that is younger keeps those behind it, and those of its bundle.
     ///
     /// # Errors
     /// [`StoreError::Database`].
@@ -81,23 +113,36 @@ impl Store {
         while query(OLD).bind(before).bind(FEW).execute(self.database.writer()).await?.rows_affected() >= u64::from(FEW)
         {
         }
-        while self.sweep_some(before).await? >= FEW as usize {}
+        while self.sweep_some(before).await? {}
         Ok(())
     }
 
-    async fn sweep_some(&self, before: Timestamp) -> Result<usize, StoreError> {
+    /// Whether there may be more.
+    async fn sweep_some(&self, before: Timestamp) -> Result<bool, StoreError> {
         let mut transaction = self.database.transaction_alone(Lock::Audit).await?;
-        let Some(mut chain) = Chain::open(&mut transaction).await? else { return Ok(0) };
+        let Some(mut chain) = Chain::open(&mut transaction).await? else { return Ok(false) };
         let select = "SELECT at, position, hash FROM audit WHERE position > ? ORDER BY position LIMIT ?";
         let select = query_as::<(Timestamp, i64, Digest)>(select).bind(chain.kept.position).bind(FEW);
-        let lines = select.fetch_all(&mut transaction).await?;
-        let old = lines.iter().take_while(|(at, ..)| *at < before).count();
-        let Some((_, position, hash)) = old.checked_sub(1).and_then(|last| lines.get(last)) else { return Ok(0) };
+        let mut ends = select.fetch_all(&mut transaction).await?;
+        let rows = ends.len();
+        let bundles = bundles::oldest(&mut transaction, chain.kept.position).await?;
+        // Behind the last of either there may be the other kind, which is not read yet.
+        let read_up_to = |ends: &[(Timestamp, i64, Digest)], is_all: bool| match ends.last() {
+            Some((_, position, _)) if !is_all => *position,
+            _ => i64::MAX,
+        };
+        let known = read_up_to(&ends, rows < FEW as usize).min(read_up_to(&bundles.ends, bundles.is_all));
+        ends.extend(bundles.ends);
+        ends.sort_unstable_by_key(|(_, position, _)| *position);
+        let is_old = |(at, position, _): &&(Timestamp, i64, Digest)| *at < before && *position <= known;
+        let old = ends.iter().take_while(is_old).count();
+        let Some((_, position, hash)) = old.checked_sub(1).and_then(|last| ends.get(last)) else { return Ok(false) };
         chain.kept = AuditLink { position: *position, hash: *hash };
         chain.save(&mut transaction).await?;
         query("DELETE FROM audit WHERE position <= ?").bind(*position).execute(&mut transaction).await?;
+        bundles::remove_up_to(&mut transaction, *position).await?;
         transaction.commit().await?;
-        Ok(old)
+        Ok(true)
     }
 
     /// The newest link of the chain: whoever keeps it elsewhere can tell later whether anything before it was changed. `None`
@@ -125,7 +170,45 @@ impl Store {
         select.push_bind(after);
         selection.narrow(&mut select);
         select.push(" ORDER BY id LIMIT ").push_bind(limit);
-        select.build_query_as().fetch_all(self.database.readers()).await.map_err(reading::<AuditEvent>)
+        let rows = select.build_query_as().fetch_all(self.database.readers()).await;
+        let mut lines: Vec<ChainedEvent> = rows.map_err(reading::<AuditEvent>)?;
+        lines.extend(self.bundled_after(selection, after, limit).await?);
+        lines.sort_by_key(|line| line.numbered.number);
+        lines.truncate(limit as usize);
+        Ok(lines)
+    }
+
+    /// Events of the audit log, newest first, that are older than number `before`.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
+    pub async fn audit_page(
+        &self,
+        selection: AuditSelection<'_>,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<NumberedEvent>, StoreError> {
+        let mut select = QueryBuilder::new("SELECT * FROM audit WHERE TRUE");
+        selection.narrow(&mut select);
+        if let Some(before) = before {
+            select.push(" AND id < ").push_bind(before);
+        }
+        select.push(" ORDER BY id DESC LIMIT ").push_bind(limit);
+        let rows = select.build_query_as().fetch_all(self.database.readers()).await;
+        let mut lines: Vec<NumberedEvent> = rows.map_err(reading::<AuditEvent>)?;
+        lines.extend(self.bundled_before(selection, before.unwrap_or(i64::MAX), limit).await?);
+        lines.sort_by_key(|line| std::cmp::Reverse(line.number));
+        lines.truncate(limit as usize);
+        Ok(lines)
+    }
+
+    /// The newest lines, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
+    pub async fn audit(&self, limit: u32) -> Result<Vec<AuditEvent>, StoreError> {
+        let lines = self.audit_page(AuditSelection::default(), None, limit).await?;
+        Ok(lines.into_iter().map(|line| line.event).collect())
     }
 }
 
@@ -163,7 +246,7 @@ impl Chain {
         let strays = select.bind(self.begun_after).bind(ADOPTED).fetch_all(&mut *transaction).await;
         let strays: Vec<NumberedEvent> = strays.map_err(reading::<AuditEvent>)?;
         for stray in strays {
-            self.head = self.head.followed_by(stray.number, &stray.event);
+            self.head = self.head.followed_by(stray.number, &stray.event.line(), &mut Hasher::default());
             query("UPDATE audit SET position = ?, hash = ? WHERE id = ?")
                 .bind(self.head.position)
                 .bind(self.head.hash)
@@ -190,9 +273,9 @@ impl AuditLink {
     /// Before the first line.
     const BEGINNING: Self = Self { position: 0, hash: Digest([0; 32]) };
 
-    fn followed_by(self, number: i64, event: &AuditEvent) -> Self {
+    fn followed_by(self, number: i64, line: &AuditLine<'_>, hasher: &mut Hasher) -> Self {
         let position = self.position + 1;
-        Self { position, hash: hash_of(&self.hash, (position, number), event) }
+        Self { position, hash: hasher.hash_of(&self.hash, (position, number), line) }
     }
 }
 
@@ -200,41 +283,49 @@ impl AuditLink {
 async fn next_numbers(transaction: &mut Transaction, count: usize) -> Result<Vec<i64>, StoreError> {
     let count = i64::try_from(count).unwrap_or(i64::MAX);
     if transaction.is_postgres() {
+        let select = "SELECT MIN(number), MAX(number) FROM
+            (SELECT nextval(pg_get_serial_sequence('audit', 'id')) AS number FROM generate_series(1, ?)) AS numbers";
+        let (first, last): (i64, i64) = query_as(select).bind(count).fetch_one(&mut *transaction).await?;
+        if last - first + 1 == count {
+            return Ok((first..=last).collect());
+        }
+        // One of an earlier version took numbers in between: they are gone, and the next ones are asked for one by one.
         let select = "SELECT nextval(pg_get_serial_sequence('audit', 'id')) FROM generate_series(1, ?)";
         let mut numbers: Vec<i64> = query_scalar(select).bind(count).fetch_all(transaction).await?;
         numbers.sort_unstable();
         return Ok(numbers);
     }
+    // The newest line is never bundled.
     let last: i64 = query_scalar("SELECT COALESCE(MAX(id), 0) FROM audit").fetch_one(transaction).await?;
     Ok((last + 1..=last + count).collect())
 }
 
 async fn insert(
     transaction: &mut Transaction,
-    events: &[AuditEvent],
+    lines: &[AuditLine<'_>],
     places: &[(i64, AuditLink)],
 ) -> Result<(), StoreError> {
     let mut insert = QueryBuilder::new(
         "INSERT INTO audit (id, position, hash, at, actor, action, subject, address, upstream, client, status, \
          duration_ms) VALUES ",
     );
-    for (at, (event, (number, link))) in events.iter().zip(places).enumerate() {
+    for (at, (line, (number, link))) in lines.iter().zip(places).enumerate() {
         insert.push(if at == 0 { "" } else { ", " }).push_tuple([
             number.value(),
             link.position.value(),
             link.hash.value(),
-            event.at.value(),
-            (&event.actor).value(),
-            (&event.action).value(),
-            (&event.subject).value(),
-            (&event.address).value(),
-            (&event.upstream).value(),
-            (&event.client).value(),
-            event.status.value(),
-            event.duration_ms.value(),
+            line.at.value(),
+            line.actor.value(),
+            line.action.value(),
+            (&*line.subject).value(),
+            line.address.value(),
+            line.upstream.value(),
+            line.client.value(),
+            line.status.value(),
+            line.duration_ms.value(),
         ]);
     }
-    insert.build().persistent(events.len() == ROWS).execute(transaction).await?;
+    insert.build().persistent(lines.len() == ROWS).execute(transaction).await?;
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! Whether the log still is what was written.
 
+use super::bundle::Bundle;
 use super::link::{AuditLink, Position, hash_of};
-use super::{Chain, ChainedEvent};
+use super::{Chain, ChainedEvent, bundles};
 use crate::ids::Digest;
 use crate::store::columns::reading;
 use crate::store::database::{Transaction, query_as, query_scalar};
@@ -74,7 +75,9 @@ impl Store {
         let mut transaction = self.database.snapshot().await?;
         let chain = Chain::open(&mut transaction).await?;
         let first = query_as("SELECT position, id FROM audit WHERE position IS NOT NULL ORDER BY position LIMIT 1");
-        let first: Option<(Position, i64)> = first.fetch_optional(&mut transaction).await?;
+        let row: Option<(Position, i64)> = first.fetch_optional(&mut transaction).await?;
+        let bundle = bundles::next(&mut transaction, 0).await?.map(|bundle| (bundle.first_position, bundle.first_id));
+        let first = row.into_iter().chain(bundle).min();
         let begun_after = chain.as_ref().map_or(i64::MAX, |chain| chain.begun_after);
         let mut count = async |comparison: &'static str| -> Result<u64, StoreError> {
             let count: i64 = query_scalar(comparison).bind(begun_after).fetch_one(&mut transaction).await?;
@@ -109,23 +112,16 @@ impl AuditVerdict {
         chain: &Chain,
         anchor: Option<AuditLink>,
     ) -> Result<Option<BrokenChain>, StoreError> {
-        let mut last = chain.kept;
+        let (mut last, mut bundle) = (chain.kept, None);
         loop {
-            let select = query_as("SELECT * FROM audit WHERE position > ? ORDER BY position LIMIT ?");
-            let lines = select.bind(last.position).bind(PAGE).fetch_all(&mut *transaction).await;
-            let lines: Vec<ChainedEvent> = lines.map_err(reading::<AuditEvent>)?;
-            let Some(newest) = lines.last() else { break };
-            let end = newest.link.map_or(i64::MAX, |link| link.position);
-            for line in &lines {
-                match fit(&last, line, chain, anchor) {
-                    Ok(link) => last = link,
-                    Err(broken) => return Ok(Some(broken)),
-                }
-                self.lines += 1;
-                self.head = Some(last);
+            bundle = bundles::next(transaction, bundle.map_or(0, |bundle: Bundle| bundle.first_id)).await?;
+            let end = bundle.as_ref().map_or(i64::MAX, |bundle| bundle.first_position);
+            if let Some(broken) = self.rows(transaction, &mut last, end, (chain, anchor)).await? {
+                return Ok(Some(broken));
             }
-            if last.position < end {
-                break;
+            let Some(bundle) = &bundle else { break };
+            if let Some(broken) = self.bundle(transaction, &mut last, bundle, (chain, anchor)).await? {
+                return Ok(Some(broken));
             }
         }
         self.head = self.head.or(Some(last).filter(|last| last.position > 0));
@@ -140,6 +136,64 @@ impl AuditVerdict {
             Some(anchor) if anchor.position < chain.kept.position => at(anchor.position, Breach::AnchorGone),
             _ => None,
         })
+    }
+
+    /// The rows up to a position, which is not among them.
+    async fn rows(
+        &mut self,
+        transaction: &mut Transaction,
+        last: &mut AuditLink,
+        end: Position,
+        (chain, anchor): (&Chain, Option<AuditLink>),
+    ) -> Result<Option<BrokenChain>, StoreError> {
+        loop {
+            let select = "SELECT * FROM audit WHERE position > ? AND position < ? ORDER BY position LIMIT ?";
+            let select = query_as(select).bind(last.position).bind(end).bind(PAGE);
+            let lines: Vec<ChainedEvent> = select.fetch_all(&mut *transaction).await.map_err(reading::<AuditEvent>)?;
+            if lines.is_empty() {
+                return Ok(None);
+            }
+            for line in &lines {
+                match fit(last, line, chain, anchor) {
+                    Ok(link) => self.fits(last, link),
+                    Err(broken) => return Ok(Some(broken)),
+                }
+            }
+        }
+    }
+
+    /// A bundle: its lines, what stands beside them, and that no row claims the place of one of them.
+    async fn bundle(
+        &mut self,
+        transaction: &mut Transaction,
+        last: &mut AuditLink,
+        bundle: &Bundle,
+        (chain, anchor): (&Chain, Option<AuditLink>),
+    ) -> Result<Option<BrokenChain>, StoreError> {
+        let broken = |position, breach| Ok(Some(BrokenChain { position, number: Some(bundle.first_id), breach }));
+        let Some(unbundled) = bundle.unbundle() else { return broken(last.position + 1, Breach::Altered) };
+        for line in unbundled.events() {
+            match fit(last, &line, chain, anchor) {
+                Ok(link) => self.fits(last, link),
+                Err(broken) => return Ok(Some(broken)),
+            }
+        }
+        let actors = bundles::actors_of(transaction, bundle.first_id).await?;
+        let says = unbundled.actors();
+        let is_told = actors.len() == says.len() && says.iter().all(|(actor, lines)| actors.get(*actor) == Some(lines));
+        if !bundle.is_labelled(&unbundled) || !is_told {
+            return broken(bundle.first_position, Breach::Altered);
+        }
+        let select = "SELECT position, id FROM audit WHERE position >= ? AND position <= ? ORDER BY position LIMIT 1";
+        let select = query_as(select).bind(bundle.first_position).bind(bundle.last_position);
+        let stranger: Option<(Position, i64)> = select.fetch_optional(transaction).await?;
+        Ok(stranger.map(|(position, number)| BrokenChain { position, number: Some(number), breach: Breach::Outside }))
+    }
+
+    fn fits(&mut self, last: &mut AuditLink, link: AuditLink) {
+        *last = link;
+        self.lines += 1;
+        self.head = Some(link);
     }
 
     fn empty(mut self, anchor: Option<AuditLink>) -> Self {
@@ -169,7 +223,7 @@ fn fit(
     if link.position != position {
         return Err(broken(None, Breach::Missing));
     }
-    let hash: Digest = hash_of(&last.hash, (position, number), &line.numbered.event);
+    let hash: Digest = hash_of(&last.hash, (position, number), &line.numbered.event.line());
     if hash != link.hash {
         return Err(broken(Some(number), Breach::Altered));
     }

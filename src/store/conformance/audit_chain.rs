@@ -20,12 +20,12 @@ async fn ten_lines(store: &Store) -> Vec<AuditLink> {
     places.into_iter().map(|(_, link)| link).collect()
 }
 
-async fn run(store: &Store, sql: &'static str) -> Result<(), String> {
+pub(super) async fn run(store: &Store, sql: &'static str) -> Result<(), String> {
     query(sql).execute(store.database.writer()).await.map(drop).map_err(|error| error.to_string())
 }
 
 /// As whoever has the database to himself.
-async fn without_triggers(store: &Store) {
+pub(super) async fn without_triggers(store: &Store) {
     let both = match store.database {
         Database::Sqlite(_) => ["DROP TRIGGER audit_is_never_changed", "DROP TRIGGER audit_ends_with_retention_only"],
         Database::Postgres(_) => {
@@ -38,7 +38,7 @@ async fn without_triggers(store: &Store) {
 }
 
 /// The first line that does not fit, and why.
-async fn broken(store: &Store, anchor: Option<AuditLink>) -> Option<(Position, Breach)> {
+pub(super) async fn broken(store: &Store, anchor: Option<AuditLink>) -> Option<(Position, Breach)> {
     store.verify_audit(anchor).await.unwrap().broken.map(|broken| (broken.position, broken.breach))
 }
 

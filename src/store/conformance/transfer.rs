@@ -17,7 +17,9 @@ pub(super) async fn everything_travels(from: &Store, to: &Store) {
     from.hide_member(ada, &hidden).await.unwrap();
     from.put_setting("name", b"\0value").await.unwrap();
     let happened = AuditEvent::new(NOW, "a\0da", "login.succeeded", "password", None);
-    let (_, head) = from.append_audit(&[happened.clone(), happened]).await.unwrap()[1];
+    from.append_audit(&[happened.clone(), happened.clone()]).await.unwrap();
+    let calls = vec![happened.line(); 3000];
+    let (_, head) = from.append_audit_lines(&calls).await.unwrap()[2999];
 
     let mut export = from.export().await.unwrap();
     let of = |table: &str| export.tables().iter().position(|one| one.name == table).unwrap();
@@ -53,7 +55,14 @@ pub(super) async fn everything_travels(from: &Store, to: &Store) {
     assert_eq!(to.refresh_token(&Digest::of("7")).await.unwrap().unwrap().grant, granted);
 
     let verdict = to.verify_audit(Some(head)).await.unwrap();
-    assert_eq!((verdict.lines, verdict.broken), (2, None), "the audit log's chain goes on there");
+    assert_eq!((verdict.lines, verdict.broken), (3002, None), "the audit log's chain goes on there");
+    to.append_audit_lines(&calls).await.unwrap();
+    assert_eq!(to.verify_audit(Some(head)).await.unwrap().broken, None);
+    let kept = "a\u{fffd}da";
+    assert_eq!(
+        to.audit_page(AuditSelection { actor: Some(kept), ..Default::default() }, None, 9).await.unwrap().len(),
+        9
+    );
 
     // Without a commit nothing happens.
     let mut import = to.import().await.unwrap();

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep;
 
 /// Applied in order; what was released never changes.
-const MIGRATIONS: [(i64, &str, SqlStr); 26] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 27] = [
     (1, "initial", SqlStr::from_static(include_str!("../../../migrations/sqlite/0001_initial.sql"))),
     (2, "step_ups", SqlStr::from_static(include_str!("../../../migrations/sqlite/0002_step_ups.sql"))),
     (
@@ -71,6 +71,7 @@ const MIGRATIONS: [(i64, &str, SqlStr); 26] = [
     (25, "nodes", SqlStr::from_static(include_str!("../../../migrations/sqlite/0025_nodes.sql"))),
     (26, "access pages", SqlStr::from_static(include_str!("../../../migrations/sqlite/0026_access_pages.sql"))),
     (27, "audit by actor", SqlStr::from_static(include_str!("../../../migrations/sqlite/0027_audit_by_actor.sql"))),
+    (28, "audit bundles", SqlStr::from_static(include_str!("../../../migrations/sqlite/0028_audit_bundles.sql"))),
 ];
 
 /// How long a writer waits for another process.

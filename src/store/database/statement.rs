@@ -122,7 +122,6 @@ impl<'q, T: FromRow> QueryAs<'q, T> {
         on.into().row(self.query).await?.as_ref().map(T::from_row).transpose()
     }
 
-    #[cfg(test)]
     pub(in crate::store) async fn fetch_one<'e>(self, on: impl Into<On<'e>>) -> sqlx::Result<T> {
         self.fetch_optional(on).await?.ok_or(sqlx::Error::RowNotFound)
     }

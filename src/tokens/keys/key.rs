@@ -4,8 +4,9 @@ use crate::clock::Timestamp;
 use crate::error::Fault;
 use crate::ids::{Digest, Random};
 use crate::jose::SigningAlgorithm;
+use crate::tokens::mint::TYPE;
 use data_encoding::BASE64URL_NOPAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
@@ -15,6 +16,10 @@ use zeroize::Zeroizing;
 pub(in crate::tokens) struct Key {
     pub(in crate::tokens) kid: String,
     pub(in crate::tokens) algorithm: Algorithm,
+    /// The header of its tokens.
+    pub(in crate::tokens) header: Header,
+    /// The same as it stands in them.
+    pub(super) encoded_header: String,
     pub(in crate::tokens) encoding: EncodingKey,
     pub(in crate::tokens) decoding: DecodingKey,
     pub(super) signs_with: SigningAlgorithm,
@@ -46,7 +51,21 @@ impl Key {
         jwk["kid"] = json!(kid);
         jwk["use"] = json!("sig");
         jwk["alg"] = json!(signs_with.as_str());
-        Ok(Self { kid, algorithm, encoding, decoding, signs_with, jwk, active_from: Timestamp(0), spent_at: None })
+        let (typ, own) = (Some(TYPE.to_owned()), Some(kid.clone()));
+        let header = Header { typ, kid: own, ..Header::new(algorithm) };
+        let encoded = serde_json::to_vec(&header).map_err(Fault::gateway)?;
+        Ok(Self {
+            kid,
+            algorithm,
+            header,
+            encoded_header: BASE64URL_NOPAD.encode(&encoded),
+            encoding,
+            decoding,
+            signs_with,
+            jwk,
+            active_from: Timestamp(0),
+            spent_at: None,
+        })
     }
 
     pub(super) fn is_spent(&self, now: Timestamp) -> bool {

@@ -121,7 +121,7 @@ async fn of_several_processes_one_rotates_when_it_is_time() {
 async fn another_access_ttl_shortens_no_promise_and_forgets_no_revocation() {
     let world = world().await;
     let (token, other) = (world.mint_at(&world.tokens, TTL), world.mint_at(&world.tokens, TTL));
-    let grant = world.tokens.verify(&token).unwrap().grant;
+    let grant = world.tokens.verify(&token).unwrap().grant();
     let again = tokens_of(&world.store, &world.vault, &world.clock, HOUR).await;
     publish(&world, jose::SigningAlgorithm::Es256).await.unwrap();
     again.reload_keys().await.unwrap();

@@ -20,7 +20,7 @@ pub(super) struct Circuit {
     /// How often it was opened in a row.
     opened: u32,
     phase: Phase,
-    last: Option<(Timestamp, Failure)>,
+    last: Option<Box<(Timestamp, Failure)>>,
 }
 
 #[derive(Default)]
@@ -59,7 +59,7 @@ impl Circuit {
             self.phase = Phase::Probing { since: now };
             return Admission::Probe;
         }
-        let timeout = self.last.as_ref().is_some_and(|(_, failure)| failure.timeout);
+        let timeout = self.last.as_ref().is_some_and(|last| last.1.timeout);
         Admission::Denied { retry_after: wait, timeout }
     }
 
@@ -67,7 +67,7 @@ impl Circuit {
     /// again: callers of many gateways must not come back at once.
     pub(super) fn failed(&mut self, failure: &Failure, now: Timestamp, jitter: u8) -> Option<Duration> {
         self.consecutive = self.consecutive.saturating_add(1);
-        self.last = Some((now, failure.clone()));
+        self.last = Some(Box::new((now, failure.clone())));
         let opens = match self.phase {
             Phase::Closed => self.consecutive >= THRESHOLD,
             // Requests that were on their way when it was opened.
@@ -105,11 +105,11 @@ impl Circuit {
     }
 
     pub(super) fn last(&self) -> Option<(Timestamp, &Failure)> {
-        self.last.as_ref().map(|(at, failure)| (*at, failure))
+        self.last.as_ref().map(|last| (last.0, &last.1))
     }
 
     /// Whether the last failure was of this kind.
     pub(super) fn failed_while(&self, stage: Stage) -> bool {
-        self.last.as_ref().is_some_and(|(_, failure)| failure.stage == stage)
+        self.last.as_ref().is_some_and(|last| last.1.stage == stage)
     }
 }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 /// Applied in order; what was released never changes. A version is a migration of SQLite's with the same number; the
 /// first one here is everything up to there.
-const MIGRATIONS: [(i64, &str, SqlStr); 16] = [
+const MIGRATIONS: [(i64, &str, SqlStr); 17] = [
     (10, "initial", SqlStr::from_static(include_str!("../../../../migrations/postgres/0010_initial.sql"))),
     (11, "refresh", SqlStr::from_static(include_str!("../../../../migrations/postgres/0011_refresh.sql"))),
     (12, "services", SqlStr::from_static(include_str!("../../../../migrations/postgres/0012_services.sql"))),
@@ -64,6 +64,7 @@ const MIGRATIONS: [(i64, &str, SqlStr); 16] = [
         "audit by actor",
         SqlStr::from_static(include_str!("../../../../migrations/postgres/0027_audit_by_actor.sql")),
     ),
+    (28, "audit bundles", SqlStr::from_static(include_str!("../../../../migrations/postgres/0028_audit_bundles.sql"))),
 ];
 
 /// The oldest version that this is tried with.

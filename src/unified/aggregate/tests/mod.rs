@@ -20,7 +20,7 @@ use crate::mcp::era::Era;
 use crate::mcp_client::ClientsParts;
 use crate::secret::Secret;
 use crate::store::{Role, User};
-use crate::tokens::AccessToken;
+use crate::tokens::{AccessToken, Terms};
 use crate::unified::Outgoing;
 use crate::upstream::HealthTable;
 use serde_json::json;
@@ -113,19 +113,9 @@ impl World {
     fn caller(&self, user: UserId, era: Era) -> Caller {
         let random = Random::default();
         let grant = GrantId::random(&random);
-        let token = AccessToken {
-            issuer: "https://gw.example".into(),
-            audience: "https://gw.example/mcp".into(),
-            user,
-            username: "ann".into(),
-            client_id: "a client".into(),
-            scope: "".into(),
-            grant,
-            expires_at: self.clock.now().after(Duration::from_secs(3600)),
-            actor: None,
-            confirmation: None,
-            life: Arc::new(Life::default()),
-        };
+        let terms = Terms { client_id: "a client".into(), ..Terms::default() };
+        let expires_at = self.clock.now().after(Duration::from_secs(3600));
+        let token = AccessToken::new((user, "ann"), terms, Arc::new(Life::of(grant.0)), expires_at);
         Caller {
             user,
             life: token.life.clone(),
