@@ -13,6 +13,7 @@ PYTHON_TOOL := ../../$(CLIENTS)/.venv/bin/python -m
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DEB_VERSION := 3.8.0
 CARGO_CYCLONEDX_VERSION := 0.5.9
+CARGO_MUTANTS_VERSION := 27.1.0
 CMAKE_VERSION := 4.4.4
 SSLYZE_VERSION := 6.3.1
 MDBOOK_VERSION := 0.5.4
@@ -84,6 +85,11 @@ lint: deps-build lint-clients lint-browser lint-docs ## Formatting, clippy, lice
 	  -- -D warnings
 	@command -v cargo-deny >/dev/null || $(call tool,cargo-deny,$(CARGO_DENY_VERSION))
 	cargo deny --config .deny.toml check bans licenses sources
+	python3 -B deploy/dependencies.py --check
+
+.PHONY: unsafe
+unsafe: ## Unsafe code in every crate that is compiled in, and their licences
+	@python3 -B deploy/dependencies.py
 
 .PHONY: lint-clients
 lint-clients: deps-clients ## The client libraries: types, style
@@ -242,6 +248,15 @@ chaos: deps-build ## The chaos proxy with many seeds
 .PHONY: crash
 crash: deps-build ## Kill a process at every step of a refresh, CYCLES times with either kind of server (minutes)
 	PORTCULLIS_CRASH_CYCLES=$${CYCLES:-1000} cargo test --lib connect::tests::crashing -- --nocapture
+
+.PHONY: mutants
+mutants: deps-build ## Mutants of what security rests on, all in one build, against the tests that reach them (an hour)
+	@command -v cargo-mutants >/dev/null || $(call tool,cargo-mutants,$(CARGO_MUTANTS_VERSION))
+	python3 -B tests/mutants/run.py $(ARGS)
+
+.PHONY: coverage
+coverage: deps ## Lines that tests reach, by module; what security rests on must have 95 %
+	tests/coverage/run.sh
 
 .PHONY: deps
 deps: deps-build deps-clients deps-postgres deps-softhsm deps-acme deps-valgrind ## Install what the tests need

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 /// What allocates, as the C library calls it.
 const ALLOCATORS: [&str; 5] = ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"];
 
-/// Counts every case, or the one of this name: of several blocks the cheapest. What callgrind writes stays in `directory`.
+/// Counts every case, or the one of this name: of several blocks the cheapest, in instructions and in allocations. What callgrind writes stays in `directory`.
 ///
 /// # Errors
 /// Text for whoever started it: valgrind is missing, or the cases failed.
@@ -21,8 +21,13 @@ pub(super) fn count(directory: &Path, only: Option<&str>) -> Result<Vec<Count>, 
     for (index, line) in String::from_utf8_lossy(&output.stdout).lines().enumerate() {
         let block = block(directory.join(format!("counts.{}", index + 1)), line)?;
         match counts.iter_mut().find(|count| count.name == block.name) {
-            Some(count) if count.instructions <= block.instructions => {}
-            Some(count) => *count = block,
+            Some(count) => {
+                let allocations = count.allocations.min(block.allocations);
+                if block.instructions < count.instructions {
+                    *count = block;
+                }
+                count.allocations = allocations;
+            }
             None => counts.push(block),
         }
     }
