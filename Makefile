@@ -18,7 +18,7 @@ CMAKE_VERSION := 4.4.4
 SSLYZE_VERSION := 6.3.1
 MDBOOK_VERSION := 0.5.4
 # Tools that Cargo builds for us live outside the repository's own target directory, so that `cargo clean` keeps them.
-TOOLS := $(CURDIR)/.cache/tools
+TOOLS ?= $(CURDIR)/.cache/tools
 export PATH := $(TOOLS)/bin:$(PATH)
 
 .PHONY: help
@@ -81,7 +81,7 @@ lint: deps-build lint-clients lint-browser lint-docs ## Formatting, clippy, lice
 	cargo clippy --all-targets -- -D warnings
 	cargo fmt --check --manifest-path benches/peers/Cargo.toml
 	cargo fmt --check --manifest-path benches/peers/pingora/Cargo.toml
-	env -u CARGO_TARGET_DIR cargo clippy --locked --manifest-path benches/peers/Cargo.toml --target-dir .cache/peers/lint --all-targets \
+	env -u CARGO_TARGET_DIR cargo clippy --locked --manifest-path benches/peers/Cargo.toml --target-dir $(TOOLS)/lint-peers --all-targets \
 	  -- -D warnings
 	@command -v cargo-deny >/dev/null || $(call tool,cargo-deny,$(CARGO_DENY_VERSION))
 	cargo deny --config .deny.toml check bans licenses sources
@@ -267,7 +267,7 @@ deps-build:
 
 # Pingora's zlib-ng is built with it. Python's package registry has the program itself, so nobody needs to be root.
 $(TOOLS)/bin/cmake:
-	@echo 'installing cmake $(CMAKE_VERSION) in .cache/tools'
+	@echo 'installing cmake $(CMAKE_VERSION) in $(TOOLS)'
 	@python3 -m venv $(TOOLS)/cmake 2>/dev/null || { $(call need,cmake,cmake); exit 0; }; \
 	$(TOOLS)/cmake/bin/pip install --quiet --disable-pip-version-check cmake==$(CMAKE_VERSION); \
 	mkdir -p $(@D); ln -sf ../cmake/bin/cmake $@

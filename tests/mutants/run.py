@@ -88,21 +88,25 @@ class Place:
         library = self.tree / "src/lib.rs"
         library.write_text(library.read_text() + SWITCH)
 
-    def those_that_do_not_compile(self):
-        command = ["cargo", "check", "--lib", "--tests", "--message-format=json", "--locked"]
+    def compiled(self):
+        """The program of the tests, or else the mutants that do not compile."""
+        command = ["cargo", "test", "--lib", "--no-run", "--message-format=json", "--locked"]
         output = run(command, cwd=self.tree, capture_output=True, env=self.environment)
+        made = [json.loads(line) for line in output.stdout.splitlines()]
+        if output.returncode == 0:
+            return next(line["executable"] for line in made if line.get("executable")), set()
         wrong, elsewhere = set(), []
-        for line in output.stdout.splitlines():
-            message = json.loads(line).get("message")
-            if not isinstance(message, dict) or message.get("level") != "error" or not message.get("spans"):
+        for message in (line["message"] for line in made if isinstance(line.get("message"), dict)):
+            if message["level"] != "error" or not message["spans"]:
                 continue
             found = {number for span in message["spans"] if (number := self.mutant_at(span)) is not None}
+            found = found or self.mutants_before(message)
             wrong |= found
             if not found:
                 elsewhere.append(message["rendered"])
-        if output.returncode != 0 and not wrong:
+        if not wrong:
             sys.exit("\n".join(elsewhere[:5]) or output.stderr)
-        return wrong
+        return None, wrong
 
     def mutant_at(self, span):
         """Of the mutants around this place the innermost."""
@@ -120,13 +124,16 @@ class Place:
                 around.pop()
         return around[-1] if around else None
 
-    def program(self):
-        command = ["cargo", "test", "--lib", "--no-run", "--message-format=json", "--locked"]
-        output = run(command, cwd=self.tree, capture_output=True, env=self.environment)
-        if output.returncode != 0:
-            sys.exit(output.stderr)
-        made = [json.loads(line) for line in output.stdout.splitlines()]
-        return next(line["executable"] for line in made if line.get("executable"))
+    def mutants_before(self, message):
+        """What an error may be about that is in no mutant: arms of the match that is not exhaustive, values returned just before."""
+        span = next(span for span in message["spans"] if span["is_primary"])
+        text = (self.tree / span["file_name"]).read_bytes()
+        hints = [hint for child in message["children"] for hint in child["spans"] if hint["file_name"] == span["file_name"]]
+        end = max([span["byte_end"], *(hint["byte_end"] for hint in hints)])
+        if message["code"] and message["code"]["code"] == "E0004":
+            return {int(number) for number in re.findall(rb"/\*M(\d+)\*/ !crate", text[span["byte_start"] : end])}
+        line = text.rfind(b"\n", 0, span["byte_start"])
+        return {int(number) for number in re.findall(rb"/\*M(\d+)\*/", text[line : span["byte_start"]])}
 
 
 class Tests:
@@ -204,21 +211,20 @@ def main() -> int:
     listed = run(["cargo", "mutants", "--list", "--json", *wanted], cwd=ROOT, capture_output=True, check=True).stdout
     mutants = [mutant | {"skip": False} for mutant in json.loads(listed)]
     say(f"{len(mutants)} mutants")
-    mutants_of_list = lambda: [{**mutant, "skip": bool(mutant["skip"])} for mutant in mutants]  # noqa: E731
     while True:
-        flags = mutants_of_list()
+        flags = [{**mutant, "skip": bool(mutant["skip"])} for mutant in mutants]
         place.with_switches(flags)
         for mutant, flag in zip(mutants, flags, strict=True):
             mutant["skip"] = mutant["skip"] or flag["skip"]
-        wrong = place.those_that_do_not_compile()
-        if not wrong:
+        program, wrong = place.compiled()
+        if program:
             break
         for number in wrong:
             mutants[number]["skip"] = "does not compile"
         say(f"{len(wrong)} do not compile")
     left = [number for number, mutant in enumerate(mutants) if not mutant["skip"]]
     say(f"{len(left)} to try; of the others {sum(m['skip'] == 'does not compile' for m in mutants)} do not compile")
-    tests = Tests(place, place.program())
+    tests = Tests(place, program)
     say(f"{len(tests.names)} tests, each once")
     reached = tests.reached(options.jobs)
     tried = [number for number in left if not options.only or options.only in mutants[number]["file"]]
