@@ -18,8 +18,8 @@ place=$CARGO_TARGET_DIR/coverage
 rm -rf "$place" && mkdir -p "$place/counts"
 # A wrapper for our own crate leaves the dependencies as they were built for the tests.
 export RUSTC_WORKSPACE_WRAPPER=$PWD/tests/coverage/rustc.sh
-# %m: runs of one program, processes that tests start among them, add up in a few files. %c: those that are killed count, too.
-export LLVM_PROFILE_FILE="$place/counts/%4m%c.profraw"
+# Runs of one program, processes that tests start among them, add up in a few files. Those that are killed do not count.
+export LLVM_PROFILE_FILE="$place/counts/%4m.profraw"
 
 programs=$(cargo test --no-run --message-format=json \
   | python3 -c 'import json, sys

@@ -43,6 +43,8 @@ impl Machine {
             .env("XDG_STATE_HOME", home)
             .env("PORTCULLIS__SERVER__LISTEN", "127.0.0.1:0")
             .env("PORTCULLIS__SERVER__ADMIN_LISTEN", "")
+            // `make coverage` counts lines in these processes, too.
+            .envs(std::env::var_os("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

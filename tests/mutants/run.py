@@ -4,7 +4,8 @@
 cargo-mutants says which mutants there are. `switches` (beside this file) puts all of them into a copy of the sources, each behind
 `crate::mutant(<number>)`. Those that do not compile are taken out, as cargo-mutants does. Each test is run once with all
 switches off, to learn which mutants it reaches and how long it takes; then each mutant is switched on and the tests that
-reach it are run, the quickest first, until one fails.
+reach it are run, the quickest first, until one fails. First those of the library; with --sockets those of tests/it as well,
+for what the others did not notice. With --again only mutants that were alive when this ran last are tried.
 
 A mutant that no test notices survives. survivors.md beside this file has a reasoned line for each that may; any other
 makes this fail.
@@ -88,13 +89,13 @@ class Place:
         library = self.tree / "src/lib.rs"
         library.write_text(library.read_text() + SWITCH)
 
-    def compiled(self):
-        """The program of the tests, or else the mutants that do not compile."""
-        command = ["cargo", "test", "--lib", "--no-run", "--message-format=json", "--locked"]
+    def compiled(self, targets):
+        """The programs of the tests, or else the mutants that do not compile."""
+        command = ["cargo", "test", *targets, "--no-run", "--message-format=json", "--locked"]
         output = run(command, cwd=self.tree, capture_output=True, env=self.environment)
         made = [json.loads(line) for line in output.stdout.splitlines()]
         if output.returncode == 0:
-            return next(line["executable"] for line in made if line.get("executable")), set()
+            return [line["executable"] for line in made if line.get("executable") and line["profile"]["test"]], set()
         wrong, elsewhere = set(), []
         for message in (line["message"] for line in made if isinstance(line.get("message"), dict)):
             if message["level"] != "error" or not message["spans"]:
@@ -137,7 +138,7 @@ class Place:
 
 
 class Tests:
-    """The tests of the library, one process for each."""
+    """The tests of a program, one process for each."""
 
     def __init__(self, place: Place, program: str):
         self.place, self.program = place, program
@@ -150,16 +151,15 @@ class Tests:
         began = time.monotonic()
         try:
             command = [self.program, "--exact", name, "--quiet"]
-            output = subprocess.run(
-                command, env=variables, cwd=self.place.tree, timeout=limit, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
+            quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            output = subprocess.run(command, env=variables, cwd=self.place.tree, timeout=limit, **quiet)
             return output.returncode == 0, time.monotonic() - began
         except subprocess.TimeoutExpired:
             return False, time.monotonic() - began
 
     def reached(self, jobs):
         """For each mutant the tests that reach it, the quickest first."""
-        notes = self.place.directory / "reached"
+        notes = self.place.directory / "reached" / Path(self.program).name
         shutil.rmtree(notes, ignore_errors=True)
         notes.mkdir(parents=True)
 
@@ -180,9 +180,12 @@ class Tests:
                     by_mutant.setdefault(number, []).append((seconds, name))
         return {number: sorted(tests) for number, tests in by_mutant.items()}
 
-    def notices(self, number, tests):
-        """The test that fails with this mutant, if any."""
+    def notices(self, number, tests, minutes):
+        """The test that fails with this mutant, if any does within so many minutes of tests."""
+        end = time.monotonic() + 60 * minutes
         for seconds, name in tests:
+            if time.monotonic() > end:
+                return None
             passes, _ = self.one(name, max(AT_LEAST, PATIENCE * seconds), MUTANT=str(number))
             if not passes:
                 return name
@@ -201,65 +204,93 @@ def reasons():
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--directory", type=Path, default=ROOT / "target/mutants")
-    arguments.add_argument("--only", help="only mutants whose file has this in its name")
+    arguments.add_argument("--only", default="", help="only mutants whose file has this in its name")
+    arguments.add_argument("--sockets", action="store_true", help="with the tests of tests/it, too")
+    arguments.add_argument("--again", action="store_true", help="only those that were alive when this ran last")
     arguments.add_argument("--jobs", type=int, default=os.cpu_count())
-    arguments.add_argument("--minutes", type=float, default=0, help="stop beginning new ones after so many; 0: never")
+    arguments.add_argument("--minutes", type=float, default=3, help="of tests for one mutant at most")
     options = arguments.parse_args()
     place = Place(options.directory)
     place.directory.mkdir(parents=True, exist_ok=True)
+    results = place.directory / "results.json"
+    mutants = listed_mutants()
+    if options.again:
+        earlier = {(mutant["file"], mutant["name"]): mutant for mutant in json.loads(results.read_text())}
+        mutants = [earlier.get((mutant["file"], mutant["name"]), mutant) for mutant in mutants]
+    programs = with_switches(place, mutants, ["--lib", "--test=it"] if options.sockets else ["--lib"])
+    wanted = {
+        number
+        for number, mutant in enumerate(mutants)
+        if not mutant["skip"] and options.only in mutant["file"] and mutant.get("result") not in ("caught",)
+    }
+    for program in programs:
+        try_out(Tests(place, program), mutants, wanted, options)
+        results.write_text(json.dumps(mutants, indent=1))
+        wanted = {number for number in wanted if mutants[number]["result"] != "caught"}
+    return report(mutants)
+
+
+def listed_mutants():
     wanted = [part for file in FILES for part in ("--file", file)]
     listed = run(["cargo", "mutants", "--list", "--json", *wanted], cwd=ROOT, capture_output=True, check=True).stdout
     mutants = [mutant | {"skip": False} for mutant in json.loads(listed)]
     say(f"{len(mutants)} mutants")
+    return mutants
+
+
+def with_switches(place, mutants, targets):
+    """The programs of the tests with all mutants in them that compile."""
     while True:
         flags = [{**mutant, "skip": bool(mutant["skip"])} for mutant in mutants]
         place.with_switches(flags)
         for mutant, flag in zip(mutants, flags, strict=True):
             mutant["skip"] = mutant["skip"] or flag["skip"]
-        program, wrong = place.compiled()
-        if program:
+        programs, wrong = place.compiled(targets)
+        if programs:
             break
         for number in wrong:
             mutants[number]["skip"] = "does not compile"
         say(f"{len(wrong)} do not compile")
-    left = [number for number, mutant in enumerate(mutants) if not mutant["skip"]]
-    say(f"{len(left)} to try; of the others {sum(m['skip'] == 'does not compile' for m in mutants)} do not compile")
-    tests = Tests(place, program)
-    say(f"{len(tests.names)} tests, each once")
+    left = sum(not mutant["skip"] for mutant in mutants)
+    say(f"{left} have a switch; of the others {sum(m['skip'] == 'does not compile' for m in mutants)} do not compile")
+    return programs
+
+
+def try_out(tests, mutants, wanted, options):
+    """Says of each mutant what these tests make of it."""
+    say(f"{len(tests.names)} tests, each once; then {len(wanted)} mutants")
     reached = tests.reached(options.jobs)
-    tried = [number for number in left if not options.only or options.only in mutants[number]["file"]]
-    begun = time.monotonic()
-    results = {}
 
     def judge(number):
-        if options.minutes and time.monotonic() - begun > options.minutes * 60:
-            return number, "not tried", None
-        if number not in reached:
-            return number, "not reached", None
-        by = tests.notices(number, reached[number])
-        return number, "caught" if by else "survived", by
+        by = tests.notices(number, reached[number], options.minutes) if number in reached else None
+        return number, by
 
     with ThreadPoolExecutor(options.jobs) as pool:
-        for number, result, by in pool.map(judge, tried):
-            results[number] = result
-            mutants[number] |= {"result": result, "by": by}
-            if result in ("survived", "not reached"):
-                say(f"{result}: {mutants[number]['name']}")
-    (place.directory / "results.json").write_text(json.dumps(mutants, indent=1))
-    known = reasons()
-    kinds = ["caught", "survived", "not reached", "not tried"]
+        for number, by in pool.map(judge, sorted(wanted)):
+            mutant = mutants[number]
+            was_reached = number in reached or mutant.get("result") == "survived"
+            mutant["result"] = "caught" if by else "survived" if was_reached else "not reached"
+            mutant["by"] = by
+            if not by:
+                say(f"{mutant['result']}: {mutant['name']}")
+
+
+def report(mutants) -> int:
+    kinds = ["caught", "survived", "not reached"]
     per_module = {}
-    for number, result in results.items():
-        module = mutants[number]["file"].split("/")[1]
-        per_module.setdefault(module, dict.fromkeys(kinds, 0))[result] += 1
+    for mutant in mutants:
+        if "result" in mutant:
+            module = mutant["file"].split("/")[1].removesuffix(".rs")
+            per_module.setdefault(module, dict.fromkeys(kinds, 0))[mutant["result"]] += 1
     print(f"{'module':<12}" + "".join(f"{kind:>13}" for kind in kinds))
     for module, counts in sorted(per_module.items()):
         print(f"{module:<12}" + "".join(f"{counts[kind]:>13}" for kind in kinds))
-    alive = [number for number, result in results.items() if result in ("survived", "not reached")]
-    unexplained = [number for number in alive if described(mutants[number]) not in known]
+    known = reasons()
+    alive = [mutant for mutant in mutants if mutant.get("result") in ("survived", "not reached")]
+    unexplained = [mutant for mutant in alive if described(mutant) not in known]
     print(f"{len(alive)} alive, {len(alive) - len(unexplained)} of them with a reason in {REASONS.name}")
-    for number in unexplained:
-        print(f"  {described(mutants[number])}")
+    for mutant in unexplained:
+        print(f"  {described(mutant)}")
     return 1 if unexplained else 0
 
 

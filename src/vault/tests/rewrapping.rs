@@ -260,6 +260,7 @@ async fn what_does_not_open_is_named_and_its_key_stays() {
     after.check(&store).await.unwrap();
     let outcome = after.rewrap_all(&store, &mut |_| {}).await.unwrap();
     assert_eq!((outcome.done, outcome.damaged_in_all, outcome.retired.len()), (ALL as u64 - 3, 2, 0));
+    assert_eq!(outcome.damaged.len(), 2);
     assert!(outcome.damaged.iter().all(|one| one.table == "connections" && one.row.contains("/mcp")));
     let mut left: Vec<_> = outcome.left.iter().map(|usage| (usage.key, usage.values)).collect();
     left.sort();
@@ -311,4 +312,56 @@ async fn a_database_of_an_earlier_version_is_looked_through_once() {
     assert_eq!(store.settings_beginning("vault.key.").await.unwrap().len(), 3);
     assert_eq!(all.rewrap_all(&store, &mut |_| {}).await.unwrap().retired.len(), 2);
     Vault::new(&new, &[]).unwrap().check(&store).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_without_marks_is_looked_through_before_a_key_is_believed() {
+    let (right, wrong) = (key(), key());
+    let right = Vault::new(&right, &[]).unwrap();
+    let store = installation(&right).await;
+    assert!(right.is_in_use(&store).await.unwrap());
+    // As somebody leaves it who empties the table of settings.
+    store.delete_setting(&format!("vault.key.{}", right.current_key())).await.unwrap();
+    assert!(!right.is_in_use(&store).await.unwrap());
+    let fault = Vault::new(&wrong, &[]).unwrap().check(&store).await.unwrap_err().to_string();
+    assert!(fault.contains("7 in connections") && fault.contains(&right.current_key().to_string()), "{fault}");
+    assert_eq!(right.keys_of(&store).await.unwrap(), [], "whoever was refused left no mark");
+    right.check(&store).await.unwrap();
+    assert!(right.is_in_use(&store).await.unwrap());
+}
+
+#[tokio::test]
+async fn many_damaged_values_are_counted_and_some_are_named() {
+    let (old, new) = (key(), key());
+    let before = Vault::new(&old, &[]).unwrap();
+    let store = installation(&before).await;
+    let user = store.users().await.unwrap().remove(0).id;
+    for number in 0..30 {
+        // Each belongs to another row.
+        let place = Place { table: "connections", row: "elsewhere", column: "sealed", person: "", upstream: "" };
+        let sealed = before.seal(&place, b"moved");
+        store.put_connection(&connection(user, &format!("moved{number}.example"), sealed)).await.unwrap();
+    }
+    let after = Vault::new(&new, &[old]).unwrap();
+    after.check(&store).await.unwrap();
+    let mut of = Vec::new();
+    let outcome = after.rewrap_all(&store, &mut |progress| of.push(progress.of)).await.unwrap();
+    assert_eq!((outcome.damaged_in_all, outcome.damaged.len()), (30, 20));
+    assert_eq!(outcome.done, ALL as u64);
+    assert!(!of.is_empty() && of.iter().all(|of| *of == ALL as u64 + 30), "{of:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_sealed_value_is_not_among_what_is_to_be_done() {
+    let (old, new) = (key(), key());
+    let store = installation(&Vault::new(&old, &[]).unwrap()).await;
+    let place = &places::ALL[0];
+    let value = store.sealed_otherwise(&place.column, b"nothing  ", None, 1).await.unwrap().remove(0);
+    // Too short to name a key.
+    store.replace_sealed(&place.column, &[(value, b"torn".to_vec())]).await.unwrap();
+    let after = Vault::new(&new, &[old]).unwrap();
+    after.check(&store).await.unwrap();
+    let mut of = Vec::new();
+    after.rewrap_all(&store, &mut |progress| of.push(progress.of)).await.unwrap();
+    assert!(of.iter().all(|of| *of == ALL as u64 - 1), "{of:?}");
 }
