@@ -147,7 +147,10 @@ async fn register(remote: &Remote, endpoint: &str) -> Result<Client, Fault> {
     match remote.json::<Registered>(endpoint, metadata.to_string()).await? {
         Answer::Good(Registered { client_id: id, registration_client_uri, registration_access_token }) => {
             let registration = registration_client_uri.zip(registration_access_token);
-            Ok(Client { id, registration: registration.map(|(uri, token)| Registration { uri, token: token.into() }) })
+            Ok(Client {
+                id,
+                registration: registration.map(|(uri, token)| Registration { uri, token: Secret::new(token) }),
+            })
         }
         Answer::Refused(why) => {
             let how = "an administrator may have to open registration (`registration.mode`)";

@@ -198,4 +198,37 @@ mod tests {
         assert_eq!(escaped("R&D, 50%\r\nX-User-Id: 1"), "R&D%2C%2050%25%0D%0AX-User-Id:%201");
         assert_eq!(escaped("Büro"), "B%C3%BCro");
     }
+
+    #[test]
+    fn whoever_does_not_pass_learns_why_and_a_person_learns_it_on_a_page() {
+        let reader = |is_person| Reader {
+            root: "https://gw.example".to_owned(),
+            resource: "https://gw.example".to_owned(),
+            is_person,
+        };
+        let answer = |refusal: Refused, is_person| refused(&refusal, &reader(is_person));
+        let field =
+            |response: &Response, name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        for (refusal, status) in [
+            (Unverified::Outdated(crate::freshness::Outdated).into(), 503),
+            (Refused::from(StoreError::Busy), 503),
+            (Fault::gateway("the disk is on fire").into(), 500),
+            (Refused::NotPermitted, 403),
+            (Refused::ForeignPage, 403),
+            (Refused::BadRequest("no".to_owned()), 400),
+        ] {
+            let program = answer(refusal, false);
+            assert_eq!(program.status(), status);
+            assert_eq!(field(&program, header::CACHE_CONTROL).as_deref(), Some("no-store"));
+            assert_eq!(field(&program, header::RETRY_AFTER).is_some(), status == 503, "{status}");
+            assert_eq!(field(&program, header::WWW_AUTHENTICATE), None, "{status}: signing in again helps nobody");
+            assert_eq!(field(&program, header::CONTENT_TYPE).as_deref(), Some("application/json"), "{status}");
+        }
+        let page = answer(Refused::NotPermitted, true);
+        assert_eq!(page.status(), 403);
+        assert!(field(&page, header::CONTENT_TYPE).unwrap().starts_with("text/html"));
+        // Who cannot be known about is no person to be shown a way to sign in.
+        let page = answer(Refused::Outdated, true);
+        assert_eq!(field(&page, header::CONTENT_TYPE).as_deref(), Some("application/json"));
+    }
 }

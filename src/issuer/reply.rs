@@ -148,3 +148,29 @@ const CORS: [(HeaderName, &str); 5] = [
     (header::ACCESS_CONTROL_EXPOSE_HEADERS, "dpop-nonce, www-authenticate"),
     (header::ACCESS_CONTROL_MAX_AGE, "7200"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_is_away_is_said_to_come_back_and_what_went_wrong_is_not_told() {
+        let answer = |refused: Refused| refused.into_response();
+        for (refused, status, retry) in [
+            (Refused::from(Outdated), 503, true),
+            (StoreError::Busy.into(), 503, true),
+            (Fault::gateway("the disk is on fire").into(), 500, false),
+            (
+                Fault { culprit: Culprit::Upstream, public: "p".into(), private: "what it said".to_owned() }.into(),
+                502,
+                false,
+            ),
+        ] {
+            let text = serde_json::to_string(&refused.error).unwrap();
+            assert!(!text.contains("fire") && !text.contains("said"), "{text}");
+            let response = answer(refused);
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), retry, "{status}");
+        }
+    }
+}

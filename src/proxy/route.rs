@@ -104,3 +104,22 @@ fn check_head(head: &RequestHeader) -> Result<(), Refusal> {
 fn check_target(head: &RequestHeader) -> Result<(), Refusal> {
     if head.raw_path_is_utf8() { Ok(()) } else { Err(Refusal::BadRequest(BAD_TARGET)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_has_bounds_and_nobody_is_forwarded_by_name() {
+        let head = |method: &str, fields: usize| {
+            let mut head = RequestHeader::build_no_case(method, b"/mcp", None).unwrap();
+            for number in 0..fields {
+                head.append_header(format!("x-{number}"), "v".repeat(1000)).unwrap();
+            }
+            head
+        };
+        assert!(check_head(&head("GET", 64)).is_ok());
+        assert!(matches!(check_head(&head("GET", 66)), Err(Refusal::HeadTooLarge)));
+        assert!(matches!(check_head(&head("CONNECT", 0)), Err(Refusal::BadRequest(_))));
+    }
+}

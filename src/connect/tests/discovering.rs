@@ -264,3 +264,33 @@ async fn an_outlook_registers_nothing() {
     };
     assert!(matches!(sign_in.registering, Registering::Impossible(why) if why.contains("Register a client")));
 }
+
+/// What is configured needs nobody to be asked.
+#[tokio::test]
+async fn an_outlook_on_what_is_configured_contacts_nobody() {
+    let outlook = async |auth| {
+        let world = World::beside(Stranger::start().await, auth).await;
+        let Target::Upstream(authority) = &world.key.target else { panic!("an upstream's key") };
+        let upstream = world.registry.by_authority(authority).unwrap();
+        let (watch, _sights) = tokio::sync::mpsc::unbounded_channel();
+        let outlook = world.connections.outlook(&upstream, Some("/mcp"), &watch).await.unwrap();
+        assert_eq!(world.stranger.lines(), Vec::<String>::new(), "{outlook:?}");
+        outlook
+    };
+    let name = http::HeaderName::from_static("x-api-key");
+    assert!(matches!(outlook(UpstreamAuth::None).await, Outlook::Open));
+    let header = UpstreamAuth::Header { name: name.clone(), value: Secret::new("k".to_owned()) };
+    assert!(matches!(outlook(header).await, Outlook::Shared));
+    let personal = UpstreamAuth::Personal(crate::config::PersonalHeader { name, prefix: String::new() });
+    assert!(matches!(outlook(personal).await, Outlook::Personal(names) if names.len() == 1));
+
+    let settings = OAuthSettings { client_id: Some("by-hand".to_owned()), ..OAuthSettings::default() };
+    let world = World::with(settings).await;
+    let Target::Upstream(authority) = &world.key.target else { panic!("an upstream's key") };
+    let upstream = world.registry.by_authority(authority).unwrap();
+    let (watch, _sights) = tokio::sync::mpsc::unbounded_channel();
+    let Ok(Outlook::OAuth(sign_in)) = world.connections.outlook(&upstream, Some("/mcp"), &watch).await else {
+        panic!("an outlook")
+    };
+    assert_eq!(sign_in.registering, Registering::ByHand);
+}

@@ -55,6 +55,7 @@ fn a_token_gives_the_vault_key_and_says_what_is_wrong() {
         (with(&|s| s.token = "other".to_owned()), "there is no token \"other\" (there is: \"portcullis\")"),
         (with(&|s| s.key = "missing".to_owned()), "has no AES key and no RSA key pair \"missing\""),
         (with(&|s| s.key = "second".to_owned()), "was wrapped with the key \"vault\" of the token \"portcullis\""),
+        (with(&|s| s.key = "twins".to_owned()), "has several keys \"twins\": give one of them another label"),
         (with(&|s| s.pin = Secret::new("4321".to_owned())), "the PIN in vault.pkcs11.pin_file is wrong"),
         (refusal(None, &line), "configure it in [vault.pkcs11]"),
         (refusal(Some(&settings), &plain), "the vault key is in the clear"),
@@ -111,7 +112,7 @@ fn make_token(settings: &Pkcs11) {
     session.logout().unwrap();
     session.login(UserType::User, Some(&user)).unwrap();
     let label = |text: &str| Attribute::Label(text.as_bytes().to_vec());
-    for name in [settings.key.as_str(), "second"] {
+    for name in [settings.key.as_str(), "second", "twins", "twins"] {
         let template = [
             Attribute::Token(true),
             Attribute::Private(true),

@@ -328,6 +328,10 @@ async fn a_database_without_marks_is_looked_through_before_a_key_is_believed() {
     assert_eq!(right.keys_of(&store).await.unwrap(), [], "whoever was refused left no mark");
     right.check(&store).await.unwrap();
     assert!(right.is_in_use(&store).await.unwrap());
+
+    store.put_setting(&format!("vault.key.{}", right.current_key()), b"torn").await.unwrap();
+    let fault = right.check(&store).await.unwrap_err().to_string();
+    assert!(fault.contains("is damaged: restore a backup"), "{fault}");
 }
 
 #[tokio::test]
