@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn others_connect_only_if_that_was_said() {
+    fn a33_others_connect_only_if_that_was_said() {
         assert!(Visitors::new(listen("0.0.0.0:8000"), &[]).is_err());
         assert!(Visitors::new(listen("0.0.0.0:8000"), &["box".to_owned()]).is_ok());
         assert!(Visitors::new(listen("[::1]:0"), &[]).is_ok());

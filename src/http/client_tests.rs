@@ -32,7 +32,7 @@ fn endless() -> Body {
 }
 
 #[test]
-fn only_https_and_loopback_are_urls_to_fetch() {
+fn a32_only_https_and_loopback_are_urls_to_fetch() {
     for good in ["https://mcp.example/x?y", "https://8.8.8.8/", "https://[2606:4700::1]/"] {
         assert!(check_url(good, false).is_ok(), "{good}");
     }

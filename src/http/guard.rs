@@ -103,7 +103,7 @@ mod tests {
 
     /// Security cases A 39 and C "SSRF".
     #[test]
-    fn never_reached_whatever_is_configured() {
+    fn a39_never_reached_whatever_is_configured() {
         for address in [
             "0.0.0.0",
             "0.1.2.3",

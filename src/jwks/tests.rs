@@ -130,7 +130,7 @@ async fn the_last_good_copy_outlives_failures_but_not_for_ever() {
 }
 
 #[tokio::test]
-async fn nothing_is_fetched_in_vain_or_from_where_it_must_not_be() {
+async fn a9_nothing_is_fetched_in_vain_or_from_where_it_must_not_be() {
     let (publisher, party) = (Publisher::start().await, Party::new());
     publisher.publish(&[("one", &party)]);
     let (keys, _) = remote_keys();

@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn verifiers_have_43_to_128_unreserved_characters() {
+    fn b5_verifiers_have_43_to_128_unreserved_characters() {
         for (verifier, good) in [
             ("a".repeat(42), false),
             ("a".repeat(43), true),

@@ -264,10 +264,12 @@ impl CallerHead<'_> {
         let Self { response, isolation, delivery } = self;
         let nominated = Nominated::of(&response.headers);
         for (name, value) in &response.headers {
-            if !is_theirs(name)
-                || nominated.contains(name.as_str())
-                || delivery.changes && name == header::CONTENT_LENGTH
-            {
+            // Where the body ends is ours to say, whatever an upstream nominates: without its length a caller waits for more.
+            let dropped = match name == header::CONTENT_LENGTH {
+                true => delivery.changes,
+                false => nominated.contains(name.as_str()),
+            };
+            if dropped || !is_theirs(name) {
                 continue;
             }
             match isolation.path_here(name, value) {

@@ -22,10 +22,13 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    /// Looks at the header fields where the protocol's version obliges servers to refuse false ones, else at the body if it
-    /// is in memory.
+    /// Looks at the body if it is in memory, since a server may go by it whatever the header fields say; else at the fields, where the
+    /// protocol's version obliges servers to refuse false ones.
     pub(super) fn by(headers: &'a HeaderMap, body: Option<&'a [u8]>) -> Self {
-        Self::mirrored(headers).unwrap_or_else(|| Self::by_body(body))
+        match body {
+            Some(_) => Self::by_body(body),
+            None => Self::mirrored(headers).unwrap_or_else(Self::unknown),
+        }
     }
 
     /// Looks at the body alone, if it is in memory.
@@ -99,22 +102,25 @@ mod tests {
 
     const CALL: &str = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"pay"}}"#;
 
+    /// Or a caller could call a tool and have something else written down.
     #[test]
-    fn headers_count_when_servers_must_check_them() {
+    fn fields_count_only_where_the_body_is_not_known_and_servers_must_check_them() {
         let mirrors = |version| headers(&[(VERSION, version), (METHOD, "prompts/get"), (NAME, "=?base64?w6k=?=")]);
         let (new, old, body) = (mirrors("2026-07-28"), mirrors("2025-11-25"), Some(CALL.as_bytes()));
-        let asked = Asked::by(&new, body);
+        for lying in [&new, &old] {
+            let asked = Asked::by(lying, body);
+            assert_eq!(
+                (asked.method.label(), asked.name.as_deref(), asked.calls_a_tool),
+                ("tools/call", Some("pay"), true)
+            );
+        }
+        let asked = Asked::by(&new, None);
         assert_eq!(
             (asked.method.label(), asked.name.as_deref(), asked.calls_a_tool),
             ("prompts/get", Some("é"), false)
         );
-        let asked = Asked::by(&old, body);
-        assert_eq!(
-            (asked.method.label(), asked.name.as_deref(), asked.calls_a_tool),
-            ("tools/call", Some("pay"), true)
-        );
-        let asked = Asked::by(&new, None);
-        assert_eq!(asked.method.label(), "prompts/get");
+        let asked = Asked::by(&old, None);
+        assert!(asked.calls_a_tool && asked.name.is_none());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Checks the documentation without building it.
 
-Every page of docs/ is in SUMMARY.md, every link and anchor leads somewhere, by the rules of mdBook, and the files, tests
-and settings that a page names are there. With --binary, every
+Every page of docs/ is in SUMMARY.md, every link and anchor leads somewhere, by the rules of mdBook, the files, tests
+and settings that a page names are there, and every security case has a test that carries its number. With --binary, every
 command line that begins with `portcullis` names commands and options that exist, and every configuration is one that
 `portcullis check` takes. Exits with 1 and a line for everything that is wrong.
 """
@@ -11,6 +11,7 @@ import argparse
 import pathlib
 import sys
 
+import cases
 import commands
 import configurations
 import links
@@ -43,6 +44,7 @@ def check(root: pathlib.Path, binary: pathlib.Path | None = None) -> list[str]:
     problems += links.check_links(root, book, others)
     settings = names.Settings(root)
     problems += [problem for page in book.values() for problem in names.check_page(page, root, settings)]
+    problems += cases.check(root)
     if binary:
         program = commands.Program(binary)
         current = [page for path, page in {**book, **others}.items() if path.name not in HISTORY]

@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 import unittest
 
+import cases
 import check
 import pages
 
@@ -62,6 +63,38 @@ class WithoutTheProgram(Broken, unittest.TestCase):
     def test_a_page_without_a_title(self):
         self.write("docs/two/two.md", "## Again\n\n## Again\n")
         self.assert_one(self.found(), "two.md:1", "title")
+
+    def test_cases_need_rows_tests_and_names_that_carry_their_number(self):
+        self.write("docs/SUMMARY.md", "# Summary\n\n- [Cases](security/cases.md)\n- [No](security/not-applicable.md)\n")
+        for page in ("docs/one.md", "docs/two/two.md"):
+            (self.root / page).unlink()
+        self.write("src/x.rs", "fn a1_b2_good() {}\nfn b12_another() {}\nfn duty() {}\n")
+        self.write("docs/security/not-applicable.md", "# No\n\n| A2 | cannot occur |\n")
+        numbers, duties = cases.NUMBERS, cases.DUTIES
+        self.addCleanup(setattr, cases, "NUMBERS", numbers)
+        self.addCleanup(setattr, cases, "DUTIES", duties)
+        cases.NUMBERS, cases.DUTIES = {"A": 2, "B": 2, "C": 1}, {"d1a": 1}
+        good = {
+            "A1": "`src/x.rs::a1_b2_good`",
+            "A2": "—",
+            "B1": "`src/x.rs::b12_another`",
+            "B2": "`src/x.rs::a1_b2_good`",
+            "C1": "—",
+            "d1a_01": "`src/x.rs::duty`",
+        }
+
+        def found(rows):
+            lines = "".join(f"| {case} | words | {held} |\n" for case, held in rows.items())
+            self.write("docs/security/cases.md", f"# Cases\n\n{lines}")
+            return self.found()
+
+        self.assert_one(found(good), "cases.md:5", "B1", "does not carry")
+        good["B1"] = "`src/x.rs::a1_b1_x`"
+        self.write("src/x.rs", (self.root / "src/x.rs").read_text() + "fn a1_b1_x() {}\n")
+        self.assertEqual(found(good), [])
+        self.assert_one(found({**good, "d1a_01": "words"}), "d1a_01", "neither a test nor a line")
+        without = {case: held for case, held in good.items() if case != "C1"}
+        self.assert_one(found(without), "C1 has no row")
 
     def test_links_that_lead_nowhere(self):
         self.assert_one(self.add("see\n[a page](tow.md)"), "one.md:8", "tow.md", "no such file")

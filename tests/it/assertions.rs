@@ -1,46 +1,54 @@
-//! The numbered assertions about an OAuth gateway (authorization server 1 to 49, resource 50 to 56, client 57 to 70): each is
-//! held by tests that carry its number, `b33_…`, or cannot apply for a reason that is given here.
+//! The numbered cases of docs/security/cases.md: each flaw of systems like this one (A) and each assertion about an OAuth gateway
+//! (B) is held by tests that carry its number, `a4_b58_…`, or has a reasoned line in docs/security/not-applicable.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-const ALL: std::ops::RangeInclusive<u32> = 1..=70;
+/// Each letter and its last number.
+const ALL: [(char, u32); 2] = [('a', 49), ('b', 70)];
 
-/// What cannot apply, and why.
-const CANNOT_APPLY: [(u32, &str); 0] = [];
+/// A letter and a number.
+type Case = (char, u32);
 
 #[test]
 fn every_number_is_held_by_a_test() {
-    let mut held: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    let mut held: BTreeMap<Case, Vec<String>> = BTreeMap::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for directory in ["src", "tests/it"] {
         tests_below(&root.join(directory), &mut |name| {
-            for number in numbers(name) {
-                held.entry(number).or_default().push(name.to_owned());
+            for case in cases(name) {
+                held.entry(case).or_default().push(name.to_owned());
             }
         });
     }
-    let cannot: BTreeSet<u32> = CANNOT_APPLY.iter().map(|(number, _)| *number).collect();
-    let missing: Vec<u32> = ALL.filter(|number| !held.contains_key(number) && !cannot.contains(number)).collect();
-    assert!(missing.is_empty(), "no test carries the numbers {missing:?}");
-    let both: Vec<_> = held.keys().filter(|number| cannot.contains(number)).collect();
-    assert!(both.is_empty(), "{both:?} are said not to apply, and have tests");
-    let unknown: Vec<_> = held.keys().filter(|number| !ALL.contains(number)).collect();
-    assert!(unknown.is_empty(), "there are no assertions {unknown:?}");
+    let reasons = std::fs::read_to_string(root.join("docs/security/not-applicable.md")).unwrap();
+    let reasoned: BTreeSet<Case> = reasons
+        .lines()
+        .filter_map(|line| cases(&line.strip_prefix("| ")?.replace(' ', "_").to_lowercase()).pop())
+        .collect();
+    let all = || ALL.iter().flat_map(|(letter, last)| (1..=*last).map(move |number| (*letter, number)));
+    let missing: Vec<Case> = all().filter(|case| !held.contains_key(case) && !reasoned.contains(case)).collect();
+    assert!(missing.is_empty(), "no test carries {missing:?}");
+    let unknown: Vec<_> = held.keys().filter(|case| !all().any(|known| known == **case)).collect();
+    assert!(unknown.is_empty(), "there are no cases {unknown:?}");
 }
 
 #[test]
 fn numbers_are_read_from_names() {
-    assert_eq!(numbers("a4_b58_state_is_for_one_browser"), [58]);
-    assert_eq!(numbers("b3_b4_b12_errors_go_back"), [3, 4, 12]);
-    assert!(numbers("base32_b").is_empty());
+    assert_eq!(cases("a4_b58_state_is_for_one_browser"), [('a', 4), ('b', 58)]);
+    assert_eq!(cases("a04_an_answer"), [('a', 4)]);
+    assert_eq!(cases("b3_b4_b12_errors_go_back"), [('b', 3), ('b', 4), ('b', 12)]);
+    assert!(cases("base32_b").is_empty() && cases("c_ssrf_x").is_empty() && cases("a_1").is_empty());
 }
 
-/// The leading numbers of a test's name: `b…`, between others such as `a4`.
-fn numbers(name: &str) -> Vec<u32> {
-    let is_number = |part: &&str| part.len() > 1 && part[1..].bytes().all(|byte| byte.is_ascii_digit());
-    let leading = name.split('_').take_while(is_number);
-    leading.filter_map(|part| part.strip_prefix('b')?.parse().ok()).collect()
+/// The leading numbers of a test's name.
+fn cases(name: &str) -> Vec<Case> {
+    let case = |part: &str| {
+        let (letter, number) = part.split_at_checked(1)?;
+        let letter = letter.chars().next().filter(|letter| ALL.iter().any(|(known, _)| known == letter))?;
+        Some((letter, number.parse().ok()?))
+    };
+    name.split('_').map_while(case).collect()
 }
 
 /// The names of all functions that an attribute makes tests.

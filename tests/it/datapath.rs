@@ -275,7 +275,7 @@ async fn an_upstream_s_own_errors_pass_unchanged() {
 }
 
 #[tokio::test]
-async fn malformed_requests_are_refused_before_anything_else() {
+async fn a16_a20_a29_malformed_requests_are_refused_before_anything_else() {
     let notes = RawUpstream::answering(OK).await;
     let gateway = in_front_of(&notes.authority).await;
     let host = gateway.host_of(&notes.authority);

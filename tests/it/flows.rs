@@ -214,7 +214,7 @@ async fn a_refusal_here_and_a_refusal_there_both_reach_the_client() {
 }
 
 #[tokio::test]
-async fn the_consent_page_says_who_asks_for_what_and_where_the_code_goes() {
+async fn b37_b38_the_consent_page_says_who_asks_for_what_and_where_the_code_goes() {
     let (notes, gateway) = setup().await;
     let redirect_uri = "cursor://anysphere.cursor-mcp/oauth/callback";
     let metadata = json!({"client_name": "<b>Cursor</b>", "redirect_uris": [redirect_uri]});

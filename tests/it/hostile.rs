@@ -54,6 +54,9 @@ async fn a6_a12_hostile_text_in_every_header() {
                     ("POST", format!("{}/login", gateway.root())),
                     ("POST", format!("{mcp}/token")),
                     ("POST", format!("{mcp}/mcp")),
+                    ("POST", format!("{}/auth/init", gateway.root())),
+                    ("GET", format!("{}/api/v1/users", gateway.root())),
+                    ("POST", format!("{mcp}/introspect")),
                 ] {
                     let page = call(&browser, method, &url, &[(name, &value)]).await;
                     harmless(&page, hostile, &format!("{method} {url} with {name}: {value}"));
@@ -64,7 +67,7 @@ async fn a6_a12_hostile_text_in_every_header() {
 }
 
 #[tokio::test]
-async fn hostile_text_in_every_parameter() {
+async fn a6_a12_hostile_text_in_every_parameter() {
     let (notes, gateway) = setup().await;
     let (browser, token) = signed_in(&gateway).await;
     let (root, mcp) = (gateway.root(), gateway.url_of(&notes.authority()));

@@ -74,7 +74,7 @@ impl Besieged {
 }
 
 #[tokio::test]
-async fn floods_are_answered_with_enhance_your_calm() {
+async fn a31_floods_are_answered_with_enhance_your_calm() {
     let besieged = Besieged::new().await;
     for (kind, pieces) in [
         (Attack::RapidReset, 40),

@@ -66,6 +66,7 @@ mod layers;
 mod liars;
 mod lifecycle;
 mod moving;
+mod never_again;
 mod nodes;
 mod on_postgres;
 mod package;

@@ -132,7 +132,7 @@ async fn a_device_gets_its_tokens_though_every_question_reaches_another_node() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_refresh_token_that_is_used_everywhere_at_once_has_one_successor() {
+async fn a45_a_refresh_token_that_is_used_everywhere_at_once_has_one_successor() {
     let nodes = Nodes::start().await;
     let client = Client::ready(&nodes.url()).await;
     let first = client.connect().await.refresh;

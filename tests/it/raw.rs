@@ -201,6 +201,19 @@ impl Caller {
         String::from_utf8_lossy(&self.buffer).into_owned()
     }
 
+    /// Everything until so many answers have begun, or the connection has ended.
+    pub async fn rest_or(&mut self, answers: usize) -> String {
+        let read = async {
+            while String::from_utf8_lossy(&self.buffer).matches("HTTP/1.1 ").count() < answers {
+                if !fill(&mut self.stream, &mut self.buffer).await {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, read).await.expect("neither answers nor an end");
+        String::from_utf8_lossy(&self.buffer).into_owned()
+    }
+
     pub fn into_stream(self) -> TcpStream {
         self.stream
     }

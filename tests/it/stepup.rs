@@ -147,7 +147,7 @@ async fn a_person_who_refuses_loses_nothing_and_is_not_asked_for_ever() {
 }
 
 #[tokio::test]
-async fn scopes_that_are_withheld_are_asked_for_twice_and_again_after_a_while() {
+async fn b69_scopes_that_are_withheld_are_asked_for_twice_and_again_after_a_while() {
     let world = World::new().await;
     world.notes.authorization.misbehave(server::Misbehaviour::WithheldScope);
     for times in 2..=3 {

@@ -215,7 +215,7 @@ async fn an_empty_frame_at_the_end_ends_the_body_once() {
 }
 
 #[tokio::test]
-async fn every_request_of_a_shared_connection_goes_by_its_own_authority() {
+async fn a30_every_request_of_a_shared_connection_goes_by_its_own_authority() {
     let authority = Authority::new("test");
     let (mut notes, mut other) = (RawUpstream::answering(OK).await, RawUpstream::answering(OK).await);
     let gateway = gateway(&authority, &[&notes.authority, &other.authority]).await;

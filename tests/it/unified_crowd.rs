@@ -26,7 +26,7 @@ const PEOPLE: [&str; 3] = [USER, "bob", "carol"];
 const MEMBERS: [(&str, &str); 4] = [("http", "/mcp"), ("sse", "/sse"), ("socket", "/ws"), ("program", "")];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_answer_reaches_another_client_another_person_or_from_another_member() {
+async fn a35_no_answer_reaches_another_client_another_person_or_from_another_member() {
     let world = World::start().await;
     let (pool, gate) = (pool(), Arc::new(Semaphore::new(AT_ONCE)));
     let tokens = join_all(PEOPLE.map(|name| world.gateway.root_token_of(name))).await;

@@ -43,6 +43,17 @@ async fn a_server_of_the_old_transport_is_asked_with_get() {
     assert_eq!(world.stranger.lines()[..2], ["POST /mcp", "GET /mcp"]);
 }
 
+#[tokio::test]
+async fn scopes_that_nobody_names_are_not_asked_for() {
+    let world = World::new().await;
+    let (mut resource, mut server) = (world.stranger.resource_metadata(), world.stranger.server_metadata());
+    resource["scopes_supported"] = json!(null);
+    server["scopes_supported"] = json!(null);
+    world.stranger.answers(PRM_PATH, Reply::Json(200, resource));
+    world.stranger.answers(AS_OAUTH, Reply::Json(200, server));
+    assert!(!world.redirect("").await.1.contains_key("scope"));
+}
+
 /// Rule 1: servers that challenge only later have metadata already.
 #[tokio::test]
 async fn a_server_that_lets_everybody_initialize_may_still_want_authorization() {
@@ -172,6 +183,88 @@ async fn a9_a41_addresses_from_strangers_are_guarded() {
     }
 }
 
+/// Security case A 32: where an upstream sends people, and where we go ourselves, is an address of the web. What would open a
+/// program, or be read by a shell, is refused whichever endpoint it is.
+#[tokio::test]
+async fn a32_what_is_no_address_of_the_web_is_no_endpoint() {
+    for endpoint in [
+        "file:///c:/windows/system32/calc.exe",
+        "file:/etc/passwd",
+        "calculator:",
+        "ms-msdt:/id PCWDiagnostic",
+        "vscode://file/x",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "ssh://-oProxyCommand=touch%20x/y",
+        "$(touch x)",
+        "`touch x`",
+        "; touch x",
+        "https://$(touch x).example/",
+        "https://a.example`touch x`/",
+        "http://as.example/authorize",
+        "a:$(cmd.exe /c calc)?response_type=code",
+        "//as.example/authorize",
+        "/authorize",
+        "",
+    ] {
+        for member in ["authorization_endpoint", "token_endpoint", "registration_endpoint"] {
+            let world = World::new().await;
+            let mut metadata = world.stranger.server_metadata();
+            metadata[member] = json!(endpoint);
+            world.stranger.answers(AS_OAUTH, Reply::Json(200, metadata));
+            let (step, text) = failure(world.begin().await);
+            assert_eq!(step, "discovery", "{member} {endpoint}: {text}");
+            let went = world.stranger.lines().into_iter().any(|line| line.starts_with("POST /tenant"));
+            assert!(!went, "{member} {endpoint}: something was sent");
+        }
+    }
+}
+
+/// Security case A 5: the path that a client names is a path of its upstream, whatever it looks like.
+#[tokio::test]
+async fn a5_the_path_of_a_resource_leads_to_no_other_host() {
+    for path in [
+        "/../../admin",
+        "/mcp/%2e%2e/%2e%2e/admin",
+        "/..%2f..%2fadmin",
+        "//evil.example/mcp",
+        "///evil.example",
+        "/@evil.example/mcp",
+        "/:80@evil.example/",
+        "/\\evil.example/mcp",
+        "/mcp?x=/../y",
+        "/mcp#/../y",
+        "/%00/../x",
+    ] {
+        let world = World::new().await;
+        let request = Request {
+            key: &world.key,
+            path: Some(path),
+            scopes: &Scopes::default(),
+            session: world.session,
+            return_to: "/go/on",
+            renew: false,
+        };
+        // Names lead nowhere here, so another host could only end in an error.
+        match world.connections.begin(request).await {
+            Ok(Begin::Redirect(url)) => {
+                assert!(url.starts_with(&format!("{}/", world.stranger.origin)), "{path}: {url}");
+                let url = url::Url::parse(&url).unwrap();
+                let resource =
+                    url.query_pairs().find(|(name, _)| name == "resource").map(|(_, value)| value.into_owned());
+                let resource = url::Url::parse(&resource.unwrap()).unwrap();
+                assert_eq!(resource.origin().ascii_serialization(), world.stranger.origin, "{path}: {resource}");
+            }
+            Ok(_) => {}
+            Err(error) => {
+                let (_, text) = failure::<()>(Err(error));
+                assert!(!text.contains("evil.example"), "{path}: {text}");
+            }
+        }
+        assert!(!world.stranger.lines().is_empty(), "{path}: somebody else was asked");
+    }
+}
+
 #[tokio::test]
 async fn huge_slow_and_broken_metadata_is_given_up() {
     for (reply, told) in [
@@ -212,7 +305,7 @@ async fn what_was_found_is_used_again_for_an_hour() {
     assert_eq!(world.stranger.count(AS_OAUTH), 3);
 }
 
-/// Security case A 44, B 64: what is kept by issuer follows a changed issuer.
+/// Security case B 64: what is kept by issuer follows a changed issuer.
 #[tokio::test]
 async fn b64_another_issuer_is_another_registration() {
     let world = World::new().await;

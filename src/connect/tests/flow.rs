@@ -2,7 +2,7 @@ use super::*;
 use crate::hostname::Account;
 
 #[tokio::test]
-async fn b63_b70_a_complete_flow_ends_with_a_credential_and_survives_a_restart() {
+async fn b63_a_complete_flow_ends_with_a_credential_and_survives_a_restart() {
     let mut world = World::new().await;
     assert!(needs_consent(&world.credential().await));
     let (url, query) = world.redirect("").await;

@@ -148,6 +148,25 @@ async fn b36_a_document_must_name_its_own_url() {
 }
 
 #[tokio::test]
+async fn b36_a_document_has_a_size() {
+    for (padding, status) in
+        [(0, StatusCode::OK), (64 * 1024, StatusCode::BAD_REQUEST), (4 << 20, StatusCode::BAD_REQUEST)]
+    {
+        let mut world = World::new().await;
+        Arc::get_mut(&mut world.issuer).unwrap().allow_private_documents = true;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = format!("http://{}/client.json", listener.local_addr().unwrap());
+        let document = json!({ "client_id": client, "redirect_uris": [CALLBACK], "more": " ".repeat(padding) });
+        let answer = get(move || std::future::ready(axum::Json(document)));
+        let server = axum::serve(listener, Router::new().route("/client.json", answer));
+        let server = tokio::spawn(async move { server.await });
+        let reply = world.browse(&authorize("notes", &client, &[])).await;
+        assert_eq!((reply.status, reply.location()), (status, ""), "{padding}: {}", reply.body);
+        server.abort();
+    }
+}
+
+#[tokio::test]
 async fn a_client_whose_document_cannot_be_had_is_asked_to_come_back() {
     let mut world = World::new().await;
     Arc::get_mut(&mut world.issuer).unwrap().allow_private_documents = true;

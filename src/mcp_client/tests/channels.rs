@@ -96,7 +96,7 @@ fn calling(line: &Arc<Line>, call: Call) -> Calling {
 }
 
 #[tokio::test]
-async fn a_thousand_identical_calls_of_many_get_their_own_answers() {
+async fn a35_a_thousand_identical_calls_of_many_get_their_own_answers() {
     let (mut program, server) = Program::begun(Era::Legacy).await;
     let lines: Vec<_> = (0..10).map(|_| program.line(&server)).collect();
     let with_token = || {

@@ -203,7 +203,7 @@ async fn no_more_is_written_than_was_announced_and_less_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn an_unread_body_is_never_taken_for_the_next_request() {
+async fn a27_an_unread_body_is_never_taken_for_the_next_request() {
     let (mut session, mut theirs) = server(4096);
     theirs
         .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nGET /evil HTTP/1.1\r\n\r\n")

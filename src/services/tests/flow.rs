@@ -30,7 +30,7 @@ async fn a_person_connects_a_service() {
 }
 
 #[tokio::test]
-async fn the_shared_callback_is_another_address() {
+async fn b70_the_shared_callback_is_another_address() {
     let world = World::new().await;
     let (url, query) = world.begin_with("", Callback::Shared).await;
     assert_eq!(query["redirect_uri"], "https://gw.example/auth/callback");

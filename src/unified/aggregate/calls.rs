@@ -116,24 +116,27 @@ impl Aggregate {
     ) -> Result<Value, RpcError> {
         let task = text(&request.params, "taskId")?.to_owned();
         let mut all = members.members.iter();
-        let owner = all.find_map(|member| Some((member, member.naming.original_task(&task)?)));
+        let owner = all.find_map(|member| Some((member, member.inward().task(&task)?)));
         let unknown = || RpcError::new(RpcError::INVALID_PARAMS, format!("Task not found: {task}"));
         let (member, original) = owner.ok_or_else(unknown)?;
+        let original = original.to_owned();
         request.params.insert("taskId".to_owned(), original.into());
         self.routed(way, member, Routed::new(request, None)).await
     }
 
-    /// `tasks/list` (MCP 2025-11-25): those of all members.
+    /// `tasks/list` (MCP 2025-11-25): those of all members that know one person from another. What the others list may be
+    /// anybody's.
     pub(super) async fn tasks(
         self: &Arc<Self>,
         way: Way<'_>,
         members: &Membership,
         request: Request,
     ) -> Result<Value, RpcError> {
-        if let Some(member) = members.plain() {
+        if let Some(member) = members.plain().filter(|member| !member.is_shared()) {
             return self.routed(way, member, Routed::new(request, None)).await;
         }
         let patience = self.settings.load().unified.list_timeout;
+        let own = members.ready().filter(|member| !member.is_shared());
         let of_member = |member: Arc<Member>| async move {
             let client = self.client(way.caller, &member).await.ok()?;
             client.server().capabilities.get("tasks")?.get("list")?;
@@ -141,8 +144,7 @@ impl Aggregate {
             let mut result = self.send(way, &member, Routed::new(request, None)).await.ok()?;
             result.get_mut("tasks").map(Value::take)
         };
-        let all =
-            join_all(members.ready().cloned().map(|member| tokio::time::timeout(patience, of_member(member)))).await;
+        let all = join_all(own.cloned().map(|member| tokio::time::timeout(patience, of_member(member)))).await;
         let each = all.into_iter().filter_map(|tasks| match tasks {
             Ok(Some(Value::Array(tasks))) => Some(tasks),
             _ => None,

@@ -3,6 +3,8 @@
 use super::Aggregate;
 use super::naming::Naming;
 use super::prefix::{Prefix, Prefixes};
+use super::rewrite::{Inward, Outward};
+use super::tasks::Tasks;
 use crate::config::{Prefixes as When, UpstreamAuth};
 use crate::connect::{ConnectionKey, Target};
 use crate::error::Fault;
@@ -10,7 +12,7 @@ use crate::hostname::{Account, Authority};
 use crate::ids::UserId;
 use crate::store::{Connection, MemberName};
 use crate::unified::{Caller, View};
-use crate::upstream::{Standing, Upstream};
+use crate::upstream::{Kind, Sharing, Standing, Upstream};
 use moka::sync::Cache;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ const MOST_PEOPLE: u64 = 10_000;
 pub(super) struct Member {
     pub(super) prefix: Prefix,
     pub(super) naming: Naming,
+    pub(super) tasks: Tasks,
     pub(super) upstream: Arc<Upstream>,
     pub(super) key: ConnectionKey,
     /// Whether it can be used now; otherwise the person has to consent first.
@@ -73,6 +76,25 @@ impl Member {
 
     pub(super) fn authority(&self) -> &Authority {
         &self.upstream.authority
+    }
+
+    /// Puts what it says into words of the caller's.
+    pub(super) fn outward(&self) -> Outward<'_> {
+        Outward { naming: &self.naming, tasks: &self.tasks }
+    }
+
+    /// Puts what the caller says into its own words.
+    pub(super) fn inward(&self) -> Inward<'_> {
+        Inward { naming: &self.naming, tasks: &self.tasks }
+    }
+
+    /// Whether it takes everybody for one and the same.
+    pub(super) fn is_shared(&self) -> bool {
+        match (&self.upstream.kind, &*self.upstream.auth) {
+            (Kind::Stdio(program), _) => program.processes == Sharing::Everybody,
+            (Kind::Http { .. }, UpstreamAuth::None | UpstreamAuth::Header { .. }) => true,
+            (Kind::Http { .. }, UpstreamAuth::OAuth(_) | UpstreamAuth::Personal(_)) => false,
+        }
     }
 }
 
@@ -142,7 +164,8 @@ impl Aggregate {
         let key = ConnectionKey::upstream(user, upstream.authority.clone(), account.cloned());
         let ready = !self.parts.connections.needs_consent(&key).await?;
         let prefix = Prefixes::of(std::iter::once(&*upstream)).prefix(&upstream.authority, account);
-        let member = Arc::new(Member { prefix, naming: Naming::Plain, upstream, key, ready });
+        let tasks = Tasks::of(&self.parts.vault, &key);
+        let member = Arc::new(Member { prefix, naming: Naming::Plain, tasks, upstream, key, ready });
         let (members, connectable) = (vec![member], Vec::new());
         Ok(Arc::new(Membership { members, connectable, generation, when: When::WhenSeveral }))
     }
@@ -165,12 +188,11 @@ impl Aggregate {
             if upstream.standing != Standing::Allowed || !registry.may_use(user, &upstream.authority) {
                 continue;
             }
-            let seat = |account: Option<Account>, ready: bool| Member {
-                prefix: prefixes.prefix(&upstream.authority, account.as_ref()),
-                naming: Naming::Plain,
-                upstream: upstream.clone(),
-                key: ConnectionKey::upstream(user, upstream.authority.clone(), account),
-                ready,
+            let seat = |account: Option<Account>, ready: bool| {
+                let prefix = prefixes.prefix(&upstream.authority, account.as_ref());
+                let key = ConnectionKey::upstream(user, upstream.authority.clone(), account);
+                let tasks = Tasks::of(&self.parts.vault, &key);
+                Member { prefix, naming: Naming::Plain, tasks, upstream: upstream.clone(), key, ready }
             };
             let accounts = accounts(upstream, &rows);
             if accounts.is_empty() {

@@ -4,7 +4,6 @@ use super::cursor::{self, Place};
 use super::lists::{Kind, List};
 use super::members::{Member, Membership};
 use super::prefix::OURS;
-use super::rewrite::Outward;
 use super::{Aggregate, connecting, meta_tools};
 use crate::clock::Timestamp;
 use crate::mcp::era::Era;
@@ -169,7 +168,7 @@ impl Gathered {
                     continue;
                 }
                 let mut value = entry.clone();
-                Outward(&member.naming).entry(&mut value, kind.key());
+                member.outward().entry(&mut value, kind.key());
                 let Some(key) = value.get(kind.key()).and_then(Value::as_str).map(str::to_owned) else { continue };
                 // An upstream that names two things alike is asked for the first one.
                 if (kind == Kind::Tools && is_ours(&key)) || !seen.insert(key.clone()) {

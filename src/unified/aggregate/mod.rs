@@ -18,6 +18,7 @@ mod relay;
 mod rewrite;
 mod sending;
 mod sessions;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod traced;
@@ -38,7 +39,6 @@ use crate::vault::Vault;
 use arc_swap::ArcSwap;
 use lists::{Kind, Lists};
 use members::Memberships;
-use rewrite::Inward;
 use sending::{Routed, Way};
 use serde_json::Value;
 use sessions::Sessions;
@@ -64,7 +64,7 @@ pub struct AggregateParts {
     pub clients: Arc<Clients>,
     /// Whose connections there are, and what people do not want to see.
     pub store: Store,
-    /// Marks cursors.
+    /// Marks cursors and ids of tasks.
     pub vault: Vault,
     /// Calls are recorded there.
     pub audit: Audit,
@@ -190,7 +190,7 @@ impl Aggregate {
         let (Some(id), Ok(members)) = (&asked.id, self.members(caller).await) else { return };
         let Some(member) = members.by_prefix(&asked.member) else { return };
         if let Ok(answer) = &mut outcome {
-            Inward(&member.naming).answer(answer);
+            member.inward().answer(answer);
         }
         if let Ok(client) = self.client(caller, member).await {
             // An upstream that is gone needs no answer.

@@ -4,7 +4,6 @@
 use super::Aggregate;
 use super::lists::Kind;
 use super::members::Member;
-use super::rewrite::{Inward, Outward};
 use crate::mcp::era::Era;
 use crate::mcp::level::severity;
 use crate::mcp::rpc::{Id, Members, Notification, Request, RpcError};
@@ -108,7 +107,7 @@ impl Aggregate {
         if !wants(ear.caller, &notification) {
             return;
         }
-        Outward(&ear.member.naming).notification(&mut notification);
+        ear.member.outward().notification(&mut notification);
         back.notify(notification).await;
     }
 }
@@ -124,11 +123,11 @@ async fn ask(ear: Ear<'_>, request: Request) {
         (Some(outcome), _) => outcome,
         (None, None) => return,
         (None, Some(back)) => {
-            Outward(&ear.member.naming).question(&mut params);
+            ear.member.outward().question(&mut params);
             let asked = Asked { member: ear.member.prefix.as_str().into(), id: Some(id.clone()) };
             let mut outcome = back.ask(asked, method, params).await;
             if let Ok(answer) = &mut outcome {
-                Inward(&ear.member.naming).answer(answer);
+                ear.member.inward().answer(answer);
             }
             outcome
         }

@@ -2,6 +2,7 @@
 //! not the expected form passes as it is. Pure.
 
 use super::naming::Naming;
+use super::tasks::Tasks;
 use crate::mcp::rpc::{Members, Notification};
 use serde_json::Value;
 
@@ -11,60 +12,25 @@ const UI_URIS: [&str; 2] = ["ui/resourceUri", "openai/outputTemplate"];
 const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 
 /// From an upstream to callers.
-pub(super) struct Outward<'a>(pub(super) &'a Naming);
+pub(super) struct Outward<'a> {
+    pub(super) naming: &'a Naming,
+    pub(super) tasks: &'a Tasks,
+}
 
 /// From callers to an upstream.
-pub(super) struct Inward<'a>(pub(super) &'a Naming);
+pub(super) struct Inward<'a> {
+    pub(super) naming: &'a Naming,
+    pub(super) tasks: &'a Tasks,
+}
 
 impl Outward<'_> {
     /// The result of a request.
     pub(super) fn result(&self, result: &mut Value) {
-        if !self.0.is_plain() {
-            self.any_result(result);
-        }
-    }
-
-    /// What an upstream says unasked.
-    pub(super) fn notification(&self, notification: &mut Notification) {
-        if self.0.is_plain() {
-            return;
-        }
-        if notification.method == "notifications/resources/updated" {
-            edit(&mut notification.params, "uri", |uri| Some(self.0.uri(uri)));
-        }
-        edit(&mut notification.params, "taskId", |task| Some(self.0.task(task)));
-        self.meta(&mut notification.params);
-    }
-
-    /// The params of a question.
-    pub(super) fn question(&self, params: &mut Members) {
-        if self.0.is_plain() {
-            return;
-        }
-        each(params.get_mut("messages"), |message| {
-            if let Some(content) = message.get_mut("content") {
-                self.content(content);
-            }
-        });
-        self.meta(params);
-    }
-
-    /// A member of a list. `key` is what it is known by.
-    pub(super) fn entry(&self, entry: &mut Value, key: &str) {
-        let (Some(entry), false) = (entry.as_object_mut(), self.0.is_plain()) else { return };
-        match key {
-            "name" => edit(entry, key, |name| Some(self.0.name(name).into_owned())),
-            _ => edit(entry, key, |uri| Some(self.0.uri(uri))),
-        }
-        self.meta(entry);
-    }
-
-    fn any_result(&self, result: &mut Value) {
         let Some(result) = result.as_object_mut() else { return };
-        edit(result, "taskId", |task| Some(self.0.task(task)));
+        edit(result, "taskId", |task| Some(self.task(task)));
         let task = |value: &mut Value| {
             if let Some(task) = value.as_object_mut() {
-                edit(task, "taskId", |task| Some(self.0.task(task)));
+                edit(task, "taskId", |task| Some(self.task(task)));
             }
         };
         if let Some(one) = result.get_mut("task") {
@@ -89,18 +55,52 @@ impl Outward<'_> {
         }
         // `tasks/get` of the extension has the result of the call in it.
         if let Some(inner @ Value::Object(_)) = result.get_mut("result") {
-            self.any_result(inner);
+            self.result(inner);
         }
         self.meta(result);
     }
 
+    /// What an upstream says unasked.
+    pub(super) fn notification(&self, notification: &mut Notification) {
+        if notification.method == "notifications/resources/updated" {
+            edit(&mut notification.params, "uri", |uri| Some(self.naming.uri(uri)));
+        }
+        edit(&mut notification.params, "taskId", |task| Some(self.task(task)));
+        self.meta(&mut notification.params);
+    }
+
+    /// The params of a question.
+    pub(super) fn question(&self, params: &mut Members) {
+        each(params.get_mut("messages"), |message| {
+            if let Some(content) = message.get_mut("content") {
+                self.content(content);
+            }
+        });
+        self.meta(params);
+    }
+
+    /// A member of a list. `key` is what it is known by.
+    pub(super) fn entry(&self, entry: &mut Value, key: &str) {
+        let (Some(entry), false) = (entry.as_object_mut(), self.naming.is_plain()) else { return };
+        match key {
+            "name" => edit(entry, key, |name| Some(self.naming.name(name).into_owned())),
+            _ => edit(entry, key, |uri| Some(self.naming.uri(uri))),
+        }
+        self.meta(entry);
+    }
+
+    /// What the caller knows a task by.
+    fn task(&self, original: &str) -> String {
+        self.naming.task(&self.tasks.marked(original))
+    }
+
     fn content(&self, content: &mut Value) {
-        blocks(content, &|uri| Some(self.0.uri(uri)));
+        blocks(content, &|uri| Some(self.naming.uri(uri)));
     }
 
     fn resource(&self, resource: &mut Value) {
         if let Some(resource) = resource.as_object_mut() {
-            edit(resource, "uri", |uri| Some(self.0.uri(uri)));
+            edit(resource, "uri", |uri| Some(self.naming.uri(uri)));
             self.meta(resource);
         }
     }
@@ -108,23 +108,25 @@ impl Outward<'_> {
     fn meta(&self, members: &mut Members) {
         let Some(Value::Object(meta)) = members.get_mut("_meta") else { return };
         for key in UI_URIS {
-            edit(meta, key, |uri| Some(self.0.uri(uri)));
+            edit(meta, key, |uri| Some(self.naming.uri(uri)));
         }
         if let Some(Value::Object(ui)) = meta.get_mut("ui") {
-            edit(ui, "resourceUri", |uri| Some(self.0.uri(uri)));
+            edit(ui, "resourceUri", |uri| Some(self.naming.uri(uri)));
         }
         if let Some(Value::Object(related)) = meta.get_mut(RELATED_TASK) {
-            edit(related, "taskId", |task| Some(self.0.task(task)));
+            edit(related, "taskId", |task| Some(self.task(task)));
         }
     }
 }
 
 impl Inward<'_> {
+    /// What a task that the caller names is there; `None` for one of another member, or of somebody else.
+    pub(super) fn task<'a>(&self, task: &'a str) -> Option<&'a str> {
+        self.tasks.original(self.naming.original_task(task)?)
+    }
+
     /// The params of a request, apart from what says whose it is.
     pub(super) fn params(&self, params: &mut Members) {
-        if self.0.is_plain() {
-            return;
-        }
         if let Some(Value::Object(answers)) = params.get_mut("inputResponses") {
             answers.values_mut().for_each(|answer| self.answer(answer));
         }
@@ -133,9 +135,9 @@ impl Inward<'_> {
 
     /// The answer to a question.
     pub(super) fn answer(&self, answer: &mut Value) {
-        let (Some(answer), false) = (answer.as_object_mut(), self.0.is_plain()) else { return };
+        let Some(answer) = answer.as_object_mut() else { return };
         if let Some(content) = answer.get_mut("content") {
-            blocks(content, &|uri| self.0.original_uri(uri).map(|uri| uri.into_owned()));
+            blocks(content, &|uri| self.naming.original_uri(uri).map(|uri| uri.into_owned()));
         }
         self.meta(answer);
     }
@@ -144,7 +146,7 @@ impl Inward<'_> {
         if let Some(Value::Object(meta)) = members.get_mut("_meta")
             && let Some(Value::Object(related)) = meta.get_mut(RELATED_TASK)
         {
-            edit(related, "taskId", |task| self.0.original_task(task).map(str::to_owned));
+            edit(related, "taskId", |task| self.task(task).map(str::to_owned));
         }
     }
 }
@@ -194,10 +196,37 @@ fn edit(members: &mut Members, key: &str, rename: impl Fn(&str) -> Option<String
 mod tests {
     use super::super::prefix::Prefix;
     use super::*;
+    use crate::connect::ConnectionKey;
+    use crate::hostname::Authority;
+    use crate::ids::{Random, UserId};
+    use crate::vault::Vault;
     use serde_json::json;
 
-    fn notes() -> Naming {
-        Naming::Prefixed(Prefix::of_parts("notes", None))
+    /// One person's view of one upstream.
+    struct View {
+        naming: Naming,
+        tasks: Tasks,
+    }
+
+    impl View {
+        fn of(naming: Naming) -> Self {
+            let vault = Vault::new(&Vault::generate_key(&Random::default()), &[]).unwrap();
+            let authority = Authority::parse("mcp.example").unwrap();
+            let tasks = Tasks::of(&vault, &ConnectionKey::upstream(UserId([1; 16]), authority, None));
+            Self { naming, tasks }
+        }
+
+        fn outward(&self) -> Outward<'_> {
+            Outward { naming: &self.naming, tasks: &self.tasks }
+        }
+
+        fn inward(&self) -> Inward<'_> {
+            Inward { naming: &self.naming, tasks: &self.tasks }
+        }
+    }
+
+    fn notes() -> View {
+        View::of(Naming::Prefixed(Prefix::of_parts("notes", None)))
     }
 
     #[test]
@@ -218,7 +247,9 @@ mod tests {
             } } },
             "unknown": [1, null],
         });
-        Outward(&notes()).result(&mut result);
+        let view = notes();
+        view.outward().result(&mut result);
+        let task = format!("notes:{}", view.tasks.marked("t"));
         assert_eq!(
             result,
             json!({
@@ -230,8 +261,8 @@ mod tests {
                 "structuredContent": { "uri": "file:///a", "taskId": "1" },
                 "contents": [{ "uri": "notes+file:///b", "text": "b" }],
                 "messages": [{ "role": "user", "content": { "type": "resource_link", "uri": "notes+file:///c" } }],
-                "task": { "taskId": "notes:t", "status": "working" },
-                "_meta": { RELATED_TASK: { "taskId": "notes:t" }, "ui": { "resourceUri": "ui://notes+d" }, "other": "ui://d" },
+                "task": { "taskId": task, "status": "working" },
+                "_meta": { RELATED_TASK: { "taskId": task }, "ui": { "resourceUri": "ui://notes+d" }, "other": "ui://d" },
                 "inputRequests": { "a": { "method": "sampling/createMessage", "params": {
                     "messages": [{ "content": [
                         { "type": "tool_result", "content": [{ "type": "resource_link", "uri": "notes+e:e" }] }
@@ -244,39 +275,42 @@ mod tests {
 
     #[test]
     fn what_comes_back_is_what_the_upstream_said() {
-        let naming = notes();
+        let view = notes();
         let mut params = Members::new();
-        params.insert("_meta".to_owned(), json!({ RELATED_TASK: { "taskId": "notes:t" }, "progressToken": 1 }));
+        let task = format!("notes:{}", view.tasks.marked("t"));
+        params.insert("_meta".to_owned(), json!({ RELATED_TASK: { "taskId": task }, "progressToken": 1 }));
         let answer = json!({ "role": "assistant", "content": { "type": "resource_link", "uri": "notes+file:///a" } });
         params.insert("inputResponses".to_owned(), json!({ "a": answer }));
-        Inward(&naming).params(&mut params);
+        view.inward().params(&mut params);
         assert_eq!(params["_meta"], json!({ RELATED_TASK: { "taskId": "t" }, "progressToken": 1 }));
         assert_eq!(params["inputResponses"]["a"]["content"]["uri"], "file:///a");
     }
 
     #[test]
     fn lists_and_notifications_are_renamed() {
-        let naming = notes();
+        let view = notes();
         let mut tool =
             json!({ "name": "a.b", "_meta": { "ui/resourceUri": "ui://x", "openai/outputTemplate": "ui://y" } });
-        Outward(&naming).entry(&mut tool, "name");
-        assert_eq!(tool["name"], naming.name("a.b").into_owned());
+        view.outward().entry(&mut tool, "name");
+        assert_eq!(tool["name"], view.naming.name("a.b").into_owned());
         assert_eq!(tool["_meta"], json!({ "ui/resourceUri": "ui://notes+x", "openai/outputTemplate": "ui://notes+y" }));
         let params = json!({ "uri": "file:///a" }).as_object().unwrap().clone();
         let mut updated = Notification { method: "notifications/resources/updated".to_owned(), params };
-        Outward(&naming).notification(&mut updated);
+        view.outward().notification(&mut updated);
         assert_eq!(updated.params["uri"], "notes+file:///a");
     }
 
     #[test]
-    fn without_prefixes_nothing_is_touched() {
-        let before = json!({ "contents": [{ "uri": "file:///a" }], "taskId": "t", "content": "odd" });
-        let mut result = before.clone();
-        Outward(&Naming::Plain).result(&mut result);
-        assert_eq!(result, before);
+    fn without_prefixes_only_tasks_are_marked() {
+        let mut result = json!({ "contents": [{ "uri": "file:///a" }], "taskId": "t", "content": "odd" });
+        let view = View::of(Naming::Plain);
+        view.outward().result(&mut result);
+        let task = view.tasks.marked("t");
+        assert_eq!(result, json!({ "contents": [{ "uri": "file:///a" }], "taskId": task, "content": "odd" }));
+        assert_eq!((view.inward().task(&task), view.inward().task("t")), (Some("t"), None));
         let mut odd = json!({ "content": 7, "contents": {}, "_meta": [], "inputRequests": { "a": 1 }, "taskId": {} });
         let same = odd.clone();
-        Outward(&notes()).result(&mut odd);
+        notes().outward().result(&mut odd);
         assert_eq!(odd, same);
     }
 }

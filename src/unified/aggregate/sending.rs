@@ -4,7 +4,6 @@
 use super::answers::{finish, in_words_of, is, not_found_of};
 use super::members::Member;
 use super::relay::{Ear, required_capability};
-use super::rewrite::{Inward, Outward};
 use super::{Aggregate, connecting, traced};
 use crate::audit::Fate;
 use crate::error::{Culprit, Fault};
@@ -140,7 +139,7 @@ impl Aggregate {
                     call = next;
                 }
                 _ => {
-                    Outward(&member.naming).result(&mut result);
+                    member.outward().result(&mut result);
                     finish(way.caller, &mut result);
                     return Ok(result);
                 }
@@ -183,7 +182,7 @@ impl Aggregate {
         params: &mut Members,
         result: &mut Value,
     ) -> Result<(), CallError> {
-        Outward(&member.naming).result(result);
+        member.outward().result(result);
         let questions = match result.get_mut("inputRequests").map(Value::take) {
             Some(Value::Object(questions)) => questions,
             _ => Members::new(),
@@ -201,7 +200,7 @@ impl Aggregate {
             };
             let asked = Asked { member: member.prefix.as_str().into(), id: None };
             let mut answer = way.back.ask(asked, method, params).await.map_err(CallError::Rpc)?;
-            Inward(&member.naming).answer(&mut answer);
+            member.inward().answer(&mut answer);
             Ok((key, answer))
         });
         let answers = futures_util::future::try_join_all(asking).await?;
@@ -251,7 +250,7 @@ impl Aggregate {
 /// A request as its member gets it.
 fn call_of(member: &Member, routed: Routed, log_level: Option<String>) -> Call {
     let Routed { method, mut params, mirrored, .. } = routed;
-    Inward(&member.naming).params(&mut params);
+    member.inward().params(&mut params);
     if let Some(Value::Object(meta)) = params.get_mut("_meta") {
         ENVELOPE.iter().for_each(|key| drop(meta.shift_remove(*key)));
         if meta.is_empty() {

@@ -59,7 +59,7 @@ async fn begun(sessions: &Sessions, guest: &Guest) -> (String, Arc<Session>) {
 }
 
 #[tokio::test]
-async fn a_session_is_one_persons_at_one_client_and_one_place() {
+async fn a37_a_session_is_one_persons_at_one_client_and_one_place() {
     let world = World::new().await;
     let (alice, bob) = (world.person("alice").await, world.person("bob").await);
     let sessions = world.process();

@@ -32,7 +32,7 @@ async fn a04_an_answer_is_worth_nothing_in_another_browser() {
 }
 
 #[tokio::test]
-async fn an_answer_of_one_provider_is_not_taken_by_another() {
+async fn b70_an_answer_of_one_provider_is_not_taken_by_another() {
     let (github, mut company) = (GitHub::start().await, OpenId::start().await);
     let (mut octo, mut settings) = (github.settings(), company.settings());
     octo.allowed_users = Allowed::Everybody;

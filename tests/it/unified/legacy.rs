@@ -28,7 +28,7 @@ async fn a_version_is_agreed_on() {
 }
 
 #[tokio::test]
-async fn a_session_is_worth_nothing_to_another_person_or_client() {
+async fn a37_a_session_is_worth_nothing_to_another_person_or_client() {
     let gateway = Gateway::start().await;
     gateway.add("bob").await;
     let alice = Guest::of(&gateway, USER).await;

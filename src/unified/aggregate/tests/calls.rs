@@ -33,9 +33,10 @@ async fn calls_reach_their_owner_untouched_and_come_back_renamed() {
             assert_eq!((&read["ttlMs"], &read["cacheScope"]), (&json!(5), &json!("private")));
         }
         let task = world.ask(&caller, "tools/call", json!({ "name": "new_task" })).await.unwrap();
-        assert_eq!(task["task"]["taskId"], "new:t1");
-        let task = world.ask(&caller, "tasks/get", json!({ "taskId": "new:t1" })).await.unwrap();
-        assert_eq!(task["taskId"], "new:t1");
+        let id = &task["task"]["taskId"];
+        assert!(id.as_str().unwrap().starts_with("new:t1."), "{id}");
+        let task = world.ask(&caller, "tasks/get", json!({ "taskId": id })).await.unwrap();
+        assert_eq!(&task["taskId"], id);
         assert_eq!(modern.asked("tasks/get")[0]["taskId"], "t1");
         let reference = json!({ "ref": { "type": "ref/prompt", "name": "old_greet" }, "argument": {} });
         let completed = world.ask(&caller, "completion/complete", reference).await.unwrap();
@@ -47,16 +48,66 @@ async fn calls_reach_their_owner_untouched_and_come_back_renamed() {
         assert_eq!(prompt["got"]["name"], "greet");
     }
     let caller = world.caller(world.ann, Era::Legacy);
-    let tasks = world.ask(&caller, "tasks/list", json!({})).await.unwrap();
-    assert_eq!(
-        tasks["tasks"],
-        json!([
-            { "taskId": "new:t1", "status": "working" }, { "taskId": "old:t1", "status": "working" },
-        ])
-    );
     world.ask(&caller, "logging/setLevel", json!({ "level": "warning" })).await.unwrap();
     assert_eq!(legacy.asked("logging/setLevel").last().unwrap()["level"], "warning");
     assert!(modern.asked("logging/setLevel").is_empty());
+}
+
+/// Two of these servers take everybody for one, and all of them answer whoever knows the id of a task (CVE-2026-52870).
+#[tokio::test]
+async fn a36_a_task_is_not_there_for_anybody_else() {
+    let servers = [
+        Server::start(Era::Modern, &["task"]).await,
+        Server::start(Era::Legacy, &["task"]).await,
+        Server::start(Era::Legacy, &["task"]).await,
+    ];
+    let world = World::of(vec![seat(&servers[0], "new"), seat(&servers[1], "old"), personal(&servers[2], "own")]).await;
+    for user in [world.ann, world.bob] {
+        world.connect(user, &servers[2], "key").await;
+    }
+    for era in [Era::Legacy, Era::Modern] {
+        let (ann, bob) = (world.caller(world.ann, era), world.caller(world.bob, era));
+        for alias in ["new", "old", "own"] {
+            let task = world.ask(&ann, "tools/call", json!({ "name": format!("{alias}_task") })).await.unwrap();
+            let id = task["task"]["taskId"].as_str().unwrap().to_owned();
+            assert_eq!(world.ask(&ann, "tasks/get", json!({ "taskId": id })).await.unwrap()["taskId"], id.as_str());
+            let asked = || servers.iter().map(|server| server.asked("tasks/get").len()).sum::<usize>();
+            let before = asked();
+            for method in ["tasks/get", "tasks/result", "tasks/cancel", "tasks/update"] {
+                // What Ann was given, what the server calls it, and what it would be at another server.
+                for stolen in [
+                    id.clone(),
+                    "t1".to_owned(),
+                    format!("{alias}:t1"),
+                    id.replace(alias, "new"),
+                    id.replace(alias, "old"),
+                ] {
+                    let error = world.ask(&bob, method, json!({ "taskId": stolen })).await.unwrap_err();
+                    let expected = if method == "tasks/result" && era == Era::Modern { -32601 } else { -32602 };
+                    assert_eq!(error.code, expected, "{method} {stolen}: {error:?}");
+                }
+            }
+            assert_eq!(asked(), before, "{alias} was asked for somebody else's task");
+        }
+    }
+    // Lists: of servers that know one person from another.
+    for user in [world.ann, world.bob] {
+        let tasks = world.ask(&world.caller(user, Era::Legacy), "tasks/list", json!({})).await.unwrap();
+        let ids: Vec<_> =
+            tasks["tasks"].as_array().unwrap().iter().map(|task| task["taskId"].as_str().unwrap()).collect();
+        assert!(ids.len() == 1 && ids[0].starts_with("own:t1."), "{tasks}");
+    }
+    assert!(servers[..2].iter().all(|server| server.asked("tasks/list").is_empty()));
+    // The same where the one server is seen under its own names.
+    let world = World::of(vec![seat(&servers[1], "old")]).await;
+    let (ann, bob) = (world.caller(world.ann, Era::Legacy), world.caller(world.bob, Era::Legacy));
+    let task = world.ask(&ann, "tools/call", json!({ "name": "task" })).await.unwrap();
+    let id = &task["task"]["taskId"];
+    assert!(world.ask(&ann, "tasks/get", json!({ "taskId": id })).await.is_ok());
+    for stolen in [id, &json!("t1")] {
+        assert_eq!(world.ask(&bob, "tasks/get", json!({ "taskId": stolen })).await.unwrap_err().code, -32602);
+    }
+    assert_eq!(world.ask(&bob, "tasks/list", json!({})).await.unwrap()["tasks"], json!([]));
 }
 
 #[tokio::test]
