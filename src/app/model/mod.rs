@@ -26,6 +26,7 @@ const LONGEST: usize = 24;
 const SHARED: usize = 100;
 
 #[test]
+#[allow(clippy::disallowed_methods)] // how many orders is said by whoever runs them
 fn no_order_of_events_lets_anybody_further_than_was_granted() {
     let orders = std::env::var("PORTCULLIS_MODEL_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(ORDERS);
     let config = Config { cases: orders, failure_persistence: None, max_shrink_iters: 4096, ..Config::default() };

@@ -60,12 +60,14 @@ async fn c_a_crowd_of_two_hundred_people_is_kept_apart() {
 /// `make isolation`: as many as `PEOPLE` says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "minutes"]
+#[allow(clippy::disallowed_methods)] // how many is said by whoever runs it
 async fn c_ten_thousand_people_are_kept_apart() {
     let people = std::env::var("PORTCULLIS_CROWD").ok().and_then(|text| text.parse().ok()).unwrap_or(10_000);
     Crowd::gather(people).await.mingle(3).await;
 }
 
 impl Crowd {
+    #[allow(clippy::print_stdout)] // figures
     async fn gather(people: usize) -> Self {
         let (upstreams, trusted) = (Upstreams::start().await, Arc::new(Authority::new("test")));
         let tls = trusted.files(&[DOMAIN, &format!("*.{DOMAIN}")]);
@@ -81,6 +83,7 @@ impl Crowd {
     }
 
     /// Everybody calls both upstreams `rounds` times, in an order that mixes all, while something happens; and once more afterwards.
+    #[allow(clippy::print_stdout)] // figures
     async fn mingle(mut self, rounds: usize) {
         let people = Arc::new(std::mem::take(&mut self.people));
         let plan = Arc::new(Plan::new(people.clone(), rounds));
@@ -137,7 +140,7 @@ impl Crowd {
             let revocations = &self.nodes[number / UNLUCKY % 2].app().revocations;
             let which = number / UNLUCKY / 2 % 2;
             *person.standing[which].write() = Standing::Going;
-            if number / UNLUCKY % 3 == 0 {
+            if (number / UNLUCKY).is_multiple_of(3) {
                 assert!(revocations.grant(person.grants[which]).await.unwrap());
             } else {
                 assert!(revocations.connection(person.connections[which]).await.unwrap());

@@ -141,7 +141,7 @@ fn authorized(gateway: &Gateway, address: &str, user: &User, number: usize) -> C
         sealed: app.vault.seal(&place, tokens.to_string().as_bytes()),
         personal: None,
         scope: String::new(),
-        expires_at: Some(if number % 3 == 0 { now } else { now.after(LIFE) }),
+        expires_at: Some(if number.is_multiple_of(3) { now } else { now.after(LIFE) }),
         version: 1,
         refreshing_since: None,
         last_error: None,

@@ -50,6 +50,16 @@ impl Play {
                     revocations.connection(row.id).await.unwrap();
                 }
             }
+            _ => self.administrate(round, change, node).await,
+        }
+        round.model.changed(change);
+        Ok(())
+    }
+
+    /// What administrators say about people and upstreams.
+    async fn administrate(&self, round: &Round, change: &Change, node: usize) {
+        let revocations = &self.nodes[node].app.revocations;
+        match change {
             Change::Disable(person) => _ = revocations.disable(round.people[*person].id).await.unwrap(),
             Change::Enable(person) => _ = revocations.enable(round.people[*person].id).await.unwrap(),
             Change::RemovePerson(person) => _ = revocations.person(round.people[*person].id).await.unwrap(),
@@ -74,9 +84,8 @@ impl Play {
                     revocations.permit_all_tools(&authority).await.unwrap();
                 }
             }
+            _ => unreachable!("{change:?} is no matter of theirs"),
         }
-        round.model.changed(change);
-        Ok(())
     }
 
     async fn decide(&self, upstream: usize, decision: Decision, node: usize) {
