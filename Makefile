@@ -258,6 +258,18 @@ mutants: deps-build ## Mutants of what security rests on, all in one build, agai
 coverage: deps ## Lines that tests reach, by module; what security rests on must have 95 %
 	tests/coverage/run.sh
 
+.PHONY: model
+model: deps-build ## Who may do what against a model: CASES random orders of grants, revocations, restarts and the rest (minutes)
+	PORTCULLIS_MODEL_CASES=$${CASES:-10000} cargo test --lib app::model -- --nocapture
+
+.PHONY: isolation
+isolation: deps-build ## PEOPLE at two upstreams over two nodes, interleaved: nobody gets what is another one's (minutes)
+	PORTCULLIS_CROWD=$${PEOPLE:-10000} cargo test --test it crowd::c_ten_thousand -- --ignored --nocapture
+
+.PHONY: dudect
+dudect: ## Whether the time of a comparison tells anything about the secret: Welch's t of every way to compare
+	env -u CARGO_TARGET_DIR cargo run --release --quiet --manifest-path benches/dudect/Cargo.toml --target-dir .cache/dudect -- $(SAMPLES)
+
 .PHONY: deps
 deps: deps-build deps-clients deps-postgres deps-softhsm deps-acme deps-valgrind ## Install what the tests need
 

@@ -4,6 +4,8 @@ mod background;
 mod doors;
 mod follow;
 mod heartbeat;
+#[cfg(test)]
+mod model;
 mod reload;
 
 pub use reload::Reloaded;

@@ -139,4 +139,29 @@ mod tests {
         life.ended().await;
         Life::over().ended().await;
     }
+
+    /// What orderings allow is not what a test can list, so it is tried: the end at any moment between the first look of a
+    /// waiter and its sleep, from another thread.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn however_waiters_race_with_the_end_all_of_them_are_woken() {
+        const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+        for round in 0..20_000_u32 {
+            let life = Arc::new(Life::default());
+            let waiters: Vec<_> = (0..3)
+                .map(|_| {
+                    let life = life.clone();
+                    tokio::spawn(async move { life.ended().await })
+                })
+                .collect();
+            let ending = life.clone();
+            let end = tokio::spawn(async move {
+                (0..round % 64).for_each(|_| std::hint::spin_loop());
+                ending.finish();
+            });
+            for waiter in waiters {
+                tokio::time::timeout(PATIENCE, waiter).await.expect("a waiter sleeps on").unwrap();
+            }
+            end.await.unwrap();
+        }
+    }
 }

@@ -244,4 +244,43 @@ mod tests {
         table.retain(|_| false);
         assert!(table.is_empty());
     }
+
+    /// A later entry of a key never gives way to an earlier one, whatever others put, find and sweep meanwhile.
+    #[test]
+    fn no_thread_ever_finds_what_was_replaced_or_swept_by_the_one_that_did_it() {
+        struct Version {
+            key: u64,
+            version: u64,
+        }
+        impl Entry for Version {
+            fn hash(&self) -> u64 {
+                KEYS.hash_one(self.key)
+            }
+        }
+        const KEYS_EACH: u64 = 64;
+        const ROUNDS: u64 = 3_000;
+        let table: Table<Version> = Table::new(300);
+        let find = |key: u64| table.find(KEYS.hash_one(key), |entry| entry.key == key);
+        std::thread::scope(|threads| {
+            for thread in 0..4 {
+                let (table, find) = (&table, &find);
+                threads.spawn(move || {
+                    for version in 1..ROUNDS {
+                        let key = thread * KEYS_EACH + version * 7 % KEYS_EACH;
+                        table.insert(Arc::new(Version { key, version }), |entry| entry.key == key);
+                        // Somebody else's may have taken its place, but nothing older has.
+                        assert!(find(key).is_none_or(|entry| entry.key == key && entry.version == version));
+                        if version % 16 == 0 {
+                            table.retain(|entry| entry.key != key);
+                            let other = find((key + KEYS_EACH) % (4 * KEYS_EACH));
+                            assert!(other.is_none_or(|entry| entry.key == (key + KEYS_EACH) % (4 * KEYS_EACH)));
+                        }
+                    }
+                });
+            }
+        });
+        assert!(table.len() <= 320, "{}", table.len());
+        table.retain(|_| false);
+        assert!(table.is_empty());
+    }
 }

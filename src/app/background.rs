@@ -4,6 +4,7 @@ use super::App;
 use super::follow::{Bounds, Follower};
 use crate::error::Fault;
 use crate::ratelimit::SETTLE_EVERY;
+use crate::store::AuditLink;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -87,46 +88,51 @@ impl App {
         let mut told = None;
         loop {
             ticks.tick().await;
-            let now = self.clock.now();
-            let access_ttl = self.tokens.longest_ttl();
-            let swept = async {
-                self.store.sweep(now, access_ttl, self.config().registration.unused_ttl).await?;
-                for (realm, client) in self.store.expired_clients(now).await? {
-                    // Another node may have been faster.
-                    if self.revocations.client(Some(&realm), &client).await?.is_some() {
-                        self.audit.record("system", "client.expired", &client, None);
-                    }
-                }
-                self.sessions.sweep().await?;
-                self.store.sweep_limits().await?;
-                self.activity.sweep().await?;
-                self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
-                let head = self.store.audit_head().await?;
-                if let Some(link) = head.filter(|_| head != std::mem::replace(&mut told, head)) {
-                    // Kept with the log elsewhere, it holds the database to what it has said until now.
-                    tracing::info!(target: "audit", head = %link, "the chain of the audit log");
-                }
-                let mut irrelevant = self.lives.ended();
-                for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {
-                    irrelevant.remove(&grant);
-                }
-                self.lives.sweep(&irrelevant);
-                if let Some(kid) = self.keys.maintain(&self.config().tokens).await? {
-                    self.audit.record("system", "key.published", &kid, None);
-                }
-                Ok::<(), Fault>(())
-            };
-            if let Err(fault) = swept.await {
-                tracing::error!(%fault, "what has expired could not be removed");
-            }
-            // While this process seals with a key, `vault rewrap` must not take it for one that nobody needs.
-            if let Err(fault) = self.vault.check(&self.store).await {
-                tracing::error!(%fault, "the vault's keys do not fit the database any more");
-            }
-            self.tokens.sweep();
-            self.connections.sweep();
-            self.unified.sweep().await;
-            self.limits().sweep();
+            self.sweep_once(&mut told).await;
         }
+    }
+
+    /// Removes what has expired; `told` is the head of the audit log that was told of last.
+    pub(super) async fn sweep_once(&self, told: &mut Option<AuditLink>) {
+        let now = self.clock.now();
+        let access_ttl = self.tokens.longest_ttl();
+        let swept = async {
+            self.store.sweep(now, access_ttl, self.config().registration.unused_ttl).await?;
+            for (realm, client) in self.store.expired_clients(now).await? {
+                // Another node may have been faster.
+                if self.revocations.client(Some(&realm), &client).await?.is_some() {
+                    self.audit.record("system", "client.expired", &client, None);
+                }
+            }
+            self.sessions.sweep().await?;
+            self.store.sweep_limits().await?;
+            self.activity.sweep().await?;
+            self.store.sweep_audit(now.before(self.config().audit.keep)).await?;
+            let head = self.store.audit_head().await?;
+            if let Some(link) = head.filter(|_| head != std::mem::replace(told, head)) {
+                // Kept with the log elsewhere, it holds the database to what it has said until now.
+                tracing::info!(target: "audit", head = %link, "the chain of the audit log");
+            }
+            let mut irrelevant = self.lives.ended();
+            for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {
+                irrelevant.remove(&grant);
+            }
+            self.lives.sweep(&irrelevant);
+            if let Some(kid) = self.keys.maintain(&self.config().tokens).await? {
+                self.audit.record("system", "key.published", &kid, None);
+            }
+            Ok::<(), Fault>(())
+        };
+        if let Err(fault) = swept.await {
+            tracing::error!(%fault, "what has expired could not be removed");
+        }
+        // While this process seals with a key, `vault rewrap` must not take it for one that nobody needs.
+        if let Err(fault) = self.vault.check(&self.store).await {
+            tracing::error!(%fault, "the vault's keys do not fit the database any more");
+        }
+        self.tokens.sweep();
+        self.connections.sweep();
+        self.unified.sweep().await;
+        self.limits().sweep();
     }
 }

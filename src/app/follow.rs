@@ -48,7 +48,7 @@ pub(super) struct Follower {
     /// Since when the journal cannot be read.
     cut_off_since: Option<Instant>,
     /// The journal does not tell everything that happened.
-    everything: bool,
+    pub(super) everything: bool,
     bounds: Bounds,
 }
 
@@ -73,7 +73,7 @@ impl Follower {
     }
 
     /// Reads what is new and takes it over. Memory is current as of the moment before.
-    async fn round(&mut self, app: &App) {
+    pub(super) async fn round(&mut self, app: &App) {
         let read_at = Instant::now();
         match self.catch_up(app).await {
             Ok(true) => {

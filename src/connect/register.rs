@@ -20,6 +20,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// A secret that expires within this time is not used for a new flow.
 const SECRET_MARGIN: Duration = Duration::from_secs(3600);
@@ -162,7 +163,7 @@ impl Discovered {
 }
 
 /// RFC 7591 §3.2.1.
-#[derive(Deserialize)]
+#[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
 struct Registered {
     client_id: String,
     #[serde(default)]

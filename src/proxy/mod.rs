@@ -50,6 +50,8 @@ mod stopping;
 mod stream;
 mod upgrade;
 
+#[cfg(test)]
+pub(crate) mod trial;
 #[doc(hidden)]
 pub mod workbench;
 

@@ -41,7 +41,11 @@ impl Router {
     /// # Errors
     /// The refusal to send.
     pub(super) fn route(&self, session: &ServerSession) -> Result<Route, Refusal> {
-        let head = session.req_header();
+        self.route_head(session.req_header())
+    }
+
+    /// The same by the request's head, which is all that it goes by.
+    pub(super) fn route_head(&self, head: &RequestHeader) -> Result<Route, Refusal> {
         check_head(head)?;
         check_target(head)?;
         let host = host_of(head)?;

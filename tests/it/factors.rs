@@ -11,7 +11,7 @@ use ring::hmac;
 use std::time::Duration;
 
 /// What an authenticator app shows (RFC 6238).
-fn code(secret: &str, now: Timestamp) -> String {
+pub fn code(secret: &str, now: Timestamp) -> String {
     let secret = BASE32_NOPAD.decode(secret.replace(' ', "").as_bytes()).unwrap();
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &secret);
     let tag = hmac::sign(&key, &(now.seconds() / 30).to_be_bytes());

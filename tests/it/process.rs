@@ -127,6 +127,17 @@ impl Server {
         line.split(['(', ')']).nth(1).unwrap().to_owned()
     }
 
+    /// What it said besides, until its end.
+    pub async fn rest(&mut self) -> String {
+        let mut all = self.said.clone();
+        while let Some(line) =
+            tokio::time::timeout(PATIENCE, self.lines.next_line()).await.expect("it goes on").unwrap()
+        {
+            all.push(line);
+        }
+        all.join("\n")
+    }
+
     pub async fn tell(&self, signal: &str) {
         let id = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().await.unwrap().success());

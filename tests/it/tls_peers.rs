@@ -82,6 +82,17 @@ impl Authority {
 
     /// The same on a connection that is there already.
     pub async fn handshake(&self, stream: TcpStream, host: &str, protocol: &str) -> TlsStream<TcpStream> {
+        let stream = self.begin(stream, host, protocol).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
+        stream
+    }
+
+    /// The same with a gateway that may be going away.
+    pub async fn try_handshake(&self, stream: TcpStream, host: &str, protocol: &str) -> Option<TlsStream<TcpStream>> {
+        self.begin(stream, host, protocol).await.ok()
+    }
+
+    async fn begin(&self, stream: TcpStream, host: &str, protocol: &str) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -92,9 +103,7 @@ impl Authority {
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         let name = ServerName::try_from(host.to_owned()).unwrap();
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
-        stream
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
     }
 }
 

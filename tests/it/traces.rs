@@ -30,14 +30,14 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-L
 const CALL: &str = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"whoami","arguments":{"text":"hunter2-argument"}}}"#;
 
 /// A collector of OpenTelemetry: what it was sent, to the byte.
-struct Collector {
-    address: String,
+pub struct Collector {
+    pub address: String,
     seen: Arc<Mutex<Vec<(HeaderMap, Bytes)>>>,
     task: JoinHandle<()>,
 }
 
 impl Collector {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let seen = Arc::<Mutex<Vec<(HeaderMap, Bytes)>>>::default();
@@ -78,7 +78,7 @@ impl Collector {
         }
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         self.seen.lock().iter().flat_map(|(_, body)| body.to_vec()).collect()
     }
 }

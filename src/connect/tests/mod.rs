@@ -12,6 +12,7 @@ mod refresh_model;
 mod refreshing;
 mod registering;
 mod rotator;
+pub(crate) mod seeding;
 mod stepping_up;
 pub(crate) mod stranger;
 mod two_nodes;
