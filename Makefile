@@ -226,6 +226,10 @@ slowloris: deps-build ## 5,000 slow connections, and what others notice of them 
 h2-attacks: deps-build ## Every HTTP/2 attack for a minute, and the memory that it takes
 	cargo bench --profile dist --bench hostile -- h2 $(SECONDS_EACH)
 
+.PHONY: registrations
+registrations: deps-build ## A million clients that register, from one address and from as many, and what they cost: COUNT=1000000
+	cargo bench --profile dist --bench hostile -- registrations $${COUNT:-1000000}
+
 .PHONY: upgrade-load
 upgrade-load: deps-build ## Two upgrades of a running binary under a flood of requests and 1,000 streams (needs wrk)
 	@$(call need,wrk,wrk)
@@ -269,6 +273,11 @@ isolation: deps-build ## PEOPLE at two upstreams over two nodes, interleaved: no
 .PHONY: dudect
 dudect: ## Whether the time of a comparison tells anything about the secret: Welch's t of every way to compare
 	env -u CARGO_TARGET_DIR cargo run --release --quiet --manifest-path benches/dudect/Cargo.toml --target-dir .cache/dudect -- $(SAMPLES)
+
+.PHONY: soak
+soak: deps-build deps-postgres ## Mixed traffic with faults for MINUTES=60 on DATABASE=sqlite or postgres, SEED=1; OUT=<file> takes the samples
+	PORTCULLIS_SOAK_MINUTES=$${MINUTES:-60} PORTCULLIS_SOAK_SEED=$${SEED:-1} PORTCULLIS_SOAK_DATABASE=$${DATABASE:-sqlite} \
+	PORTCULLIS_SOAK_OUT=$${OUT:-} cargo test --test it soak:: -- --nocapture --include-ignored
 
 .PHONY: deps
 deps: deps-build deps-clients deps-postgres deps-softhsm deps-acme deps-valgrind ## Install what the tests need

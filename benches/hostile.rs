@@ -1,6 +1,7 @@
 //! What attackers cost. `cargo bench --bench hostile -- slowloris`: 5,000 connections of `slowhttptest`, and what a
 //! well-behaved caller notices. `cargo bench --bench hostile -- h2`: every HTTP/2 attack for a minute, and the memory that
-//! the gateway takes for it. The gateway is a process of its own, with its defaults but for the limit per address: all
+//! the gateway takes for it. `cargo bench --bench hostile -- registrations`: a million clients that register from as many addresses, and
+//! what is left of them. The gateway is a process of its own, with its defaults but for the limit per address: all
 //! attackers have the same here.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)] // a benchmark prints, and says when it fails
@@ -27,6 +28,10 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+/// The program's: what attacks leave behind is a matter of the allocator, too.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const DOMAIN: &str = "gw.test";
 /// Connections of the Slowloris attacks.
 const ATTACKERS: usize = 5000;
@@ -44,7 +49,11 @@ fn main() {
         ["h2"] => runtime.block_on(h2(60, "")),
         ["h2", seconds] => runtime.block_on(h2(seconds.parse().unwrap(), "")),
         ["h2", seconds, attack] => runtime.block_on(h2(seconds.parse().unwrap(), attack)),
-        _ => println!("say what: `slowloris`, or `h2`, perhaps for how many seconds each, perhaps which"),
+        ["registrations"] => runtime.block_on(registrations(1_000_000)),
+        ["registrations", count] => runtime.block_on(registrations(count.parse().unwrap())),
+        _ => println!(
+            "say what: `slowloris`, `registrations`, perhaps how many, or `h2`, perhaps for how many seconds each, perhaps which"
+        ),
     }
 }
 
@@ -138,6 +147,80 @@ async fn head(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<String> {
     let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
     buffer.drain(..end + length.unwrap_or(0));
     Some(head)
+}
+
+/// How many register at the same time.
+const REGISTERING: u32 = 32;
+
+/// From one address, then each from an address of its own, of which a machine has sixteen million.
+async fn registrations(count: u32) {
+    let directory = tempfile::tempdir().unwrap();
+    let victim = Victim::start(directory.path(), upstream().await, false);
+    let body = r#"{"redirect_uris":["http://127.0.0.1:33333/callback"],"token_endpoint_auth_method":"none","client_name":"flood"}"#;
+    let request = format!(
+        "POST /register HTTP/1.1\r\nHost: {}.localhost:{}\r\nContent-Type: application/json\r\nConnection: close\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        victim.label,
+        victim.port,
+        body.len()
+    );
+    let database = directory.path().join("portcullis/portcullis.db");
+    let size = || std::fs::metadata(&database).map_or(0.0, |file| file.len() as f64 / (1 << 20) as f64);
+    println!("| registrations | kept (201) | refused | memory MB before, most | database MB |\n|---|---|---|---|---|");
+    for (name, count, spread) in [("from one address", 1000, 0), ("from an address each", count, 1)] {
+        let before = victim.memory();
+        let workers: Vec<_> = (0..REGISTERING)
+            .map(|worker| {
+                let (request, port) = (request.clone(), victim.port);
+                tokio::spawn(async move {
+                    let mut answers = std::collections::BTreeMap::<u16, u32>::new();
+                    for number in (worker..count).step_by(REGISTERING as usize) {
+                        let source = std::net::Ipv4Addr::from_bits(0x7f01_0000 + number * spread);
+                        *answers.entry(register(source, port, &request).await).or_default() += 1;
+                    }
+                    answers
+                })
+            })
+            .collect();
+        let waiting = async {
+            let mut answers = std::collections::BTreeMap::<u16, u32>::new();
+            for worker in workers {
+                worker
+                    .await
+                    .unwrap()
+                    .into_iter()
+                    .for_each(|(status, count)| *answers.entry(status).or_default() += count);
+            }
+            answers
+        };
+        tokio::pin!(waiting);
+        let mut most = before;
+        let answers = loop {
+            most = most.max(victim.memory());
+            if let Ok(answers) = tokio::time::timeout(Duration::from_millis(200), &mut waiting).await {
+                break answers;
+            }
+        };
+        let kept = answers.get(&201).copied().unwrap_or_default();
+        let refused: Vec<_> = answers
+            .iter()
+            .filter(|(status, _)| **status != 201)
+            .map(|(status, count)| format!("{count} × {status}"))
+            .collect();
+        println!("| {count} {name} | {kept} | {} | {before:.1}, {most:.1} | {:.1} |", refused.join(", "), size());
+    }
+}
+
+/// The status of one registration from an address of this machine.
+async fn register(source: std::net::Ipv4Addr, port: u16, request: &str) -> u16 {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind((source, 0).into()).unwrap();
+    let mut stream = socket.connect(([127, 0, 0, 1], port).into()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default()
 }
 
 async fn slowloris() {

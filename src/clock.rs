@@ -5,6 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// How far a system's clock may be ahead for a while: what marks that something was used up or has ended is kept so much longer than
+/// it is needed, because it is swept by that clock, and when that is right again what was ended must not come back to life.
+pub const CLOCK_JUMP: Duration = Duration::from_secs(2 * 3600);
+
 /// A point in time, in whole seconds since the Unix epoch: the resolution of JWT `NumericDate` (RFC 7519 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
@@ -123,6 +127,11 @@ impl Clock {
         let shift = u64::try_from(self.shift.load(Ordering::Relaxed)).unwrap_or(0);
         let system = system + Duration::from_secs(shift);
         u64::try_from(system.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Moves this clock, and every clone of it, back.
+    pub fn set_back(&self, by: Duration) {
+        self.shift.fetch_sub(i64::try_from(by.as_secs()).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
     /// Moves this clock, and every clone of it, forward.

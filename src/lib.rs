@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md explains the layers; `tests/it/layers.rs` holds the modules to them.
 
 // L0: words. Pure, no I/O.
+mod checkpoints;
 pub mod clock;
 pub mod error;
 pub mod hostname;

@@ -95,9 +95,9 @@ impl App {
     /// Removes what has expired; `told` is the head of the audit log that was told of last.
     pub(super) async fn sweep_once(&self, told: &mut Option<AuditLink>) {
         let now = self.clock.now();
-        let access_ttl = self.tokens.longest_ttl();
+        let memory = self.tokens.memory();
         let swept = async {
-            self.store.sweep(now, access_ttl, self.config().registration.unused_ttl).await?;
+            self.store.sweep(now, memory, self.config().registration.unused_ttl).await?;
             for (realm, client) in self.store.expired_clients(now).await? {
                 // Another node may have been faster.
                 if self.revocations.client(Some(&realm), &client).await?.is_some() {
@@ -114,7 +114,7 @@ impl App {
                 tracing::info!(target: "audit", head = %link, "the chain of the audit log");
             }
             let mut irrelevant = self.lives.ended();
-            for grant in self.store.grants_revoked_since(now.before(access_ttl)).await? {
+            for grant in self.store.grants_revoked_since(now.before(memory)).await? {
                 irrelevant.remove(&grant);
             }
             self.lives.sweep(&irrelevant);

@@ -1,11 +1,11 @@
 //! Answers of token endpoints that are not in the database yet, and the way there. Each is tried until the database has
 //! taken it or has something newer, as long as the process lives; meanwhile requests are served from it.
 
-use super::checkpoints::Step;
 use super::flights::Outcome;
 use super::inject::bearer;
 use super::sealed::Tokens;
 use super::{ConnectionKey, Connections};
+use crate::checkpoints::Step;
 use crate::clock::Timestamp;
 use crate::error::Fault;
 use crate::ids::ConnectionId;
@@ -183,7 +183,7 @@ impl Connections {
                  store.spool"
             ),
         }
-        self.checkpoint(Step::Spooled).await;
+        self.checkpoints.reached(Step::Spooled).await;
         self.store_in_time(answer)
     }
 
@@ -199,7 +199,7 @@ impl Connections {
         let (name, sealed) = (answer.name(), self.seal_answer(answer)?);
         let spool = self.spool.clone();
         let written = blocking(move || spool.write(&name, &sealed)).await?;
-        self.checkpoint(Step::Written).await;
+        self.checkpoints.reached(Step::Written).await;
         match written {
             Some(written) => blocking(move || written.sync()).await,
             None => Ok(()),
@@ -212,7 +212,7 @@ impl Connections {
         let this = self.clone();
         tokio::spawn(async move {
             let stored = this.store_until_taken(&answer).await;
-            this.checkpoint(Step::Swapped).await;
+            this.checkpoints.reached(Step::Swapped).await;
             if stored == Storing::Stored {
                 this.refreshes.recovered(answer.connection);
             }
@@ -221,7 +221,7 @@ impl Connections {
             let (spool, name) = (this.spool.clone(), answer.name());
             let removed = name.clone();
             let _ = tokio::task::spawn_blocking(move || spool.remove(&removed)).await;
-            this.checkpoint(Step::Deleted).await;
+            this.checkpoints.reached(Step::Deleted).await;
             this.answers.remove(&name);
         });
         told
@@ -238,7 +238,7 @@ impl Connections {
                     return Storing::Stored;
                 }
                 Ok(Swapped::Superseded) => return Storing::Superseded,
-                Ok(Swapped::Busy) => self.checkpoint(Step::Waiting).await,
+                Ok(Swapped::Busy) => self.checkpoints.reached(Step::Waiting).await,
                 Err(fault) => complain(answer, &fault, std::mem::replace(&mut complained, true)),
             }
             tokio::time::sleep(pause).await;

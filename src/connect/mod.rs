@@ -5,7 +5,6 @@ mod advice;
 mod answers;
 mod authorize;
 mod callback;
-mod checkpoints;
 mod discovery;
 mod flights;
 mod inject;
@@ -30,6 +29,7 @@ mod target;
 mod token_endpoint;
 
 use crate::activity::Recorder;
+use crate::checkpoints::Checkpoints;
 use crate::clock::{Clock, Timestamp};
 use crate::error::Fault;
 use crate::hostname::{Authority, Site};
@@ -157,8 +157,7 @@ pub struct Connections {
     spool: Arc<Spool>,
     /// Whether the spool has been read: no server is asked before.
     adopted: OnceCell<()>,
-    #[cfg(test)]
-    hook: parking_lot::Mutex<Option<checkpoints::Hook>>,
+    checkpoints: Checkpoints,
 }
 
 /// What [`Connections`] works with.
@@ -275,8 +274,7 @@ impl Connections {
             answers: Answers::default(),
             spool,
             adopted: OnceCell::new(),
-            #[cfg(test)]
-            hook: parking_lot::Mutex::default(),
+            checkpoints: Checkpoints::default(),
         }
     }
 

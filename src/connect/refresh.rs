@@ -13,12 +13,12 @@
 //! worked. OAuth 2.1 §4.3.1 lets a strict server end the authorization for that, but there is nothing left to lose then.
 
 use super::answers::{Answer, Storing};
-use super::checkpoints::Step;
 use super::flights::Outcome;
 use super::party::Party;
 use super::sealed::{AtServer, Tokens};
 use super::token_endpoint::{self, Granted, LONGEST_WAIT, TokenError};
 use super::{ConnectionKey, Connections, NoCredential};
+use crate::checkpoints::Step;
 use crate::clock::Timestamp;
 use crate::error::{Culprit, Fault};
 use crate::ids::{ConnectionId, Digest};
@@ -108,7 +108,7 @@ impl Connections {
                 self.store.postpone_refresh(id, row.version, row.expires_at).await.map_err(Fault::from)?;
                 return self.remember(key, &row, epoch);
             };
-            self.checkpoint(Step::Began).await;
+            self.checkpoints.reached(Step::Began).await;
             let leased_at = Moment(Instant::now(), self.clock.now());
             let Some(lease) = self.lease(&row, presented).await? else { continue };
             let attempt = Attempt { key, row: &row, tokens: &tokens, server, presented, rejected, lease, leased_at };
@@ -135,7 +135,7 @@ impl Connections {
                 Ok(None)
             }
             Begun::Busy { .. } => {
-                self.checkpoint(Step::Waiting).await;
+                self.checkpoints.reached(Step::Waiting).await;
                 tokio::time::sleep(LOOK_PAUSE).await;
                 Ok(None)
             }
@@ -148,7 +148,7 @@ impl Connections {
                         return Ok(None);
                     }
                 }
-                self.checkpoint(Step::Intended).await;
+                self.checkpoints.reached(Step::Intended).await;
                 Ok(Some(lease))
             }
         }
@@ -170,7 +170,7 @@ impl Connections {
         let parameters = [("grant_type", "refresh_token"), ("refresh_token", attempt.presented)];
         let span = self.tracer.root(telemetry::SpanKind::Client, "token refresh");
         let answered = token_endpoint::request(&self.http, &server, &party, &parameters).await;
-        self.checkpoint(Step::Answered).await;
+        self.checkpoints.reached(Step::Answered).await;
         if let Some(mut span) = span {
             span.goes_to_url(&server.token_endpoint);
             span.text("portcullis.upstream", attempt.row.authority.clone());

@@ -15,7 +15,9 @@ use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::l4::ext::set_tcp_keepalive;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
+use rustix::io::Errno;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -251,10 +253,18 @@ fn opened(wire: Wire, address: SocketAddr, owner: &Arc<Owner>) -> Found {
 async fn connect(address: SocketAddr) -> Result<TcpStream, ConnectFailure> {
     let unreachable = || ConnectFailure::Refused("the upstream cannot be reached".to_owned());
     let stream = timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await.map_err(|_| ConnectFailure::Timeout)?;
-    let stream = stream.map_err(|_| unreachable())?;
+    let stream = stream.map_err(|error| if lacks_descriptors(&error) { BUSY } else { unreachable() })?;
     stream.set_nodelay(true).map_err(|_| unreachable())?;
     set_tcp_keepalive(&stream, &KEEPALIVE).map_err(|_| unreachable())?;
     Ok(stream)
+}
+
+/// Nobody's fault but ours.
+const BUSY: ConnectFailure = ConnectFailure::Unavailable(Unavailable::Busy);
+
+/// Whether this process, or the whole machine, has no descriptor left.
+fn lacks_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// The addresses to try: the last winner first, for a while.
@@ -281,6 +291,9 @@ impl ConnectFailure {
 
 impl From<&Error> for ConnectFailure {
     fn from(error: &Error) -> Self {
+        if error.root_cause().downcast_ref().is_some_and(lacks_descriptors) {
+            return BUSY;
+        }
         match error.etype() {
             ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => ConnectFailure::Timeout,
             ErrorType::InvalidCert | ErrorType::TLSHandshakeFailure => {

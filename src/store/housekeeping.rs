@@ -2,7 +2,7 @@
 
 use super::database::{Lock, query, query_as, query_scalar};
 use super::*;
-use crate::clock::Timestamp;
+use crate::clock::{CLOCK_JUMP, Timestamp};
 use std::time::Duration;
 
 /// How long a code is remembered after its end, so that its replay is still recognised.
@@ -71,7 +71,7 @@ impl Store {
     }
 
     /// Removes what nobody can use any more: expired sessions, flows, refresh tokens, remembered consents, links to services, and
-    /// marks of what was used once; codes a day after their end; grants that were revoked longer ago than `keep_revoked` (which must be
+    /// marks of what was used once, [`CLOCK_JUMP`] after their end; codes a day after theirs; grants that were revoked longer ago than `keep_revoked` (which must be
     /// longer than an access token lives); clients that got no token within `unused_clients` of their registration; and old
     /// entries of the journal of changes.
     ///
@@ -94,7 +94,7 @@ impl Store {
             ("DELETE FROM remembered_consents WHERE expires_at <= ?", now.0),
             ("DELETE FROM grants WHERE revoked_at < ?", now.before(keep_revoked).0),
             (UNUSED, now.before(unused_clients).0),
-            ("DELETE FROM used_once WHERE expires_at <= ?", now.0),
+            ("DELETE FROM used_once WHERE expires_at <= ?", now.before(CLOCK_JUMP).0),
             ("DELETE FROM service_links WHERE expires_at <= ?", now.0),
             ("DELETE FROM changes WHERE id <= (SELECT MAX(id) FROM changes) - ?", changes::KEPT),
         ];

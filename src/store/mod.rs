@@ -173,6 +173,18 @@ impl Store {
         self.database.listen().await
     }
 
+    /// Where somebody may look at each commit of SQLite.
+    ///
+    /// # Panics
+    /// On PostgreSQL, whose commits happen elsewhere.
+    #[cfg(test)]
+    pub(crate) async fn checkpoints(&self) -> crate::checkpoints::Checkpoints {
+        match &self.database {
+            Database::Sqlite(pools) => pools.writer().checkpoints().await,
+            Database::Postgres(_) => panic!("not SQLite"),
+        }
+    }
+
     /// Waits for what is under way and closes the database; it cannot be used afterwards.
     pub async fn close(&self) {
         self.database.close().await;

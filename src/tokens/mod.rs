@@ -16,7 +16,7 @@ pub use mint::NewToken;
 pub use token::{AccessToken, Name, Terms};
 pub use verify::Unverified;
 
-use crate::clock::Clock;
+use crate::clock::{CLOCK_JUMP, Clock};
 use crate::error::Fault;
 use crate::freshness::Freshness;
 use crate::ids::Random;
@@ -75,7 +75,7 @@ impl AccessTokens {
     /// # Errors
     /// When the store fails.
     pub async fn recall_revocations(&self, store: &Store) -> Result<(), StoreError> {
-        let revoked = store.grants_revoked_since(self.clock.now().before(self.longest_ttl())).await?;
+        let revoked = store.grants_revoked_since(self.clock.now().before(self.memory())).await?;
         revoked.into_iter().for_each(|grant| self.lives.end(grant));
         Ok(())
     }
@@ -99,8 +99,13 @@ impl AccessTokens {
         Ok(())
     }
 
-    /// How long a token may have lived, and a revocation must be remembered: as long as the longest token of any key, also
-    /// of those that were minted before a restart, or by another process with another configuration.
+    /// How long a revocation is remembered: as long as a token may live, by a clock that may be ahead for a while.
+    pub fn memory(&self) -> Duration {
+        self.longest_ttl() + CLOCK_JUMP
+    }
+
+    /// How long a token may have lived: as long as the longest token of any key, also of those that were minted before a restart, or
+    /// by another process with another configuration.
     pub fn longest_ttl(&self) -> Duration {
         self.keys.longest_ttl()
     }

@@ -27,8 +27,15 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 const PEOPLE: [&str; 4] = ["ann", "bob", "cleo", "dan"];
 const EVENTS: usize = 5;
 
-/// An upstream that says to everybody what they said: JSON, events, uploads, WebSocket.
+/// An upstream that says to everybody what they said.
 async fn echo() -> (u16, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (port, tokio::spawn(async move { axum::serve(listener, router()).await.unwrap() }))
+}
+
+/// What it answers: JSON, events, uploads, WebSocket.
+pub fn router() -> axum::Router {
     async fn json_echo(Json(request): Json<Value>) -> Json<Value> {
         let canary = request["params"]["canary"].clone();
         Json(json!({"jsonrpc": "2.0", "id": request["id"], "result": {"canary": canary, "filler": "x".repeat(500)}}))
@@ -56,14 +63,11 @@ async fn echo() -> (u16, JoinHandle<()>) {
             }
         })
     }
-    let router = axum::Router::new()
+    axum::Router::new()
         .route("/mcp", routing::post(json_echo))
         .route("/events", routing::get(events))
         .route("/upload", routing::post(upload))
-        .route("/ws", routing::get(socket));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    (port, tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }))
+        .route("/ws", routing::get(socket))
 }
 
 /// A gateway in front of these proxies that waits so long for upstreams and callers.

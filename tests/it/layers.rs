@@ -8,7 +8,21 @@ use std::path::{Path, PathBuf};
 const LAYERS: [(&str, &[&str]); 5] = [
     (
         "words",
-        &["clock", "error", "hostname", "ids", "jose", "life", "mcp", "oauth", "paths", "request", "secret", "table"],
+        &[
+            "checkpoints",
+            "clock",
+            "error",
+            "hostname",
+            "ids",
+            "jose",
+            "life",
+            "mcp",
+            "oauth",
+            "paths",
+            "request",
+            "secret",
+            "table",
+        ],
     ),
     ("ground", &["config", "http", "store", "telemetry", "tls", "vault"]),
     (

@@ -107,7 +107,7 @@ async fn two_gateways_change_the_key_without_a_restart_and_nobody_notices() {
 }
 
 /// How many connections a database has that is rewrapped by a program that is killed.
-const CONNECTIONS: usize = 2_600;
+pub const CONNECTIONS: usize = 2_600;
 
 #[tokio::test]
 async fn a_rotation_that_is_killed_again_and_again_loses_nothing() {
@@ -164,7 +164,7 @@ async fn a_rotation_that_is_killed_again_and_again_loses_nothing() {
 }
 
 /// In one transaction.
-async fn fill(store: &Store, vault: &Vault) {
+pub async fn fill(store: &Store, vault: &Vault) {
     let random = Random::default();
     let user = UserId::random(&random);
     let (text, number) = (|text: &str| Row::Text(text.to_owned()), Row::Integer(0));

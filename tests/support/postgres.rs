@@ -117,9 +117,27 @@ impl Cluster {
 
     /// Kills the server: no checkpoint, no word to those who are connected.
     pub fn kill(&self) {
+        rustix::process::kill_process(self.postmaster(), rustix::process::Signal::QUIT).unwrap();
+    }
+
+    /// Stops all its processes where they are, until what this returns is dropped: a machine, or a disk, that hangs.
+    pub fn pause(&self) -> Pause {
+        let first = self.postmaster();
+        // The first one makes the others: it has to stand still before they are counted.
+        let _ = rustix::process::kill_process(first, rustix::process::Signal::STOP);
+        let children = format!("/proc/{0}/task/{0}/children", first.as_raw_nonzero());
+        let children = std::fs::read_to_string(children).unwrap();
+        let children = children.split_whitespace().filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?));
+        let processes: Vec<_> = children.chain([first]).collect();
+        for process in &processes {
+            let _ = rustix::process::kill_process(*process, rustix::process::Signal::STOP);
+        }
+        Pause(processes)
+    }
+
+    fn postmaster(&self) -> rustix::process::Pid {
         let pid = std::fs::read_to_string(self.directory.join("data/postmaster.pid")).unwrap();
-        let pid = pid.lines().next().and_then(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?)).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::QUIT).unwrap();
+        pid.lines().next().and_then(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?)).unwrap()
     }
 
     /// Starts a server that was killed again; returns when it answers.
@@ -143,6 +161,17 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
+    }
+}
+
+/// A server that stands still. Dropped, it goes on.
+pub struct Pause(Vec<rustix::process::Pid>);
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        for process in &self.0 {
+            let _ = rustix::process::kill_process(*process, rustix::process::Signal::CONT);
+        }
     }
 }
 

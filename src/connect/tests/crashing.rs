@@ -6,7 +6,7 @@
 use super::node::{Installation, Node};
 use super::rotator::{Replay, Rotator};
 use super::*;
-use crate::connect::checkpoints::Step;
+use crate::checkpoints::Step;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Stdio;

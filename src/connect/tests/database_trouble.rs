@@ -4,7 +4,7 @@ use super::crashing::{run, said};
 use super::node::{Installation, Node};
 use super::rotator::{Replay, Rotator};
 use super::*;
-use crate::connect::checkpoints::Step;
+use crate::checkpoints::Step;
 use crate::store::testing::postgres::Cluster;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sqlx::ConnectOptions;
@@ -139,7 +139,7 @@ async fn a_killed_postgresql_loses_nothing() {
     assert!(node.credential().await.is_err());
     assert_eq!(rotator.calls(), 1, "no call without a durable intent");
 
-    *node.connections.hook.lock() = None;
+    node.connections.checkpoints.at_each_step(None);
     cluster.start_again().await;
     node.connections.answers.settled(Duration::from_secs(60)).await;
     assert_eq!((node.stored().await.0.as_str(), node.row().await.version, waiting()), ("rt-1", 2, 0));

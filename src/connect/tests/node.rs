@@ -1,7 +1,7 @@
 //! One of several processes around one database, one connection and a [`super::rotator::Rotator`].
 
 use super::*;
-use crate::connect::checkpoints::Hook;
+use crate::checkpoints::Hook;
 use crate::connect::sealed::{AtServer, OurClient, Tokens};
 use std::path::Path;
 
@@ -118,6 +118,6 @@ impl Node {
     }
 
     pub(super) fn at_each_step(&self, hook: Hook) {
-        *self.connections.hook.lock() = Some(hook);
+        self.connections.checkpoints.at_each_step(Some(hook));
     }
 }

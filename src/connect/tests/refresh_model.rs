@@ -4,7 +4,7 @@
 use super::node::{Installation, Node};
 use super::rotator::{Replay, Rotator};
 use super::*;
-use crate::connect::checkpoints::Step;
+use crate::checkpoints::Step;
 use crate::store::REFRESH_LEASE;
 use parking_lot::Mutex;
 use proptest::prelude::*;

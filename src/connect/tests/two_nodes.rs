@@ -3,7 +3,7 @@
 use super::node::{Installation, Node};
 use super::rotator::{Replay, Rotator};
 use super::*;
-use crate::connect::checkpoints::Step;
+use crate::checkpoints::Step;
 use crate::store::REFRESH_LEASE;
 use futures_util::future::join_all;
 use tokio::sync::Semaphore;

@@ -4,6 +4,7 @@ mod administration;
 mod assertions;
 mod authorize;
 mod clients;
+mod crashing;
 mod device;
 mod discovery;
 mod exchange;
@@ -93,10 +94,15 @@ impl World {
     }
 
     async fn with(unknown: Unknown, role: Role) -> Self {
+        let vault = Vault::new(&Vault::generate_key(&Random::default()), &[]).unwrap();
+        Self::on("sqlite::memory:", vault, unknown, role).await
+    }
+
+    /// On a database that may be there already, and Alice with it.
+    async fn on(url: &str, vault: Vault, unknown: Unknown, role: Role) -> Self {
         let (clock, random) = (Clock::system(), Random::default());
         let site = Site::new("gw.example", Scheme::Https, 443);
-        let store = Store::open("sqlite::memory:").await.unwrap();
-        let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
+        let store = Store::open(url).await.unwrap();
         let (lifetimes, time, dice) = (lifetimes(), clock.clone(), random.clone());
         let keys = SigningKeys::load(store.clone(), vault.clone(), time, dice, &lifetimes).await.unwrap();
         let policy = Upstreams { unknown, allow_private: false, ca_file: None, max_requests: 1024 };
@@ -116,7 +122,7 @@ impl World {
             activity: Default::default(),
             spool: None,
         }));
-        let alice = User {
+        let newcomer = User {
             id: UserId::random(&random),
             name: "alice".into(),
             password_hash: None,
@@ -125,13 +131,21 @@ impl World {
             disabled: false,
             created_at: clock.now(),
         };
-        store.create_user(&alice).await.unwrap();
+        let alice = match store.user_by_name("alice").await.unwrap() {
+            Some(alice) => alice,
+            None => {
+                store.create_user(&newcomer).await.unwrap();
+                newcomer
+            }
+        };
         let sessions =
             Arc::new(Sessions::new(store.clone(), clock.clone(), random.clone(), &site, SessionLives::default()));
         let cookie = cookie_of(&sessions, &alice).await;
         let lives = Arc::<GrantLives>::default();
         let memory = Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
-        let tokens = Arc::new(AccessTokens::new(Arc::new(keys), lives, clock.clone(), random.clone()));
+        let tokens = AccessTokens::new(Arc::new(keys), lives, clock.clone(), random.clone());
+        tokens.recall_revocations(&store).await.unwrap();
+        let tokens = Arc::new(tokens);
         let remote_keys = Arc::new(RemoteKeys::new(http.clone(), clock.clone()));
         let tools = Tools {
             http: http.clone(),

@@ -1,6 +1,7 @@
 //! Settings, audit, sweeping.
 
 use super::*;
+use crate::clock::CLOCK_JUMP;
 use crate::ids::Digest;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -61,6 +62,8 @@ pub(super) async fn what_works_once_works_once(store: &Store) {
     store.sweep(later(9), Duration::ZERO, Duration::ZERO).await.unwrap();
     assert!(!store.use_once(&proof, later(10)).await.unwrap());
     store.sweep(later(10), Duration::ZERO, Duration::ZERO).await.unwrap();
+    assert!(!store.use_once(&proof, later(10)).await.unwrap(), "the clock may have been ahead");
+    store.sweep(later(10).after(CLOCK_JUMP), Duration::ZERO, Duration::ZERO).await.unwrap();
     assert!(store.use_once(&proof, later(20)).await.unwrap(), "nobody accepts so old a proof");
 }
 

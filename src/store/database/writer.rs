@@ -7,6 +7,7 @@
 
 use super::statement::Prepared;
 use super::{Row, sqlite_rows};
+use crate::checkpoints::{Checkpoints, Step};
 use sqlx::Sqlite;
 use sqlx::sqlite::SqliteConnection;
 use std::fmt;
@@ -39,6 +40,7 @@ struct Desk {
     left: Option<Left>,
     groups: u64,
     most: usize,
+    checkpoints: Checkpoints,
 }
 
 struct Group {
@@ -68,7 +70,8 @@ impl Writer {
     /// With `shares`, transactions share commits. Without, no transaction begins before the last one is committed.
     pub(super) fn new(connection: SqliteConnection, shares: bool) -> Self {
         let most = if shares { MOST } else { 1 };
-        let desk = Desk { connection: Some(connection), group: None, left: None, groups: 0, most };
+        let connection = Some(connection);
+        let desk = Desk { connection, group: None, left: None, groups: 0, most, checkpoints: Checkpoints::default() };
         Self { desk: Arc::new(Mutex::new(desk)) }
     }
 
@@ -118,6 +121,12 @@ impl Writer {
         let mut desk = self.desk.clone().lock_owned().await;
         desk.settle().await;
         desk
+    }
+
+    /// Where somebody may look at each commit.
+    #[cfg(test)]
+    pub(in crate::store) async fn checkpoints(&self) -> Checkpoints {
+        self.settled().await.checkpoints.clone()
     }
 
     /// How many groups there were.
@@ -251,8 +260,12 @@ impl Desk {
         if self.group.is_none() {
             return;
         }
+        self.checkpoints.reached(Step::Committing).await;
         match self.run("COMMIT").await {
-            Ok(()) => self.answer(&Ok(())),
+            Ok(()) => {
+                self.checkpoints.reached(Step::Committed).await;
+                self.answer(&Ok(()));
+            }
             Err(error) => self.fail(&Shared(Arc::new(error))).await,
         }
     }
