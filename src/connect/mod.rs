@@ -8,6 +8,8 @@ mod callback;
 mod checkpoints;
 mod discovery;
 mod flights;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod inject;
 mod keeper;
 mod known;
