@@ -82,6 +82,9 @@ lint: deps-build lint-clients lint-browser lint-docs ## Formatting, clippy, lice
 	cargo fmt --check --manifest-path benches/peers/Cargo.toml
 	cargo fmt --check --manifest-path benches/peers/pingora/Cargo.toml
 	env -u CARGO_TARGET_DIR cargo clippy --locked --manifest-path benches/peers/Cargo.toml --target-dir $(TOOLS)/lint-peers --all-targets \
+
+	cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
+	env -u CARGO_TARGET_DIR cargo clippy --locked --manifest-path benches/peers/Cargo.toml --target-dir .cache/peers/lint --all-targets \
 	  -- -D warnings
 	@command -v cargo-deny >/dev/null || $(call tool,cargo-deny,$(CARGO_DENY_VERSION))
 	cargo deny --config .deny.toml check bans licenses sources
@@ -278,6 +281,30 @@ dudect: ## Whether the time of a comparison tells anything about the secret: Wel
 soak: deps-build deps-postgres ## Mixed traffic with faults for MINUTES=60 on DATABASE=sqlite or postgres, SEED=1; OUT=<file> takes the samples
 	PORTCULLIS_SOAK_MINUTES=$${MINUTES:-60} PORTCULLIS_SOAK_SEED=$${SEED:-1} PORTCULLIS_SOAK_DATABASE=$${DATABASE:-sqlite} \
 	PORTCULLIS_SOAK_OUT=$${OUT:-} cargo test --test it soak:: -- --nocapture --include-ignored
+
+# What `make fuzz` takes besides: TARGET (a name, or all of tests/fuzz/corpus), RUNS of each target, or SECONDS of each, OUT.
+FUZZ_TARGET := $(CURDIR)/.cache/fuzz/target
+FUZZ := $(FUZZ_TARGET)/release/fuzz
+
+.PHONY: fuzz
+fuzz: fuzz-build ## Fuzz the parsers: TARGET=name, RUNS=100000000 or SECONDS=60 of each; goes on where it ended (hours)
+	python3 tests/fuzz/run.py run $(FUZZ) --runs $(or $(RUNS),100000000) --seconds $(or $(SECONDS),0) \
+	  --out $(or $(OUT),.cache/fuzz/out) $(addprefix --target ,$(TARGET))
+
+.PHONY: fuzz-report
+fuzz-report: ## What `make fuzz` has done so far
+	@python3 tests/fuzz/run.py report --out $(or $(OUT),.cache/fuzz/out)
+
+.PHONY: fuzz-build
+fuzz-build: deps-build
+	@$(call need,c++,g++)
+	env -u CARGO_TARGET_DIR RUSTC_WRAPPER=$(CURDIR)/tests/fuzz/rustc.sh cargo build --release --locked \
+	  --manifest-path tests/fuzz/Cargo.toml --target-dir $(FUZZ_TARGET)
+
+.PHONY: fuzz-framing
+fuzz-framing: deps-build ## What callers may smuggle past us: CONNECTIONS=20000 of each protocol, from the seed FIRST on (minutes)
+	PORTCULLIS_FUZZ_CONNECTIONS=$(or $(CONNECTIONS),20000) PORTCULLIS_FUZZ_FIRST=$(or $(FIRST),1) \
+	  cargo test --test it framing:: -- --nocapture
 
 .PHONY: deps
 deps: deps-build deps-clients deps-postgres deps-softhsm deps-acme deps-valgrind ## Install what the tests need

@@ -67,4 +67,7 @@ pub mod app;
 pub mod bridge;
 pub mod cli;
 pub mod devkit;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod server;

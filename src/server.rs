@@ -2,6 +2,8 @@
 
 mod accept;
 mod announced;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod handover;
 mod limits;
 mod listen;

@@ -2,6 +2,8 @@
 
 mod cookie;
 mod device;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod notice;
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,8 @@ mod callback;
 mod caller;
 mod consent;
 mod destination;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod link;
 mod pages;
 mod refusal;

@@ -3,7 +3,7 @@
 
 mod known;
 mod resource;
-mod server;
+pub(super) mod server;
 
 pub(super) use known::KnownScopes;
 

@@ -7,6 +7,8 @@ mod authorize;
 mod callback;
 mod discovery;
 mod flights;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod inject;
 mod keeper;
 mod known;

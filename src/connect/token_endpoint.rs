@@ -114,7 +114,7 @@ pub(super) fn json_of(form: &str) -> String {
     Value::Object(object).to_string()
 }
 
-fn interpret(fetched: &Fetched, quirks: &Quirks) -> Result<Granted, TokenError> {
+pub(super) fn interpret(fetched: &Fetched, quirks: &Quirks) -> Result<Granted, TokenError> {
     let Fetched { status, headers, .. } = fetched;
     if status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS {
         return Err(nonsense(fetched, format!("answered {status}")));

@@ -112,7 +112,7 @@ impl Offer {
 }
 
 /// Identifier and secret of a Basic header; both are form-encoded before they are joined (RFC 6749 §2.3.1).
-fn basic(header: &HeaderValue) -> Option<(String, Secret)> {
+pub(super) fn basic(header: &HeaderValue) -> Option<(String, Secret)> {
     let (scheme, encoded) = header.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;

@@ -39,7 +39,7 @@ impl<'a> DocumentUrl<'a> {
         let wrong = |why: &str| Err(format!("a client_id that is a URL must {why}"));
         let Ok(url) = Url::parse(text) else { return wrong("be a valid URL") };
         let is_loopback = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
-        if url.scheme() != "https" && !(allow_private && is_loopback) {
+        if url.scheme() != "https" && !(url.scheme() == "http" && allow_private && is_loopback) {
             return wrong("use https");
         }
         if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
@@ -160,7 +160,9 @@ mod tests {
         ] {
             assert!(DocumentUrl::parse(bad, false).is_err(), "{bad}");
         }
-        assert!(DocumentUrl::parse("http://app.example/client.json", true).is_err());
+        for bad in ["http://app.example/client.json", "ftp://localhost/client.json", "x://127.0.0.1"] {
+            assert!(DocumentUrl::parse(bad, true).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod authorize;
 mod clients;
 mod device;
 mod documents;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod grants;
 mod introspect;
 mod jwks;

@@ -1,7 +1,7 @@
 //! Signatures: what we sign with, and what others sign: key sets (RFC 7517) and compact signatures (RFC 7515) with claims
 //! (RFC 7519). Whose keys they are, when a token expires and for whom it is meant is the caller's to know.
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod party;
 mod ring_provider;
 #[cfg(test)]

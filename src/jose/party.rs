@@ -1,5 +1,7 @@
 //! Somebody who signs, for the tests of whoever believes signatures.
 
+#![allow(clippy::unwrap_used)] // a test that fails says so
+
 use data_encoding::BASE64URL_NOPAD;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};

@@ -111,9 +111,10 @@ fn beginning(stream: &[u8]) -> Beginning {
             (b"", _) if line.is_empty() => return Beginning::Nothing(at),
             (b"event", b"endpoint") => names_endpoint = true,
             (b"data", value) if names_endpoint && url.is_none() => url = Some(end - value.len()..end),
-            (b"event" | b"data", _) => return Beginning::Other,
-            // Comments, `id`, `retry`, and names that mean nothing.
-            _ => {}
+            // The first has no name: a comment.
+            (b"" | b"id" | b"retry", _) => {}
+            // Half of a name that means nothing is not held back, so the whole of it is not waited for either.
+            _ => return Beginning::Other,
         }
     }
 }
@@ -208,6 +209,7 @@ mod tests {
             "event: message\ndata: x\n\nevent: endpoint\ndata: http://127.0.0.1:9000/m\n\n",
             "data: http://127.0.0.1:9000/m\nevent: endpoint\n\n",
             "event: endpoint\ndata: http://127.0.0.1:9000/m",
+            "x: y\nevent: endpoint\ndata: http://127.0.0.1:9000/m\n\n",
             "\u{feff}event: endpoint\ndata: http://127.0.0.1:9000/m\n\n",
             "",
         ] {

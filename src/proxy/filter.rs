@@ -23,11 +23,13 @@ pub(super) struct EventFilter<'a> {
     lines: Lines,
     /// The beginning of an event.
     held: BytesMut,
+    /// No event was complete yet: a byte order mark may be there.
+    at_start: bool,
 }
 
 impl<'a> EventFilter<'a> {
     pub(super) fn new(policy: &'a ToolPolicy) -> Self {
-        Self { policy, lines: Lines::default(), held: BytesMut::new() }
+        Self { policy, lines: Lines::default(), held: BytesMut::new(), at_start: true }
     }
 
     /// Takes the next bytes of the stream; what may go on to the caller: whole events, or nothing yet. An event that need
@@ -69,11 +71,15 @@ impl<'a> EventFilter<'a> {
         std::mem::take(&mut self.held).freeze()
     }
 
-    fn filtered(&self, event: Bytes) -> Bytes {
-        let data: Vec<&[u8]> = lines(&event).filter_map(|(line, _)| data_of(line)).collect();
+    fn filtered(&mut self, event: Bytes) -> Bytes {
+        // Further in, it makes a line one that says nothing: who took its value for data would read something else than the
+        // caller does.
+        let begins = std::mem::take(&mut self.at_start);
+        let unmarked = event.strip_prefix(b"\xef\xbb\xbf").filter(|_| begins).unwrap_or(&event);
+        let data: Vec<&[u8]> = lines(unmarked).filter_map(|(line, _)| data_of(line)).collect();
         let data = data.join(&b'\n');
         match without_denied(&String::from_utf8_lossy(&data), self.policy) {
-            Some(changed) => with_data(&event, &changed),
+            Some(changed) => with_data(unmarked, &changed),
             None => event,
         }
     }
@@ -100,8 +106,6 @@ fn with_data(event: &[u8], data: &str) -> Bytes {
 
 /// The value of a line that is a `data` field.
 fn data_of(line: &[u8]) -> Option<&[u8]> {
-    // A stream may begin with a byte order mark.
-    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     let rest = line.strip_prefix(b"data")?;
     match rest.strip_prefix(b":") {
         Some(value) => Some(value.strip_prefix(b" ").unwrap_or(value)),
@@ -252,6 +256,15 @@ mod tests {
         let lossy = [b"data: ", LIST.replace('x', "\u{0}").as_bytes(), b"\n\n"].concat();
         let lossy: Vec<u8> = lossy.iter().map(|byte| if *byte == 0 { 0xff } else { *byte }).collect();
         assert!(!String::from_utf8_lossy(&through(&lossy, 9)).contains("\"no\""));
+    }
+
+    #[test]
+    fn a_byte_order_mark_counts_at_the_beginning_only() {
+        let hiding = LIST.replace(",{", "\n\u{feff}data: ]]\ndata: ,{");
+        for before in ["", "data: 1\n\n", "\u{feff}", ": \n\n"] {
+            let out = through(format!("{before}data: {hiding}\n\n").as_bytes(), 5);
+            assert!(!String::from_utf8(out).unwrap().contains("\"no\""), "{before:?}");
+        }
     }
 
     #[test]

@@ -262,14 +262,18 @@ impl CallerHead<'_> {
     /// Gives out every field, in their order.
     pub(super) fn each(&self, mut put: impl FnMut(&HeaderName, &[u8])) {
         let Self { response, isolation, delivery } = self;
-        let nominated = Nominated::of(&response.headers);
+        let (nominated, body) = (Nominated::of(&response.headers), self.body());
+        // One framing, said once: what is there several times over (RFC 9110 §8.6) could be read in several ways behind us.
+        let mut length = if let BodyOfAnswer::Length(length) = body { Some(length) } else { None };
         for (name, value) in &response.headers {
-            // Where the body ends is ours to say, whatever an upstream nominates: without its length a caller waits for more.
-            let dropped = match name == header::CONTENT_LENGTH {
-                true => delivery.changes,
-                false => nominated.contains(name.as_str()),
-            };
-            if dropped || !is_theirs(name) {
+            // Whatever an upstream nominates: without its length a caller waits for more.
+            if name == header::CONTENT_LENGTH {
+                if let Some(length) = length.take() {
+                    put(name, decimal(length, &mut [0; 20]));
+                }
+                continue;
+            }
+            if !is_theirs(name) || nominated.contains(name.as_str()) {
                 continue;
             }
             match isolation.path_here(name, value) {
@@ -289,7 +293,7 @@ impl CallerHead<'_> {
         if delivery.events {
             put(&ACCEL_BUFFERING, b"no");
         }
-        if let BodyOfAnswer::Chunked = self.body() {
+        if let BodyOfAnswer::Chunked = body {
             put(&header::TRANSFER_ENCODING, b"chunked");
         }
     }
@@ -449,6 +453,31 @@ mod tests {
             ["content-security-policy", "content-type", "mcp-session-id", "referrer-policy", "x-content-type-options"]
         );
         assert_eq!(head.headers["content-security-policy"], SANDBOX);
+    }
+
+    #[test]
+    fn an_answer_has_one_framing() {
+        let framed = |fields: &[(&'static str, &'static str)]| {
+            let mut response = ResponseHeader::build(200, None).unwrap();
+            for (name, value) in fields {
+                response.append_header(*name, *value).unwrap();
+            }
+            let upstream = Authority::parse("mcp.example").unwrap();
+            let isolation = Isolation { upstream: &upstream, allowed_origin: None, challenge: None };
+            let delivery = Delivery { chunked: true, ..Delivery::default() };
+            let head = *CallerHead { response: &response, isolation: &isolation, delivery }.to_header().unwrap();
+            let of = |name| {
+                let values: Vec<_> = head.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect();
+                values.join("|")
+            };
+            (of(header::CONTENT_LENGTH), of(header::TRANSFER_ENCODING))
+        };
+        let (length, coding) = (("content-length", "5"), ("transfer-encoding", "chunked"));
+        assert_eq!(framed(&[length]), ("5".to_owned(), String::new()));
+        assert_eq!(framed(&[length, length]), ("5".to_owned(), String::new()));
+        assert_eq!(framed(&[("content-length", "5, 05")]), ("5".to_owned(), String::new()));
+        assert_eq!(framed(&[length, coding]), (String::new(), "chunked".to_owned()));
+        assert_eq!(framed(&[length, ("content-length", "6")]), (String::new(), "chunked".to_owned()));
     }
 
     #[test]

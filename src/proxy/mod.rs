@@ -50,6 +50,8 @@ mod stopping;
 mod stream;
 mod upgrade;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 pub(crate) mod trial;
 #[doc(hidden)]

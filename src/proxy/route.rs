@@ -80,7 +80,7 @@ impl Router {
 
 /// The request's host: `Host` for HTTP/1.1, `:authority` for HTTP/2. Sessions have made sure that they do not
 /// contradict each other.
-fn host_of(head: &RequestHeader) -> Result<&str, Refusal> {
+pub(super) fn host_of(head: &RequestHeader) -> Result<&str, Refusal> {
     let host = match head.headers.get(header::HOST) {
         Some(value) => value.to_str().ok(),
         None => head.uri.authority().map(|authority| authority.as_str()),
@@ -92,7 +92,7 @@ fn host_of(head: &RequestHeader) -> Result<&str, Refusal> {
     host.filter(valid).ok_or(Refusal::BadRequest("the Host header is missing or not a host name"))
 }
 
-fn check_head(head: &RequestHeader) -> Result<(), Refusal> {
+pub(super) fn check_head(head: &RequestHeader) -> Result<(), Refusal> {
     let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     let target = head.raw_path();
     if fields + target.len() > MAX_HEAD {
@@ -104,9 +104,44 @@ fn check_head(head: &RequestHeader) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The target as it came in HTTP/2; sessions of HTTP/1.1 have looked for themselves (RFC 9112 §3.2).
-fn check_target(head: &RequestHeader) -> Result<(), Refusal> {
-    if head.raw_path_is_utf8() { Ok(()) } else { Err(Refusal::BadRequest(BAD_TARGET)) }
+/// The target: as it came in HTTP/2, where sessions of HTTP/1.1 have looked for themselves (RFC 9112 §3.2), and whether it can be
+/// written in origin form, or is the asterisk of OPTIONS (RFC 9112 §3.2.1, §3.2.4). An upstream would take another one for no request,
+/// or for something else.
+pub(super) fn check_target(head: &RequestHeader) -> Result<(), Refusal> {
+    if !head.raw_path_is_utf8() {
+        return Err(Refusal::BadRequest(BAD_TARGET));
+    }
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    if target.starts_with('/') || target == "*" && head.method == http::Method::OPTIONS {
+        return Ok(());
+    }
+    Err(Refusal::BadRequest("the request target must begin with a slash"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::Method;
+
+    #[test]
+    fn a_target_begins_with_a_slash() {
+        let is_taken = |method: Method, target: &str| {
+            check_target(&RequestHeader::build_no_case(method, target.as_bytes(), None).unwrap()).is_ok()
+        };
+        for (method, target) in [
+            (Method::GET, "/"),
+            (Method::POST, "/mcp?x"),
+            (Method::POST, "//mcp"),
+            (Method::GET, "http://a"),
+            (Method::GET, "http://a/b"),
+            (Method::OPTIONS, "*"),
+        ] {
+            assert!(is_taken(method, target), "{target}");
+        }
+        for (method, target) in [(Method::POST, "*"), (Method::GET, "*"), (Method::GET, "http://a?x")] {
+            assert!(!is_taken(method, target), "{target}");
+        }
+    }
 }
 
 #[cfg(test)]

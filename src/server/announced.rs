@@ -68,7 +68,7 @@ impl ProxyProtocol {
 }
 
 /// The bytes of one header. What follows stays in the stream: version 1 is read byte by byte, its end is not announced.
-async fn read<S: AsyncRead + Unpin + ?Sized>(stream: &mut S) -> Result<Vec<u8>, Refused> {
+pub(super) async fn read<S: AsyncRead + Unpin + ?Sized>(stream: &mut S) -> Result<Vec<u8>, Refused> {
     // Both versions are longer than the signature of version 2.
     let mut header = vec![0; VERSION_2.len()];
     stream.read_exact(&mut header).await?;
@@ -98,7 +98,7 @@ async fn read<S: AsyncRead + Unpin + ?Sized>(stream: &mut S) -> Result<Vec<u8>, 
 }
 
 /// Whose connection a whole header says it is; `None`: the one who sent it.
-fn parse(header: &[u8]) -> Result<Option<SocketAddr>, Refused> {
+pub(super) fn parse(header: &[u8]) -> Result<Option<SocketAddr>, Refused> {
     // The family of LOCAL means nothing and may be any.
     if header.starts_with(VERSION_2) && header.get(VERSION_2.len()) == Some(&LOCAL) {
         return Ok(None);

@@ -1,6 +1,8 @@
 //! Access tokens of ours (decision 1): minted, verified, and cut off when their grant ends.
 
 mod dpop;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod keys;
 mod lives;
 mod mint;

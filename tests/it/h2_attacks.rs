@@ -266,8 +266,17 @@ pub fn literal(name: &str, value: &str) -> Vec<u8> {
 /// A frame as it was read.
 pub struct Frame {
     pub kind: u8,
+    flags: u8,
     pub stream: u32,
     pub payload: Vec<u8>,
+}
+
+impl Frame {
+    /// Whether nothing follows on its stream.
+    #[allow(dead_code)] // not the benchmark's
+    pub fn ends_stream(&self) -> bool {
+        matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0
+    }
 }
 
 /// Reads frames.
@@ -286,7 +295,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let mut payload = vec![0; length as usize];
         self.0.read_exact(&mut payload).await.ok()?;
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        Some(Frame { kind: head[3], stream, payload })
+        Some(Frame { kind: head[3], flags: head[4], stream, payload })
     }
 }
 

@@ -56,7 +56,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
         ],
     ),
     ("doors", &["api", "broker", "dashboard", "forward_auth", "issuer", "proxy", "unified"]),
-    ("assembly", &["admin", "app", "bridge", "cli", "devkit", "server"]),
+    ("assembly", &["admin", "app", "bridge", "cli", "devkit", "fuzzing", "server"]),
 ];
 
 /// Crates that only some modules may name.
@@ -137,7 +137,7 @@ fn collect(directory: &Path, module: &str, files: &mut Vec<(String, PathBuf)>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let stem = path.file_stem().unwrap();
-        if stem == "tests" || stem == "conformance" {
+        if stem == "tests" || stem == "conformance" || stem == "fuzzing" {
             continue; // tests may use whatever they need
         }
         if path.is_dir() {

@@ -60,6 +60,7 @@ mod flows;
 mod forgery;
 mod forward_auth;
 mod forward_proxies;
+mod framing;
 mod hostile;
 mod http2;
 mod introspection;

@@ -141,7 +141,7 @@ impl Connections {
 }
 
 /// The places of an issuer's metadata, in order (MCP 2025-11-25, "Authorization Server Metadata Discovery").
-fn well_known(issuer: &Url) -> Vec<String> {
+pub(in crate::connect) fn well_known(issuer: &Url) -> Vec<String> {
     let origin = issuer.origin().ascii_serialization();
     let path = issuer.path().trim_end_matches('/');
     let mut places = vec![

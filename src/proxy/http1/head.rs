@@ -127,10 +127,11 @@ pub(super) fn answer(bytes: &Bytes, to_head: bool, upgrades: bool) -> Result<Ans
     parts.version = version(parsed.version);
     parts.headers = headers(bytes, parsed.headers)?;
     let mut persistent = persists(parts.version, &parts.headers);
-    let coded = parts.headers.contains_key(header::TRANSFER_ENCODING);
-    if coded && (parts.version == Version::HTTP_10 || parts.headers.remove(header::CONTENT_LENGTH).is_some()) {
+    if parts.headers.contains_key(header::TRANSFER_ENCODING) {
+        // Nobody behind us may see two framings.
+        let doubly_framed = parts.headers.remove(header::CONTENT_LENGTH).is_some();
         // Somebody on the way does not know what it sends (RFC 9112 §6.1).
-        persistent = false;
+        persistent &= !doubly_framed && parts.version != Version::HTTP_10;
     }
     let body = body_of_answer(parts.status, &parts.headers, to_head, upgrades)?;
     persistent &= !matches!(body, Body::UntilClose);
@@ -362,11 +363,12 @@ mod tests {
             let (answer, found) = answered(text).unwrap_or_else(|_| panic!("{text:?}"));
             assert_eq!((found.as_str(), answer.persistent), (body, persistent), "{text:?}");
         }
-        let (answer, body) = answered("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n")
-            .unwrap_or_else(|_| panic!());
-        assert!(
-            body.starts_with("Chunked") && !answer.persistent && !answer.head.headers.contains_key("content-length")
-        );
+        for version in ["1.1", "1.0"] {
+            let text = format!("HTTP/{version} 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n");
+            let (answer, body) = answered(&text).unwrap_or_else(|_| panic!());
+            assert!(body.starts_with("Chunked") && !answer.persistent, "{version}");
+            assert!(!answer.head.headers.contains_key("content-length"), "{version}");
+        }
         let (answer, _) =
             answered("HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length : 0\r\n\r\n").unwrap_or_else(|_| panic!());
         assert_eq!(answer.head.headers["x"].as_bytes().iter().filter(|byte| **byte < b' ').count(), 0);

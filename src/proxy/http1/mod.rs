@@ -10,6 +10,8 @@ mod chunks;
 mod client;
 mod connection;
 mod encode;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod head;
 mod server;
 #[cfg(test)]

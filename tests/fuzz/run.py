@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""Runs the gateway's fuzz targets under libFuzzer, in turns, and tells how often each was run.
+
+    run.py run PROGRAM [--out DIR] [--target NAME]... [--runs N] [--seconds N] [--slice N]
+    run.py report [--out DIR]
+    run.py minimise PROGRAM [--out DIR] [--target NAME]...
+
+`run` goes on where an earlier run with the same --out ended: executions add up. A target that has found something is not run
+again until its files in DIR/found are gone. `minimise` writes the smallest set of inputs that reaches as much as all of them into
+the corpus of the repository.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+CORPUS = HERE / "corpus"
+# What is larger says nothing new, and takes longer.
+MAX_LENGTH = {"http1_pipeline": 1024, "http1_request": 1024, "config": 2048, "registration": 2048, "metadata": 2048}
+# What a file of the repository may have, and all of one target.
+MOST_FILES, MOST_BYTES = 50, 90 * 1024
+
+
+def targets(chosen: list[str]) -> list[str]:
+    known = sorted(path.name for path in CORPUS.iterdir() if path.is_dir())
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        sys.exit(f"no such target: {', '.join(unknown)}; there are {', '.join(known)}")
+    return chosen or known
+
+
+def figures(out: Path) -> dict[str, tuple[int, float]]:
+    """Executions and seconds of each target so far."""
+    sums: dict[str, tuple[int, float]] = {}
+    rows = out / "figures.tsv"
+    for line in rows.read_text().splitlines() if rows.exists() else []:
+        name, runs, seconds = line.split("\t")
+        before = sums.get(name, (0, 0.0))
+        sums[name] = (before[0] + int(runs), before[1] + float(seconds))
+    return sums
+
+
+def found(out: Path, name: str) -> list[Path]:
+    return sorted((out / "found" / name).glob("*"))
+
+
+def fuzz(program: str, out: Path, name: str, runs: int, seconds: int) -> None:
+    work, crashes = out / "corpus" / name, out / "found" / name
+    for directory in (work, crashes, out / "logs"):
+        directory.mkdir(parents=True, exist_ok=True)
+    command = [
+        program,
+        f"-runs={runs}",
+        f"-max_total_time={seconds}",
+        f"-max_len={MAX_LENGTH.get(name, 512)}",
+        f"-artifact_prefix={crashes}/",
+        "-timeout=20",
+        "-rss_limit_mb=4096",
+        "-reload=0",
+        "-print_final_stats=1",
+        str(work),
+        str(CORPUS / name),
+    ]
+    begun = time.monotonic()
+    log = out / "logs" / f"{name}.log"
+    with log.open("ab") as sink:
+        beginning = sink.tell()
+        environment = {**os.environ, "PORTCULLIS_FUZZ_TARGET": name}
+        ended = subprocess.run(command, stdout=sink, stderr=sink, env=environment, check=False)
+    with log.open("rb") as source:
+        source.seek(beginning)
+        text = source.read().decode(errors="replace")
+    said = re.findall(r"stat::number_of_executed_units:\s*(\d+)", text)
+    # One that crashed says no figures: the last line that has one.
+    done = int(said[-1]) if said else max((int(count) for count in re.findall(r"^#(\d+)", text, re.M)), default=0)
+    with (out / "figures.tsv").open("a") as rows:
+        rows.write(f"{name}\t{done}\t{time.monotonic() - begun:.1f}\n")
+    if ended.returncode != 0:
+        print(f"{name}: ended with {ended.returncode}: see {log} and {crashes}", flush=True)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    os.nice(19 - os.nice(0))
+    out, names = arguments.out, targets(arguments.target)
+    out.mkdir(parents=True, exist_ok=True)
+    until = {name: figures(out).get(name, (0, 0.0))[1] + arguments.seconds for name in names} if arguments.seconds else {}
+    while True:
+        sums = figures(out)
+        unfinished = [
+            name
+            for name in names
+            if not found(out, name)
+            and (sums.get(name, (0, 0.0))[1] < until[name] - 1 if until else sums.get(name, (0, 0.0))[0] < arguments.runs)
+        ]
+        if not unfinished:
+            report(arguments)
+            return 1 if any(found(out, name) for name in names) else 0
+        for name in unfinished:
+            runs, seconds = sums.get(name, (0, 0.0))
+            slice_of = min(arguments.slice, int(until[name] - seconds) + 1) if until else arguments.slice
+            fuzz(arguments.program, out, name, -1 if until else arguments.runs - runs, slice_of)
+
+
+def report(arguments: argparse.Namespace) -> int:
+    print(f"| {'target':<16} | {'executions':>13} | {'per second':>10} | {'hours':>5} | found |")
+    print("|---|---|---|---|---|")
+    total = 0
+    for name, (runs, seconds) in sorted(figures(arguments.out).items()):
+        total += runs
+        crashes = len(found(arguments.out, name))
+        print(f"| {name:<16} | {runs:>13,} | {runs / max(seconds, 1):>10,.0f} | {seconds / 3600:>5.2f} | {crashes} |")
+    print(f"\n{total:,} executions")
+    return 0
+
+
+def minimise(arguments: argparse.Namespace) -> int:
+    for name in targets(arguments.target):
+        work = arguments.out / "corpus" / name
+        with tempfile.TemporaryDirectory() as directory:
+            least = Path(directory)
+            command = [arguments.program, "-merge=1", "-max_len=1024", directory, str(CORPUS / name), str(work)]
+            environment = {**os.environ, "PORTCULLIS_FUZZ_TARGET": name}
+            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            kept, size = [], 0
+            for path in sorted(least.iterdir(), key=lambda path: path.stat().st_size):
+                size += path.stat().st_size
+                if len(kept) == MOST_FILES or size > MOST_BYTES:
+                    break
+                kept.append(path)
+            # Those that people wrote stay, as far as there is room: they say what the target is about.
+            written = sorted((CORPUS / name).iterdir(), key=lambda path: path.stat().st_size)
+            for path in kept[: max(0, MOST_FILES - len(written))]:
+                shutil.copy(path, CORPUS / name / path.name[:12])
+            print(f"{name}: {len(list((CORPUS / name).iterdir()))} files")
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True)
+    for name, action in (("run", run), ("report", report), ("minimise", minimise)):
+        command = commands.add_parser(name)
+        command.set_defaults(action=action)
+        command.add_argument("--out", type=Path, default=Path(".cache/fuzz/out"))
+        if name != "report":
+            command.add_argument("program")
+            command.add_argument("--target", action="append", default=[])
+        if name == "run":
+            command.add_argument("--runs", type=int, default=100_000_000)
+            command.add_argument("--seconds", type=int, default=0, help="for each target, in the place of --runs")
+            command.add_argument("--slice", type=int, default=300, help="seconds of a turn")
+    arguments = parser.parse_args()
+    return arguments.action(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

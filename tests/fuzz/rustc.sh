@@ -1,0 +1,19 @@
+#!/bin/sh
+# Cargo's wrapper around rustc (RUSTC_WRAPPER): what libFuzzer looks at is put into the crates that read other people's bytes, and
+# into no others. It goes through all of it after every input, so that each counter costs time.
+rustc=$1
+shift
+name=
+previous=
+for argument in "$@"; do
+	[ "$previous" = --crate-name ] && name=$argument
+	previous=$argument
+done
+case $name in
+portcullis | form_urlencoded | httparse | jsonwebtoken | proxy_header | serde_json | serde_urlencoded | url)
+	set -- "$@" -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
+		-Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
+		-Cllvm-args=-sanitizer-coverage-trace-compares
+	;;
+esac
+exec "$rustc" "$@"
