@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_is_cut_off_trusts_memory_no_longer_and_ends_what_is_open_later() {
+    async fn a11_whoever_is_cut_off_trusts_memory_no_longer_and_ends_what_is_open_later() {
         let home = tempfile::tempdir().unwrap();
         let app = app(&home).await;
         let (now, grant) = (Duration::ZERO, known_grant(&app, GrantId::random(&Random::default())).await);

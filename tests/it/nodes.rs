@@ -295,7 +295,7 @@ async fn by_cable(url: &str) -> (Cable, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_that_is_cut_off_lets_nobody_in_whom_another_has_put_out() {
+async fn a11_a_node_that_is_cut_off_lets_nobody_in_whom_another_has_put_out() {
     for network in [Network::Cut, Network::Silent] {
         let url = Cluster::shared().empty().await;
         let (cable, by_cable) = by_cable(&url).await;

@@ -1,10 +1,10 @@
 //! What lets somebody in: a credential of ours that is good now, and nothing that looks like one.
 
-use super::{LIST, OK, ask, in_front_of};
+use super::{OK, ask, in_front_of};
 use crate::client::{Client, mcp_url, send};
 use crate::forward_auth::{cookie_of, root_token};
 use crate::gateway::{Gateway, PASSWORD, USER, upstream};
-use crate::raw::{Caller, PATIENCE, RawUpstream, field, post, status};
+use crate::raw::{RawUpstream, field, status};
 use crate::upstreams::Notes;
 use data_encoding::BASE64URL_NOPAD;
 use http::{Method, StatusCode};
@@ -15,7 +15,7 @@ use portcullis::secret::Secret;
 use portcullis::store::Role;
 use ring::hmac;
 use serde_json::json;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What is said to be a secret where nobody has set one.
 const DEFAULTS: [&str; 12] = [
@@ -185,7 +185,7 @@ async fn a10_a_token_of_another_deployment_is_refused() {
     doors.all_refuse(&[format!("Cookie: {}", cookie_of(&twin.gateway, USER).await)]).await;
 }
 
-/// Whatever goes wrong while a credential is looked at, the answer is a refusal.
+/// Whatever is wrong with a credential, the answer is a refusal, and a good one beside it makes up for nothing.
 #[tokio::test]
 async fn a11_what_cannot_be_verified_is_denied() {
     let doors = Doors::new().await;
@@ -204,37 +204,6 @@ async fn a11_what_cannot_be_verified_is_denied() {
         }
     }
     assert_eq!(doors.notes.connections(), 0);
-
-    // The database is gone: tokens that nobody has taken back as far as anybody knows are good for a second, and then for nothing.
-    let root = format!("localhost:{}", doors.gateway.port());
-    let session = format!("Cookie: {}", cookie_of(&doors.gateway, USER).await);
-    let key = NewApiKey { name: "admin".to_owned(), scopes: vec![ApiScope::Admin], ..NewApiKey::default() };
-    let key = format!("X-Api-Key: {}", doors.gateway.app().api_keys.create(&key).await.unwrap().key.expose());
-    let bearer = format!("Authorization: Bearer {token}");
-    doors.gateway.app().store.close().await;
-    for (line, credential) in [
-        ("GET /connections HTTP/1.1", &session),
-        ("GET /verify HTTP/1.1", &session),
-        ("GET /api/v1/users HTTP/1.1", &key),
-        ("POST /auth/init HTTP/1.1", &key),
-    ] {
-        let lines = [line, &format!("Host: {root}"), credential, "Content-Length: 0"];
-        let (answered, head, _) = ask(doors.gateway.port(), &lines).await;
-        assert!(answered >= 300, "{line}: {head}");
-        assert_eq!(field(&head, "x-user-name"), None, "{line}");
-    }
-    let (began, mut let_in) = (Instant::now(), 0);
-    while ask(doors.gateway.port(), &["GET /mcp HTTP/1.1", &format!("Host: {host}"), &bearer]).await.0 != 503 {
-        let_in += 1;
-        assert!(began.elapsed() < PATIENCE, "{let_in} requests were let in without a database");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let before = doors.notes.connections();
-    for _ in 0..10 {
-        let mut caller = Caller::connect(doors.gateway.port()).await;
-        assert_eq!(caller.send(post(&host, &token, LIST)).await.status().await, 503);
-    }
-    assert_eq!(doors.notes.connections(), before);
 }
 
 /// Tokens of two people begin alike, with more than any shortened key of a cache would have. Whose is whose is never in doubt.

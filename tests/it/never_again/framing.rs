@@ -1,11 +1,9 @@
 //! Where a request ends: what is left of one is never the beginning of another.
 
-use super::{LIST, OK, in_front_of};
-use crate::raw::{Caller, RawUpstream, field, post, status};
-use parking_lot::Mutex;
-use std::sync::Arc;
+use super::{OK, in_front_of};
+use crate::raw::{Caller, RawUpstream, field, status};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 
 /// Early answers of ours: the rest of the body is read away, or the connection ends. It never becomes a request.
 #[tokio::test]
@@ -58,52 +56,6 @@ async fn refuses_and_goes_on_or_ends(caller: &mut Caller, line: &str) {
     if let Some((head, body)) = caller.try_response().await {
         assert_eq!(body, r#"{"status":"ok"}"#, "{line}: {head}");
     }
-}
-
-/// An upstream that answers before it has read: the connection to it carries what is left of this request and no other one.
-#[tokio::test]
-async fn a27_an_upstream_s_early_answer_leaves_no_bytes_for_anybody_else_s_request() {
-    let heard: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
-    let all = heard.clone();
-    let notes = RawUpstream::start(move |number, mut connection| {
-        let all = all.clone();
-        async move {
-            {
-                let mut all = all.lock();
-                let length = all.len().max(number + 1);
-                all.resize(length, Vec::new());
-            }
-            let mut piece = [0; 65_536];
-            let mut answered = false;
-            while let Ok(read @ 1..) = connection.stream.read(&mut piece).await {
-                all.lock()[number].extend_from_slice(&piece[..read]);
-                let has_head = all.lock()[number].windows(4).any(|window| window == b"\r\n\r\n");
-                if has_head && !answered {
-                    answered = true;
-                    let _ = connection.stream.write_all(OK.as_bytes()).await;
-                }
-            }
-        }
-    })
-    .await;
-    let gateway = in_front_of(&[&notes.authority]).await;
-    let (token, _) = gateway.token_for(&notes.authority).await;
-    let host = gateway.host_of(&notes.authority);
-    let body = "GET /smuggled HTTP/1.1\r\n\r\n".repeat(200_000);
-    let mut caller = Caller::connect(gateway.port()).await;
-    let head = post(&host, &token, "").replace("Content-Length: 0", &format!("Content-Length: {}", body.len() + 1));
-    caller.send(head).await.send(&body[..2_000_000]).await;
-    assert_eq!(caller.status().await, 200);
-    // The rest comes too late for anybody, and the caller hears of nothing that is in it.
-    let _ = caller.try_send(&body[2_000_000..]).await;
-    let mut other = Caller::connect(gateway.port()).await;
-    assert_eq!(other.send(post(&host, &token, LIST)).await.status().await, 200);
-    drop(caller);
-    for bytes in heard.lock().iter() {
-        let text = String::from_utf8_lossy(bytes);
-        assert_eq!(text.matches("POST /mcp HTTP/1.1").count(), 1, "two requests on one connection");
-    }
-    assert_eq!(notes.connections(), 2);
 }
 
 /// Bytes behind a request to upgrade are the new protocol's once the upstream has agreed, and never before.
