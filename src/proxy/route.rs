@@ -142,11 +142,6 @@ mod tests {
             assert!(!is_taken(method, target), "{target}");
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn a_head_has_bounds_and_nobody_is_forwarded_by_name() {
