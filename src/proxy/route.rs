@@ -128,17 +128,12 @@ mod tests {
         let is_taken = |method: Method, target: &str| {
             check_target(&RequestHeader::build_no_case(method, target.as_bytes(), None).unwrap()).is_ok()
         };
-        for (method, target) in [
-            (Method::GET, "/"),
-            (Method::POST, "/mcp?x"),
-            (Method::POST, "//mcp"),
-            (Method::GET, "http://a"),
-            (Method::GET, "http://a/b"),
-            (Method::OPTIONS, "*"),
-        ] {
+        for (method, target) in
+            [(Method::GET, "/"), (Method::POST, "/mcp?x"), (Method::POST, "//mcp"), (Method::OPTIONS, "*")]
+        {
             assert!(is_taken(method, target), "{target}");
         }
-        for (method, target) in [(Method::POST, "*"), (Method::GET, "*"), (Method::GET, "http://a?x")] {
+        for (method, target) in [(Method::POST, "*"), (Method::GET, "*")] {
             assert!(!is_taken(method, target), "{target}");
         }
     }

@@ -163,7 +163,7 @@ impl Tally {
 
     /// A fuzzer that nothing gets through finds nothing.
     fn assert_meaningful(&self, count: u64) {
-        let enough = self.forwarded as u64 > count / 3 && self.doubtful > count / 6;
+        let enough = self.forwarded as u64 > count / 6 && self.doubtful > count / 6;
         assert!(count < 20 || enough, "{self:?}");
     }
 }
@@ -187,11 +187,13 @@ async fn one_connection(stage: &Stage, seed: u64) -> Tally {
         writer
     };
     let (done, mut stop) = tokio::sync::oneshot::channel::<()>();
+    // Trailers may have swallowed the last request.
+    let waits = reading.end == End::Broken || reading.requests.last().is_none_or(|last| last.persists);
     let receiving = async {
         let (mut got, mut done) = (Vec::new(), Some(done));
         loop {
             // The rest of a message that is not whole is not waited for once all others are answered.
-            if reading.end == End::Broken && finals(&got) >= reading.requests.len() {
+            if waits && finals(&got) >= reading.requests.len() {
                 done.take().map(|done| done.send(()));
             }
             if !matches!(reader.read_buf(&mut got).await, Ok(1..)) {
