@@ -44,6 +44,10 @@ test-proxies: deps-build ## HAProxy, nginx and Caddy as they really are, with th
 	@$(call need,caddy,caddy)
 	cargo test --test it -- --ignored announced::haproxy forward_proxies:: behind_proxies::
 
+.PHONY: test-root
+test-root: deps-build ## Full and read-only disks, a name server that lies (as root: they mount, and serve port 53)
+	cargo test --test it -- --ignored scarce:: lying_dns::
+
 .PHONY: test-package
 test-package: deps-build deps-clients deps-package ## The Debian package in a clean system, with a real client (as root)
 	@$(call need,mmdebstrap,mmdebstrap)

@@ -197,14 +197,6 @@ async fn bodies_that_pile_up_are_refused_before_memory_is_gone() {
     assert_eq!(gateway.server.signal("-TERM").await.code(), Some(0));
 }
 
-pub fn is_root() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        println!("only root may mount: not tested");
-    }
-    is_root
-}
-
 /// The program on a file system of its own, as small as that; `mount` in front of what it is run by.
 fn on_a_small_disk(machine: &Machine, command: &Command, mebibytes: u32) -> Command {
     let state = machine.path("portcullis").display().to_string();
@@ -235,10 +227,8 @@ pub fn in_a_namespace(command: &Command) -> Command {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "mounts, which takes root: make test-root"]
 async fn a_full_disk_makes_no_promises_and_costs_nobody_a_token() {
-    if !is_root() {
-        return;
-    }
     let (machine, notes) = (Machine::new(), notes(BEAT).await);
     let mut command = Gateway::command(&machine, &["serve"], &[&notes.authority]);
     for limit in ["TOKEN_ENDPOINT", "REGISTRATION"] {
@@ -301,10 +291,8 @@ async fn a_full_disk_makes_no_promises_and_costs_nobody_a_token() {
 }
 
 #[tokio::test]
+#[ignore = "mounts, which takes root: make test-root"]
 async fn a_disk_that_cannot_be_written_is_named_at_the_start() {
-    if !is_root() {
-        return;
-    }
     let machine = Machine::new();
     let first = Server::start(machine.command(&["serve"]), "(http").await;
     assert_eq!(first.signal("-TERM").await.code(), Some(0));

@@ -118,53 +118,54 @@ async fn live(world: &World, album: &Album) {
 
 /// What the next process makes of it, the client asking again for what it was not answered.
 async fn go_on(world: &World, known: &Known, when: &str) {
-    let verifies = |token: &str| world.issuer.tokens.verify(token).is_ok();
     let client = match &known.client {
         Some(client) => client.clone(),
         None => world.client(NOTES).await,
     };
-    if !known.revoked {
-        match (&known.code, known.tokens.last()) {
-            (None, _) => {
-                world.signed_in(&client, "read").await;
-            }
-            // The answer may have been on its way: then the code is spent, and so is what it bought.
-            (Some(code), None) => {
-                let answer = world.exchange(&client, code, &[]).await;
-                if answer.status == StatusCode::OK {
-                    let (access, _) = pair_of(&answer);
-                    assert!(verifies(&access), "{when}");
-                } else {
-                    assert_eq!(answer.error(), "invalid_grant", "{when}");
-                }
-                assert_eq!(live_grants(world).await, usize::from(answer.status == StatusCode::OK), "{when}");
-                assert_eq!(
-                    world.exchange(&client, code, &[]).await.error(),
-                    "invalid_grant",
-                    "{when}: a code works twice"
-                );
-                assert_eq!(live_grants(world).await, 0, "{when}");
-            }
-            (Some(code), Some((access, refresh))) => {
-                // Cut off in the middle of a revocation nobody was promised anything.
-                let renewed = world.refresh(&client, refresh, &[]).await;
-                if known.tokens.len() < 3 || renewed.status == StatusCode::OK {
-                    assert!(verifies(access), "{when}");
-                    let (renewed, next) = pair_of(&renewed);
-                    assert!(verifies(&renewed), "{when}");
-                    assert_eq!(live_grants(world).await, 1, "{when}");
-                    assert_eq!(world.refresh(&client, &next, &[]).await.status, StatusCode::OK, "{when}");
-                    assert_eq!(world.exchange(&client, code, &[]).await.error(), "invalid_grant", "{when}");
-                }
-                assert_eq!(live_grants(world).await, 0, "{when}");
-                revoke(world, &client, refresh).await;
-            }
-        }
-        return;
+    match (&known.code, known.tokens.last()) {
+        _ if known.revoked => after_the_revocation(world, known, &client, when).await,
+        (None, _) => drop(world.signed_in(&client, "read").await),
+        (Some(code), None) => spend(world, &client, code, when).await,
+        (Some(code), Some(newest)) => renew(world, known, (&client, code, newest), when).await,
     }
+}
+
+/// The answer may have been on its way: then the code is spent, and so is what it bought.
+async fn spend(world: &World, client: &str, code: &str, when: &str) {
+    let answer = world.exchange(client, code, &[]).await;
+    if answer.status == StatusCode::OK {
+        let (access, _) = pair_of(&answer);
+        assert!(world.issuer.tokens.verify(&access).is_ok(), "{when}");
+    } else {
+        assert_eq!(answer.error(), "invalid_grant", "{when}");
+    }
+    assert_eq!(live_grants(world).await, usize::from(answer.status == StatusCode::OK), "{when}");
+    assert_eq!(world.exchange(client, code, &[]).await.error(), "invalid_grant", "{when}: a code works twice");
+    assert_eq!(live_grants(world).await, 0, "{when}");
+}
+
+async fn renew(world: &World, known: &Known, held: (&str, &str, &(String, String)), when: &str) {
+    let (client, code, (access, refresh)) = held;
+    let verifies = |token: &str| world.issuer.tokens.verify(token).is_ok();
+    // Cut off in the middle of a revocation nobody was promised anything.
+    let renewed = world.refresh(client, refresh, &[]).await;
+    if known.tokens.len() < 3 || renewed.status == StatusCode::OK {
+        assert!(verifies(access), "{when}");
+        let (renewed, next) = pair_of(&renewed);
+        assert!(verifies(&renewed), "{when}");
+        assert_eq!(live_grants(world).await, 1, "{when}");
+        assert_eq!(world.refresh(client, &next, &[]).await.status, StatusCode::OK, "{when}");
+        assert_eq!(world.exchange(client, code, &[]).await.error(), "invalid_grant", "{when}");
+    }
+    assert_eq!(live_grants(world).await, 0, "{when}");
+    revoke(world, client, refresh).await;
+}
+
+async fn after_the_revocation(world: &World, known: &Known, client: &str, when: &str) {
+    let verifies = |token: &str| world.issuer.tokens.verify(token).is_ok();
     for (access, refresh) in &known.tokens {
         assert!(!verifies(access), "{when}: what was revoked lives");
-        assert_eq!(world.refresh(&client, refresh, &[]).await.error(), "invalid_grant", "{when}");
+        assert_eq!(world.refresh(client, refresh, &[]).await.error(), "invalid_grant", "{when}");
     }
     let Some((other, access, refresh)) = &known.other else { return };
     assert!(!known.keys_replaced || !verifies(access), "{when}: what the old key signed is good");

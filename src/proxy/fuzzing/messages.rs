@@ -20,7 +20,7 @@ static POLICY: LazyLock<ToolPolicy> = LazyLock::new(|| {
 pub(crate) fn rpc(data: &[u8]) {
     let mut input = Input::new(data);
     let mirrors: HeaderMap = (0..input.below(3))
-        .filter_map(|_| {
+        .map(|_| {
             let name = HeaderName::from_static(input.pick(&[
                 "mcp-method",
                 "mcp-name",
@@ -36,7 +36,7 @@ pub(crate) fn rpc(data: &[u8]) {
                 "=?base64?cGF5?=",
                 "application/json",
             ]);
-            Some((name, HeaderValue::from_static(value)))
+            (name, HeaderValue::from_static(value))
         })
         .collect();
     let body = if input.coin() { made_up(&mut input).into_bytes() } else { input.rest().to_vec() };

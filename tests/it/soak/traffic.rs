@@ -386,7 +386,7 @@ async fn vanishing(world: Arc<World>, mut numbers: Numbers) {
             };
             let _ = stream.write_all(sent.as_bytes()).await;
             let _ = stream.flush().await;
-            if how % 2 == 0 {
+            if how.is_multiple_of(2) {
                 let _ = stream.get_ref().0.set_zero_linger();
             }
             Fine

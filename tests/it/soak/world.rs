@@ -197,7 +197,7 @@ impl Site {
         tokio::spawn(async move {
             while let Ok(Some(line)) = log.next_line().await {
                 if line.contains("panicked") {
-                    println!("the log says: {line}");
+                    tracing::error!("the log says: {line}");
                     seen.fetch_add(1, Ordering::Relaxed);
                 }
             }
