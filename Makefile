@@ -66,7 +66,7 @@ test-chromium: deps-build ## Passkeys in a real browser
 
 .PHONY: test-dashboard
 test-dashboard: deps-build deps-browser ## The dashboard in a real browser, or ARGS='attacks --headed' of it
-	cargo build --bin portcullis
+	cargo test --no-run --quiet --test it
 	cd $(BROWSER) && PORTCULLIS="$$(cargo metadata --format-version 1 --no-deps \
 	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/portcullis" \
 	  node_modules/.bin/playwright test $(ARGS)
@@ -129,7 +129,7 @@ sbom: ## What the program is made of: CycloneDX, in target/portcullis.cdx.json
 
 .PHONY: lint-docs
 lint-docs: deps-build ## The documentation: its links, and whether its commands and configurations are ones
-	cargo build --quiet --bin portcullis
+	cargo test --no-run --quiet --test it
 	@program="$$(cargo metadata --format-version 1 --no-deps \
 	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/portcullis"; \
 	PORTCULLIS="$$program" python3 -B -m unittest discover -q -s tests/docs && python3 -B tests/docs/check.py --binary "$$program"
@@ -233,10 +233,6 @@ slowloris: deps-build ## 5,000 slow connections, and what others notice of them 
 h2-attacks: deps-build ## Every HTTP/2 attack for a minute, and the memory that it takes
 	cargo bench --profile dist --bench hostile -- h2 $(SECONDS_EACH)
 
-.PHONY: registrations
-registrations: deps-build ## A million clients that register, from one address and from as many, and what they cost: COUNT=1000000
-	cargo bench --profile dist --bench hostile -- registrations $${COUNT:-1000000}
-
 .PHONY: upgrade-load
 upgrade-load: deps-build ## Two upgrades of a running binary under a flood of requests and 1,000 streams (needs wrk)
 	@$(call need,wrk,wrk)
@@ -247,7 +243,7 @@ tls-scan: deps-build ## What testssl.sh and sslyze find in a gateway's TLS (minu
 	@$(call need,testssl,testssl.sh)
 	@test -x $(TOOLS)/sslyze/bin/sslyze || { python3 -m venv $(TOOLS)/sslyze && \
 	  $(TOOLS)/sslyze/bin/python -m pip install --quiet --disable-pip-version-check sslyze==$(SSLYZE_VERSION); }
-	cargo build --bin portcullis
+	cargo test --no-run --quiet --test it
 	python3 tests/tls/scan.py "$$(cargo metadata --format-version 1 --no-deps \
 	  | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')/debug/portcullis" \
 	  $(TOOLS)/sslyze/bin/python

@@ -7,7 +7,8 @@ needs_root() {
 
 # Packages the program as it is built for tests, in .cache/package.deb.
 make_package() {
-    cargo build --bin portcullis
+    # With what the tests are built with, so that nothing is compiled twice.
+    cargo test --no-run --quiet --test it
     deploy/debian/package.sh "${CARGO_TARGET_DIR:-$PWD/target}/debug/portcullis"
     cargo deb --no-build --no-strip --fast --locked --quiet --output .cache/package.deb
 }
