@@ -54,7 +54,7 @@ impl ServerSession {
         }
     }
 
-    /// Whether the caller asks for another protocol (RFC 9110 §7.8).
+    /// Whether the caller begins a WebSocket over HTTP/1.1 (RFC 6455 §4.1).
     pub(super) fn is_upgrade_req(&self) -> bool {
         match self {
             Self::Http1(session) => session.asks_for_upgrade(),

@@ -6,7 +6,7 @@ use super::encode;
 use super::head::{self, EndOfHead, Malformed};
 use super::wire::Wire;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::{Error, ErrorType, Result};
 use std::future::poll_fn;
@@ -183,9 +183,18 @@ impl ServerSession {
         self.status
     }
 
-    /// Whether the caller asks for another protocol (RFC 9110 §7.8).
+    /// Whether the caller begins a WebSocket (RFC 6455 §4.1). Other protocols are not spoken here, and whoever asks for one is
+    /// answered as if it had not (RFC 9110 §7.8).
     pub(crate) fn asks_for_upgrade(&self) -> bool {
-        self.head.version == Version::HTTP_11 && self.head.headers.contains_key(header::UPGRADE)
+        let names_it = |value: &HeaderValue| {
+            value
+                .as_bytes()
+                .split(|byte| *byte == b',')
+                .any(|name| name.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+        };
+        self.head.version == Version::HTTP_11
+            && self.head.method == Method::GET
+            && self.head.headers.get_all(header::UPGRADE).iter().any(names_it)
     }
 
     /// Whether everything of the request has been read.

@@ -371,6 +371,23 @@ async fn a28_what_follows_an_upgrade_belongs_to_it_and_not_before() {
     assert!(!session.finish().await);
 }
 
+#[tokio::test]
+async fn a28_only_a_websocket_handshake_asks_for_another_protocol() {
+    for (request, asks) in [
+        ("GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket", true),
+        ("GET / HTTP/1.1\r\nConnection: keep-alive, upgrade\r\nUpgrade: h2c, WebSocket", true),
+        ("GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c", false),
+        ("DELETE / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket", false),
+        ("GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocketish", false),
+        ("GET / HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: websocket", false),
+    ] {
+        let (mut session, mut theirs) = server(4096);
+        theirs.write_all(format!("{request}\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        session.read_head(LONG, LONG).await;
+        assert_eq!(session.asks_for_upgrade(), asks, "{request}");
+    }
+}
+
 #[test]
 fn fields_are_kept_in_their_order() {
     let head = answer(200, &[("a", "1"), ("b", "2"), ("a", "3")]);
