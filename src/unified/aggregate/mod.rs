@@ -152,9 +152,9 @@ impl Aggregate {
             }
             "completion/complete" => self.complete(way, &members, request).await,
             "logging/setLevel" => self.set_level(way, &members, request).await,
-            // SEP-2663 took it away: `tasks/get` has the result.
-            "tasks/result" if caller.era == crate::mcp::era::Era::Modern => {
-                Err(RpcError::new(RpcError::METHOD_NOT_FOUND, "tasks/result is not known"))
+            // SEP-2663 took them away: `tasks/get` has the result, and whoever has a task knows its id.
+            gone @ ("tasks/result" | "tasks/list") if caller.era == crate::mcp::era::Era::Modern => {
+                Err(RpcError::new(RpcError::METHOD_NOT_FOUND, format!("{gone} is not known")))
             }
             "tasks/list" => self.tasks(way, &members, request).await,
             "tasks/get" | "tasks/result" | "tasks/cancel" | "tasks/update" => self.task(way, &members, request).await,

@@ -98,6 +98,8 @@ async fn a36_a_task_is_not_there_for_anybody_else() {
         assert!(ids.len() == 1 && ids[0].starts_with("own:t1."), "{tasks}");
     }
     assert!(servers[..2].iter().all(|server| server.asked("tasks/list").is_empty()));
+    let error = world.ask(&world.caller(world.ann, Era::Modern), "tasks/list", json!({})).await.unwrap_err();
+    assert_eq!(error.code, -32601, "MCP 2026-07-28 has no such method");
     // The same where the one server is seen under its own names.
     let world = World::of(vec![seat(&servers[1], "old")]).await;
     let (ann, bob) = (world.caller(world.ann, Era::Legacy), world.caller(world.bob, Era::Legacy));
