@@ -83,8 +83,8 @@ check: ## Everything that CI runs
 lint: deps-build lint-clients lint-browser lint-docs ## Formatting, clippy, licences and banned crates; TypeScript and Python; the documentation
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
-	cargo fmt --check --manifest-path benches/peers/Cargo.toml
-	cargo fmt --check --manifest-path benches/peers/pingora/Cargo.toml
+	for package in benches/peers benches/peers/pingora benches/dudect tests/fuzz tests/mutants; do \
+	  cargo fmt --check --manifest-path $$package/Cargo.toml; done
 	env -u CARGO_TARGET_DIR cargo clippy --locked --manifest-path benches/peers/Cargo.toml --target-dir $(TOOLS)/lint-peers --all-targets \
 
 	cargo fmt --check --manifest-path tests/fuzz/Cargo.toml

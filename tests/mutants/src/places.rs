@@ -17,7 +17,13 @@ pub enum Kind {
     /// The beginning of a body: each returns a value of its own.
     Body(Vec<(usize, String)>),
     /// `left op right`; `is_assignment` for `+=` and its like.
-    Binary { left: Range<usize>, op: Range<usize>, right: Range<usize>, is_assignment: bool, others: Vec<(usize, String)> },
+    Binary {
+        left: Range<usize>,
+        op: Range<usize>,
+        right: Range<usize>,
+        is_assignment: bool,
+        others: Vec<(usize, String)>,
+    },
     /// `!operand` or `-operand`, without its operator.
     Unary { operand: Range<usize>, number: usize },
     /// The guard of an arm, always true or always false.
@@ -75,7 +81,8 @@ impl Finder<'_> {
 
     /// Those of a genre that say exactly this place.
     fn changes(&self, genre: &str, range: &Range<usize>) -> Vec<(usize, String)> {
-        let is_here = |change: &&Change| change.genre == genre && change.start == range.start && change.end == range.end;
+        let is_here =
+            |change: &&Change| change.genre == genre && change.start == range.start && change.end == range.end;
         self.changes.iter().filter(is_here).map(|change| (change.number, change.replacement.clone())).collect()
     }
 

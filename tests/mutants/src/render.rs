@@ -71,7 +71,8 @@ fn switched(source: &str, inner: &[Site], site: &Site) -> String {
         }
         Kind::Field { base, number } => {
             let value = within(&site.range);
-            let _ = write!(out, "/*M{number}*/ if crate::mutant({number}) {{ {base} }} /*E{number}*/ else {{ {value} }}");
+            let _ =
+                write!(out, "/*M{number}*/ if crate::mutant({number}) {{ {base} }} /*E{number}*/ else {{ {value} }}");
         }
     }
     out
