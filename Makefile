@@ -86,9 +86,6 @@ lint: deps-build lint-clients lint-browser lint-docs ## Formatting, clippy, lice
 	for package in benches/peers benches/peers/pingora benches/dudect tests/fuzz tests/mutants; do \
 	  cargo fmt --check --manifest-path $$package/Cargo.toml; done
 	env -u CARGO_TARGET_DIR cargo clippy --locked --manifest-path benches/peers/Cargo.toml --target-dir $(TOOLS)/lint-peers --all-targets \
-
-	cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
-	env -u CARGO_TARGET_DIR cargo clippy --locked --manifest-path benches/peers/Cargo.toml --target-dir .cache/peers/lint --all-targets \
 	  -- -D warnings
 	@command -v cargo-deny >/dev/null || $(call tool,cargo-deny,$(CARGO_DENY_VERSION))
 	cargo deny --config .deny.toml check bans licenses sources

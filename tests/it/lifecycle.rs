@@ -182,7 +182,9 @@ async fn http2_connections_are_told_to_go_and_lose_nothing() {
     assert!(led.starts_with("HTTP/1.1 301 "), "port 80 is handed over too: {led}");
     stop.store(true, Ordering::SeqCst);
     for caller in callers {
-        assert_eq!(caller.await.unwrap(), 2);
+        // A third when the old process was already taking the one that follows.
+        let connections = caller.await.unwrap();
+        assert!((2..=3).contains(&connections), "{connections}");
     }
     successor.stop(gateway.address).await;
 }
