@@ -169,7 +169,8 @@ async fn b46_only_clients_that_an_administrator_made_exchange_and_only_here() {
     let elsewhere = world.minted(token, "https://files.gw.example", None).unwrap();
     assert_eq!(world.exchange_token(&service, &elsewhere, &[]).await.error(), "invalid_request");
     let good = world.minted(token, NOTES, None).unwrap();
-    assert_eq!(world.exchange_token(&service, &good, &[]).await.json()["expires_in"], json!(100));
+    let lives = world.exchange_token(&service, &good, &[]).await.json()["expires_in"].as_u64().unwrap();
+    assert!((60..=100).contains(&lives), "what is left of the other one's 100 s: {lives}");
 }
 
 #[tokio::test]

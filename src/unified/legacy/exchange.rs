@@ -1,7 +1,7 @@
 //! A POST in a session: its requests are worked on, one task each, and what they say meanwhile goes on the stream of this POST. A
 //! client that goes away cancels nothing (MCP 2025-11-25, Transports).
 
-use super::session::Session;
+use super::session::{Session, UnderWay};
 use crate::mcp::era::Era;
 use crate::mcp::level::severity;
 use crate::mcp::rpc::{Id, Members, Notification, Request, Response as RpcResponse, Rpc, RpcError};
@@ -105,8 +105,9 @@ pub(super) async fn take(door: &Arc<Door>, guest: &Guest, session: &Arc<Session>
     match message {
         Rpc::Request(request) => {
             let id = request.id.clone();
-            let work = work(door.clone(), session.clone(), session.caller(guest), request, outlet.clone());
-            if let Err(error) = session.start(&id, work) {
+            let (door, here, caller, out) = (door.clone(), session.clone(), session.caller(guest), outlet.clone());
+            let begin = |under_way| work((door, here, caller), request, out, under_way);
+            if let Err(error) = session.start(&id, begin) {
                 say(outlet, &id, Err(error)).await;
             }
         }
@@ -139,12 +140,18 @@ async fn answered(door: &Arc<Door>, guest: &Guest, session: &Arc<Session>, respo
 }
 
 /// The work on one request, to its answer. It ends without one when the grant does.
-async fn work(door: Arc<Door>, session: Arc<Session>, caller: Caller, request: Request, outlet: Outlet) {
+async fn work(
+    (door, session, caller): (Arc<Door>, Arc<Session>, Caller),
+    request: Request,
+    outlet: Outlet,
+    under_way: UnderWay,
+) {
     let (id, calls) = (request.id.clone(), request.method == "tools/call");
     let outcome = tokio::select! { biased;
         () = caller.life.ended() => return,
         outcome = outcome(&door, &session, &caller, request, &outlet) => outcome,
     };
+    under_way.is_answered();
     say(&outlet, &id, outcome).await;
     drop(outlet);
     // Lists are what sessions at upstreams are begun for.

@@ -57,7 +57,7 @@ pub(in crate::unified) struct Session {
     name: Arc<str>,
     document: watch::Sender<Document>,
     /// Requests under way.
-    running: Mutex<HashMap<Id, AbortHandle>>,
+    running: Mutex<Running>,
     /// Questions that this process asked, by the id that the client knows.
     questions: Mutex<HashMap<String, oneshot::Sender<Result<Value, RpcError>>>>,
     /// Counts streams that listen: the newest one counts.
@@ -224,38 +224,39 @@ impl Session {
 
     /// Whether something of it is under way.
     pub(super) fn is_busy(&self) -> bool {
-        self.listeners.receiver_count() > 0 || self.stream.is_some() || !self.running.lock().is_empty()
+        self.listeners.receiver_count() > 0 || self.stream.is_some() || !self.running.lock().tasks.is_empty()
     }
 
-    /// Starts the work on a request under its id.
+    /// Starts the work on a request under its id. It counts until the work lets go of what it is given.
     ///
     /// # Errors
     /// When the id is in use, or too many requests are under way.
-    pub(super) fn start(
+    pub(super) fn start<W: Future<Output = ()> + Send + 'static>(
         self: &Arc<Self>,
         id: &Id,
-        work: impl Future<Output = ()> + Send + 'static,
+        work: impl FnOnce(UnderWay) -> W,
     ) -> Result<(), RpcError> {
         let mut running = self.running.lock();
-        if running.contains_key(id) {
+        if running.numbers.contains_key(id) {
             return Err(RpcError::new(RpcError::INVALID_REQUEST, "a request with this id is under way already"));
         }
-        if running.len() >= RUNNING {
+        if running.tasks.len() >= RUNNING {
             return Err(RpcError::new(RpcError::INTERNAL_ERROR, "too many requests are under way in this session"));
         }
-        let entry = Entry { session: self.clone(), id: id.clone() };
+        running.begun += 1;
+        let number = running.begun;
         // It takes itself out when it is over, which waits for the lock that we hold.
-        let task = tokio::spawn(async move {
-            let _entry = entry;
-            work.await;
-        });
-        running.insert(id.clone(), task.abort_handle());
+        let task = tokio::spawn(work(UnderWay { session: self.clone(), id: id.clone(), number }));
+        running.tasks.insert(number, task.abort_handle());
+        running.numbers.insert(id.clone(), number);
         Ok(())
     }
 
-    /// Cancels a request, if it is under way.
+    /// Cancels a request, if it is under way and has no answer yet.
     pub(super) fn cancel(&self, id: &Id) {
-        let task = self.running.lock().remove(id);
+        let mut running = self.running.lock();
+        let task = running.numbers.remove(id).and_then(|number| running.tasks.remove(&number));
+        drop(running);
         if let Some(task) = task {
             task.abort();
         }
@@ -263,8 +264,11 @@ impl Session {
 
     /// Cancels everything and closes every stream.
     pub(super) fn stop(&self) {
-        let running = std::mem::take(&mut *self.running.lock());
-        running.into_values().for_each(|task| task.abort());
+        let mut running = self.running.lock();
+        running.numbers.clear();
+        let tasks = std::mem::take(&mut running.tasks);
+        drop(running);
+        tasks.into_values().for_each(|task| task.abort());
         self.questions.lock().clear();
         self.listeners.send_modify(|number| *number += 1);
     }
@@ -290,14 +294,44 @@ impl Session {
     }
 }
 
-/// A request under way.
-struct Entry {
-    session: Arc<Session>,
-    id: Id,
+/// What is being worked on.
+#[derive(Default)]
+struct Running {
+    /// How many there have been.
+    begun: u64,
+    /// By their numbers.
+    tasks: HashMap<u64, AbortHandle>,
+    /// Which one has which id, as long as it has no answer.
+    numbers: HashMap<Id, u64>,
 }
 
-impl Drop for Entry {
+impl Running {
+    /// Frees the id of a request; after it was cancelled, another one may have it.
+    fn free(&mut self, id: &Id, number: u64) {
+        if self.numbers.get(id) == Some(&number) {
+            self.numbers.remove(id);
+        }
+    }
+}
+
+/// A request under way: it counts until this is dropped.
+pub(super) struct UnderWay {
+    session: Arc<Session>,
+    id: Id,
+    number: u64,
+}
+
+impl UnderWay {
+    /// The answer is about to be told, and whoever has it may use the id again, as clients do that number nothing.
+    pub(super) fn is_answered(&self) {
+        self.session.running.lock().free(&self.id, self.number);
+    }
+}
+
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.session.running.lock().remove(&self.id);
+        let mut running = self.session.running.lock();
+        running.free(&self.id, self.number);
+        running.tasks.remove(&self.number);
     }
 }

@@ -2,7 +2,7 @@
 //! posted to. The session is the stream: it is in the memory of the process that serves it, and ends with it.
 
 use super::exchange::{self, Outlet};
-use super::session::Session;
+use super::session::{Session, UnderWay};
 use super::{NO_SESSION, initialize, stream};
 use crate::mcp::rpc::{Rpc, RpcError};
 use crate::unified::door::{Door, Guest, NOT_ACCEPTABLE};
@@ -82,8 +82,9 @@ pub(in crate::unified) async fn message(
         Rpc::Request(request) if request.method == "initialize" => {
             let id = request.id.clone();
             let (door, guest, begun) = (door.clone(), guest.clone(), session.clone());
-            let work = async move {
+            let work = |under_way: UnderWay| async move {
                 let answer = initialize::answer_on_stream(&door, &guest, &begun, &request).await;
+                under_way.is_answered();
                 // Whoever is gone need not know.
                 drop(outlet.out.send(Out::Answer(answer)).await);
             };

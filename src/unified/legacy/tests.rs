@@ -1,7 +1,7 @@
 //! Sessions: whose they are, and what of them outlives a process.
 
 use super::Sessions;
-use super::session::{Document, Session};
+use super::session::{Document, Session, UnderWay};
 use crate::clock::Clock;
 use crate::ids::{Random, UserId};
 use crate::mcp::rpc::Id;
@@ -125,8 +125,8 @@ async fn what_happens_to_a_session_elsewhere_is_noticed_soon() {
     assert_eq!(session.log_level().as_deref(), Some("debug"), "it is the same one");
 
     let (running, ended) = tokio::sync::oneshot::channel::<()>();
-    let work = async move {
-        let _running = running;
+    let work = |under_way| async move {
+        let _running = (running, under_way);
         std::future::pending::<()>().await;
     };
     session.start(&Id::from(1), work).unwrap();
@@ -162,17 +162,42 @@ async fn requests_of_a_session_have_ids_of_their_own_and_can_be_cancelled() {
     let guest = Guest::somebody(world.person("alice").await, "claude", "");
     let (_, session) = begun(&world.process(), &guest).await;
     let (running, ended) = tokio::sync::oneshot::channel::<()>();
-    let work = async move {
-        let _running = running;
+    let work = |under_way| async move {
+        let _running = (running, under_way);
         std::future::pending::<()>().await;
     };
     session.start(&Id::from(1), work).unwrap();
-    assert!(session.start(&Id::from(1), async {}).is_err());
-    session.start(&Id::Text("1".to_owned()), async {}).unwrap();
+    assert!(session.start(&Id::from(1), waits).is_err());
+    session.start(&Id::Text("1".to_owned()), waits).unwrap();
     session.cancel(&Id::from(2));
     session.cancel(&Id::from(1));
+    session.start(&Id::from(1), waits).unwrap();
+    // The end of the one that was cancelled frees nothing that is another one's.
     assert!(ended.await.is_err());
-    session.start(&Id::from(1), async {}).unwrap();
+    assert!(session.start(&Id::from(1), waits).is_err());
+}
+
+async fn waits(_under_way: UnderWay) {
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn an_id_is_free_as_soon_as_there_is_an_answer() {
+    let world = World::new().await;
+    let guest = Guest::somebody(world.person("alice").await, "claude", "");
+    let (_, session) = begun(&world.process(), &guest).await;
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let work = |under_way: UnderWay| async move {
+        under_way.is_answered();
+        answer.send(()).unwrap();
+        // What is left to do once it is answered.
+        std::future::pending::<()>().await;
+    };
+    session.start(&Id::from(1), work).unwrap();
+    answered.await.unwrap();
+    session.cancel(&Id::from(1));
+    assert!(session.is_busy(), "there is nothing left to cancel");
+    session.start(&Id::from(1), waits).unwrap();
 }
 
 #[tokio::test]
