@@ -13,8 +13,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// How much is read at once, in bytes.
+/// How much is read at once, in bytes: at most, and as long as nobody knows whether there is more. Whoever lets an answer of megabytes
+/// wait makes us hold the smaller one of it.
 const READ: usize = 64 * 1024;
+const READ_FIRST: usize = 16 * 1024;
 /// What is larger is written from where it is instead of being copied behind a head, in bytes.
 const COPIED: usize = 16 * 1024;
 /// How long a peer may take to close after we did.
@@ -30,6 +32,8 @@ pub(super) struct Connection {
     wire: Wire,
     /// Read, and not used yet.
     pub(super) unread: BytesMut,
+    /// How much is read next, at most; between [`READ_FIRST`] and [`READ`].
+    reads: usize,
     /// To be written, from `written` on.
     out: Vec<u8>,
     written: usize,
@@ -45,6 +49,7 @@ impl Connection {
         Self {
             wire,
             unread: BytesMut::new(),
+            reads: READ_FIRST,
             out: Vec::new(),
             written: 0,
             watchdog: Watchdog::default(),
@@ -53,12 +58,14 @@ impl Connection {
         }
     }
 
-    /// Reads what is there and puts it behind `unread`; 0 at the end of the connection.
+    /// Reads what is there and puts it behind `unread`; 0 at the end of the connection. While there is always more, it reads more
+    /// at once.
     pub(super) fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(scratch);
+            let mut buffer = ReadBuf::new(&mut scratch[..self.reads]);
             ready!(Pin::new(&mut self.wire).poll_read(context, &mut buffer))?;
             let read = buffer.filled();
+            self.reads = if read.len() == self.reads { READ.min(2 * self.reads) } else { READ_FIRST };
             if self.unread.is_empty() {
                 // Exactly as large as what came.
                 self.unread = BytesMut::from(read);
