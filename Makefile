@@ -230,6 +230,10 @@ slowloris: deps-build ## 5,000 slow connections, and what others notice of them 
 h2-attacks: deps-build ## Every HTTP/2 attack for a minute, and the memory that it takes
 	cargo bench --profile dist --bench hostile -- h2 $(SECONDS_EACH)
 
+.PHONY: registrations
+registrations: deps-build ## A million clients that register, each from an address of its own (COUNT), and what is left of them
+	cargo bench --profile dist --bench hostile -- registrations $(COUNT)
+
 .PHONY: upgrade-load
 upgrade-load: deps-build ## Two upgrades of a running binary under a flood of requests and 1,000 streams (needs wrk)
 	@$(call need,wrk,wrk)
