@@ -86,6 +86,7 @@ class Place:
 
     def with_switches(self, mutants):
         """Edits the copy; the mutants that there is no place for are left out from now on."""
+        before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in (self.tree / "src").rglob("*.rs")}
         self.copy_of_sources()
         self.list.write_text(json.dumps([{**mutant, "skip": bool(mutant["skip"])} for mutant in mutants]))
         command = ["cargo", "run", "--quiet", "--locked", "--manifest-path", HERE / "Cargo.toml", "--", self.list, self.tree]
@@ -97,6 +98,10 @@ class Place:
             mutants[int(number)]["skip"] = "no place for a switch"
         library = self.tree / "src/lib.rs"
         library.write_text(library.read_text() + SWITCH)
+        # What is as it was need not be built again.
+        for file, (content, written_at) in before.items():
+            if file.exists() and file.read_bytes() == content:
+                os.utime(file, ns=(written_at, written_at))
 
     def compiled(self, target):
         """The programs of the tests, or else the mutants that do not compile."""
@@ -173,14 +178,14 @@ class Tests:
         return passes, time.monotonic() - began
 
     def learn(self, jobs):
-        """Which mutants each test reaches, unless that is known of this very program."""
+        """Which mutants each test reaches, as far as that is not known of this very program."""
         known = self.place.directory / f"reached-{self.program.name}.json"
-        if known.exists() and known.stat().st_mtime > self.program.stat().st_mtime:
-            learnt = json.loads(known.read_text())
-        else:
-            with ThreadPoolExecutor(jobs) as pool:
-                learnt = list(pool.map(self.reached_by, self.names))
-            known.write_text(json.dumps(learnt))
+        is_good = known.exists() and known.stat().st_mtime > self.program.stat().st_mtime
+        learnt = [test for test in json.loads(known.read_text()) if test[0] in self.names] if is_good else []
+        new = set(self.names) - {name for name, *_ in learnt}
+        with ThreadPoolExecutor(jobs) as pool:
+            learnt += pool.map(self.reached_by, sorted(new))
+        known.write_text(json.dumps(learnt))
         for name, passes, seconds, numbers in learnt:
             if not passes:
                 say(f"without any mutant this fails, so it is left out: {name}")
@@ -269,6 +274,8 @@ def main() -> int:
         programs = with_switches(place, mutants, TARGETS[tests])
         is_wanted = lambda mutant: not mutant["skip"] and options.only in mutant["file"] and mutant.get("result") != "caught"
         wanted = [number for number, mutant in enumerate(mutants) if is_wanted(mutant)]
+        # What is known to be alive comes first.
+        wanted.sort(key=lambda number: "result" not in mutants[number])
         for program in programs:
             try_out(Tests(place, program), mutants, wanted, options)
     return report(mutants)

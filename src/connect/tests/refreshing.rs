@@ -352,6 +352,22 @@ async fn where_the_upstream_is_and_that_it_is_used_is_remembered() {
 }
 
 #[tokio::test]
+async fn a_token_of_a_short_life_counts_as_new_for_half_of_it() {
+    let world = World::new().await;
+    let granted = json!({ "access_token": "x", "refresh_token": "r", "token_type": "Bearer", "expires_in": 100 });
+    world.stranger.answers(TOKEN, Reply::Json(200, granted));
+    world.connect().await;
+    world.clock.advance(Duration::from_secs(100));
+    world.credential().await.unwrap();
+    let wish = Duration::from_secs(600);
+    world.connections.credential_lasting(&world.key, wish).await.unwrap();
+    assert_eq!(world.stranger.count(TOKEN), 2);
+    world.clock.advance(Duration::from_secs(55));
+    world.connections.credential_lasting(&world.key, wish).await.unwrap();
+    assert_eq!(world.stranger.count(TOKEN), 3);
+}
+
+#[tokio::test]
 async fn what_is_forgotten_is_read_again() {
     let world = World::new().await;
     world.connect().await;
