@@ -282,3 +282,43 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
         Err(error) => Err(Fault::gateway(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostname::Authority;
+    use crate::ids::UserId;
+
+    fn answer(number: u8, version: i64, fence: i64) -> Arc<Answer> {
+        let authority = Authority::parse("mcp.example").unwrap();
+        Arc::new(Answer {
+            connection: ConnectionId([number; 16]),
+            key: ConnectionKey::upstream(UserId([number; 16]), authority, None),
+            version,
+            fence,
+            tokens: Tokens::default(),
+            scope: String::new(),
+            expires_at: None,
+            received_at: Timestamp(0),
+            spooled: AtomicBool::new(false),
+        })
+    }
+
+    #[test]
+    fn of_several_answers_the_newest_for_just_these_tokens_is_found() {
+        let answers = Answers::default();
+        let all = [answer(1, 1, 1), answer(1, 1, 2), answer(1, 2, 3), answer(2, 1, 9)];
+        let fence_of = |number: u8, version| answers.of(ConnectionId([number; 16]), version).map(|found| found.fence);
+        assert_eq!(fence_of(1, 1), None);
+        for answer in &all {
+            assert!(!answers.has(&answer.name()) && answers.insert(answer) && answers.has(&answer.name()));
+        }
+        assert!(!answers.insert(&all[0]), "it is known already");
+        assert_eq!([fence_of(1, 1), fence_of(1, 2), fence_of(2, 1), fence_of(2, 2)], [Some(2), Some(3), Some(9), None]);
+        let newest = |answer: &Answer| answers.of_key(&answer.key).map(|found| found.fence);
+        assert_eq!([newest(&all[0]), newest(&all[3])], [Some(3), Some(9)]);
+        answers.remove(&all[2].name());
+        assert_eq!([newest(&all[0]), fence_of(1, 2)], [Some(2), None]);
+        assert!(!answers.has(&all[2].name()));
+    }
+}

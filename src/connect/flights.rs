@@ -175,6 +175,30 @@ mod tests {
     use super::*;
     use tokio::sync::oneshot;
 
+    #[test]
+    fn a_server_in_trouble_is_left_alone_longer_and_longer_until_it_recovers() {
+        let (refreshes, id, now) = (Refreshes::new(), ConnectionId([1; 16]), Timestamp(1000));
+        let seconds = Duration::from_secs;
+        let failed = |asked| match refreshes.failed(id, now, asked, Fault::gateway("down")) {
+            NoCredential::Trouble { retry_after, .. } => retry_after,
+            _ => panic!("another outcome"),
+        };
+        assert!(refreshes.trouble_of(id, now).is_none());
+        assert_eq!([2, 4, 8, 15].map(seconds), [failed(None), failed(None), failed(None), failed(None)]);
+        assert_eq!(refreshes.again_unasked(id, now), now.after(seconds(16)));
+        assert!(refreshes.trouble_of(id, now.after(seconds(14))).is_some());
+        assert!(refreshes.trouble_of(id, now.after(seconds(15))).is_none());
+        assert_eq!(
+            [failed(Some(seconds(5))), failed(Some(seconds(500))), failed(Some(seconds(0)))],
+            [5, 15, 1].map(seconds)
+        );
+        (0..20).for_each(|_| _ = failed(None));
+        assert_eq!(refreshes.again_unasked(id, now), now.after(seconds(512)));
+        refreshes.recovered(id);
+        assert!(refreshes.trouble_of(id, now).is_none());
+        assert_eq!(failed(None), seconds(2));
+    }
+
     async fn failure(flight: Flight) -> String {
         match flight.await {
             Err(NoCredential::Failed(fault)) => fault.private,
@@ -191,6 +215,7 @@ mod tests {
         assert!(matches!(joined, Boarded::Joined(_)));
         let other = flights.board(&2, || async { Err(Fault::gateway("another").into()) });
         assert_eq!(failure(other.flight()).await, "another");
+        assert_eq!(flights.all().len(), 1, "the end of the process waits for it");
         // Whoever began it may go away.
         drop(first);
         land.send("the same").unwrap();

@@ -44,9 +44,14 @@ impl Connections {
     /// One round; whether it got somewhere and there is more to do. Nobody else's lease is waited for: the rows that
     /// another process is refreshing are not among them.
     pub(super) async fn refresh_due(self: &Arc<Self>) -> bool {
+        self.refresh_some(BATCH).await
+    }
+
+    /// The same with another number than [`BATCH`].
+    pub(super) async fn refresh_some(self: &Arc<Self>, batch: u32) -> bool {
         let due = async {
             let now = self.store.now().await?;
-            self.store.connections_due(self.clock.now(), now, BATCH).await
+            self.store.connections_due(self.clock.now(), now, batch).await
         };
         let mut due = match due.await {
             Ok(due) => due,
@@ -55,7 +60,7 @@ impl Connections {
                 return false;
             }
         };
-        let is_full = due.len() == BATCH as usize;
+        let is_full = due.len() == batch as usize;
         // Every node in an order of its own, so that they rarely try the same one at the same moment.
         due.sort_by_cached_key(|row| turn(self.spool.holder(), row.id));
         let renewed = futures_util::stream::iter(due)
@@ -82,4 +87,20 @@ fn turn(node: &str, id: ConnectionId) -> u64 {
     let mut hasher = DefaultHasher::new();
     (node, id).hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_node_has_an_order_of_its_own() {
+        let order = |node| {
+            let mut all: Vec<_> = (0..20).map(|number| ConnectionId([number; 16])).collect();
+            all.sort_by_key(|id| turn(node, *id));
+            all
+        };
+        assert_eq!(order("a"), order("a"));
+        assert_ne!(order("a"), order("b"));
+    }
 }

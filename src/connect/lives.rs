@@ -269,6 +269,21 @@ mod tests {
     }
 
     #[test]
+    fn many_who_come_and_go_take_no_room_and_nobody_s_life_with_them() {
+        let (lives, notes) = (CredentialLives::new(), authority("notes.example"));
+        let person = |number: u32| UserId(u128::from(number).to_be_bytes());
+        let held: Vec<_> = (0..100).map(|number| lives.of_configuration((person(number), &notes), || true)).collect();
+        for number in 100..5000 {
+            drop(lives.of_configuration((person(number), &notes), || true));
+        }
+        let kept = lives.alive.lock().len();
+        let room = lives.alive.lock().capacity();
+        assert!(kept <= room && room < 500, "{kept} of {room}");
+        lives.end_where_not(|_, _| false);
+        assert!(held.iter().all(|life| life.has_ended()));
+    }
+
+    #[test]
     fn sweeping_keeps_what_is_in_use() {
         let (lives, notes) = (CredentialLives::new(), authority("notes.example"));
         let used = lives.of_configuration((ANN, &notes), || true);

@@ -183,6 +183,23 @@ mod tests {
         memory.forget(id);
         memory.put(&key, credential(&key, id), epoch);
         assert!(memory.get(&key, Timestamp(0), 0).is_none());
+        let epoch = memory.epoch();
+        memory.forget_all();
+        memory.put(&key, credential(&key, id), epoch);
+        assert!(memory.get(&key, Timestamp(0), 0).is_none());
+    }
+
+    #[test]
+    fn what_is_kept_can_be_forgotten_however_many_there_are() {
+        let memory = Memory::of(10);
+        let all: Vec<_> = (1..=21).map(|number| (key(), ConnectionId([number; 16]))).collect();
+        for (key, id) in &all {
+            memory.put(key, credential(key, *id), memory.epoch());
+        }
+        let is_there = |key: &ConnectionKey| memory.get(key, Timestamp(0), 0).is_some();
+        assert!(all.iter().any(|(key, _)| is_there(key)));
+        all.iter().for_each(|(_, id)| memory.forget(*id));
+        assert!(!all.iter().any(|(key, _)| is_there(key)));
     }
 
     #[test]
@@ -192,7 +209,12 @@ mod tests {
         memory.put_shared(&key, shared, 3);
         assert!(memory.get(&key, Timestamp(0), 3).is_some());
         assert!(memory.get(&key, Timestamp(0), 4).is_none());
+        let newer = Credential { connection: None, ..credential(&key, ConnectionId([1; 16])) };
+        memory.put_shared(&key, newer, 4);
+        assert!(memory.get(&key, Timestamp(0), 3).is_none() && memory.get(&key, Timestamp(0), 4).is_some());
+        assert_eq!(memory.slots.len(), 1);
     }
+
     #[test]
     fn a_sweep_drops_what_nobody_used_since_the_last_one() {
         let memory = Memory::new();

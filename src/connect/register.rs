@@ -223,5 +223,7 @@ mod tests {
         assert_eq!(client(r#"{"client_id":"a","client_secret":"s"}"#).auth_method, BASIC);
         let text = r#"{"client_id":"a","client_secret":"s","token_endpoint_auth_method":"client_secret_post"}"#;
         assert_eq!(client(text).auth_method, POST);
+        let silent = serde_json::from_str::<Registered>(r#"{"client_id":"a","client_secret":"s"}"#).unwrap();
+        assert_eq!(silent.client(POST).auth_method, POST);
     }
 }

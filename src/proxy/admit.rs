@@ -176,7 +176,188 @@ fn presented(headers: &HeaderMap) -> Result<(Scheme, &str), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
+    use crate::config::{self, Limits, Permitted, Rate, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
+    use crate::devkit::prover::Prover;
+    use crate::hostname::{self, Authority, Label, Scheme as UrlScheme, Site};
+    use crate::ids::{GrantId, Random, UserId};
+    use crate::jose::SigningAlgorithm;
+    use crate::store::{Role, Store, User};
+    use crate::tokens::{NewToken, SigningKeys};
+    use crate::upstream::{Destinations, HealthTable, Registry};
+    use crate::vault::Vault;
     use http::HeaderValue;
+    use std::time::Duration;
+
+    const ROOT: &str = "https://gw.example";
+    const NOTES: &str = "https://notes.gw.example";
+    const FILES: &str = "https://files.gw.example";
+
+    /// In front of `notes`, which is for everybody, and `files`, which is for nobody.
+    struct Gate {
+        tokens: AccessTokens,
+        limits: RateLimits,
+        destinations: Destinations,
+        clock: Clock,
+        user: User,
+        random: Random,
+    }
+
+    impl Gate {
+        async fn new() -> Self {
+            let (clock, random, site) =
+                (Clock::system(), Random::default(), Site::new("gw.example", UrlScheme::Https, 443));
+            let store = Store::open("sqlite::memory:").await.unwrap();
+            let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
+            let day = Duration::from_secs(24 * 3600);
+            let lives = config::Tokens {
+                access_ttl: day,
+                refresh_ttl: day,
+                rotation_grace: Duration::ZERO,
+                signing_algorithm: SigningAlgorithm::EdDsa,
+                key_rotation: None,
+            };
+            let keys = SigningKeys::load(store.clone(), vault, clock.clone(), random.clone(), &lives).await.unwrap();
+            let policy = Upstreams { unknown: Unknown::Ask, allow_private: false, ca_file: None, max_requests: 1024 };
+            let upstreams = vec![upstream("notes", None), upstream("files", Some(Permitted::default()))];
+            let registry = Arc::new(Registry::new(&policy, upstreams, site.clone(), store).await.unwrap());
+            let plenty = Rate { count: 1000, period: Duration::from_secs(1), burst: 1000 };
+            let limits = Limits {
+                per_ip: plenty,
+                per_user: plenty,
+                per_user_upstream: plenty,
+                per_client: plenty,
+                token_endpoint: plenty,
+                registration: plenty,
+                login: plenty,
+                shared: false,
+                connections: Default::default(),
+            };
+            let user = User {
+                id: UserId::random(&random),
+                name: "alice".into(),
+                password_hash: None,
+                email: None,
+                role: Role::Member,
+                disabled: false,
+                created_at: clock.now(),
+            };
+            Self {
+                tokens: AccessTokens::new(Arc::new(keys), Arc::default(), clock.clone(), random.clone()),
+                limits: RateLimits::new(&limits),
+                destinations: Destinations::new(site, registry, HealthTable::new(clock.clone(), random.clone(), 10)),
+                clock,
+                user,
+                random,
+            }
+        }
+
+        fn target(&self, label: Label) -> Arc<Target> {
+            self.destinations.of(label).unwrap()
+        }
+
+        fn named(&self, name: &str) -> Arc<Target> {
+            self.target(Label::parse(name).unwrap())
+        }
+
+        fn token(&self, issuer: &str, resource: &str, confirmation: Option<&str>) -> String {
+            let (user, grant, ttl) = (&self.user, GrantId::random(&self.random), Duration::from_secs(100));
+            let new =
+                NewToken { issuer, resource, user, client_id: "c", scope: "", grant, ttl, actor: None, confirmation };
+            self.tokens.mint(&new).unwrap()
+        }
+
+        async fn admits(&self, target: &Target, request: &RequestHeader) -> &'static str {
+            said(&admit(&self.tokens, &self.limits, target, request).await.map(|permit| {
+                assert_eq!((permit.key().user, permit.token().user), (self.user.id, self.user.id));
+            }))
+        }
+    }
+
+    fn upstream(name: &str, allowed: Option<Permitted>) -> UpstreamConfig {
+        UpstreamConfig {
+            authority: Authority::parse(&format!("{name}.example")).unwrap(),
+            name: None,
+            alias: Some(name.to_owned()),
+            kind: Default::default(),
+            path: None,
+            auth: UpstreamAuth::None,
+            allow_private: None,
+            tools: None,
+            allowed,
+        }
+    }
+
+    fn request(authorization: &str, proof: Option<&str>) -> RequestHeader {
+        let mut request = RequestHeader::build("POST", b"/mcp", None).unwrap();
+        request.insert_header("authorization", authorization).unwrap();
+        if let Some(proof) = proof {
+            request.insert_header("dpop", proof).unwrap();
+        }
+        request
+    }
+
+    fn said<T>(outcome: &Result<T, Refusal>) -> &'static str {
+        match outcome {
+            Ok(_) => "admitted",
+            Err(Refusal::Unauthorized(TokenError::Invalid)) => "invalid",
+            Err(Refusal::Unauthorized(TokenError::Bound)) => "bound",
+            Err(Refusal::NotPermitted) => "not permitted",
+            Err(Refusal::Unproven { .. }) => "unproven",
+            Err(_) => "something else",
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_opens_what_it_was_made_for_to_whom_it_is_permitted_and_nothing_else() {
+        let gate = Gate::new().await;
+        let (notes, files) = (gate.named("notes"), gate.named("files"));
+        let undecided = hostname::Target::Encoded(Authority::parse("other.example").unwrap());
+        let undecided = gate.target(Label { account: None, target: undecided });
+        let elsewhere = undecided.origin.clone();
+        for (target, issuer, audience, expected) in [
+            (&notes, NOTES, NOTES, "admitted"),
+            (&notes, FILES, NOTES, "invalid"),
+            (&notes, NOTES, FILES, "invalid"),
+            (&files, FILES, FILES, "not permitted"),
+            (&undecided, &elsewhere, &elsewhere, "invalid"),
+        ] {
+            let token = gate.token(issuer, &format!("{audience}/mcp"), None);
+            let outcome = gate.admits(target, &request(&format!("Bearer {token}"), None)).await;
+            assert_eq!(outcome, expected, "{} with {issuer} and {audience}", target.origin);
+        }
+        for (issuer, audience, expected) in [
+            (ROOT, "https://gw.example/mcp", "admitted"),
+            (ROOT, "https://gw.example/api/v1", "invalid"),
+            (ROOT, "https://notes.gw.example/mcp", "invalid"),
+            (NOTES, "https://gw.example/mcp", "invalid"),
+        ] {
+            let bearer = format!("Bearer {}", gate.token(issuer, audience, None));
+            let outcome = admit_to_all(&gate.tokens, &gate.limits, ROOT, &request(&bearer, None)).await;
+            assert_eq!(said(&outcome), expected, "all with {issuer} and {audience}");
+        }
+    }
+
+    /// Security case B 47.
+    #[tokio::test]
+    async fn b47_a_bound_token_opens_only_with_a_proof_and_only_a_bound_one_does() {
+        let (gate, prover) = (Gate::new().await, Prover::new().unwrap());
+        let (notes, url) = (gate.named("notes"), format!("{NOTES}/mcp"));
+        let bound = gate.token(NOTES, &url, Some(&prover.thumbprint()));
+        let proof = prover.proof("POST", &url, Some(&bound), gate.clock.now());
+        let free = gate.token(NOTES, &url, None);
+        for (authorization, proof, expected) in [
+            (format!("Bearer {bound}"), Some(&proof), "bound"),
+            (format!("DPoP {bound}"), None, "unproven"),
+            (format!("DPoP {bound}"), Some(&proof), "admitted"),
+            (format!("DPoP {bound}"), Some(&proof), "unproven"),
+            (format!("DPoP {free}"), Some(&proof), "invalid"),
+            (format!("Bearer {free}"), None, "admitted"),
+        ] {
+            let outcome = gate.admits(&notes, &request(&authorization, proof.map(String::as_str))).await;
+            assert_eq!(outcome, expected, "{} {}", &authorization[..6], proof.is_some());
+        }
+    }
 
     fn headers(values: &[&'static str]) -> HeaderMap {
         values.iter().map(|value| (header::AUTHORIZATION, HeaderValue::from_static(value))).collect()

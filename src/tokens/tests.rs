@@ -106,6 +106,16 @@ async fn a_token_says_what_it_was_made_for() {
 }
 
 #[tokio::test]
+async fn tokens_that_are_to_live_longer_from_now_on_are_believed_so_long() {
+    let world = world().await;
+    world.tokens.outlast(3 * TTL).await.unwrap();
+    assert_eq!(world.tokens.longest_ttl(), 3 * TTL);
+    let token = world.mint_at(&world.tokens, 3 * TTL);
+    world.clock.advance(2 * TTL);
+    assert!(world.tokens.verify(&token).is_ok());
+}
+
+#[tokio::test]
 async fn the_published_key_verifies_and_its_id_is_its_thumbprint() {
     let world = world().await;
     let jwks = world.tokens.jwks();

@@ -15,6 +15,7 @@
 mod envelope;
 mod key_id;
 mod marks;
+mod pin;
 mod pkcs11;
 mod places;
 mod rewrap;

@@ -4,6 +4,7 @@
 //! The module is a library that is loaded into this process, so it is loaded only where `[vault.pkcs11]` names one, and
 //! finalised when the key is there.
 
+use super::pin::Tries;
 use super::wrapped::{Mechanism, WrappedKey};
 use super::{KeyId, VaultKey};
 use crate::error::Fault;
@@ -68,11 +69,9 @@ impl<'a> Token<'a> {
             Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
             Err(error) => return Err(Fault::gateway(format!("the PKCS#11 module {path} does not start: {error}"))),
         }
-        let mut token = Self { settings, module: None, session: None, _alone };
+        let mut token = Self { settings, module: Some(module.clone()), session: None, _alone };
         let (slot, info) = token.find(&module)?;
-        let session = module.open_ro_session(slot);
-        token.module = Some(module.clone());
-        let session = session.map_err(|error| token.failed("opens no session", error))?;
+        let session = module.open_ro_session(slot).map_err(|error| token.failed("opens no session", error))?;
         token.sign_in(&module, slot, &info, &session)?;
         token.session = Some(session);
         Ok(token)
@@ -134,28 +133,17 @@ impl<'a> Token<'a> {
     }
 
     fn sign_in(&self, module: &Module, slot: Slot, info: &TokenInfo, session: &Session) -> Result<(), Fault> {
-        if info.user_pin_locked() {
-            return Err(self.refused("its PIN is locked: unlock it with the token's own tool"));
-        }
-        // A service that is restarted again and again must not lock the token.
-        if info.user_pin_final_try() {
-            return Err(self.refused(
-                "one more wrong PIN would lock it: correct vault.pkcs11.pin_file and sign in once with the token's own tool",
-            ));
+        if let Some(why) = Tries::of(info).objection() {
+            return Err(self.refused(why));
         }
         let pin = AuthPin::from(self.settings.pin.expose().to_owned());
         match session.login(UserType::User, Some(&pin)) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
             Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
-                let left = match module.get_token_info(slot) {
-                    Ok(info) if info.user_pin_locked() => "it is locked now",
-                    Ok(info) if info.user_pin_final_try() => "one try is left",
-                    Ok(info) if info.user_pin_count_low() => "fewer tries are left than before",
-                    _ => "it does not say how many tries are left",
-                };
+                let info = module.get_token_info(slot).map_err(|error| self.failed("refuses the PIN", error))?;
+                let left = Tries::of(&info).left();
                 Err(self.refused(&format!("the PIN in vault.pkcs11.pin_file is wrong; {left}. It was tried once")))
             }
-            Err(Error::Pkcs11(RvError::PinLocked, _)) => Err(self.refused("its PIN is locked")),
             Err(error) => Err(self.failed("refuses the sign-in", error)),
         }
     }
@@ -237,10 +225,8 @@ impl<'a> Token<'a> {
 
 impl Drop for Token<'_> {
     fn drop(&mut self) {
-        // The session ends before the module does.
-        if let Some(session) = self.session.take() {
-            let _ = session.logout();
-        }
+        // The session ends before the module does, which signs out.
+        self.session = None;
         if let Some(module) = self.module.take() {
             let _ = module.finalize();
         }

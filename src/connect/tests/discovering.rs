@@ -345,6 +345,11 @@ async fn an_outlook_registers_nothing() {
     world.redirect("").await;
     assert_eq!(outlook().await.1.registering, Registering::Kept);
 
+    let mut metadata = world.stranger.server_metadata();
+    metadata["client_id_metadata_document_supported"] = json!(true);
+    world.stranger.answers(AS_OAUTH, Reply::Json(200, metadata));
+    assert_eq!(outlook().await.1.registering, Registering::Document);
+
     let other = World::new().await;
     let mut metadata = other.stranger.server_metadata();
     metadata["registration_endpoint"] = json!(null);

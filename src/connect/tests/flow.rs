@@ -207,6 +207,33 @@ async fn the_administrator_s_settings_need_no_discovery() {
     assert_eq!(world.connections.usual_scopes(world.authority()).await.to_string(), "notes");
 }
 
+#[tokio::test]
+async fn configured_endpoints_name_the_resource_and_the_issuer_as_far_as_they_are_known() {
+    for issuer in [None, Some("https://issuer.example".to_owned())] {
+        let stranger = Stranger::start().await;
+        let settings = OAuthSettings {
+            authorization_endpoint: Some(format!("{}/tenant/authorize", stranger.origin)),
+            token_endpoint: Some(format!("{}/tenant/token", stranger.origin)),
+            client_id: Some("by hand".to_owned()),
+            issuer: issuer.clone(),
+            ..OAuthSettings::default()
+        };
+        let world = World::beside(stranger, UpstreamAuth::OAuth(Box::new(settings))).await;
+        let (url, query) = world.redirect("").await;
+        assert_eq!(query["resource"], format!("{}/mcp", world.stranger.origin));
+        // An issuer that nobody named is compared with nothing; one that somebody named, to the letter.
+        let mut back = world.stranger.consent(&url);
+        back.iss = Some("https://another.example".to_owned());
+        assert_eq!(world.connections.finish(&world.session, back).await.is_ok(), issuer.is_none());
+        let Begin::Redirect(url) = world.begin_with("", true).await.unwrap() else { panic!("renewal must ask") };
+        let back = CallbackQuery { iss: issuer.clone(), ..world.stranger.consent(&url) };
+        world.connections.finish(&world.session, back).await.unwrap();
+        let tokens = world.connections.open_tokens(&world.row().await).unwrap();
+        let expected = issuer.unwrap_or_else(|| world.stranger.origin.clone());
+        assert_eq!(tokens.server.as_ref().unwrap().issuer, expected);
+    }
+}
+
 /// Security case C "wrong KEK, swapped row": tokens open only where they were put.
 #[tokio::test]
 async fn tokens_are_sealed_for_one_person_upstream_and_account() {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::providers::{Challenges, Clients, HostPattern, Provider, Providers, Redirects, Registration, Resource};
+use crate::upstream::Upstream;
 use serde_json::json;
 
 const REGISTER: &str = "POST /tenant/register";
@@ -84,6 +85,58 @@ async fn a_redirect_uri_may_be_refused_after_the_registration() {
         CallbackQuery { error: Some("invalid_redirect_uri".to_owned()), code: None, ..world.stranger.consent(&url) };
     let (step, text) = failure(world.connections.finish(&world.session, refusal).await);
     assert!(step == "authorization" && text.contains("Ask Plane to allow https://gw.example/oauth/callback"), "{text}");
+}
+
+#[tokio::test]
+async fn only_a_refusal_of_our_client_is_explained_by_which_clients_are_taken() {
+    for (error, explained) in [("unauthorized_client", true), ("invalid_redirect_uri", true), ("server_error", false)] {
+        let world = world_of(like("plane", |_| ())).await;
+        let (url, _) = world.redirect("").await;
+        let refusal = CallbackQuery { error: Some(error.to_owned()), code: None, ..world.stranger.consent(&url) };
+        let (_, text) = failure(world.connections.finish(&world.session, refusal).await);
+        assert_eq!(text.contains("takes certain clients only"), explained, "{error}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_is_called_and_asked_as_the_table_has_it_unless_somebody_says_otherwise() {
+    let world = World::new().await;
+    let here = |name: &str, path: Option<&str>| {
+        let mut known = Upstream::clone(&world.registry.by_authority(world.authority()).unwrap());
+        (known.name, known.path) = (name.to_owned(), path.map(str::to_owned));
+        known
+    };
+    let (unnamed, named) = (here(world.authority().as_str(), None), here("Our notes", Some("/ours")));
+    assert_eq!(world.connections.display_name(&unnamed), world.authority().as_str());
+    assert_eq!(world.connections.usual_path(&unnamed), None);
+    let table = like("linear", |one| (one.name, one.path) = ("Linear".to_owned(), Some("/theirs".to_owned())));
+    assert!(world.connections.providers().reconfigure(&[table]));
+    assert_eq!(world.connections.display_name(&unnamed), "Linear");
+    assert_eq!(world.connections.usual_path(&unnamed).as_deref(), Some("/theirs"));
+    assert_eq!(world.connections.display_name(&named), "Our notes");
+    assert_eq!(world.connections.usual_path(&named).as_deref(), Some("/ours"));
+}
+
+/// OpenID Connect Core §11: whoever asks for offline access has to ask for consent with it.
+#[tokio::test]
+async fn offline_access_comes_with_a_prompt_unless_the_provider_has_one_of_its_own() {
+    let prompts = async |change: fn(&mut Provider), is_offline: bool| {
+        let world = world_of(like("linear", change)).await;
+        if !is_offline {
+            let mut server = world.stranger.server_metadata();
+            server["scopes_supported"] = json!(["read"]);
+            world.stranger.answers(SERVER, Reply::Json(200, server));
+        }
+        let (url, _) = world.redirect("").await;
+        let url = url::Url::parse(&url).unwrap();
+        let prompts = url.query_pairs().filter(|(name, _)| name == "prompt");
+        prompts.map(|(_, value)| value.into_owned()).collect::<Vec<_>>()
+    };
+    let own: fn(&mut Provider) = |one| one.quirks.authorize = vec![("prompt".to_owned(), "login".to_owned())];
+    let another: fn(&mut Provider) = |one| one.quirks.authorize = vec![("access_type".to_owned(), "x".to_owned())];
+    assert_eq!(prompts(own, true).await, ["login"]);
+    assert_eq!(prompts(another, true).await, ["consent"]);
+    assert_eq!(prompts(another, false).await, Vec::<String>::new());
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod crashing;
 mod database_trouble;
 mod discovering;
+mod ending;
 mod flow;
 mod knowing;
 mod node;

@@ -1,5 +1,7 @@
 use super::*;
+use crate::checkpoints::Step;
 use crate::connect::sealed::Tokens;
+use crate::hostname::Account;
 use crate::store::{Begun, Intent, Lease, Renewed, Swapped};
 use futures_util::future::join_all;
 use serde_json::json;
@@ -44,6 +46,13 @@ async fn fifty_rejections_refresh_once() {
     assert_eq!(world.stranger.count(TOKEN), 2);
     let late = world.connections.renew(&world.key, &rejected, None).await.unwrap();
     assert_eq!((bearer(&late), world.stranger.count(TOKEN)), ("Bearer at-2", 2));
+    // The same by what is in the database, as long as that is good.
+    world.connections.forget_all();
+    let late = world.connections.renew(&world.key, &rejected, None).await.unwrap();
+    assert_eq!((bearer(&late), world.stranger.count(TOKEN)), ("Bearer at-2", 2));
+    world.clock.advance(Duration::from_secs(3600));
+    let late = world.connections.renew(&world.key, &rejected, None).await.unwrap();
+    assert_eq!((bearer(&late), world.stranger.count(TOKEN)), ("Bearer at-3", 3));
 }
 
 #[tokio::test]
@@ -69,6 +78,26 @@ async fn b68_an_omitted_refresh_token_is_the_old_one() {
     world.clock.advance(Duration::from_secs(3600));
     assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-3");
     assert_eq!(world.stranger.last(TOKEN).form()["refresh_token"], "rt-1");
+}
+
+#[tokio::test]
+async fn a_success_ends_the_growing_of_the_pauses() {
+    let world = expired().await;
+    let pause = async || match world.credential().await {
+        Err(NoCredential::Trouble { retry_after, .. }) => retry_after.as_secs(),
+        _ => panic!("trouble"),
+    };
+    world.stranger.answers(TOKEN, Reply::Text(500, "oops"));
+    assert_eq!(pause().await, 2);
+    world.clock.advance(Duration::from_secs(2));
+    assert_eq!(pause().await, 4);
+    world.clock.advance(Duration::from_secs(4));
+    world.stranger.as_it_should(TOKEN);
+    assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-2");
+    world.connections.settle().await;
+    world.clock.advance(Duration::from_secs(3600));
+    world.stranger.answers(TOKEN, Reply::Text(500, "oops"));
+    assert_eq!(pause().await, 2);
 }
 
 /// DESIGN 1.7 "Provider trouble": the connection stays and the next attempt comes within 15 s.
@@ -164,6 +193,12 @@ async fn what_another_process_gets_is_waited_for() {
     let connections = world.connections.clone();
     let key = world.key.clone();
     let waiting = tokio::spawn(async move { connections.credential(&key).await });
+    let (looked, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    world.connections.checkpoints.at_each_step(Some(Box::new(move |step| {
+        let _ = looked.send(step);
+        Box::pin(std::future::ready(()))
+    })));
+    while !matches!(seen.recv().await.unwrap(), Step::Waiting | Step::Intended) {}
     let mut theirs = Tokens::default();
     "theirs".clone_into(&mut theirs.access_token);
     let sealed = world.connections.seal_tokens(&world.key, &theirs).unwrap();
@@ -233,6 +268,51 @@ async fn tokens_are_renewed_ahead_of_time() {
     assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-2");
 }
 
+/// Three connections at one upstream that have just expired.
+async fn three_expired() -> World {
+    let world = World::new().await;
+    *world.stranger.rotates.lock() = false;
+    let endpoint = format!("{}/tenant/token", world.stranger.origin);
+    for account in ["one", "two", "three"] {
+        let key = ConnectionKey { account: Some(Account::parse(account).unwrap()), ..world.key.clone() };
+        let given = seeding::Given {
+            access: "at-0".to_owned(),
+            refresh: "rt".to_owned(),
+            token_endpoint: &endpoint,
+            expires_in: Duration::ZERO,
+        };
+        world.store.put_connection(&seeding::row(&world.connections, &key, given)).await.unwrap();
+    }
+    world
+}
+
+#[tokio::test]
+async fn the_keeper_goes_on_at_once_while_there_is_more_and_it_gets_somewhere() {
+    let world = three_expired().await;
+    assert!(world.connections.refresh_some(2).await);
+    assert_eq!(world.stranger.count(TOKEN), 2);
+    assert!(!world.connections.refresh_some(2).await, "there was one left");
+    assert_eq!(world.stranger.count(TOKEN), 3);
+
+    let world = three_expired().await;
+    world.stranger.answers(TOKEN, Reply::Text(500, ""));
+    assert!(!world.connections.refresh_some(2).await, "it would ask a server in trouble again and again");
+}
+
+#[tokio::test]
+async fn what_expires_is_renewed_although_nobody_asks() {
+    let world = expired().await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let keeper = tokio::spawn(world.connections.clone().keep_fresh(stopped));
+    while world.row().await.version == 1 {
+        tokio::task::yield_now().await;
+    }
+    stop.send(true).unwrap();
+    keeper.await.unwrap();
+    assert_eq!(bearer(&world.credential().await.unwrap()), "Bearer at-2");
+    assert_eq!(world.stranger.count(TOKEN), 2);
+}
+
 #[tokio::test]
 async fn keep_fresh_stops_when_it_is_told_to() {
     let world = World::new().await;
@@ -240,6 +320,51 @@ async fn keep_fresh_stops_when_it_is_told_to() {
     let keeper = tokio::spawn(world.connections.clone().keep_fresh(stopped));
     stop.send(true).unwrap();
     keeper.await.unwrap();
+}
+
+#[tokio::test]
+async fn where_the_upstream_is_and_that_it_is_used_is_remembered() {
+    let world = World::new().await;
+    world.connect().await;
+    assert_eq!(world.connections.endpoint_path(&world.key).await.as_deref(), Some("/mcp"));
+    let credential = world.credential().await.unwrap();
+    let used = || Timestamp(credential.used.load(std::sync::atomic::Ordering::Relaxed));
+    assert_eq!(used(), Timestamp(0));
+    world.connections.use_now(&credential);
+    let first = used();
+    assert!(world.clock.now().since(first) < Duration::from_secs(60), "{first:?}");
+    world.clock.advance(Duration::from_secs(60));
+    world.connections.use_now(&credential);
+    assert_eq!(used(), first, "it is written down now and then");
+    world.clock.advance(Duration::from_secs(240));
+    world.connections.use_now(&credential);
+    assert!(used() > first);
+    // What says no more than the origin says nothing.
+    for path in ["", "/"] {
+        let resource = Some(format!("{}{path}", world.stranger.origin));
+        let row = world.row().await;
+        let mut tokens = world.connections.open_tokens(&row).unwrap();
+        tokens.server.as_mut().unwrap().resource = resource;
+        let sealed = world.connections.seal_tokens(&world.key, &tokens).unwrap();
+        world.store.put_connection(&Connection { sealed, ..row }).await.unwrap();
+        assert_eq!(world.connections.endpoint_path(&world.key).await, None, "{path:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_a_short_life_counts_as_new_for_half_of_it() {
+    let world = World::new().await;
+    let granted = json!({ "access_token": "x", "refresh_token": "r", "token_type": "Bearer", "expires_in": 100 });
+    world.stranger.answers(TOKEN, Reply::Json(200, granted));
+    world.connect().await;
+    world.clock.advance(Duration::from_secs(100));
+    world.credential().await.unwrap();
+    let wish = Duration::from_secs(600);
+    world.connections.credential_lasting(&world.key, wish).await.unwrap();
+    assert_eq!(world.stranger.count(TOKEN), 2);
+    world.clock.advance(Duration::from_secs(55));
+    world.connections.credential_lasting(&world.key, wish).await.unwrap();
+    assert_eq!(world.stranger.count(TOKEN), 3);
 }
 
 #[tokio::test]

@@ -20,6 +20,18 @@ async fn a_registration_says_what_we_are_and_is_kept() {
 }
 
 #[tokio::test]
+async fn what_is_no_registration_is_not_kept() {
+    for (status, answer) in [(201, json!({ "client_id": "" })), (400, json!({ "client_id": "x" }))] {
+        let world = World::new().await;
+        world.stranger.answers(REGISTER, Reply::Json(status, answer));
+        assert_eq!(failure(world.begin().await).0, "registration");
+        world.stranger.as_it_should(REGISTER);
+        let (_, query) = world.redirect("").await;
+        assert_eq!((query["client_id"].as_str(), world.stranger.count(REGISTER)), ("dynamic", 2));
+    }
+}
+
+#[tokio::test]
 async fn a_metadata_document_is_preferred_where_it_is_taken() {
     let world = World::new().await;
     let mut metadata = world.stranger.server_metadata();

@@ -147,6 +147,22 @@ async fn the_token_before_a_refused_one_is_tried_once() {
     assert_eq!(b.row().await.last_error.as_deref(), Some("the upstream ended the authorization"));
 }
 
+/// The upstream rejects what a refresh brings that has not come to its end: joining that one would bring the same again.
+#[tokio::test]
+async fn what_is_rejected_before_its_refresh_is_over_is_refreshed_once_more() {
+    let (rotator, a, b) = two(Replay::Fatal).await;
+    let gate = Gate::at(&a, Step::Swapped);
+    let (connections, key) = (a.connections.clone(), a.key.clone());
+    let first = tokio::spawn(async move { connections.credential(&key).await });
+    gate.reached().await;
+    let rejected = b.credential().await.unwrap();
+    assert_eq!(bearer(&rejected), "Bearer at-1");
+    let renewed = a.connections.renew(&a.key, &rejected, None).await.unwrap();
+    gate.open();
+    assert_eq!((bearer(&renewed), bearer(&first.await.unwrap().unwrap())), ("Bearer at-2", "Bearer at-1"));
+    assert_eq!((rotator.calls(), rotator.refusals()), (2, 0));
+}
+
 /// The keepers of both nodes see the same rows, and do not wait for each other.
 #[tokio::test]
 async fn keepers_share_the_work() {

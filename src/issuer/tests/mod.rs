@@ -11,6 +11,7 @@ mod exchange;
 mod identity_assertions;
 mod introspection;
 mod machines;
+mod permissions;
 mod possession;
 mod refresh_model;
 mod registration;
@@ -143,9 +144,8 @@ impl World {
         let cookie = cookie_of(&sessions, &alice).await;
         let lives = Arc::<GrantLives>::default();
         let memory = Memory { lives: lives.clone(), connections: connections.clone(), registry: registry.clone() };
-        let tokens = AccessTokens::new(Arc::new(keys), lives, clock.clone(), random.clone());
+        let tokens = Arc::new(AccessTokens::new(Arc::new(keys), lives, clock.clone(), random.clone()));
         tokens.recall_revocations(&store).await.unwrap();
-        let tokens = Arc::new(tokens);
         let remote_keys = Arc::new(RemoteKeys::new(http.clone(), clock.clone()));
         let tools = Tools {
             http: http.clone(),

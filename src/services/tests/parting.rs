@@ -114,6 +114,37 @@ async fn what_the_provider_has_ended_already_is_no_failure() {
     assert_eq!(world.actions().await, ["connection.revoked_at_provider"]);
 }
 
+/// GitHub says so by 404; of anybody else that means that the address is wrong.
+#[tokio::test]
+async fn what_is_not_found_is_gone_at_github_only() {
+    for (preset, line, status, is_over) in [
+        ("github", "DELETE /revoke", 404, true),
+        ("github", "DELETE /revoke", 403, false),
+        ("google", "POST /revoke", 404, false),
+    ] {
+        let world = World::with(&keys(preset)).await;
+        world.connect().await;
+        world.stranger.answers(line, Reply::Text(status, ""));
+        world.disconnect().await;
+        assert_eq!(world.connections.give_back(&world.audit).await, !is_over, "{preset} {status}");
+        assert_eq!(world.actions().await.len(), usize::from(is_over), "{preset} {status}");
+    }
+}
+
+/// What the configuration says now counts, for the client that it is about.
+#[tokio::test]
+async fn an_address_that_is_configured_later_is_told_if_it_is_of_the_same_client() {
+    for (keys, told) in [(PLAIN.to_owned(), 1), (PLAIN.replace("\"id\"", "\"another\""), 0)] {
+        let world = World::new().await;
+        world.stranger.answers("POST /revoke", Reply::Text(200, ""));
+        world.connect().await;
+        world.reconfigure(&format!("{keys}\n{ENDPOINT}"));
+        world.disconnect().await;
+        world.connections.give_back(&world.audit).await;
+        assert_eq!(world.stranger.count("POST /revoke"), told, "{keys}");
+    }
+}
+
 #[tokio::test]
 async fn whoever_has_connected_again_keeps_what_there_is() {
     for (preset, told) in [("google", 0), ("asana", 1)] {

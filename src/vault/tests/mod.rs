@@ -161,6 +161,16 @@ fn marks_are_for_one_purpose_and_one_keyring() {
     assert!(!Vault::new(&new, &[]).unwrap().has_marked("nonce", b"value", &mark));
 }
 
+#[test]
+fn a_key_is_called_the_same_in_messages_in_logs_and_where_it_is_read() {
+    let id = vault().current_key();
+    let text = id.to_string();
+    assert!(text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit()), "{text}");
+    assert_eq!(format!("{id:?}"), format!("KeyId({text})"));
+    assert_eq!(text.parse(), Ok(id));
+    assert_eq!(text[1..].parse::<KeyId>(), Err(NotAKeyId));
+}
+
 fn place_of([table, row, column, person, upstream]: &[String; 5]) -> Place<'_> {
     Place { table, row, column, person, upstream }
 }

@@ -39,10 +39,17 @@ fn a_token_gives_the_vault_key_and_says_what_is_wrong() {
     let rsa = Pkcs11 { key: "pair".to_owned(), ..settings.clone() };
     let pair = wrapped(&rsa, &earlier);
     assert!(pair.expose().contains("RSA-OAEP"), "{}", pair.expose());
-    assert_eq!(
-        Vault::unlock(&pair, &[], Some(&rsa)).unwrap().current_key(),
-        Vault::new(&earlier, &[]).unwrap().current_key()
-    );
+    let earlier_id = Vault::new(&earlier, &[]).unwrap().current_key();
+    assert_eq!(Vault::unlock(&pair, &[], Some(&rsa)).unwrap().current_key(), earlier_id);
+
+    let is_at_rest = || {
+        let module = Module::new(Path::new(&settings.module)).unwrap();
+        module
+            .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
+            .and_then(|()| module.finalize())
+            .is_ok()
+    };
+    assert!(is_at_rest(), "whoever has the key signs out and lets go of the token");
 
     let with = |change: &dyn Fn(&mut Pkcs11)| {
         let mut changed = settings.clone();
@@ -56,16 +63,22 @@ fn a_token_gives_the_vault_key_and_says_what_is_wrong() {
         (with(&|s| s.key = "missing".to_owned()), "has no AES key and no RSA key pair \"missing\""),
         (with(&|s| s.key = "second".to_owned()), "was wrapped with the key \"vault\" of the token \"portcullis\""),
         (with(&|s| s.key = "twins".to_owned()), "has several keys \"twins\": give one of them another label"),
-        (with(&|s| s.pin = Secret::new("4321".to_owned())), "the PIN in vault.pkcs11.pin_file is wrong"),
+        (with(&|s| s.pin = Secret::new("4321".to_owned())), "pin_file is wrong; fewer tries are left than before"),
         (refusal(None, &line), "configure it in [vault.pkcs11]"),
         (refusal(Some(&settings), &plain), "the vault key is in the clear"),
         (refusal(Some(&settings), &Secret::new("{\"wrapped\":7}".to_owned())), "the wrapped vault key is damaged"),
         (
             refusal(Some(&settings), &Secret::new(line.expose().replace(&id.to_string(), "0011223344556677"))),
-            "does not unwrap",
+            // The token itself refuses: the key's name is authenticated with it.
+            "does not unwrap the vault key (Function::Decrypt",
+        ),
+        (
+            refusal(Some(&rsa), &Secret::new(pair.expose().replace(&earlier_id.to_string(), "0011223344556677"))),
+            "what came out is another key",
         ),
     ] {
         assert!(said.contains(expected), "expected {expected:?}: {said}");
+        assert!(is_at_rest(), "after {said}");
         assert!(!said.contains(PIN) && !said.contains("4321") && !said.contains(plain.expose()), "{said}");
     }
     assert_eq!(Vault::unlock(&line, &[], Some(&settings)).unwrap().current_key(), id, "no try is left over");

@@ -7,6 +7,7 @@ use crate::ids::{ConnectionId, Digest, GrantId, UserId};
 use crate::jose::SigningAlgorithm;
 use crate::store::*;
 use data_encoding::HEXLOWER;
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -226,6 +227,30 @@ async fn it_can_die_at_any_step_and_goes_on_where_it_was() {
         alone.check(&store).await.unwrap();
     }
     assert!(deaths > 10 && halves > 2, "{deaths} deaths, {halves} of them half way");
+}
+
+#[tokio::test]
+async fn what_a_gateway_seals_meanwhile_with_the_old_key_is_wrapped_too() {
+    let (old, new) = (key(), key());
+    let before = Vault::new(&old, &[]).unwrap();
+    let store = installation(&before).await;
+    let after = Vault::new(&new, &[old]).unwrap();
+    let is_past_connections = Cell::new(false);
+    let mut told =
+        |progress: Progress| is_past_connections.set(is_past_connections.get() || progress.table != "connections");
+    let mut rewrap = std::pin::pin!(after.rewrap_by(3, &store, &mut told));
+    let until_past = std::future::poll_fn(|context| match is_past_connections.get() {
+        true => Poll::Ready(()),
+        false => rewrap.as_mut().poll(context).map(|_| ()),
+    });
+    until_past.await;
+    let user = store.users().await.unwrap().remove(0).id;
+    let row = format!("{user}/late.example/work");
+    let (person, upstream) = (user.to_string(), "late.example");
+    let place = Place { table: "connections", row: &row, column: "sealed", person: &person, upstream };
+    store.put_connection(&connection(user, upstream, before.seal(&place, row.as_bytes()))).await.unwrap();
+    let outcome = rewrap.await.unwrap();
+    assert_eq!((outcome.done, outcome.left, outcome.retired.len()), (ALL as u64 + 1, vec![], 1));
 }
 
 #[tokio::test]
