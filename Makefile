@@ -258,7 +258,7 @@ crash: deps-build ## Kill a process at every step of a refresh, CYCLES times wit
 	PORTCULLIS_CRASH_CYCLES=$${CYCLES:-1000} cargo test --lib connect::tests::crashing -- --nocapture
 
 .PHONY: mutants
-mutants: deps-build ## Mutants of what security rests on, all in one build, against the tests that reach them (an hour)
+mutants: deps-build ## Mutants of what security rests on, all in one build, against the tests that reach them (hours; ARGS="--again" goes on)
 	@command -v cargo-mutants >/dev/null || $(call tool,cargo-mutants,$(CARGO_MUTANTS_VERSION))
 	python3 -B tests/mutants/run.py $(ARGS)
 

@@ -75,6 +75,7 @@ class Place:
         tracked = run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.split("\0")
         files = {name: ROOT / name for name in filter(None, tracked)}
         self.sources = {name: (file.read_bytes(), file.stat().st_mode) for name, file in files.items() if file.is_file()}
+        self.built = self.as_it_is()
 
     def copy_of_sources(self):
         for name, (content, mode) in self.sources.items():
@@ -86,7 +87,6 @@ class Place:
 
     def with_switches(self, mutants):
         """Edits the copy; the mutants that there is no place for are left out from now on."""
-        before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in (self.tree / "src").rglob("*.rs")}
         self.copy_of_sources()
         self.list.write_text(json.dumps([{**mutant, "skip": bool(mutant["skip"])} for mutant in mutants]))
         command = ["cargo", "run", "--quiet", "--locked", "--manifest-path", HERE / "Cargo.toml", "--", self.list, self.tree]
@@ -98,10 +98,13 @@ class Place:
             mutants[int(number)]["skip"] = "no place for a switch"
         library = self.tree / "src/lib.rs"
         library.write_text(library.read_text() + SWITCH)
-        # What is as it was need not be built again.
-        for file, (content, written_at) in before.items():
+        # What is as it was when it was built need not be built again.
+        for file, (content, written_at) in self.built.items():
             if file.exists() and file.read_bytes() == content:
                 os.utime(file, ns=(written_at, written_at))
+
+    def as_it_is(self):
+        return {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in (self.tree / "src").rglob("*.rs")}
 
     def compiled(self, target):
         """The programs of the tests, or else the mutants that do not compile."""
@@ -109,6 +112,7 @@ class Place:
         output = run(command, cwd=self.tree, capture_output=True, env=self.environment)
         made = [json.loads(line) for line in output.stdout.splitlines()]
         if output.returncode == 0:
+            self.built = self.as_it_is()
             return [line["executable"] for line in made if line.get("executable") and line["profile"]["test"]], set()
         wrong, elsewhere = set(), []
         for message in (line["message"] for line in made if isinstance(line.get("message"), dict)):
@@ -213,11 +217,11 @@ class Tests:
         return sorted(self.by_mutant.get(number, []), key=chance, reverse=True)
 
     def notices(self, number, file, minutes):
-        """The test that fails with this mutant, if any does within so many minutes of tests."""
+        """What becomes of a mutant within so many minutes of tests, and the test that fails with it, if one does."""
         end = time.monotonic() + 60 * minutes
         for name in self.promising(number, file):
             if time.monotonic() > end:
-                return None
+                return "undecided", None
             usual = self.seconds[name]
             limit = max(AT_LEAST, PATIENCE * usual)
             passes, seconds = self.one(name, limit, MUTANT=str(number))
@@ -226,8 +230,8 @@ class Tests:
             self.tries[file, name] += 1
             if is_due_to_it:
                 self.catches[file, name] += 1
-                return name
-        return None
+                return "caught", name
+        return "survived" if number in self.by_mutant else "not reached", None
 
 
 def described(mutant):
@@ -315,14 +319,15 @@ def try_out(tests, mutants, wanted, options):
     tests.learn(options.jobs)
 
     def judge(number):
-        return number, tests.notices(number, mutants[number]["file"], options.minutes)
+        return number, *tests.notices(number, mutants[number]["file"], options.minutes)
 
     saved = time.monotonic()
     with ThreadPoolExecutor(options.jobs) as pool:
-        for number, by in pool.map(judge, wanted):
+        for number, result, by in pool.map(judge, wanted):
             mutant = mutants[number]
-            was_reached = number in tests.by_mutant or mutant.get("result") == "survived"
-            mutant |= {"result": "caught" if by else "survived" if was_reached else "not reached", "by": by}
+            # Those that the tests of the library let live are not out of reach because others do not reach them.
+            result = mutant.get("result", result) if result == "not reached" else result
+            mutant |= {"result": result, "by": by}
             if not by:
                 say(f"{mutant['result']}: {mutant['name']}")
             if time.monotonic() > saved + 20:
@@ -332,7 +337,7 @@ def try_out(tests, mutants, wanted, options):
 
 
 def report(mutants) -> int:
-    kinds = ["caught", "survived", "not reached"]
+    kinds = ["caught", "survived", "not reached", "undecided"]
     per_module = {}
     for mutant in mutants:
         if "result" in mutant:
@@ -342,7 +347,7 @@ def report(mutants) -> int:
     for module, counts in sorted(per_module.items()):
         print(f"{module:<12}" + "".join(f"{counts[kind]:>13}" for kind in kinds))
     known = reasons()
-    alive = [mutant for mutant in mutants if mutant.get("result") in ("survived", "not reached")]
+    alive = [mutant for mutant in mutants if mutant.get("result") in kinds[1:]]
     unexplained = [mutant for mutant in alive if described(mutant) not in known]
     print(f"{len(alive)} alive, {len(alive) - len(unexplained)} of them with a reason in {REASONS.name}")
     for mutant in unexplained:

@@ -55,8 +55,8 @@ pub fn find(source: &str, changes: &[Change]) -> Result<Vec<Site>, String> {
     let mut finder = Finder { source, lines: crate::line_starts(source), changes, sites: Vec::new() };
     finder.visit_file(&file);
     let mut sites = finder.sites;
-    // Whatever contains another comes first.
-    sites.sort_by_key(|site| (site.range.start, std::cmp::Reverse(site.range.end)));
+    // Whatever contains another comes first, and before that what a body begins with, which is in none of its expressions.
+    sites.sort_by_key(|site| (site.range.start, !site.range.is_empty(), std::cmp::Reverse(site.range.end)));
     Ok(sites)
 }
 
