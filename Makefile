@@ -283,13 +283,15 @@ soak: deps-build deps-postgres ## Mixed traffic with faults for MINUTES=60 on DA
 	PORTCULLIS_SOAK_MINUTES=$${MINUTES:-60} PORTCULLIS_SOAK_SEED=$${SEED:-1} PORTCULLIS_SOAK_DATABASE=$${DATABASE:-sqlite} \
 	PORTCULLIS_SOAK_OUT=$${OUT:-} cargo test --test it soak:: -- --nocapture --include-ignored
 
-# What `make fuzz` takes besides: TARGET (a name, or all of tests/fuzz/corpus), RUNS of each target, or SECONDS of each, OUT.
+# What `make fuzz` takes besides: TARGET (a name, or all of tests/fuzz/corpus), RUNS of each target, or SECONDS of each, SLICE (the
+# seconds of a turn), JOBS (how many at a time), STOP (after so many seconds), OUT.
 FUZZ_TARGET := $(CURDIR)/.cache/fuzz/target
 FUZZ := $(FUZZ_TARGET)/release/fuzz
 
 .PHONY: fuzz
 fuzz: fuzz-build ## Fuzz the parsers: TARGET=name, RUNS=100000000 or SECONDS=60 of each; goes on where it ended (hours)
 	python3 tests/fuzz/run.py run $(FUZZ) --runs $(or $(RUNS),100000000) --seconds $(or $(SECONDS),0) \
+	  --slice $(or $(SLICE),300) --stop-after $(or $(STOP),0) $(addprefix --jobs ,$(JOBS)) \
 	  --out $(or $(OUT),.cache/fuzz/out) $(addprefix --target ,$(TARGET))
 
 .PHONY: fuzz-report

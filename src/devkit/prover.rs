@@ -62,7 +62,12 @@ impl Prover {
 
     /// Whatever header and claims, correctly signed.
     pub fn sign(&self, header: &Value, claims: &Value) -> String {
-        let encoded = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+        self.sign_text(&header.to_string(), &claims.to_string())
+    }
+
+    /// Whatever stands in the place of header and claims, correctly signed.
+    pub fn sign_text(&self, header: &str, claims: &str) -> String {
+        let encoded = |text: &str| BASE64URL_NOPAD.encode(text.as_bytes());
         let input = format!("{}.{}", encoded(header), encoded(claims));
         let signature = self.pair.sign(self.random.source(), input.as_bytes());
         let signature = signature.map(|signature| BASE64URL_NOPAD.encode(signature.as_ref())).unwrap_or_default();

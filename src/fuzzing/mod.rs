@@ -31,7 +31,7 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
 }
 
 /// All of them.
-pub static TARGETS: [Target; 26] = [
+pub static TARGETS: [Target; 27] = [
     target("label", names::label),
     target("host", names::host),
     target("route", crate::proxy::fuzzing::route),
@@ -55,6 +55,7 @@ pub static TARGETS: [Target; 26] = [
     target("sse", crate::proxy::fuzzing::sse),
     target("frames", crate::proxy::fuzzing::frames),
     target("jwt", crate::tokens::fuzzing::jwt),
+    target("proof", crate::tokens::fuzzing::proof),
     target("cookie", crate::session::fuzzing::cookie),
     target("config", configuration::config),
     target("vault", rows::vault),

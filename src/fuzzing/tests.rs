@@ -98,7 +98,8 @@ macro_rules! targets {
 
 targets! {
     label host route address forwarded announced http1_request http1_pipeline http1_answer http1_chunks hygiene_request
-    hygiene_answer challenge metadata registration redirect form token_answer broker rpc sse frames jwt cookie config vault
+    hygiene_answer challenge metadata registration redirect form token_answer broker rpc sse frames jwt proof cookie config
+    vault
 }
 
 #[test]

@@ -90,16 +90,21 @@ fn with_data(event: &[u8], data: &str) -> Bytes {
     let mut changed = BytesMut::with_capacity(event.len());
     let mut data = Some(data);
     for (line, end) in lines(event) {
-        if data_of(line).is_none() {
-            changed.extend_from_slice(line);
-            changed.extend_from_slice(end);
+        if data_of(line).is_some() {
+            for part in data.take().into_iter().flat_map(|data| data.split('\n')) {
+                changed.extend_from_slice(b"data: ");
+                changed.extend_from_slice(part.as_bytes());
+                changed.extend_from_slice(end);
+            }
             continue;
         }
-        for part in data.take().into_iter().flat_map(|data| data.split('\n')) {
-            changed.extend_from_slice(b"data: ");
-            changed.extend_from_slice(part.as_bytes());
-            changed.extend_from_slice(end);
+        if changed.ends_with(b"\r") && line.is_empty() && end == b"\n" {
+            // What stood between this blank line and a CR is gone: without it they would be one line end, and the event would
+            // have none.
+            changed.extend_from_slice(b"\n");
         }
+        changed.extend_from_slice(line);
+        changed.extend_from_slice(end);
     }
     changed.freeze()
 }
@@ -264,6 +269,29 @@ mod tests {
         for before in ["", "data: 1\n\n", "\u{feff}", ": \n\n"] {
             let out = through(format!("{before}data: {hiding}\n\n").as_bytes(), 5);
             assert!(!String::from_utf8(out).unwrap().contains("\"no\""), "{before:?}");
+        }
+    }
+
+    #[test]
+    fn a_changed_event_ends_where_it_ended_whatever_its_lines_end_with() {
+        let (half, other) = LIST.split_at(LIST.find('[').unwrap());
+        let lines = |text: &str| {
+            let lines = [("H", half), ("O", other), ("K", &KEPT[half.len()..])];
+            let text =
+                lines.iter().fold(text.to_owned(), |text, (name, data)| text.replace(name, &format!("data: {data}")));
+            format!("{text}data: 1\n\n")
+        };
+        for (before, after) in [
+            ("H\rO\n\n", "H\rK\r\n\n"),
+            ("H\rid: 1\rO\n\n", "H\rK\rid: 1\r\n\n"),
+            ("H\nid: 1\rO\n\n", "H\nK\nid: 1\r\n\n"),
+            ("H\nid: 1\rO\r\n\r\n", "H\nK\nid: 1\r\r\n"),
+            ("H\rO\n\r", "H\rK\r\r"),
+        ] {
+            for step in 1..90 {
+                let out = String::from_utf8(through(lines(before).as_bytes(), step)).unwrap();
+                assert_eq!(out, lines(after), "{before:?} by {step}");
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 // A target that fails says so, and is one list of what must hold.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cognitive_complexity)]
 
+pub(crate) use super::dpop::fuzzing::proof;
+
 use super::verify::Unverified;
 use super::{AccessTokens, NewToken, SigningKeys};
 use crate::clock::{Clock, Timestamp};

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Runs the gateway's fuzz targets under libFuzzer, in turns, and tells how often each was run.
 
-    run.py run PROGRAM [--out DIR] [--target NAME]... [--runs N] [--seconds N] [--slice N]
+    run.py run PROGRAM [--out DIR] [--target NAME]... [--runs N] [--seconds N] [--slice N] [--jobs N] [--stop-after N]
     run.py report [--out DIR]
     run.py minimise PROGRAM [--out DIR] [--target NAME]...
 
-`run` goes on where an earlier run with the same --out ended: executions add up. A target that has found something is not run
-again until its files in DIR/found are gone. `minimise` writes the smallest set of inputs that reaches as much as all of them into
+`run` goes on where an earlier run with the same --out ended: executions add up. Those that have the fewest take their turns first.
+A target that has found something is not run again until its files in DIR/found are gone. `minimise` writes the smallest set of inputs that reaches as much as all of them into
 the corpus of the repository.
 """
 
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -91,21 +92,28 @@ def run(arguments: argparse.Namespace) -> int:
     out, names = arguments.out, targets(arguments.target)
     out.mkdir(parents=True, exist_ok=True)
     until = {name: figures(out).get(name, (0, 0.0))[1] + arguments.seconds for name in names} if arguments.seconds else {}
-    while True:
-        sums = figures(out)
-        unfinished = [
-            name
-            for name in names
-            if not found(out, name)
-            and (sums.get(name, (0, 0.0))[1] < until[name] - 1 if until else sums.get(name, (0, 0.0))[0] < arguments.runs)
-        ]
+    deadline = time.monotonic() + arguments.stop_after if arguments.stop_after else None
+
+    def is_unfinished(name: str, runs: int, seconds: float) -> bool:
+        return not found(out, name) and (seconds < until[name] - 1 if until else runs < arguments.runs)
+
+    def turn(name: str) -> None:
+        runs, seconds = figures(out).get(name, (0, 0.0))
+        length = min(arguments.slice, int(until[name] - seconds) + 1) if until else arguments.slice
+        if deadline:
+            length = min(length, int(deadline - time.monotonic()))
+        if length > 0:
+            fuzz(arguments.program, out, name, -1 if until else arguments.runs - runs, length)
+
+    while deadline is None or time.monotonic() < deadline - 1:
+        sums = {name: figures(out).get(name, (0, 0.0)) for name in names}
+        unfinished = [name for name in names if is_unfinished(name, *sums[name])]
         if not unfinished:
-            report(arguments)
-            return 1 if any(found(out, name) for name in names) else 0
-        for name in unfinished:
-            runs, seconds = sums.get(name, (0, 0.0))
-            slice_of = min(arguments.slice, int(until[name] - seconds) + 1) if until else arguments.slice
-            fuzz(arguments.program, out, name, -1 if until else arguments.runs - runs, slice_of)
+            break
+        with ThreadPoolExecutor(arguments.jobs) as pool:
+            list(pool.map(turn, sorted(unfinished, key=lambda name: sums[name][0])))
+    report(arguments)
+    return 1 if any(found(out, name) for name in names) else 0
 
 
 def report(arguments: argparse.Namespace) -> int:
@@ -156,6 +164,8 @@ def main() -> int:
             command.add_argument("--runs", type=int, default=100_000_000)
             command.add_argument("--seconds", type=int, default=0, help="for each target, in the place of --runs")
             command.add_argument("--slice", type=int, default=300, help="seconds of a turn")
+            command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="targets at a time")
+            command.add_argument("--stop-after", type=int, default=0, help="seconds of the whole run")
     arguments = parser.parse_args()
     return arguments.action(arguments)
 

@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 /// Longer than anything here takes; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What is promised within a second is waited for ten times as long: a test's machine may stand still for a while, and
+/// What is promised within a second is waited for thirty times as long: a test's machine may stand still for a while, and
 /// what really takes long is measured by the benches. Longer than this takes only what does not come by itself.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = PATIENCE;
 
 /// An upstream made of raw TCP.
 pub struct RawUpstream {

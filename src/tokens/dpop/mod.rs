@@ -6,6 +6,8 @@
 //! carries one, and a proof with it is judged by when we gave the nonce out, so that a client with a wrong clock can go on.
 
 mod claims;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod target;
 #[cfg(test)]
 mod tests;
@@ -90,6 +92,19 @@ impl Proofs {
     /// # Errors
     /// [`Unproven`].
     pub async fn check(&self, headers: &HeaderMap, purpose: &Purpose<'_>) -> Result<Option<String>, Unproven> {
+        let Some((thumbprint, claims)) = self.judge(headers, purpose)? else { return Ok(None) };
+        // Identifiers of one key say nothing about those of another.
+        let id = Digest::of(format!("dpop {thumbprint}.{}", claims.jti));
+        let expires_at = self.clock.now().after(REMEMBERED);
+        match self.claims.claim(id, expires_at).await {
+            Ok(true) => Ok(Some(thumbprint)),
+            Ok(false) => Err(self.invalid("the proof was used before: make a new one for every request")),
+            Err(fault) => Err(Unproven::Failed(fault)),
+        }
+    }
+
+    /// The thumbprint of the key and what the proof says, when all of it holds but that it is used for the first time.
+    fn judge(&self, headers: &HeaderMap, purpose: &Purpose<'_>) -> Result<Option<(String, Statement)>, Unproven> {
         let mut values = headers.get_all(DPOP).iter();
         let Some(proof) = values.next() else { return Ok(None) };
         if values.next().is_some() {
@@ -99,14 +114,7 @@ impl Proofs {
         let (thumbprint, claims) = signed(proof).map_err(|why| self.invalid(why))?;
         fits(&claims, &thumbprint, purpose).map_err(|why| self.invalid(why))?;
         self.is_fresh(&claims)?;
-        // Identifiers of one key say nothing about those of another.
-        let id = Digest::of(format!("dpop {thumbprint}.{}", claims.jti));
-        let expires_at = self.clock.now().after(REMEMBERED);
-        match self.claims.claim(id, expires_at).await {
-            Ok(true) => Ok(Some(thumbprint)),
-            Ok(false) => Err(self.invalid("the proof was used before: make a new one for every request")),
-            Err(fault) => Err(Unproven::Failed(fault)),
-        }
+        Ok(Some((thumbprint, claims)))
     }
 
     /// For whoever asks for a proof that is not there.

@@ -144,7 +144,7 @@ struct Tally {
     plain: usize,
     /// Those that reached the upstream.
     forwarded: usize,
-    /// Connections with something doubtful in them.
+    /// Connections of HTTP/1, and streams of HTTP/2, with something doubtful in them.
     doubtful: u64,
 }
 
@@ -257,7 +257,9 @@ fn finals(got: &[u8]) -> usize {
 async fn two_connection(stage: &Stage, authority: &Authority, seed: u64) -> Tally {
     let mut numbers = Numbers(seed);
     let first = seed * NUMBERS;
-    let count = 1 + numbers.below(4);
+    let count = 1 + numbers.below(6);
+    // Whom one stream spoils a connection for could not have shown anything. Of a hundred streams, sixty are plain.
+    let spoiled = !numbers.once_in(3);
     let stream = authority.connect(stage.gateway.port(), DOMAIN, "h2").await;
     let (reader, mut writer) = tokio::io::split(stream);
     let mut frames = Frames::new(reader);
@@ -266,21 +268,26 @@ async fn two_connection(stage: &Stage, authority: &Authority, seed: u64) -> Tall
     let mut sent = HashMap::new();
     for position in 0..count {
         let number = first + position;
-        let one = two::stream(&mut numbers, &stage.caller, number, 2 * u32::try_from(position).unwrap() + 1);
+        let plain = !spoiled || numbers.below(5) < 2;
+        let one = two::stream(&mut numbers, &stage.caller, number, 2 * u32::try_from(position).unwrap() + 1, plain);
         if writer.write_all(&one.frames).await.is_err() || writer.flush().await.is_err() {
             break;
         }
         sent.insert(number, one);
     }
     let mut open: HashSet<u32> = (0..u32::try_from(count).unwrap()).map(|position| 2 * position + 1).collect();
-    let mut got = Vec::new();
+    let (mut got, mut is_whole) = (Vec::new(), true);
     let receiving = async {
         while !open.is_empty() {
-            let Some(frame) = frames.next().await else { return };
+            let Some(frame) = frames.next().await else {
+                is_whole = false;
+                return;
+            };
             match frame.kind {
                 0 => got.extend_from_slice(&frame.payload),
                 RST_STREAM => drop(open.remove(&frame.stream)),
                 GOAWAY => {
+                    is_whole = false;
                     let last = u32::from_be_bytes(frame.payload[..4].try_into().unwrap());
                     open.retain(|stream| *stream <= last);
                 }
@@ -309,8 +316,9 @@ async fn two_connection(stage: &Stage, authority: &Authority, seed: u64) -> Tall
     for (number, one) in &sent {
         tally.plain += usize::from(one.plain);
         tally.doubtful += u64::from(!one.plain);
-        // A connection may end with the first thing that no client sends.
-        assert!(!all_plain || seen.contains_key(number), "PORTCULLIS_FUZZ_SEED={seed}: {number} did not arrive");
+        // A connection may end with the first thing that no client sends; where it did not, one stream's fault is no other's.
+        let must = one.plain && (all_plain || is_whole);
+        assert!(!must || seen.contains_key(number), "PORTCULLIS_FUZZ_SEED={seed}: {number} did not arrive");
     }
     assert!(answered.iter().all(|number| seen.contains_key(number)), "PORTCULLIS_FUZZ_SEED={seed}: {answered:?}");
     assert!(open.is_empty() || !all_plain, "PORTCULLIS_FUZZ_SEED={seed}: {open:?}");

@@ -10,12 +10,12 @@ pub struct Caller {
 }
 
 impl Numbers {
-    fn pick<'t>(&mut self, list: &[&'t str]) -> &'t str {
+    pub(super) fn pick<'t>(&mut self, list: &[&'t str]) -> &'t str {
         list[self.below(list.len() as u64) as usize]
     }
 
     /// Once in so many times.
-    fn once_in(&mut self, times: u64) -> bool {
+    pub(super) fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 }
