@@ -33,7 +33,8 @@ tail -n 3 "$place/tests.log"
 "$tools/llvm-profdata" merge --sparse --failure-mode=all -o "$place/all.profdata" "$place"/counts/*.profraw
 objects=()
 for program in $programs; do objects+=(--object "$program"); done
-"$tools/llvm-cov" export --summary-only --instr-profile "$place/all.profdata" "${objects[@]}" \
-  --ignore-filename-regex '/(\.cargo|rustc)/' >"$place/summary.json"
-python3 -B tests/coverage/report.py "$place/summary.json"
+# By line: the summaries of llvm-cov take, of a function that two programs have, what the better of them reached.
+"$tools/llvm-cov" export --format=lcov --skip-functions --skip-branches --instr-profile "$place/all.profdata" "${objects[@]}" \
+  --ignore-filename-regex '/(\.cargo|rustc)/' >"$place/lines.info"
+python3 -B tests/coverage/report.py "$place/lines.info"
 exit "$failed"
