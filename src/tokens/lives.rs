@@ -146,10 +146,25 @@ mod tests {
     fn an_end_reaches_holders_and_latecomers() {
         let (lives, grant) = (GrantLives::default(), GrantId::random(&Random::default()));
         let life = lives.of(grant);
-        assert!(!life.has_ended());
+        assert!(!life.has_ended() && !lives.has_ended(grant));
+        let answering = life.answering();
+        assert_eq!(lives.answers_under(grant), 1);
+        drop(answering);
+        assert_eq!(lives.answers_under(grant), 0);
         lives.end(grant);
-        assert!(life.has_ended());
+        assert!(life.has_ended() && lives.has_ended(grant));
         assert!(lives.of(grant).has_ended());
+    }
+
+    #[test]
+    fn an_interruption_ends_lives_and_no_grant() {
+        let (lives, random) = (GrantLives::default(), Random::default());
+        let (used, unused) = (GrantId::random(&random), GrantId::random(&random));
+        drop(lives.of(unused));
+        assert!(!lives.interrupt(), "nobody has one");
+        let life = lives.of(used);
+        assert!(lives.interrupt() && life.has_ended());
+        assert!(!lives.has_ended(used) && !lives.of(used).has_ended());
     }
 
     #[test]
