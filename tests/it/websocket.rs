@@ -164,7 +164,7 @@ async fn subprotocols_extensions_and_compressed_frames_pass_as_they_are() {
         async move { compressing(&mut connection, &pinged).await }
     })
     .await;
-    let gateway = gateway_for(&upstream.authority, Duration::from_millis(200)).await;
+    let gateway = gateway_for(&upstream.authority, Duration::from_secs(1)).await;
     let (token, _) = gateway.token_for(&upstream.authority).await;
     let mut stream = TcpStream::connect(("127.0.0.1", gateway.port())).await.unwrap();
     let asked = [
