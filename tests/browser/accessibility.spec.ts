@@ -55,10 +55,10 @@ for (const { person, part, parts } of VISITS) {
 }
 
 async function inspect(page: Page, name: string): Promise<void> {
-  await colours(page, 'light');
+  await page.emulateMedia({ colorScheme: 'light' });
   const light = await new AxeBuilder({ page }).analyze();
   expect.soft(told(light), `${name}, light`).toEqual([]);
-  await colours(page, 'dark');
+  await page.emulateMedia({ colorScheme: 'dark' });
   const dark = await new AxeBuilder({ page }).withRules(['color-contrast', 'link-in-text-block']).analyze();
   expect.soft(told(dark), `${name}, dark`).toEqual([]);
 
@@ -68,18 +68,6 @@ async function inspect(page: Page, name: string): Promise<void> {
   await page.setViewportSize(SMALL);
   expect.soft(await overflow(page), `${name}, on a small phone`).toEqual([]);
   expect.soft(await smallTargets(page), `${name}, with a thumb`).toEqual([]);
-}
-
-/** Everything has its new colours only when the last transition to them is over. */
-async function colours(page: Page, colorScheme: 'light' | 'dark'): Promise<void> {
-  await page.emulateMedia({ colorScheme });
-  await page.evaluate(async () => {
-    const frame = (): Promise<number> => new Promise((resolve) => requestAnimationFrame(resolve));
-    await frame();
-    await frame();
-    const transitions = document.getAnimations().filter((animation) => animation instanceof CSSTransition);
-    await Promise.allSettled(transitions.map((transition) => transition.finished));
-  });
 }
 
 function told({ violations }: Awaited<ReturnType<AxeBuilder['analyze']>>): string[] {
