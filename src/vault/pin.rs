@@ -2,8 +2,11 @@
 
 use cryptoki::slot::TokenInfo;
 
-/// How many tries are left, as far as a token says.
-#[derive(Clone, Copy)]
+/// What to do about a PIN that is locked.
+pub(super) const LOCKED: &str = "its PIN is locked: unlock it with the token's own tool";
+
+/// How many tries are left, as far as a token says; the default is of one that says nothing.
+#[derive(Clone, Copy, Default)]
 pub(super) struct Tries {
     is_locked: bool,
     is_last: bool,
@@ -22,7 +25,7 @@ impl Tries {
     /// Why not even one is made, if so.
     pub(super) fn objection(self) -> Option<&'static str> {
         if self.is_locked {
-            return Some("its PIN is locked: unlock it with the token's own tool");
+            return Some(LOCKED);
         }
         self.is_last.then_some(
             "one more wrong PIN would lock it: correct vault.pkcs11.pin_file and sign in once with the token's own tool",

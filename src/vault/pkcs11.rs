@@ -4,7 +4,7 @@
 //! The module is a library that is loaded into this process, so it is loaded only where `[vault.pkcs11]` names one, and
 //! finalised when the key is there.
 
-use super::pin::Tries;
+use super::pin::{self, Tries};
 use super::wrapped::{Mechanism, WrappedKey};
 use super::{KeyId, VaultKey};
 use crate::error::Fault;
@@ -140,10 +140,10 @@ impl<'a> Token<'a> {
         match session.login(UserType::User, Some(&pin)) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
             Err(Error::Pkcs11(RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange, _)) => {
-                let info = module.get_token_info(slot).map_err(|error| self.failed("refuses the PIN", error))?;
-                let left = Tries::of(&info).left();
+                let left = module.get_token_info(slot).map(|info| Tries::of(&info)).unwrap_or_default().left();
                 Err(self.refused(&format!("the PIN in vault.pkcs11.pin_file is wrong; {left}. It was tried once")))
             }
+            Err(Error::Pkcs11(RvError::PinLocked, _)) => Err(self.refused(pin::LOCKED)),
             Err(error) => Err(self.failed("refuses the sign-in", error)),
         }
     }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 /// The administrator of every test gateway.
 pub const USER: &str = "alice";
@@ -31,6 +32,8 @@ pub struct Gateway {
     /// Where names lead; no others lead anywhere.
     names: HashMap<String, Vec<IpAddr>>,
     asked_port: u16,
+    /// Bound, so that no other test gets it, and refuses connections, as nobody listens.
+    kept_port: Option<TcpSocket>,
     pub clock: Clock,
 }
 
@@ -83,6 +86,7 @@ impl Gateway {
             edit: Arc::new(edit),
             names,
             asked_port: 0,
+            kept_port: None,
             clock: Clock::system(),
         };
         gateway.run(0).await
@@ -99,19 +103,20 @@ impl Gateway {
 
     /// Stops, and starts again on the same files and the same port.
     pub async fn restart(mut self) -> Self {
-        let port = self.port();
-        if let Some(running) = self.running.take() {
-            running.stop().await;
-        }
+        let port = self.halt().await;
         self.run(port).await
     }
 
-    /// Stops; the port on which it listened.
+    /// Stops; the port on which it listened, and which nobody gets until it is [resumed](Self::resume).
     pub async fn halt(&mut self) -> u16 {
         let port = self.port();
         if let Some(running) = self.running.take() {
             running.stop().await;
         }
+        let kept = TcpSocket::new_v4().unwrap();
+        kept.set_reuseaddr(true).unwrap();
+        kept.bind(([127, 0, 0, 1], port).into()).unwrap();
+        self.kept_port = Some(kept);
         port
     }
 
@@ -137,6 +142,7 @@ impl Gateway {
             }),
             names: self.names.clone(),
             asked_port: 0,
+            kept_port: None,
             clock: Clock::system(),
         };
         other.run(0).await
@@ -155,6 +161,7 @@ impl Gateway {
             }),
             names: self.names.clone(),
             asked_port: 0,
+            kept_port: None,
             clock: self.clock.clone(),
         };
         other.run(0).await
@@ -180,6 +187,7 @@ impl Gateway {
         self.asked_port = port;
         let config = self.config();
         let bound = Bound::bind(&config.server.listen).unwrap();
+        self.kept_port = None;
         let resolver = Resolver::fixed(self.names.clone());
         let (clock, random) = (self.clock.clone(), Random::default());
         let app = App::build_with(config, bound.addresses(), clock, random, resolver).await.unwrap();

@@ -4,24 +4,6 @@ use super::*;
 use crate::config::Permitted;
 use crate::mcp::{Pattern, ToolPolicy};
 
-fn policy() -> Upstreams {
-    Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 }
-}
-
-fn upstream(authority: &Authority, auth: UpstreamAuth) -> UpstreamConfig {
-    UpstreamConfig {
-        authority: authority.clone(),
-        name: None,
-        alias: None,
-        kind: Default::default(),
-        path: None,
-        auth,
-        allow_private: None,
-        tools: None,
-        allowed: None,
-    }
-}
-
 fn oauth() -> UpstreamAuth {
     UpstreamAuth::OAuth(Box::default())
 }

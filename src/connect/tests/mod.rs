@@ -28,6 +28,24 @@ use crate::store::{Connection, ConnectionState, Role, User};
 use std::collections::HashMap;
 use stranger::{Reply, Stranger};
 
+fn policy() -> Upstreams {
+    Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 }
+}
+
+fn upstream(authority: &Authority, auth: UpstreamAuth) -> UpstreamConfig {
+    UpstreamConfig {
+        authority: authority.clone(),
+        name: None,
+        alias: None,
+        kind: Default::default(),
+        path: None,
+        auth,
+        allow_private: None,
+        tools: None,
+        allowed: None,
+    }
+}
+
 /// A gateway's worth of parts around one stranger.
 pub(crate) struct World {
     pub(crate) stranger: Arc<Stranger>,
@@ -65,19 +83,8 @@ impl World {
         };
         store.create_user(&user).await.unwrap();
         let authority = Authority::parse(&stranger.authority).unwrap();
-        let configured = UpstreamConfig {
-            authority: authority.clone(),
-            name: Some("Notes".to_owned()),
-            alias: None,
-            kind: Default::default(),
-            path: None,
-            auth,
-            allow_private: None,
-            tools: None,
-            allowed: None,
-        };
-        let policy = Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 };
-        let registry = Arc::new(Registry::new(&policy, vec![configured], site(), store.clone()).await.unwrap());
+        let configured = UpstreamConfig { name: Some("Notes".to_owned()), ..upstream(&authority, auth) };
+        let registry = Arc::new(Registry::new(&policy(), vec![configured], site(), store.clone()).await.unwrap());
         let connections = connections(&store, &vault, &registry, &clock);
         let key = ConnectionKey::upstream(user.id, authority, None);
         Self { stranger, connections, store, vault, clock, registry, key, session: Digest::of("the session") }

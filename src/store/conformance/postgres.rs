@@ -145,6 +145,22 @@ async fn who_was_cut_off_is_told_so_and_hears_again() {
     assert_eq!(listener.changed().await, Heard::Changed);
 }
 
+/// `portcullis migrate` right behind the end of a gateway.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_leaving_does_not_use_a_database_any_more() {
+    const ASKED: &str = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database()
+        AND state = 'idle' AND query LIKE '%FROM pg_stat_activity%')";
+    let url = testing::postgres_url().await;
+    let store = Store::open(&url).await.unwrap();
+    store.latest_change().await.unwrap();
+    assert!(Store::is_in_use(&url).await.unwrap());
+    let asking = tokio::spawn(async move { Store::is_in_use(&url).await });
+    let has_asked = async || query_scalar::<bool>(ASKED).fetch_one(store.database.readers()).await.unwrap();
+    while !asking.is_finished() && !has_asked().await {}
+    store.close().await;
+    assert!(!asking.await.unwrap().unwrap());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_that_fails_or_is_dropped_did_not_happen() {
     let store = Store::open_with(&testing::postgres_url().await, 1).await.unwrap();

@@ -76,6 +76,10 @@ const ACQUIRE: Duration = Duration::from_secs(5);
 /// How long to wait for an answer. The server gives up before (`statement_timeout`), so this is for one that is gone.
 const ANSWER: Duration = Duration::from_secs(12);
 
+/// How long a connection that was closed may still be seen: its process at the server ends a moment later, on a busy machine
+/// some moments. PostgreSQL itself waits like this before it copies or drops a database.
+const LEAVING: Duration = Duration::from_secs(3);
+
 /// A connection that was unused for so long is looked at before it is used: the server may have been started again.
 const TRUSTED: Duration = Duration::from_secs(1);
 
@@ -248,7 +252,8 @@ fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
     Ok(options.application_name("portcullis").statement_cache_capacity(256))
 }
 
-/// Whether some process of ours is connected to a database.
+/// Whether some process of ours is connected to a database. A server takes a moment to see that somebody has left, so it is
+/// given [`LEAVING`].
 pub(super) async fn is_in_use(url: &str) -> Result<bool, StoreError> {
     const OTHERS: &str = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database()
         AND application_name = current_setting('application_name') AND pid <> pg_backend_pid())";
@@ -256,7 +261,14 @@ pub(super) async fn is_in_use(url: &str) -> Result<bool, StoreError> {
     let asked = async {
         let connect = tokio::time::timeout(ACQUIRE, options.connect());
         let mut connection = connect.await.map_err(|_| Problem::Silent)??;
-        let others = limited(sqlx::query_scalar(OTHERS).fetch_one(&mut connection)).await?;
+        let begun = Instant::now();
+        let others = loop {
+            let others: bool = limited(sqlx::query_scalar(OTHERS).fetch_one(&mut connection)).await?;
+            if !others || begun.elapsed() >= LEAVING {
+                break others;
+            }
+            tokio::time::sleep(LEAVING / 100).await;
+        };
         connection.close().await?;
         Ok(others)
     };
