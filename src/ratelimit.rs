@@ -4,7 +4,7 @@
 mod buckets;
 mod shared;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::config::{Limits, Rate};
 use crate::hostname::Authority;

@@ -2,19 +2,19 @@
 
 use super::Dashboard;
 use super::failure::{Failure, local_path, message, see_other};
+use super::sent::Deciding;
 use super::start::address::{self, label_of};
 use crate::connect::{Begin, CallbackQuery, ConnectError, ConnectionKey, Request};
 use crate::hostname::{Account, UpstreamAddress};
 use crate::oauth::scope::Scopes;
 use crate::page::{self, ApprovalPage, MessagePage, Place};
-use crate::request::Arrival;
 use crate::session::SignedIn;
 use crate::store::{Role, UpstreamRequest};
 use crate::upstream::{Standing, Upstream};
+use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Form, Json};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -64,20 +64,17 @@ pub(super) async fn start(
 /// `POST /oauth/start`: an administrator's answer to the approval page.
 pub(super) async fn approve_and_start(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Query(query): Query<StartQuery>,
-    Form(sent): Form<ApprovalForm>,
+    Deciding(sent): Deciding<ApprovalForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.sender(&headers, &sent.csrf_token).await?;
     let goal = match dashboard.goal(&query.server, &query.account) {
         Ok(goal) => goal,
         Err(answer) => return Ok(answer),
     };
-    if sent.decision != "approve" {
+    if sent.form.decision != "approve" {
         return Ok(see_other(Place::Servers.address()));
     }
-    dashboard.approve(&person, &arrival, goal.upstream.authority.clone()).await?;
+    dashboard.approve(&sent.actor(), goal.upstream.authority.clone()).await?;
     Ok(see_other(&query.address()))
 }
 

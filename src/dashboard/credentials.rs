@@ -3,19 +3,18 @@
 
 use super::connect::{Goal, not_permitted};
 use super::failure::{Failure, local_path, message, see_other};
+use super::sent::Sent;
 use super::start::address::sentence;
 use super::{Dashboard, rows};
-use crate::administration::{Actor, Refused};
+use crate::administration::Refused;
 use crate::connect::{ConnectionKey, PERSONAL_PAGE};
 use crate::hostname::Account;
 use crate::page::{self, CredentialField, CredentialPage};
-use crate::request::Arrival;
 use crate::secret::Secret;
 use crate::session::SignedIn;
 use crate::upstream::{Kind, Personal, Standing};
 use axum::extract::{Query, State};
 use axum::response::Response;
-use axum::{Extension, Form};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -48,32 +47,29 @@ pub(super) async fn form(
 /// `POST /upstreams/credentials`: keeps what is given and goes on as `/oauth/callback` does.
 pub(super) async fn keep(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Query(query): Query<CredentialQuery>,
-    Form(sent): Form<Vec<(String, Secret)>>,
+    sent: Sent<Vec<(String, Secret)>>,
 ) -> Result<Response, Failure> {
-    let field = |name: &str| sent.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value.expose());
-    let person = dashboard.sender(&headers, field("csrf_token")).await?;
+    let field = |name: &str| sent.form.iter().find(|(field, _)| field == name).map_or("", |(_, value)| value.expose());
     if field("decision") != "approve" {
         return Ok(see_other(&query.declined()));
     }
-    let wanted = match dashboard.wanted(&person, &query).await? {
+    let wanted = match dashboard.wanted(&sent.person, &query).await? {
         Ok(wanted) => wanted,
         Err(answer) => return Ok(answer),
     };
-    dashboard.limits.check_user_upstream(person.user.id, &wanted.goal.upstream.authority)?;
+    dashboard.limits.check_user_upstream(sent.person.user.id, &wanted.goal.upstream.authority)?;
     // What is left empty stays as it is.
-    let values = sent.iter().filter_map(|(field, value)| Some((field.strip_prefix(FIELD)?, value)));
+    let values = sent.form.iter().filter_map(|(field, value)| Some((field.strip_prefix(FIELD)?, value)));
     let given: Vec<_> = values.filter(|(_, value)| !value.expose().is_empty()).collect();
-    let actor = Actor::person(&person.user, arrival.client);
+    let actor = sent.actor();
     let (key, upstream) = (&wanted.key, &wanted.goal.upstream);
     if given.is_empty() && !dashboard.connections.needs_consent(key).await? {
         return Ok(see_other(query.return_to()));
     }
-    match dashboard.administration.keep_credentials(&actor, &person.user, key, upstream, &given).await {
+    match dashboard.administration.keep_credentials(&actor, &sent.person.user, key, upstream, &given).await {
         Ok(()) => Ok(see_other(query.return_to())),
-        Err(Refused::Invalid(why)) => dashboard.credential_page(&person, &wanted, &query, Some(&why)).await,
+        Err(Refused::Invalid(why)) => dashboard.credential_page(&sent.person, &wanted, &query, Some(&why)).await,
         Err(refused) => Err(refused.into()),
     }
 }

@@ -13,6 +13,7 @@ mod programs;
 mod providers;
 mod rows;
 mod second;
+mod sent;
 mod servers;
 mod signin;
 mod start;
@@ -186,13 +187,6 @@ impl Dashboard {
         Ok(person)
     }
 
-    /// The signed-in administrator behind a form of ours.
-    async fn deciding(&self, headers: &HeaderMap, csrf_token: &str) -> Result<SignedIn, Failure> {
-        let person = self.sender(headers, csrf_token).await?;
-        must_administer(&person)?;
-        Ok(person)
-    }
-
     /// On to a page of ours, which tells what has been done.
     fn done(&self, person: &SignedIn, address: &str, notice: &str) -> Response {
         let mut response = failure::see_other(address);
@@ -203,13 +197,6 @@ impl Dashboard {
     /// The signed-in person, or the way to sign in and come back to `return_to`.
     async fn person(&self, headers: &HeaderMap, return_to: &str) -> Result<SignedIn, Failure> {
         self.sessions.find(headers).await?.ok_or_else(|| Failure::SignInFirst(return_to.to_owned()))
-    }
-
-    /// The signed-in person behind a form of ours.
-    async fn sender(&self, headers: &HeaderMap, csrf_token: &str) -> Result<SignedIn, Failure> {
-        let person = self.person(headers, "/").await?;
-        crate::csrf::check(&self.site, headers, &person.csrf_token, Some(csrf_token))?;
-        Ok(person)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::Dashboard;
 use super::failure::{Failure, local_path, message, see_other};
+use super::sent::{Nothing, Sent};
 use crate::csrf;
 use crate::error::{Culprit, Fault};
 use crate::identity::LoginError;
@@ -64,12 +65,6 @@ pub(super) struct Claim {
     csrf_token: String,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct SignOut {
-    csrf_token: String,
-}
-
 /// `GET /login`
 pub(super) async fn form(
     State(dashboard): State<Arc<Dashboard>>,
@@ -122,9 +117,8 @@ pub(super) async fn sign_in(
 pub(super) async fn sign_out(
     State(dashboard): State<Arc<Dashboard>>,
     headers: HeaderMap,
-    Form(sent): Form<SignOut>,
+    _: Sent<Nothing>,
 ) -> Result<Response, Failure> {
-    dashboard.sender(&headers, &sent.csrf_token).await?;
     let mut response = see_other("/");
     response.headers_mut().append(header::SET_COOKIE, dashboard.sessions.end(&headers).await?);
     Ok(response)

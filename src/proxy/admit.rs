@@ -177,11 +177,12 @@ fn presented(headers: &HeaderMap) -> Result<(Scheme, &str), Refusal> {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::config::{self, Limits, Permitted, Rate, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
+    use crate::config::{self, Permitted, Unknown, UpstreamAuth, UpstreamConfig, Upstreams};
     use crate::devkit::prover::Prover;
     use crate::hostname::{self, Authority, Label, Scheme as UrlScheme, Site};
     use crate::ids::{GrantId, Random, UserId};
     use crate::jose::SigningAlgorithm;
+    use crate::ratelimit::tests::plenty;
     use crate::store::{Role, Store, User};
     use crate::tokens::{NewToken, SigningKeys};
     use crate::upstream::{Destinations, HealthTable, Registry};
@@ -221,18 +222,6 @@ mod tests {
             let policy = Upstreams { unknown: Unknown::Ask, allow_private: false, ca_file: None, max_requests: 1024 };
             let upstreams = vec![upstream("notes", None), upstream("files", Some(Permitted::default()))];
             let registry = Arc::new(Registry::new(&policy, upstreams, site.clone(), store).await.unwrap());
-            let plenty = Rate { count: 1000, period: Duration::from_secs(1), burst: 1000 };
-            let limits = Limits {
-                per_ip: plenty,
-                per_user: plenty,
-                per_user_upstream: plenty,
-                per_client: plenty,
-                token_endpoint: plenty,
-                registration: plenty,
-                login: plenty,
-                shared: false,
-                connections: Default::default(),
-            };
             let user = User {
                 id: UserId::random(&random),
                 name: "alice".into(),
@@ -244,7 +233,7 @@ mod tests {
             };
             Self {
                 tokens: AccessTokens::new(Arc::new(keys), Arc::default(), clock.clone(), random.clone()),
-                limits: RateLimits::new(&limits),
+                limits: RateLimits::new(&plenty()),
                 destinations: Destinations::new(site, registry, HealthTable::new(clock.clone(), random.clone(), 10)),
                 clock,
                 user,

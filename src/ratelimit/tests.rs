@@ -10,6 +10,22 @@ fn rate(count: u32, period: Duration, burst: u32) -> Rate {
     Rate { count, period, burst }
 }
 
+/// For whoever tests something else.
+pub(crate) fn plenty() -> Limits {
+    let plenty = rate(1000, SECOND, 1000);
+    Limits {
+        per_ip: plenty,
+        per_user: plenty,
+        per_user_upstream: plenty,
+        per_client: plenty,
+        token_endpoint: plenty,
+        registration: plenty,
+        login: plenty,
+        shared: false,
+        connections: Default::default(),
+    }
+}
+
 fn limits() -> Limits {
     let wide = rate(100, SECOND, 200);
     Limits {

@@ -101,6 +101,22 @@ fn guarded_crates_are_named_only_where_they_belong() {
     assert!(offences.is_empty(), "\n{}", offences.join("\n"));
 }
 
+/// Cross-site request forgery: the pages of people who are signed in get their forms from `sent.rs`, which knows whether a form is
+/// ours. Nobody is signed in yet where the others are sent from.
+#[test]
+fn pages_read_the_forms_of_signed_in_people_in_one_place() {
+    const READERS: [&str; 5] = ["passkey.rs", "providers.rs", "second.rs", "sent.rs", "signin.rs"];
+    let mut readers = Vec::new();
+    for (_, file) in source_files().into_iter().filter(|(module, _)| module == "dashboard") {
+        let text = fs::read_to_string(&file).unwrap();
+        if code_lines(&text).iter().any(|(_, line)| line.contains("Form(") || line.contains("RawForm")) {
+            readers.push(file.strip_prefix(source().join("dashboard")).unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    readers.sort_unstable();
+    assert_eq!(readers, READERS);
+}
+
 #[test]
 fn every_module_of_the_library_has_a_layer() {
     let lib = fs::read_to_string(source().join("lib.rs")).unwrap();

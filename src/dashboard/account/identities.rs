@@ -3,6 +3,7 @@
 use super::ACCOUNT;
 use crate::dashboard::Dashboard;
 use crate::dashboard::failure::{Failure, see_other};
+use crate::dashboard::sent::Sent;
 use crate::identity::Linking;
 use crate::identity::providers::{Profile, Purpose, SignInError};
 use crate::page::{IdentitiesSection, IdentityRow, Moment};
@@ -11,8 +12,7 @@ use crate::session::SignedIn;
 use crate::store::{LinkedIdentity, Unlinked};
 use axum::extract::State;
 use axum::response::Response;
-use axum::{Extension, Form};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -24,7 +24,6 @@ const DECLINED: &str = "You did not sign in there, so nothing was linked.";
 #[serde(default)]
 pub(in crate::dashboard) struct LinkForm {
     provider: String,
-    csrf_token: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -32,46 +31,41 @@ pub(in crate::dashboard) struct LinkForm {
 pub(in crate::dashboard) struct UnlinkForm {
     issuer: String,
     subject: String,
-    csrf_token: String,
 }
 
 /// `POST /account/identities/link`
 pub(in crate::dashboard) async fn link(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<LinkForm>,
+    sent: Sent<LinkForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.recent_sender(&headers, &sent.csrf_token).await?;
-    dashboard.limits.check_nameless_login(arrival.client)?;
-    let purpose = Purpose::Link(person.user.id);
-    match dashboard.providers.begin(&sent.provider, person.session, purpose, ACCOUNT).await {
+    dashboard.must_be_recent(&sent.person, ACCOUNT)?;
+    dashboard.limits.check_nameless_login(sent.client)?;
+    let purpose = Purpose::Link(sent.person.user.id);
+    match dashboard.providers.begin(&sent.form.provider, sent.person.session, purpose, ACCOUNT).await {
         Ok(address) => Ok(see_other(&address)),
-        Err(error) => dashboard.not_linked(&person, &error).await,
+        Err(error) => dashboard.not_linked(&sent.person, &error).await,
     }
 }
 
 /// `POST /account/identities/unlink`
 pub(in crate::dashboard) async fn unlink(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<UnlinkForm>,
+    sent: Sent<UnlinkForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.recent_sender(&headers, &sent.csrf_token).await?;
+    dashboard.must_be_recent(&sent.person, ACCOUNT)?;
     let usable: Vec<&str> = dashboard.providers.names().map(|(name, _)| name).collect();
-    let key = (sent.issuer.as_str(), sent.subject.as_str());
+    let key = (sent.form.issuer.as_str(), sent.form.subject.as_str());
     let provider = dashboard.store.identity(key.0, key.1).await?.map(|identity| identity.provider);
-    match dashboard.identity.unlink(person.user.id, key, &usable, dashboard.passwords).await? {
+    match dashboard.identity.unlink(sent.person.user.id, key, &usable, dashboard.passwords).await? {
         Unlinked::Done => {
             if let Some(provider) = &provider {
-                dashboard.revocations.set_groups(person.user.id, provider, &[]).await?;
+                dashboard.revocations.set_groups(sent.person.user.id, provider, &[]).await?;
             }
-            let subject = format!("{} at {}", sent.subject, sent.issuer);
-            dashboard.audit.record(&person.user.name, "identity.unlinked", &subject, Some(arrival.client));
+            let subject = format!("{} at {}", sent.form.subject, sent.form.issuer);
+            dashboard.record(&sent, "identity.unlinked", &subject);
             Ok(see_other(ACCOUNT))
         }
-        Unlinked::LastWayIn => dashboard.account_page(&person, StatusCode::CONFLICT, Some(LAST)).await,
+        Unlinked::LastWayIn => dashboard.account_page(&sent.person, StatusCode::CONFLICT, Some(LAST)).await,
         Unlinked::Unknown => Err(Failure::NotFound),
     }
 }

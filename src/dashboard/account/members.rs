@@ -1,41 +1,36 @@
 //! What a person sees at the unified endpoint.
 
 use super::ACCOUNT;
-use crate::administration::Actor;
 use crate::connect::{ConnectionKey, page_address};
 use crate::dashboard::Dashboard;
 use crate::dashboard::failure::{Failure, see_other};
+use crate::dashboard::sent::Sent;
 use crate::dashboard::start::address::start_address;
 use crate::hostname::{Account, Authority};
 use crate::page::{EndpointSection, MemberRow};
-use crate::request::Arrival;
 use crate::session::SignedIn;
 use crate::store::{Connection, ConnectionState, MemberName};
 use crate::upstream::{Kind, Upstream};
 use axum::extract::State;
 use axum::response::Response;
-use axum::{Extension, Form};
-use http::HeaderMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// `POST /account/members`: `shown` names what is to be seen, of everything that the page had `listed`.
 pub(in crate::dashboard) async fn select(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<Vec<(String, String)>>,
+    sent: Sent<Vec<(String, String)>>,
 ) -> Result<Response, Failure> {
-    let all = |name: &'static str| sent.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str());
-    let person = dashboard.sender(&headers, all("csrf_token").next().unwrap_or_default()).await?;
+    let all =
+        |name: &'static str| sent.form.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str());
     let (shown, listed) = (all("shown").collect::<BTreeSet<_>>(), all("listed").collect::<BTreeSet<_>>());
-    let actor = Actor::person(&person.user, arrival.client);
-    for member in dashboard.members(&person).await? {
+    let actor = sent.actor();
+    for member in dashboard.members(&sent.person).await? {
         let value = member.value();
         // What came after the page was made stays as it is.
         if listed.contains(value.as_str()) {
             let visible = shown.contains(value.as_str());
-            dashboard.administration.select(&actor, &person.user, &member.key, visible).await?;
+            dashboard.administration.select(&actor, &sent.person.user, &member.key, visible).await?;
         }
     }
     Ok(see_other(ACCOUNT))

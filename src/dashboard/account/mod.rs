@@ -58,11 +58,4 @@ impl Dashboard {
             endpoint: self.endpoint(person).await?,
         }))
     }
-
-    /// The signed-in person behind a form of ours who has proved a short while ago who they are: what changes how a person
-    /// signs in must not be at the mercy of whoever sits at a browser that was left alone.
-    async fn recent_sender(&self, headers: &HeaderMap, csrf_token: &str) -> Result<SignedIn, Failure> {
-        let person = self.sender(headers, csrf_token).await?;
-        if self.sessions.is_recent(&person) { Ok(person) } else { Err(Failure::SignInAgain(ACCOUNT.to_owned())) }
-    }
 }

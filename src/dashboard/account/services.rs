@@ -3,18 +3,18 @@
 
 use super::ACCOUNT;
 use crate::dashboard::failure::{Failure, see_other};
+use crate::dashboard::sent::Sent;
 use crate::dashboard::{Dashboard, rows};
 use crate::error::Culprit;
 use crate::page::{Moment, ServiceRow};
-use crate::request::Arrival;
 use crate::secret::Secret;
 use crate::services::Service;
 use crate::session::SignedIn;
 use axum::extract::State;
 use axum::response::Response;
-use axum::{Extension, Form};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
+use std::mem::take;
 use std::sync::Arc;
 
 /// The forms behind the buttons of a row.
@@ -23,45 +23,38 @@ use std::sync::Arc;
 pub(in crate::dashboard) struct ServiceForm {
     service: String,
     pat: String,
-    csrf_token: String,
 }
 
 /// `POST /account/services/disconnect`: the access is given back to the service where that is possible.
 pub(in crate::dashboard) async fn disconnect(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<ServiceForm>,
+    sent: Sent<ServiceForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.sender(&headers, &sent.csrf_token).await?;
-    let service = dashboard.service(&sent.service)?;
-    if !dashboard.services.disconnect(&service, person.user.id).await? {
+    let service = dashboard.service(&sent.form.service)?;
+    if !dashboard.services.disconnect(&service, sent.person.user.id).await? {
         return Err(Failure::NotFound);
     }
     let name = service.name.as_str();
-    dashboard.audit.record(&person.user.name, "service.disconnected", name, Some(arrival.client));
+    dashboard.record(&sent, "service.disconnected", name);
     Ok(see_other(ACCOUNT))
 }
 
 /// `POST /account/services/pat`: in place of an earlier one. Nobody can read it again.
 pub(in crate::dashboard) async fn put_pat(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<ServiceForm>,
+    mut sent: Sent<ServiceForm>,
 ) -> Result<Response, Failure> {
-    let pat = Secret::new(sent.pat);
-    let person = dashboard.sender(&headers, &sent.csrf_token).await?;
-    let service = dashboard.service(&sent.service)?;
-    match dashboard.services.put_pat(&service, person.user.id, &pat).await {
+    let pat = Secret::new(take(&mut sent.form.pat));
+    let service = dashboard.service(&sent.form.service)?;
+    match dashboard.services.put_pat(&service, sent.person.user.id, &pat).await {
         Ok(()) => {
             let name = service.name.as_str();
-            dashboard.audit.record(&person.user.name, "service.pat_set", name, Some(arrival.client));
+            dashboard.record(&sent, "service.pat_set", name);
             Ok(see_other(ACCOUNT))
         }
         Err(fault) if fault.culprit == Culprit::Caller => {
             let notice = format!("The token was not kept: {}.", fault.public);
-            dashboard.account_page(&person, StatusCode::BAD_REQUEST, Some(&notice)).await
+            dashboard.account_page(&sent.person, StatusCode::BAD_REQUEST, Some(&notice)).await
         }
         Err(fault) => Err(fault.into()),
     }
@@ -70,17 +63,14 @@ pub(in crate::dashboard) async fn put_pat(
 /// `POST /account/services/pat/remove`
 pub(in crate::dashboard) async fn remove_pat(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<ServiceForm>,
+    sent: Sent<ServiceForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.sender(&headers, &sent.csrf_token).await?;
-    let service = dashboard.service(&sent.service)?;
-    if !dashboard.services.delete_pat(&service, person.user.id).await? {
+    let service = dashboard.service(&sent.form.service)?;
+    if !dashboard.services.delete_pat(&service, sent.person.user.id).await? {
         return Err(Failure::NotFound);
     }
     let name = service.name.as_str();
-    dashboard.audit.record(&person.user.name, "service.pat_removed", name, Some(arrival.client));
+    dashboard.record(&sent, "service.pat_removed", name);
     Ok(see_other(ACCOUNT))
 }
 

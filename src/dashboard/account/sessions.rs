@@ -3,11 +3,10 @@
 use super::ACCOUNT;
 use crate::dashboard::Dashboard;
 use crate::dashboard::failure::{Failure, see_other};
+use crate::dashboard::sent::Sent;
 use crate::ids::SessionId;
-use crate::request::Arrival;
 use axum::extract::State;
 use axum::response::Response;
-use axum::{Extension, Form};
 use http::{HeaderMap, header};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -16,44 +15,37 @@ use std::sync::Arc;
 #[serde(default)]
 pub(in crate::dashboard) struct SessionForm {
     id: String,
-    csrf_token: String,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(in crate::dashboard) struct EverywhereForm {
     applications: String,
-    csrf_token: String,
 }
 
 /// `POST /account/sessions/end`
 pub(in crate::dashboard) async fn end(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<SessionForm>,
+    sent: Sent<SessionForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.sender(&headers, &sent.csrf_token).await?;
-    let id: SessionId = sent.id.parse().map_err(|_| Failure::NotFound)?;
-    if !dashboard.store.delete_session_of(person.user.id, id).await? {
+    let id: SessionId = sent.form.id.parse().map_err(|_| Failure::NotFound)?;
+    if !dashboard.store.delete_session_of(sent.person.user.id, id).await? {
         return Err(Failure::NotFound);
     }
-    dashboard.audit.record(&person.user.name, "session.ended", &id.to_string(), Some(arrival.client));
+    dashboard.record(&sent, "session.ended", &id.to_string());
     Ok(see_other(ACCOUNT))
 }
 
 /// `POST /account/sign-out-everywhere`
 pub(in crate::dashboard) async fn end_all(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
     headers: HeaderMap,
-    Form(sent): Form<EverywhereForm>,
+    sent: Sent<EverywhereForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.sender(&headers, &sent.csrf_token).await?;
-    let applications = sent.applications == "end";
-    dashboard.revocations.sign_out_everywhere(person.user.id, applications).await?;
+    let applications = sent.form.applications == "end";
+    dashboard.revocations.sign_out_everywhere(sent.person.user.id, applications).await?;
     let subject = if applications { "browsers and applications" } else { "browsers" };
-    dashboard.audit.record(&person.user.name, "sessions.ended", subject, Some(arrival.client));
+    dashboard.record(&sent, "sessions.ended", subject);
     let mut response = see_other("/");
     response.headers_mut().append(header::SET_COOKIE, dashboard.sessions.end(&headers).await?);
     Ok(response)

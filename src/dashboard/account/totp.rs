@@ -3,15 +3,14 @@
 use super::ACCOUNT;
 use crate::config::SecondFactor;
 use crate::dashboard::failure::{Failure, see_other};
+use crate::dashboard::sent::{Nothing, Sent};
 use crate::dashboard::{Dashboard, rows};
 use crate::page::{self, CodesPage, EnrolPage};
-use crate::request::Arrival;
 use crate::secret::Secret;
 use crate::session::SignedIn;
 use axum::extract::State;
 use axum::response::Response;
-use axum::{Extension, Form};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -22,53 +21,47 @@ const REQUIRED: &str = "A second factor is required here: set up another one bef
 #[serde(default)]
 pub(in crate::dashboard) struct TotpForm {
     totp_code: String,
-    csrf_token: String,
 }
 
 /// `POST /account/totp/begin`
 pub(in crate::dashboard) async fn begin(
     State(dashboard): State<Arc<Dashboard>>,
-    headers: HeaderMap,
-    Form(sent): Form<TotpForm>,
+    sent: Sent<Nothing>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.recent_sender(&headers, &sent.csrf_token).await?;
-    dashboard.enrolment(&person, StatusCode::OK, None).await
+    dashboard.must_be_recent(&sent.person, ACCOUNT)?;
+    dashboard.enrolment(&sent.person, StatusCode::OK, None).await
 }
 
 /// `POST /account/totp/confirm`
 pub(in crate::dashboard) async fn confirm(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<TotpForm>,
+    sent: Sent<TotpForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.recent_sender(&headers, &sent.csrf_token).await?;
-    let name = &person.user.name;
-    dashboard.limits.check_login(arrival.client, name)?;
-    match dashboard.factors.confirm(person.user.id, person.session, &sent.totp_code).await? {
+    dashboard.must_be_recent(&sent.person, ACCOUNT)?;
+    let name = &sent.person.user.name;
+    dashboard.limits.check_login(sent.client, name)?;
+    match dashboard.factors.confirm(sent.person.user.id, sent.person.session, &sent.form.totp_code).await? {
         Some(codes) => {
-            dashboard.audit.record(name, "totp.added", name, Some(arrival.client));
-            Ok(show_codes(&person, &codes))
+            dashboard.record(&sent, "totp.added", name);
+            Ok(show_codes(&sent.person, &codes))
         }
-        None => dashboard.enrolment(&person, StatusCode::BAD_REQUEST, Some(WRONG)).await,
+        None => dashboard.enrolment(&sent.person, StatusCode::BAD_REQUEST, Some(WRONG)).await,
     }
 }
 
 /// `POST /account/totp/remove`
 pub(in crate::dashboard) async fn remove(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<TotpForm>,
+    sent: Sent<Nothing>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.recent_sender(&headers, &sent.csrf_token).await?;
-    let (id, name) = (person.user.id, &person.user.name);
+    dashboard.must_be_recent(&sent.person, ACCOUNT)?;
+    let (id, name) = (sent.person.user.id, &sent.person.user.name);
     let last = dashboard.factors.of(id).await?.passkeys.is_empty();
     if last && dashboard.second_factor == SecondFactor::Required {
-        return dashboard.account_page(&person, StatusCode::CONFLICT, Some(REQUIRED)).await;
+        return dashboard.account_page(&sent.person, StatusCode::CONFLICT, Some(REQUIRED)).await;
     }
     if dashboard.factors.remove_authenticator(id).await? {
-        dashboard.audit.record(name, "totp.removed", name, Some(arrival.client));
+        dashboard.record(&sent, "totp.removed", name);
     }
     Ok(see_other(ACCOUNT))
 }
@@ -76,18 +69,16 @@ pub(in crate::dashboard) async fn remove(
 /// `POST /account/recovery-codes`
 pub(in crate::dashboard) async fn renew_codes(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<TotpForm>,
+    sent: Sent<Nothing>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.recent_sender(&headers, &sent.csrf_token).await?;
-    let (id, name) = (person.user.id, &person.user.name);
+    dashboard.must_be_recent(&sent.person, ACCOUNT)?;
+    let (id, name) = (sent.person.user.id, &sent.person.user.name);
     if !dashboard.factors.of(id).await?.asks() {
         return Ok(see_other(ACCOUNT));
     }
     let codes = dashboard.factors.renew_codes(id).await?;
-    dashboard.audit.record(name, "recovery_codes.renewed", name, Some(arrival.client));
-    Ok(show_codes(&person, &codes))
+    dashboard.record(&sent, "recovery_codes.renewed", name);
+    Ok(show_codes(&sent.person, &codes))
 }
 
 impl Dashboard {

@@ -1,18 +1,17 @@
 //! What administrators do to a person without being asked whether they are sure.
 
 use super::address_of;
+use crate::administration::Refused;
 use crate::administration::records::{Role, User, UserChange};
-use crate::administration::{Actor, Refused};
 use crate::dashboard::Dashboard;
 use crate::dashboard::failure::Failure;
+use crate::dashboard::sent::Deciding;
 use crate::page::counted;
-use crate::request::Arrival;
 use crate::secret::Secret;
 use crate::session::SignedIn;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use axum::{Extension, Form};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -26,13 +25,12 @@ pub(super) struct PersonForm {
     group: String,
     email: String,
     password: Secret,
-    csrf_token: String,
 }
 
 impl Default for PersonForm {
     fn default() -> Self {
         let empty = String::new;
-        Self { id: empty(), group: empty(), email: empty(), password: Secret::new(empty()), csrf_token: empty() }
+        Self { id: empty(), group: empty(), email: empty(), password: Secret::new(empty()) }
     }
 }
 
@@ -41,152 +39,125 @@ type Dashboards = State<Arc<Dashboard>>;
 /// `POST /people/{id}/enable`
 pub(super) async fn enable(
     State(dashboard): Dashboards,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(id): Path<String>,
-    Form(sent): Form<PersonForm>,
+    Deciding(sent): Deciding<PersonForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding_lately(&headers, &sent.csrf_token, &address_of(&id)).await?;
+    dashboard.must_be_recent(&sent.person, &address_of(&id))?;
     let change = UserChange { disabled: Some(false), ..UserChange::default() };
-    let changed = dashboard.administration.change_user(&actor(&person, &arrival), &id, &change).await;
-    dashboard.told(&person, &id, changed.map(|user| format!("{} may sign in again.", user.name))).await
+    let changed = dashboard.administration.change_user(&sent.actor(), &id, &change).await;
+    dashboard.told(&sent.person, &id, changed.map(|user| format!("{} may sign in again.", user.name))).await
 }
 
 /// `POST /people/{id}/promote`
 pub(super) async fn promote(
     State(dashboard): Dashboards,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(id): Path<String>,
-    Form(sent): Form<PersonForm>,
+    Deciding(sent): Deciding<PersonForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding_lately(&headers, &sent.csrf_token, &address_of(&id)).await?;
+    dashboard.must_be_recent(&sent.person, &address_of(&id))?;
     let change = UserChange { role: Some(Role::Administrator), ..UserChange::default() };
-    let changed = dashboard.administration.change_user(&actor(&person, &arrival), &id, &change).await;
-    dashboard.told(&person, &id, changed.map(|user| format!("{} administers this gateway now.", user.name))).await
+    let changed = dashboard.administration.change_user(&sent.actor(), &id, &change).await;
+    dashboard.told(&sent.person, &id, changed.map(|user| format!("{} administers this gateway now.", user.name))).await
 }
 
 /// `POST /people/{id}/email`
 pub(super) async fn email(
     State(dashboard): Dashboards,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(id): Path<String>,
-    Form(sent): Form<PersonForm>,
+    Deciding(sent): Deciding<PersonForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let change = UserChange { email: Some(sent.email.trim().to_owned()), ..UserChange::default() };
-    let changed = dashboard.administration.change_user(&actor(&person, &arrival), &id, &change).await;
-    dashboard.told(&person, &id, changed.map(|_| "Saved.".to_owned())).await
+    let change = UserChange { email: Some(sent.form.email.trim().to_owned()), ..UserChange::default() };
+    let changed = dashboard.administration.change_user(&sent.actor(), &id, &change).await;
+    dashboard.told(&sent.person, &id, changed.map(|_| "Saved.".to_owned())).await
 }
 
 /// `POST /people/{id}/password`
 pub(super) async fn password(
     State(dashboard): Dashboards,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(id): Path<String>,
-    Form(sent): Form<PersonForm>,
+    Deciding(sent): Deciding<PersonForm>,
 ) -> Result<Response, Failure> {
-    let (person, user) = dashboard.of_somebody_else(&headers, (&id, &sent.csrf_token)).await?;
-    let Some(user) = user else { return dashboard.refuse_own(&person, &id).await };
+    dashboard.must_be_recent(&sent.person, &address_of(&id))?;
+    let user = dashboard.administration.user(&id).await?;
+    if user.id == sent.person.user.id.to_string() {
+        return dashboard.refuse_own(&sent.person, &id).await;
+    }
     let sessions = dashboard.person_extent(&user).await?.sessions;
-    let done = dashboard.administration.set_password(&actor(&person, &arrival), &id, &sent.password).await;
+    let done = dashboard.administration.set_password(&sent.actor(), &id, &sent.form.password).await;
     let notice = format!("{} has a new password; {} ended.", user.name, counted(sessions, "session"));
-    dashboard.told(&person, &id, done.map(|()| notice)).await
+    dashboard.told(&sent.person, &id, done.map(|()| notice)).await
 }
 
 /// `POST /people/{id}/passkeys/remove`
 pub(super) async fn remove_passkey(
     State(dashboard): Dashboards,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(id): Path<String>,
-    Form(sent): Form<PersonForm>,
+    Deciding(sent): Deciding<PersonForm>,
 ) -> Result<Response, Failure> {
-    let (person, user) = dashboard.of_somebody_else(&headers, (&id, &sent.csrf_token)).await?;
-    if user.is_none() {
-        return dashboard.refuse_own(&person, &id).await;
+    dashboard.must_be_recent(&sent.person, &address_of(&id))?;
+    if dashboard.administration.user(&id).await?.id == sent.person.user.id.to_string() {
+        return dashboard.refuse_own(&sent.person, &id).await;
     }
-    let done = dashboard.administration.remove_passkey(&actor(&person, &arrival), &id, &sent.id).await;
-    dashboard.told(&person, &id, done.map(|name| format!("The passkey {name} is removed."))).await
+    let done = dashboard.administration.remove_passkey(&sent.actor(), &id, &sent.form.id).await;
+    dashboard.told(&sent.person, &id, done.map(|name| format!("The passkey {name} is removed."))).await
 }
 
 /// `POST /people/{id}/groups/join`
 pub(super) async fn join(
     State(dashboard): Dashboards,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(id): Path<String>,
-    Form(sent): Form<PersonForm>,
+    Deciding(sent): Deciding<PersonForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let group = sent.group.trim();
-    let done = dashboard.administration.join(&actor(&person, &arrival), &id, group).await;
-    dashboard.told(&person, &id, done.map(|user| format!("{} is in {group} now.", user.name))).await
+    let group = sent.form.group.trim();
+    let done = dashboard.administration.join(&sent.actor(), &id, group).await;
+    dashboard.told(&sent.person, &id, done.map(|user| format!("{} is in {group} now.", user.name))).await
 }
 
 /// `POST /people/{id}/groups/leave`
 pub(super) async fn leave(
     State(dashboard): Dashboards,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(id): Path<String>,
-    Form(sent): Form<PersonForm>,
+    Deciding(sent): Deciding<PersonForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
     let before = dashboard.streams_of(&id).await?;
-    let done = dashboard.administration.leave(&actor(&person, &arrival), &id, &sent.group).await;
+    let done = dashboard.administration.leave(&sent.actor(), &id, &sent.form.group).await;
     let ended = before.saturating_sub(dashboard.streams_of(&id).await?);
-    let notice = |user: User| format!("{} is out of {}; {} ended.", user.name, sent.group, streams(ended));
-    dashboard.told(&person, &id, done.map(notice)).await
+    let notice = |user: User| format!("{} is out of {}; {} ended.", user.name, sent.form.group, streams(ended));
+    dashboard.told(&sent.person, &id, done.map(notice)).await
 }
 
 /// `POST /people/{id}/sessions/end`
 pub(super) async fn end_session(
     State(dashboard): Dashboards,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(id): Path<String>,
-    Form(sent): Form<PersonForm>,
+    Deciding(sent): Deciding<PersonForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let done = dashboard.administration.end_session(&actor(&person, &arrival), &id, &sent.id).await;
-    dashboard.told(&person, &id, done.map(|()| "That browser is signed out.".to_owned())).await
+    let done = dashboard.administration.end_session(&sent.actor(), &id, &sent.form.id).await;
+    dashboard.told(&sent.person, &id, done.map(|()| "That browser is signed out.".to_owned())).await
 }
 
 /// `POST /people/{id}/connections/disconnect`
 pub(super) async fn disconnect(
     State(dashboard): Dashboards,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(id): Path<String>,
-    Form(sent): Form<PersonForm>,
+    Deciding(sent): Deciding<PersonForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
     let before = dashboard.streams_of(&id).await?;
-    let done = dashboard.administration.delete_connection(&actor(&person, &arrival), &sent.id).await;
+    let done = dashboard.administration.delete_connection(&sent.actor(), &sent.form.id).await;
     let ended = before.saturating_sub(dashboard.streams_of(&id).await?);
-    dashboard.told(&person, &id, done.map(|()| format!("Disconnected; {} ended.", streams(ended)))).await
+    dashboard.told(&sent.person, &id, done.map(|()| format!("Disconnected; {} ended.", streams(ended)))).await
 }
 
 /// `POST /people/{id}/grants/revoke`
 pub(super) async fn revoke(
     State(dashboard): Dashboards,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(id): Path<String>,
-    Form(sent): Form<PersonForm>,
+    Deciding(sent): Deciding<PersonForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
     let before = dashboard.streams_of(&id).await?;
-    let done = dashboard.administration.revoke_grant(&actor(&person, &arrival), &sent.id).await;
+    let done = dashboard.administration.revoke_grant(&sent.actor(), &sent.form.id).await;
     let ended = before.saturating_sub(dashboard.streams_of(&id).await?);
-    dashboard.told(&person, &id, done.map(|()| format!("Revoked; {} ended.", streams(ended)))).await
-}
-
-pub(super) fn actor(person: &SignedIn, arrival: &Arrival) -> Actor {
-    Actor::person(&person.user, arrival.client)
+    dashboard.told(&sent.person, &id, done.map(|()| format!("Revoked; {} ended.", streams(ended)))).await
 }
 
 pub(super) fn streams(ended: u64) -> String {
@@ -200,18 +171,6 @@ impl Dashboard {
             Ok(notice) => Ok(self.done(person, &address_of(id), &notice)),
             Err(refused) => self.person_refused(person, id, refused).await,
         }
-    }
-
-    /// The administrator, and the person whom it is about: nobody when that is the same.
-    async fn of_somebody_else(
-        &self,
-        headers: &HeaderMap,
-        (id, csrf_token): (&str, &str),
-    ) -> Result<(SignedIn, Option<User>), Failure> {
-        let person = self.deciding_lately(headers, csrf_token, &address_of(id)).await?;
-        let user = self.administration.user(id).await?;
-        let is_another = user.id != person.user.id.to_string();
-        Ok((person, is_another.then_some(user)))
     }
 
     /// One's own sign-in is changed where the present password is asked for.

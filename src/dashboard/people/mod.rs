@@ -6,16 +6,16 @@ mod sure;
 
 use super::failure::{Failure, said};
 use super::{Dashboard, rows};
+use crate::administration::PageRequest;
 use crate::administration::records::{NewUser, Role, User};
-use crate::administration::{Actor, PageRequest};
+use crate::dashboard::sent::Deciding;
 use crate::page::{self, Moment, PeoplePage, PersonRow, Place};
-use crate::request::Arrival;
 use crate::secret::Secret;
 use crate::session::SignedIn;
+use axum::Router;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Extension, Form, Router};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -67,37 +67,32 @@ struct NewForm {
     email: String,
     password: Secret,
     role: String,
-    csrf_token: String,
 }
 
 impl Default for NewForm {
     fn default() -> Self {
         let empty = String::new;
-        Self { name: empty(), email: empty(), password: Secret::new(empty()), role: empty(), csrf_token: empty() }
+        Self { name: empty(), email: empty(), password: Secret::new(empty()), role: empty() }
     }
 }
 
 /// `POST /people`
-async fn add(
-    State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<NewForm>,
-) -> Result<Response, Failure> {
-    let person = dashboard.deciding_lately(&headers, &sent.csrf_token, Place::People.address()).await?;
-    let role = if sent.role == "administrator" { Role::Administrator } else { Role::Member };
+async fn add(State(dashboard): State<Arc<Dashboard>>, Deciding(sent): Deciding<NewForm>) -> Result<Response, Failure> {
+    dashboard.must_be_recent(&sent.person, Place::People.address())?;
+    let actor = sent.actor();
+    let role = if sent.form.role == "administrator" { Role::Administrator } else { Role::Member };
     let new = NewUser {
-        name: sent.name.trim().to_owned(),
-        password: Some(sent.password).filter(|password| !password.expose().is_empty()),
+        name: sent.form.name.trim().to_owned(),
+        password: Some(sent.form.password).filter(|password| !password.expose().is_empty()),
         role,
-        email: Some(sent.email.trim().to_owned()).filter(|email| !email.is_empty()),
+        email: Some(sent.form.email.trim().to_owned()).filter(|email| !email.is_empty()),
     };
-    match dashboard.administration.create_user(&Actor::person(&person.user, arrival.client), new).await {
-        Ok(user) => Ok(dashboard.done(&person, &address_of(&user.id), "Added.")),
+    match dashboard.administration.create_user(&actor, new).await {
+        Ok(user) => Ok(dashboard.done(&sent.person, &address_of(&user.id), "Added.")),
         Err(refused) => {
             let (status, why) = said(refused)?;
-            let told = (status, Some(&*why), (&*sent.name, &*sent.email));
-            dashboard.people_page(&person, &ListQuery::default(), told).await
+            let told = (status, Some(&*why), (&*sent.form.name, &*sent.form.email));
+            dashboard.people_page(&sent.person, &ListQuery::default(), told).await
         }
     }
 }
@@ -141,18 +136,5 @@ impl Dashboard {
             groups: user.groups.into_iter().take(GROUPS).collect(),
             since: Moment::new(user.created_at.0, self.clock.now()),
         }
-    }
-
-    /// The signed-in administrator behind a form of ours, who has proved a short while ago who they are: what changes how
-    /// somebody signs in, or lets somebody in, must not be at the mercy of whoever sits at a browser that was left alone.
-    /// Afterwards the person goes on at `return_to`.
-    async fn deciding_lately(
-        &self,
-        headers: &HeaderMap,
-        csrf_token: &str,
-        return_to: &str,
-    ) -> Result<SignedIn, Failure> {
-        let person = self.deciding(headers, csrf_token).await?;
-        if self.sessions.is_recent(&person) { Ok(person) } else { Err(Failure::SignInAgain(return_to.to_owned())) }
     }
 }

@@ -2,17 +2,16 @@
 //! follows from it in numbers.
 
 use super::address_of;
-use super::deeds::{actor, streams};
-use crate::administration::Refused;
+use super::deeds::streams;
 use crate::administration::records::{Role, User, UserChange};
+use crate::administration::{Actor, Refused};
 use crate::dashboard::failure::{Failure, said, see_other};
+use crate::dashboard::sent::Deciding;
 use crate::dashboard::{Dashboard, rows};
 use crate::page::{self, PersonExtent, Place, SurePage, counted};
-use crate::request::Arrival;
 use crate::session::SignedIn;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use axum::{Extension, Form};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -43,33 +42,29 @@ pub(super) async fn ask(
 #[serde(default)]
 pub(super) struct SureForm {
     applications: String,
-    csrf_token: String,
 }
 
 /// `POST /people/{id}/sure/{deed}`
 pub(super) async fn go(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
     headers: HeaderMap,
     Path((id, deed)): Path<(String, String)>,
-    Form(sent): Form<SureForm>,
+    Deciding(sent): Deciding<SureForm>,
 ) -> Result<Response, Failure> {
     // A stranger learns nothing from an address.
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
     let deed = Deed::of(&deed).ok_or(Failure::NotFound)?;
     let back = format!("{}/sure/{}", address_of(&id), deed.name());
-    let person = match deed {
-        Deed::SignOut => person,
-        _ => dashboard.deciding_lately(&headers, &sent.csrf_token, &back).await?,
-    };
+    if deed != Deed::SignOut {
+        dashboard.must_be_recent(&sent.person, &back)?;
+    }
     let user = dashboard.administration.user(&id).await?;
-    let oneself = person.user.id.to_string() == user.id;
+    let oneself = sent.person.user.id.to_string() == user.id;
     if oneself && deed == Deed::Reset {
         let why = "Change how you sign in on the page of your own account.";
-        return dashboard.sure_page(&person, &user, deed, (StatusCode::CONFLICT, Some(why))).await;
+        return dashboard.sure_page(&sent.person, &user, deed, (StatusCode::CONFLICT, Some(why))).await;
     }
     let before = dashboard.person_extent(&user).await?;
-    match dashboard.perform(&person, &arrival, (deed, &user), sent.applications == "end").await {
+    match dashboard.perform(&sent.actor(), (deed, &user), sent.form.applications == "end").await {
         Ok(grants) => {
             let signed_out = oneself && deed != Deed::Demote;
             if signed_out {
@@ -84,44 +79,37 @@ pub(super) async fn go(
                 _ => address_of(&user.id),
             };
             let notice = deed.done(&user.name, PersonExtent { grants, ..before });
-            Ok(dashboard.done(&person, &to, &notice))
+            Ok(dashboard.done(&sent.person, &to, &notice))
         }
         Err(refused) => {
             let (status, why) = said(refused)?;
-            dashboard.sure_page(&person, &user, deed, (status, Some(&why))).await
+            dashboard.sure_page(&sent.person, &user, deed, (status, Some(&why))).await
         }
     }
 }
 
 impl Dashboard {
     /// How many grants ended.
-    async fn perform(
-        &self,
-        person: &SignedIn,
-        arrival: &Arrival,
-        (deed, user): (Deed, &User),
-        applications: bool,
-    ) -> Result<i64, Refused> {
-        let (actor, id) = (actor(person, arrival), &user.id);
-        let administration = &self.administration;
+    async fn perform(&self, actor: &Actor, (deed, user): (Deed, &User), applications: bool) -> Result<i64, Refused> {
+        let (id, administration) = (&user.id, &self.administration);
         let before = administration.grants_in_force(id).await?;
         let change = UserChange::default;
         Ok(match deed {
             Deed::Demote => {
-                administration.change_user(&actor, id, &UserChange { role: Some(Role::Member), ..change() }).await?;
+                administration.change_user(actor, id, &UserChange { role: Some(Role::Member), ..change() }).await?;
                 0
             }
             Deed::Disable => {
-                administration.change_user(&actor, id, &UserChange { disabled: Some(true), ..change() }).await?;
+                administration.change_user(actor, id, &UserChange { disabled: Some(true), ..change() }).await?;
                 before
             }
-            Deed::Delete => i64::try_from(administration.delete_user(&actor, id).await?.grants).unwrap_or(i64::MAX),
+            Deed::Delete => i64::try_from(administration.delete_user(actor, id).await?.grants).unwrap_or(i64::MAX),
             Deed::Reset => {
-                administration.reset_factors(&actor, id).await?;
+                administration.reset_factors(actor, id).await?;
                 0
             }
             Deed::SignOut => {
-                let ended = administration.sign_out_everywhere(&actor, id, applications).await?;
+                let ended = administration.sign_out_everywhere(actor, id, applications).await?;
                 i64::try_from(ended.grants).unwrap_or(i64::MAX)
             }
         })

@@ -1,17 +1,15 @@
 //! `/programs`: OAuth clients, and machines that an administrator makes.
 
 use super::{address, page_after, told, words};
-use crate::administration::Actor;
 use crate::administration::records::{Client, CreatedClient, MachineGrant, NewClient};
 use crate::clock::Timestamp;
 use crate::dashboard::failure::Failure;
+use crate::dashboard::sent::Deciding;
 use crate::dashboard::{Dashboard, rows};
 use crate::page::{self, ClientRow, ClientsPage, Moment, NewClientPage, OncePage, Place};
-use crate::request::Arrival;
 use crate::session::SignedIn;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use axum::{Extension, Form};
 use http::HeaderMap;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -46,25 +44,21 @@ pub(super) async fn show(
 pub(super) struct ClientForm {
     realm: String,
     id: String,
-    csrf_token: String,
 }
 
 /// `POST /programs/clients/delete`
 pub(super) async fn delete(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<ClientForm>,
+    Deciding(sent): Deciding<ClientForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let actor = Actor::person(&person.user, arrival.client);
-    let ended = dashboard.administration.delete_client(&actor, Some(&sent.realm), &sent.id).await?;
+    let actor = sent.actor();
+    let ended = dashboard.administration.delete_client(&actor, Some(&sent.form.realm), &sent.form.id).await?;
     let notice = match ended {
         0 => "Deleted. Nobody had granted it anything.".to_owned(),
         1 => "Deleted. One grant has ended, with its tokens and its open streams.".to_owned(),
         ended => format!("Deleted. {ended} grants have ended, with their tokens and their open streams."),
     };
-    Ok(dashboard.done(&person, Place::Programs.address(), &notice))
+    Ok(dashboard.done(&sent.person, Place::Programs.address(), &notice))
 }
 
 #[derive(Default, Deserialize)]
@@ -78,7 +72,6 @@ pub(super) struct NewClientForm {
     client_credentials: Option<String>,
     token_exchange: Option<String>,
     jwt_bearer: Option<String>,
-    csrf_token: String,
 }
 
 /// `GET /programs/clients/new`
@@ -91,25 +84,22 @@ pub(super) async fn form(State(dashboard): State<Arc<Dashboard>>, headers: Heade
 /// `POST /programs/clients/new`: the answer shows the secret, this once.
 pub(super) async fn create(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<NewClientForm>,
+    Deciding(sent): Deciding<NewClientForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let actor = Actor::person(&person.user, arrival.client);
+    let actor = sent.actor();
     let given = |field: &str| Some(field.trim().to_owned()).filter(|field| !field.is_empty());
     let new = NewClient {
-        name: sent.name.trim().to_owned(),
-        user: sent.user.trim().to_owned(),
-        upstream: given(&sent.upstream),
-        scopes: words(&sent.scopes),
-        grant_types: sent.grant_types(),
+        name: sent.form.name.trim().to_owned(),
+        user: sent.form.user.trim().to_owned(),
+        upstream: given(&sent.form.upstream),
+        scopes: words(&sent.form.scopes),
+        grant_types: sent.form.grant_types(),
         jwks: None,
-        jwks_uri: given(&sent.jwks_uri),
+        jwks_uri: given(&sent.form.jwks_uri),
     };
     match dashboard.administration.create_client(&actor, &new).await {
-        Ok(made) => Ok(show_made(&person, &made)),
-        Err(refused) => Ok(show_form(&person, &sent, Some(&told(refused)?))),
+        Ok(made) => Ok(show_made(&sent.person, &made)),
+        Err(refused) => Ok(show_form(&sent.person, &sent.form, Some(&told(refused)?))),
     }
 }
 

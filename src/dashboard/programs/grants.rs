@@ -2,14 +2,13 @@
 
 use super::{address, page_after};
 use crate::administration::records::Grant;
-use crate::administration::{Actor, GrantFilter, Page};
+use crate::administration::{GrantFilter, Page};
 use crate::dashboard::failure::Failure;
+use crate::dashboard::sent::Deciding;
 use crate::dashboard::{Dashboard, rows};
 use crate::page::{self, GrantsPage, Moment, PersonsGrantRow};
-use crate::request::Arrival;
 use axum::extract::{Query, State};
 use axum::response::Response;
-use axum::{Extension, Form};
 use http::HeaderMap;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -68,22 +67,18 @@ pub(super) struct GrantForm {
     id: String,
     user: String,
     client: String,
-    csrf_token: String,
 }
 
 /// `POST /programs/grants/revoke`
 pub(super) async fn revoke(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<GrantForm>,
+    Deciding(sent): Deciding<GrantForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let actor = Actor::person(&person.user, arrival.client);
-    dashboard.administration.revoke_grant(&actor, &sent.id).await?;
-    let back = address(GRANTS, &[("user", &sent.user), ("client", &sent.client)]);
+    let actor = sent.actor();
+    dashboard.administration.revoke_grant(&actor, &sent.form.id).await?;
+    let back = address(GRANTS, &[("user", &sent.form.user), ("client", &sent.form.client)]);
     Ok(dashboard.done(
-        &person,
+        &sent.person,
         &back,
         "Taken back. Its tokens are worth nothing any more, and its open streams have ended.",
     ))

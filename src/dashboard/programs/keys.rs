@@ -1,18 +1,16 @@
 //! `/programs/keys`: API keys.
 
 use super::{sentence, told, words};
-use crate::administration::Actor;
 use crate::administration::records::{ApiKey, ApiScope, CreatedApiKey, NewApiKey};
 use crate::clock::Timestamp;
 use crate::config::positive_duration;
 use crate::dashboard::failure::Failure;
+use crate::dashboard::sent::Deciding;
 use crate::dashboard::{Dashboard, rows};
 use crate::page::{self, ApiKeyRow, KeysPage, Moment, OncePage};
-use crate::request::Arrival;
 use crate::session::SignedIn;
 use axum::extract::State;
 use axum::response::Response;
-use axum::{Extension, Form};
 use http::HeaderMap;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -38,39 +36,32 @@ pub(super) struct KeyForm {
     services: String,
     users: String,
     expires: String,
-    csrf_token: String,
 }
 
 /// `POST /programs/keys`: the answer shows the key, this once.
 pub(super) async fn create(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<KeyForm>,
+    Deciding(sent): Deciding<KeyForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let new = match sent.wishes() {
+    let new = match sent.form.wishes() {
         Ok(new) => new,
-        Err(why) => return dashboard.keys_page(&person, &sent, Some(&why)).await,
+        Err(why) => return dashboard.keys_page(&sent.person, &sent.form, Some(&why)).await,
     };
-    let actor = Actor::person(&person.user, arrival.client);
+    let actor = sent.actor();
     match dashboard.administration.create_api_key(&actor, &new).await {
-        Ok(made) => Ok(show_made(&person, &made)),
-        Err(refused) => dashboard.keys_page(&person, &sent, Some(&told(refused)?)).await,
+        Ok(made) => Ok(show_made(&sent.person, &made)),
+        Err(refused) => dashboard.keys_page(&sent.person, &sent.form, Some(&told(refused)?)).await,
     }
 }
 
 /// `POST /programs/keys/revoke`
 pub(super) async fn revoke(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<KeyForm>,
+    Deciding(sent): Deciding<KeyForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let actor = Actor::person(&person.user, arrival.client);
-    dashboard.administration.revoke_api_key(&actor, &sent.id).await?;
-    Ok(dashboard.done(&person, KEYS, "Revoked. Whoever still has the key can do nothing with it."))
+    let actor = sent.actor();
+    dashboard.administration.revoke_api_key(&actor, &sent.form.id).await?;
+    Ok(dashboard.done(&sent.person, KEYS, "Revoked. Whoever still has the key can do nothing with it."))
 }
 
 impl KeyForm {

@@ -2,19 +2,19 @@
 
 use super::{address, page_after, told};
 use crate::administration::records::{ConnectionState, Service, ServiceConnection, ServicePat};
-use crate::administration::{Actor, Refused, ServiceConnectionFilter};
+use crate::administration::{Refused, ServiceConnectionFilter};
 use crate::clock::Timestamp;
 use crate::dashboard::failure::Failure;
+use crate::dashboard::sent::Deciding;
 use crate::dashboard::{Dashboard, rows};
 use crate::page::{self, BrokerServiceRow, Moment, ServiceHolderRow, ServicePage, ServicesPage};
-use crate::request::Arrival;
 use crate::secret::Secret;
 use crate::session::SignedIn;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use axum::{Extension, Form};
 use http::HeaderMap;
 use serde::Deserialize;
+use std::mem::take;
 use std::sync::Arc;
 
 const SERVICES: &str = "/programs/services";
@@ -50,46 +50,39 @@ pub(super) struct ServiceForm {
     /// The id behind a button, the name in the form.
     user: String,
     pat: String,
-    csrf_token: String,
 }
 
 /// `POST /programs/services/{service}/disconnect`
 pub(super) async fn disconnect(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
     Path(service): Path<String>,
-    headers: HeaderMap,
-    Form(sent): Form<ServiceForm>,
+    Deciding(sent): Deciding<ServiceForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let actor = Actor::person(&person.user, arrival.client);
-    dashboard.administration.disconnect_service(&actor, &service, &sent.user).await?;
+    let actor = sent.actor();
+    dashboard.administration.disconnect_service(&actor, &service, &sent.form.user).await?;
     let notice =
         "Disconnected. Programs get no more tokens of it; it is given back to the service where that is possible.";
-    Ok(dashboard.done(&person, &format!("{SERVICES}/{service}"), notice))
+    Ok(dashboard.done(&sent.person, &format!("{SERVICES}/{service}"), notice))
 }
 
 /// `POST /programs/services/{service}/pat`: in place of an earlier one. Nobody can read it again.
 pub(super) async fn put_pat(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
     Path(service): Path<String>,
-    headers: HeaderMap,
-    Form(sent): Form<ServiceForm>,
+    Deciding(mut sent): Deciding<ServiceForm>,
 ) -> Result<Response, Failure> {
-    let pat = Secret::new(sent.pat);
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let actor = Actor::person(&person.user, arrival.client);
-    let name = sent.user.trim();
+    let pat = Secret::new(take(&mut sent.form.pat));
+    let actor = sent.actor();
+    let name = sent.form.user.trim();
     let kept = match dashboard.store.user_by_name(name).await? {
         Some(user) => dashboard.administration.put_service_pat(&actor, &service, &user.id.to_string(), &pat).await,
         None => Err(Refused::Invalid(format!("there is no user {name}"))),
     };
     match kept {
-        Ok(()) => Ok(dashboard.done(&person, &format!("{SERVICES}/{service}"), "Kept. Nobody can read it again.")),
+        Ok(()) => Ok(dashboard.done(&sent.person, &format!("{SERVICES}/{service}"), "Kept. Nobody can read it again.")),
         Err(refused) => {
             let why = told(refused)?;
-            dashboard.service_page(&person, &service, &ServiceQuery::default(), Some(&why)).await
+            dashboard.service_page(&sent.person, &service, &ServiceQuery::default(), Some(&why)).await
         }
     }
 }
@@ -97,15 +90,12 @@ pub(super) async fn put_pat(
 /// `POST /programs/services/{service}/pat/remove`
 pub(super) async fn remove_pat(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
     Path(service): Path<String>,
-    headers: HeaderMap,
-    Form(sent): Form<ServiceForm>,
+    Deciding(sent): Deciding<ServiceForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let actor = Actor::person(&person.user, arrival.client);
-    dashboard.administration.delete_service_pat(&actor, &service, &sent.user).await?;
-    Ok(dashboard.done(&person, &format!("{SERVICES}/{service}"), "The token is forgotten."))
+    let actor = sent.actor();
+    dashboard.administration.delete_service_pat(&actor, &service, &sent.form.user).await?;
+    Ok(dashboard.done(&sent.person, &format!("{SERVICES}/{service}"), "The token is forgotten."))
 }
 
 impl Dashboard {

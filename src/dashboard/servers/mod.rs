@@ -8,18 +8,18 @@ mod tools;
 
 use super::failure::{Failure, said};
 use super::start::address::label_of;
-use super::{Dashboard, must_administer, rows};
+use super::{Dashboard, rows};
 use crate::administration::Actor;
 use crate::administration::records::{Asked, Decision, Standing, Upstream, UpstreamDecision};
+use crate::dashboard::sent::Deciding;
 use crate::hostname::Authority;
 use crate::page::{self, AskedRow, Moment, Place, ServersPage, UpstreamRow, WaitingRow};
-use crate::request::Arrival;
 use crate::session::SignedIn;
 use crate::upstream::{self, Note, State as Circuit};
+use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{get, post};
-use axum::{Extension, Form, Router};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -51,27 +51,20 @@ async fn show(State(dashboard): State<Arc<Dashboard>>, headers: HeaderMap) -> Re
 #[serde(default)]
 struct NewForm {
     domain: String,
-    csrf_token: String,
 }
 
 /// `POST /servers`: an administrator names a server before anybody asks for it.
-async fn add(
-    State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<NewForm>,
-) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let actor = Actor::person(&person.user, arrival.client);
+async fn add(State(dashboard): State<Arc<Dashboard>>, Deciding(sent): Deciding<NewForm>) -> Result<Response, Failure> {
+    let actor = sent.actor();
     let approved = UpstreamDecision { decision: Decision::Approved, alias: None, name: None };
-    match dashboard.administration.decide(&actor, sent.domain.trim(), &approved).await {
+    match dashboard.administration.decide(&actor, sent.form.domain.trim(), &approved).await {
         Ok(upstream) => {
             let notice = "Approved: clients may connect from now on.";
-            Ok(dashboard.done(&person, &address_of(&upstream.domain), notice))
+            Ok(dashboard.done(&sent.person, &address_of(&upstream.domain), notice))
         }
         Err(refused) => {
             let (status, why) = said(refused)?;
-            dashboard.servers_page(&person, status, (Some(&why), &sent.domain)).await
+            dashboard.servers_page(&sent.person, status, (Some(&why), &sent.form.domain)).await
         }
     }
 }
@@ -80,35 +73,28 @@ async fn add(
 #[serde(default)]
 pub(super) struct UpstreamForm {
     authority: String,
-    csrf_token: String,
 }
 
 /// `POST /upstreams/approve`
 async fn approve(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<UpstreamForm>,
+    Deciding(sent): Deciding<UpstreamForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.sender(&headers, &sent.csrf_token).await?;
-    let authority = Authority::parse(&sent.authority).map_err(|_| Failure::NotFound)?;
-    dashboard.approve(&person, &arrival, authority).await?;
-    Ok(dashboard.done(&person, Place::Servers.address(), "Approved: clients may connect from now on."))
+    let authority = Authority::parse(&sent.form.authority).map_err(|_| Failure::NotFound)?;
+    dashboard.approve(&sent.actor(), authority).await?;
+    Ok(dashboard.done(&sent.person, Place::Servers.address(), "Approved: clients may connect from now on."))
 }
 
 /// `POST /upstreams/remove`
 async fn remove(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<UpstreamForm>,
+    Deciding(sent): Deciding<UpstreamForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let actor = Actor::person(&person.user, arrival.client);
-    let streams = dashboard.streams_of_upstream(&sent.authority).await?;
-    dashboard.administration.undecide(&actor, &sent.authority).await?;
+    let actor = sent.actor();
+    let streams = dashboard.streams_of_upstream(&sent.form.authority).await?;
+    dashboard.administration.undecide(&actor, &sent.form.authority).await?;
     let notice = format!("The decision is forgotten{}.", ended(streams));
-    Ok(dashboard.done(&person, Place::Servers.address(), &notice))
+    Ok(dashboard.done(&sent.person, Place::Servers.address(), &notice))
 }
 
 /// The page of an upstream.
@@ -127,19 +113,12 @@ fn ended(streams: u64) -> String {
 
 impl Dashboard {
     /// Lets an upstream in, also one that was denied earlier; its alias and name stay.
-    pub(super) async fn approve(
-        &self,
-        person: &SignedIn,
-        arrival: &Arrival,
-        authority: Authority,
-    ) -> Result<(), Failure> {
-        must_administer(person)?;
+    pub(super) async fn approve(&self, actor: &Actor, authority: Authority) -> Result<(), Failure> {
         if self.site.is_own(&authority) {
             return Err(Failure::NotFound);
         }
         let approved = UpstreamDecision { decision: Decision::Approved, alias: None, name: None };
-        let actor = Actor::person(&person.user, arrival.client);
-        self.administration.decide(&actor, authority.as_str(), &approved).await?;
+        self.administration.decide(actor, authority.as_str(), &approved).await?;
         Ok(())
     }
 

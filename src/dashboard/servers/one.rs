@@ -2,18 +2,16 @@
 
 use super::{address_of, ended, live, rules};
 use crate::activity::{Range, Subject};
-use crate::administration::Actor;
 use crate::administration::records::{Decision, Standing, Upstream, UpstreamDecision};
 use crate::dashboard::failure::{Failure, said};
+use crate::dashboard::sent::{Deciding, Nothing};
 use crate::dashboard::{Dashboard, rows};
 use crate::doctor::{self, Report, Target};
 use crate::hostname::{Authority, Encoded, Label, UpstreamAddress};
 use crate::page::{self, Moment, PermissionSection, Place, ServerDeeds, ServerPage, UpstreamExtent};
-use crate::request::Arrival;
 use crate::session::SignedIn;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use axum::{Extension, Form};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -28,30 +26,21 @@ pub(super) async fn show(
     dashboard.server_page(&person, &authority, Shown::default()).await
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct DeedForm {
-    csrf_token: String,
-}
-
 /// `POST /servers/{authority}/deny`
 pub(super) async fn deny(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(authority): Path<String>,
-    Form(sent): Form<DeedForm>,
+    Deciding(sent): Deciding<Nothing>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let actor = Actor::person(&person.user, arrival.client);
+    let actor = sent.actor();
     let streams = dashboard.streams_of_upstream(&authority).await?;
     let denied = UpstreamDecision { decision: Decision::Denied, alias: None, name: None };
     match dashboard.administration.decide(&actor, &authority, &denied).await {
         Ok(_) => {
             let notice = format!("Denied: nobody can use {authority}{}.", ended(streams));
-            Ok(dashboard.done(&person, Place::Servers.address(), &notice))
+            Ok(dashboard.done(&sent.person, Place::Servers.address(), &notice))
         }
-        Err(refused) => dashboard.server_refused(&person, &authority, refused).await,
+        Err(refused) => dashboard.server_refused(&sent.person, &authority, refused).await,
     }
 }
 
@@ -60,45 +49,38 @@ pub(super) async fn deny(
 pub(super) struct NameForm {
     name: String,
     alias: String,
-    csrf_token: String,
 }
 
 /// `POST /servers/{authority}/name`
 pub(super) async fn name(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(authority): Path<String>,
-    Form(sent): Form<NameForm>,
+    Deciding(sent): Deciding<NameForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let actor = Actor::person(&person.user, arrival.client);
+    let actor = sent.actor();
     let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
-    let names = (some(&sent.name), some(&sent.alias));
+    let names = (some(&sent.form.name), some(&sent.form.alias));
     match dashboard.administration.rename_upstream(&actor, &authority, names).await {
-        Ok(_) => Ok(dashboard.done(&person, &address_of(&authority), "Saved.")),
-        Err(refused) => dashboard.server_refused(&person, &authority, refused).await,
+        Ok(_) => Ok(dashboard.done(&sent.person, &address_of(&authority), "Saved.")),
+        Err(refused) => dashboard.server_refused(&sent.person, &authority, refused).await,
     }
 }
 
 /// `POST /servers/{authority}/look`: what it says about itself, before anybody decides.
 pub(super) async fn look(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(authority): Path<String>,
-    Form(sent): Form<DeedForm>,
+    Deciding(sent): Deciding<Nothing>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
     let known = dashboard.administration.upstream(&authority).await?;
-    dashboard.limits.check_registration(arrival.client)?;
+    dashboard.limits.check_registration(sent.client)?;
     let Some(report) = dashboard.look_at(&known.domain).await? else {
         let why = Some("Other servers are being looked at. Try again in a minute.");
         let shown = Shown { status: StatusCode::TOO_MANY_REQUESTS, error: why, found: None };
-        return dashboard.server_page(&person, &authority, shown).await;
+        return dashboard.server_page(&sent.person, &authority, shown).await;
     };
-    dashboard.audit.record(&person.user.name, "upstream.examined", &known.domain, Some(arrival.client));
-    dashboard.server_page(&person, &authority, Shown { found: Some(&report), ..Shown::default() }).await
+    dashboard.record(&sent, "upstream.examined", &known.domain);
+    dashboard.server_page(&sent.person, &authority, Shown { found: Some(&report), ..Shown::default() }).await
 }
 
 /// What a page of an upstream tells besides the upstream.

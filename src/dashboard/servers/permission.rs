@@ -1,15 +1,14 @@
 //! Who may use an upstream.
 
 use super::{address_of, ended};
+use crate::administration::Change;
 use crate::administration::records::Permission;
-use crate::administration::{Actor, Change};
 use crate::dashboard::Dashboard;
 use crate::dashboard::failure::Failure;
-use crate::request::Arrival;
+use crate::dashboard::sent::{Deciding, Sent};
 use axum::extract::{Path, State};
 use axum::response::Response;
-use axum::{Extension, Form};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -18,7 +17,6 @@ use std::sync::Arc;
 pub(super) struct WhomForm {
     user: String,
     group: String,
-    csrf_token: String,
 }
 
 impl WhomForm {
@@ -33,70 +31,57 @@ impl WhomForm {
 /// `POST /servers/{authority}/permit`
 pub(super) async fn permit(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(authority): Path<String>,
-    Form(sent): Form<WhomForm>,
+    Deciding(sent): Deciding<WhomForm>,
 ) -> Result<Response, Failure> {
-    let Some(whom) = sent.whom() else {
-        let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
+    let Some(whom) = sent.form.whom() else {
         let error = Some("Name a person or a group.");
         let shown = super::one::Shown { status: StatusCode::BAD_REQUEST, error, found: None };
-        return dashboard.server_page(&person, &authority, shown).await;
+        return dashboard.server_page(&sent.person, &authority, shown).await;
     };
-    change(&dashboard, &arrival, &headers, (&authority, &sent.csrf_token), Change::Allow(whom)).await
+    dashboard.change(&sent, &authority, Change::Allow(whom)).await
 }
 
 /// `POST /servers/{authority}/forbid`
 pub(super) async fn forbid(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(authority): Path<String>,
-    Form(sent): Form<WhomForm>,
+    Deciding(sent): Deciding<WhomForm>,
 ) -> Result<Response, Failure> {
-    let whom = sent.whom().unwrap_or(Permission { users: Vec::new(), groups: Vec::new() });
-    change(&dashboard, &arrival, &headers, (&authority, &sent.csrf_token), Change::Deny(whom)).await
+    let whom = sent.form.whom().unwrap_or(Permission { users: Vec::new(), groups: Vec::new() });
+    dashboard.change(&sent, &authority, Change::Deny(whom)).await
 }
 
 /// `POST /servers/{authority}/everybody`
 pub(super) async fn everybody(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(authority): Path<String>,
-    Form(sent): Form<WhomForm>,
+    Deciding(sent): Deciding<WhomForm>,
 ) -> Result<Response, Failure> {
-    change(&dashboard, &arrival, &headers, (&authority, &sent.csrf_token), Change::Everybody).await
+    dashboard.change(&sent, &authority, Change::Everybody).await
 }
 
-async fn change(
-    dashboard: &Arc<Dashboard>,
-    arrival: &Arrival,
-    headers: &HeaderMap,
-    (authority, csrf_token): (&str, &str),
-    change: Change,
-) -> Result<Response, Failure> {
-    let person = dashboard.deciding(headers, csrf_token).await?;
-    // Also what is not in the list may be restricted by the API; here only what has a page.
-    dashboard.administration.upstream(authority).await?;
-    let actor = Actor::person(&person.user, arrival.client);
-    let before = dashboard.streams_of_upstream(authority).await?;
-    match dashboard.administration.permit(&actor, authority, change).await {
-        Ok(upstream) => {
-            let whom = match upstream.permission {
-                None => "Everybody may use it now".to_owned(),
-                Some(whom) if whom.users.is_empty() && whom.groups.is_empty() => "Nobody may use it now".to_owned(),
-                Some(whom) => {
-                    let groups = whom.groups.into_iter().map(|group| format!("the group {group}"));
-                    let all: Vec<_> = whom.users.into_iter().chain(groups).take(5).collect();
-                    format!("These may use it now: {}", all.join(", "))
-                }
-            };
-            let after = dashboard.streams_of_upstream(authority).await?;
-            let notice = format!("{whom}{}.", ended(before.saturating_sub(after)));
-            Ok(dashboard.done(&person, &address_of(authority), &notice))
+impl Dashboard {
+    async fn change<F>(&self, sent: &Sent<F>, authority: &str, change: Change) -> Result<Response, Failure> {
+        // Also what is not in the list may be restricted by the API; here only what has a page.
+        self.administration.upstream(authority).await?;
+        let before = self.streams_of_upstream(authority).await?;
+        match self.administration.permit(&sent.actor(), authority, change).await {
+            Ok(upstream) => {
+                let whom = match upstream.permission {
+                    None => "Everybody may use it now".to_owned(),
+                    Some(whom) if whom.users.is_empty() && whom.groups.is_empty() => "Nobody may use it now".to_owned(),
+                    Some(whom) => {
+                        let groups = whom.groups.into_iter().map(|group| format!("the group {group}"));
+                        let all: Vec<_> = whom.users.into_iter().chain(groups).take(5).collect();
+                        format!("These may use it now: {}", all.join(", "))
+                    }
+                };
+                let after = self.streams_of_upstream(authority).await?;
+                let notice = format!("{whom}{}.", ended(before.saturating_sub(after)));
+                Ok(self.done(&sent.person, &address_of(authority), &notice))
+            }
+            Err(refused) => self.server_refused(&sent.person, authority, refused).await,
         }
-        Err(refused) => dashboard.server_refused(&person, authority, refused).await,
     }
 }

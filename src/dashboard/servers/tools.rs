@@ -3,17 +3,15 @@
 use super::address_of;
 use super::live::{self, Tool, Trouble};
 use super::rules::{self, Wish};
-use crate::administration::Actor;
 use crate::administration::records::{Standing, ToolRules, Upstream};
 use crate::dashboard::failure::{Failure, said};
+use crate::dashboard::sent::{Deciding, Nothing};
 use crate::dashboard::{Dashboard, rows};
 use crate::hostname::Authority;
 use crate::page::{self, Moment, Place, ToolRow, ToolsPage};
-use crate::request::Arrival;
 use crate::session::SignedIn;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use axum::{Extension, Form};
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -44,40 +42,32 @@ pub(super) async fn show(
     dashboard.tools_page(&person, &known, Told { from: part.from, trouble, ..Told::default() }).await
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct ReadForm {
-    csrf_token: String,
-}
-
 /// `POST /servers/{authority}/tools/read`: asks the upstream again.
 pub(super) async fn read(
     State(dashboard): State<Arc<Dashboard>>,
-    headers: HeaderMap,
     Path(authority): Path<String>,
-    Form(sent): Form<ReadForm>,
+    Deciding(sent): Deciding<Nothing>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
     let known = dashboard.administration.upstream(&authority).await?;
-    match dashboard.read(&person, &known).await? {
+    match dashboard.read(&sent.person, &known).await? {
         Ok(count) => {
             let notice = format!("It lists {}.", page::counted(i64::try_from(count).unwrap_or(i64::MAX), "tool"));
-            Ok(dashboard.done(&person, &tools_address(&known.domain), &notice))
+            Ok(dashboard.done(&sent.person, &tools_address(&known.domain), &notice))
         }
-        Err(trouble) => dashboard.tools_page(&person, &known, Told { trouble: Some(trouble), ..Told::default() }).await,
+        Err(trouble) => {
+            dashboard.tools_page(&sent.person, &known, Told { trouble: Some(trouble), ..Told::default() }).await
+        }
     }
 }
 
 /// `POST /servers/{authority}/tools`
 pub(super) async fn save(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
     Path(authority): Path<String>,
-    Form(sent): Form<Vec<(String, String)>>,
+    Deciding(sent): Deciding<Vec<(String, String)>>,
 ) -> Result<Response, Failure> {
-    let all = |name: &'static str| sent.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str());
-    let person = dashboard.deciding(&headers, all("csrf_token").next().unwrap_or_default()).await?;
+    let all =
+        |name: &'static str| sent.form.iter().filter(move |(field, _)| field == name).map(|(_, value)| value.as_str());
     let known = dashboard.administration.upstream(&authority).await?;
     let set = |name: &'static str| all(name).map(str::to_owned).collect();
     let lines = |name: &'static str| -> Vec<String> {
@@ -94,17 +84,21 @@ pub(super) async fn save(
     let list = dashboard.store.tool_list(&known.domain).await?;
     let tools = list.as_ref().map(live::remembered).unwrap_or_default();
     let rules = rules::of_wish(&wish, &tools, &known.tools.clone().unwrap_or_default());
-    let actor = Actor::person(&person.user, arrival.client);
+    let actor = sent.actor();
     match dashboard.administration.permit_tools(&actor, &known.domain, rules.clone()).await {
         Ok(_) => {
             let limited = Some(&rules).filter(|rules| **rules != ToolRules::default());
             let notice = format!("Saved. {}", rules::in_words(limited, list.is_some().then_some(&*tools)));
-            Ok(dashboard.done(&person, &tools_address(&known.domain), &notice))
+            Ok(dashboard.done(&sent.person, &tools_address(&known.domain), &notice))
         }
         Err(refused) => {
             let (status, why) = said(refused)?;
             dashboard
-                .tools_page(&person, &known, Told { status, error: Some(why), typed: Some(wish), ..Told::default() })
+                .tools_page(
+                    &sent.person,
+                    &known,
+                    Told { status, error: Some(why), typed: Some(wish), ..Told::default() },
+                )
                 .await
         }
     }

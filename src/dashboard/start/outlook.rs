@@ -5,17 +5,16 @@ use super::address::start_address;
 use crate::connect::{ConnectError, Outlook, Registering, Sight, SignIn};
 use crate::dashboard::connect::{Goal, not_permitted};
 use crate::dashboard::failure::{Failure, message};
+use crate::dashboard::sent::Sent;
 use crate::dashboard::{Dashboard, rows};
 use crate::doctor::{self, Outcome, Step, Target};
 use crate::page::{self, OutlookPage, OutlookStep, plain_name};
-use crate::request::Arrival;
 use crate::session::SignedIn;
 use crate::store::Role;
 use crate::upstream::Standing;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Form};
 use futures_util::stream;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
@@ -27,31 +26,28 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 #[serde(default)]
 pub(super) struct OutlookForm {
     server: String,
-    csrf_token: String,
 }
 
 /// `POST /start/outlook`: as a page, or step by step as events for `start.js`.
 pub(super) async fn show(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
     headers: HeaderMap,
-    Form(sent): Form<OutlookForm>,
+    sent: Sent<OutlookForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.sender(&headers, &sent.csrf_token).await?;
-    let goal = match dashboard.goal(&sent.server, "") {
+    let goal = match dashboard.goal(&sent.form.server, "") {
         Ok(goal) => goal,
         Err(answer) => return Ok(answer),
     };
-    if let Some(refusal) = dashboard.may_not_look(&person, &goal).await? {
+    if let Some(refusal) = dashboard.may_not_look(&sent.person, &goal).await? {
         return Ok(refusal);
     }
-    dashboard.limits.check_registration(arrival.client)?;
+    dashboard.limits.check_registration(sent.client)?;
     let Some(seat) = dashboard.doctor.glance() else {
         let text = "Other servers are being looked at. Try again in a minute.";
         return Ok(message(StatusCode::TOO_MANY_REQUESTS, "Too many at once", text, None));
     };
     let authority = goal.upstream.authority.to_string();
-    dashboard.audit.record(&person.user.name, "upstream.examined", &authority, Some(arrival.client));
+    dashboard.record(&sent, "upstream.examined", &authority);
     let (found, mut steps) = unbounded_channel();
     tokio::spawn({
         let dashboard = dashboard.clone();
@@ -72,11 +68,11 @@ pub(super) async fn show(
         all.push(step);
     }
     Ok(page::outlook(&OutlookPage {
-        account: rows::account(&person),
+        account: rows::account(&sent.person),
         domain: &authority,
         steps: all,
-        connect: Some(start_address(&sent.server, "", false)),
-        back: url::form_urlencoded::Serializer::new(String::new()).append_pair("domain", &sent.server).finish(),
+        connect: Some(start_address(&sent.form.server, "", false)),
+        back: url::form_urlencoded::Serializer::new(String::new()).append_pair("domain", &sent.form.server).finish(),
     }))
 }
 

@@ -1,18 +1,16 @@
 //! `/system`: version, processes, certificates, upstreams, signing keys.
 
-use crate::administration::Actor;
 use crate::administration::records::{KeyState, NewSigningKey, SigningAlgorithm, SigningKey};
 use crate::certificates::{CertificateStatus, Kind, State as Standing};
 use crate::clock::Timestamp;
 use crate::dashboard::failure::Failure;
+use crate::dashboard::sent::Deciding;
 use crate::dashboard::{Dashboard, rows};
 use crate::page::{self, CertificateRow, Moment, NodeRow, Place, SigningKeyRow, SystemPage, UpstreamHealthRow};
-use crate::request::Arrival;
 use crate::store::{Node, SeenNode};
 use crate::upstream::{Note, State as Circuit};
 use axum::extract::State;
 use axum::response::Response;
-use axum::{Extension, Form};
 use http::HeaderMap;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -47,25 +45,21 @@ pub(super) async fn show(State(dashboard): State<Arc<Dashboard>>, headers: Heade
 #[serde(default)]
 pub(super) struct RotateForm {
     at_once: Option<String>,
-    csrf_token: String,
 }
 
 /// `POST /system/keys/rotate`
 pub(super) async fn rotate_keys(
     State(dashboard): State<Arc<Dashboard>>,
-    Extension(arrival): Extension<Arrival>,
-    headers: HeaderMap,
-    Form(sent): Form<RotateForm>,
+    Deciding(sent): Deciding<RotateForm>,
 ) -> Result<Response, Failure> {
-    let person = dashboard.deciding(&headers, &sent.csrf_token).await?;
-    let actor = Actor::person(&person.user, arrival.client);
-    let new = NewSigningKey { algorithm: None, at_once: sent.at_once.is_some() };
+    let actor = sent.actor();
+    let new = NewSigningKey { algorithm: None, at_once: sent.form.at_once.is_some() };
     let made = dashboard.administration.rotate_signing_keys(&actor, &new).await?;
     let notice = match new.at_once {
         true => format!("The key {} signs from now on. What other keys signed is refused.", made.kid),
         false => format!("The key {} is published. It signs a day from now.", made.kid),
     };
-    Ok(dashboard.done(&person, Place::System.address(), &notice))
+    Ok(dashboard.done(&sent.person, Place::System.address(), &notice))
 }
 
 impl Dashboard {

@@ -80,7 +80,7 @@ async fn whoever_shows_no_key_is_limited_by_address() {
     let mut world = World::new().await;
     let key = world.key("https://notes.gw.example").await;
     let once = Rate { count: 1, period: Duration::from_secs(3600), burst: 1 };
-    let few = Limits { token_endpoint: once, ..limits() };
+    let few = Limits { token_endpoint: once, ..plenty() };
     Arc::get_mut(&mut world.issuer).unwrap().limits = Arc::new(RateLimits::new(&few));
     assert_eq!(world.post(INTROSPECT, &[("token", "x")]).await.status, StatusCode::UNAUTHORIZED);
     for path in ["introspect", "revoke"] {

@@ -30,6 +30,7 @@ use crate::identity::providers::Tools;
 use crate::ids::{GrantId, UserId};
 use crate::jose::SigningAlgorithm;
 use crate::oauth::pkce::Challenge;
+use crate::ratelimit::tests::plenty;
 use crate::request::Arrival;
 use crate::revocation::Memory;
 use crate::session::Means;
@@ -166,7 +167,7 @@ impl World {
             providers: Arc::new(Providers::new(tools, &login(Vec::new()))),
             remote_keys,
             registration: Registration::default(),
-            limits: Arc::new(RateLimits::new(&limits())),
+            limits: Arc::new(RateLimits::new(&plenty())),
             site,
             clock,
             random,
@@ -381,20 +382,5 @@ fn lifetimes() -> Tokens {
         rotation_grace: Duration::from_secs(60),
         signing_algorithm: SigningAlgorithm::Es256,
         key_rotation: None,
-    }
-}
-
-fn limits() -> Limits {
-    let plenty = Rate { count: 1000, period: Duration::from_secs(1), burst: 1000 };
-    Limits {
-        per_ip: plenty,
-        per_user: plenty,
-        per_user_upstream: plenty,
-        per_client: plenty,
-        token_endpoint: plenty,
-        registration: plenty,
-        login: plenty,
-        shared: false,
-        connections: Default::default(),
     }
 }
