@@ -137,7 +137,10 @@ pub(super) async fn setup_form(
         return Ok(message(StatusCode::BAD_REQUEST, title, text, hint));
     }
     if !dashboard.identity.can_claim(&Secret::new(token.clone())).await? {
-        let (title, text) = ("This link is not good", "Its one-time token is wrong, or was replaced by a newer one.");
+        let (title, text) = (
+            "This link is not good",
+            "Its one-time token is wrong, older than 15 minutes, or was replaced by a newer one.",
+        );
         let hint =
             Some("Use the newest link of the gateway's log; when the gateway starts again, it writes another one.");
         return Ok(message(StatusCode::BAD_REQUEST, title, text, hint));

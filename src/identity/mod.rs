@@ -6,12 +6,13 @@ pub mod providers;
 #[cfg(test)]
 mod tests;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::error::Fault;
 use crate::ids::{Digest, Random, SessionId, UserId};
 use crate::secret::Secret;
 use crate::store::{Role, Store, StoreError, User};
 use passwords::Passwords;
+use std::time::Duration;
 
 pub use linked::{Admitted, Linking};
 
@@ -116,8 +117,8 @@ impl Identity {
         Ok(())
     }
 
-    /// The one-time token that claims an installation without administrator; `None` once there is one. A new call makes
-    /// the earlier token worthless.
+    /// The one-time token that claims an installation without administrator, for [`SETUP_LIFE`]; `None` once there is one. A
+    /// new call makes the earlier token worthless.
     ///
     /// # Errors
     /// When the store fails.
@@ -127,7 +128,7 @@ impl Identity {
             return Ok(None);
         }
         let token = self.random.token();
-        self.store.put_setting(SETUP_TOKEN, &Digest::of(token.as_bytes()).0).await?;
+        self.store.put_setting(SETUP_TOKEN, &SetupToken::new(token.as_bytes(), self.clock.now()).to_bytes()).await?;
         Ok(Some(Secret::new(token.to_string())))
     }
 
@@ -136,16 +137,22 @@ impl Identity {
     /// # Errors
     /// When the database does not answer.
     pub async fn can_claim(&self, token: &Secret) -> Result<bool, Fault> {
-        let expected = self.store.setting(SETUP_TOKEN).await?.and_then(|digest| Digest::from_slice(&digest));
-        Ok(expected.is_some_and(|expected| expected.matches(&Digest::of(token.expose()))))
+        Ok(self.usable(token).await?.is_some())
+    }
+
+    /// What is kept of the token, if it is this one and still good.
+    async fn usable(&self, token: &Secret) -> Result<Option<SetupToken>, Fault> {
+        let kept = self.store.setting(SETUP_TOKEN).await?.and_then(|kept| SetupToken::from_bytes(&kept));
+        Ok(kept.filter(|kept| kept.lets_in(token, self.clock.now())))
     }
 
     /// Creates the first administrator with the one-time token; it works once.
     ///
     /// # Errors
-    /// When the token is wrong or used, or name or password do not do.
+    /// When the token is wrong, used or too old, or name or password do not do.
     pub async fn claim(&self, token: &Secret, name: &str, password: &Secret) -> Result<User, Fault> {
-        if !self.can_claim(token).await? || self.store.has_administrator().await? {
+        let kept = self.usable(token).await?.ok_or_else(spent)?;
+        if self.store.has_administrator().await? {
             return Err(spent());
         }
         // Whatever the person can correct comes before the token is used up.
@@ -153,7 +160,7 @@ impl Identity {
         check_password(password)?;
         self.must_be_free(name).await?;
         let hash = self.passwords.hash(password).await?;
-        if !self.store.delete_setting_if(SETUP_TOKEN, &Digest::of(token.expose()).0).await? {
+        if !self.store.delete_setting_if(SETUP_TOKEN, &kept.to_bytes()).await? {
             return Err(spent());
         }
         self.insert(name, Some(hash), Role::Administrator).await
@@ -217,13 +224,43 @@ impl Identity {
     }
 }
 
-/// The setting that holds the digest of the one-time token.
+/// The setting that holds a [`SetupToken`].
 const SETUP_TOKEN: &str = "identity.setup_token";
+/// How long the one-time token is good: whoever reads the log later finds nothing in it.
+pub const SETUP_LIFE: Duration = Duration::from_secs(15 * 60);
 const MAX_NAME_LEN: usize = 64;
 const MIN_PASSWORD_CHARS: usize = 8;
 
 /// Whoever had this name would see in the activity page what the gateway does by itself.
 const NOBODY: &str = "system";
+
+/// What is kept of the one-time token: its digest, and when it was made.
+struct SetupToken {
+    digest: Digest,
+    made_at: Timestamp,
+}
+
+impl SetupToken {
+    fn new(token: &[u8], made_at: Timestamp) -> Self {
+        Self { digest: Digest::of(token), made_at }
+    }
+
+    /// A clock that was put right by less than its life does no harm, in either direction.
+    fn lets_in(&self, token: &Secret, now: Timestamp) -> bool {
+        let is_young = now.since(self.made_at) < SETUP_LIFE && self.made_at.since(now) < SETUP_LIFE;
+        self.digest.matches(&Digest::of(token.expose())) && is_young
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        [&self.digest.0[..], &self.made_at.0.to_be_bytes()].concat()
+    }
+
+    /// `None` for what an earlier version has kept, which knew no age.
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (digest, made_at) = bytes.split_first_chunk()?;
+        Some(Self { digest: Digest(*digest), made_at: Timestamp(i64::from_be_bytes(made_at.try_into().ok()?)) })
+    }
+}
 
 fn check_name(name: &str) -> Result<(), Fault> {
     if name.eq_ignore_ascii_case(NOBODY) {
@@ -251,7 +288,9 @@ fn taken() -> Fault {
 }
 
 fn spent() -> Fault {
-    Fault::caller("this set-up token is wrong or was used already: restart the gateway, its log shows a new one")
+    Fault::caller(
+        "this set-up token is wrong, was used already or is older than 15 minutes: restart the gateway, its log shows a new one",
+    )
 }
 
 impl From<Fault> for LoginError {

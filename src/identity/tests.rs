@@ -125,6 +125,27 @@ async fn the_set_up_token_makes_one_administrator() {
 }
 
 #[tokio::test]
+async fn the_set_up_token_is_good_for_a_quarter_of_an_hour() {
+    let (store, identity) = identity().await;
+    let (password, almost) = (secret("correct horse"), SETUP_LIFE - Duration::from_secs(1));
+    let token = identity.setup_token().await.unwrap().unwrap();
+    identity.clock.advance(almost);
+    assert!(identity.can_claim(&token).await.unwrap());
+    identity.clock.advance(Duration::from_secs(1));
+    assert!(!identity.can_claim(&token).await.unwrap());
+    let refused = identity.claim(&token, "eve", &password).await.unwrap_err();
+    assert!(refused.public.contains("older than 15 minutes: restart the gateway"), "{}", refused.public);
+    let token = identity.setup_token().await.unwrap().unwrap();
+    identity.clock.set_back(almost);
+    assert!(identity.can_claim(&token).await.unwrap());
+    identity.clock.set_back(Duration::from_secs(1));
+    assert!(!identity.can_claim(&token).await.unwrap());
+    // What a version without ages has written.
+    store.put_setting(SETUP_TOKEN, &Digest::of(token.expose()).0).await.unwrap();
+    assert!(!identity.can_claim(&token).await.unwrap());
+}
+
+#[tokio::test]
 async fn of_two_who_claim_at_once_one_wins() {
     let (store, identity) = identity().await;
     let token = identity.setup_token().await.unwrap().unwrap();

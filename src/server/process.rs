@@ -8,6 +8,7 @@ use crate::app::{App, Reloaded};
 use crate::clock::Clock;
 use crate::config::{self, Config, Login, Source};
 use crate::error::Fault;
+use crate::identity::SETUP_LIFE;
 use crate::ids::Random;
 use crate::telemetry::Log;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getpid, set_dumpable_behavior, setrlimit};
@@ -266,8 +267,11 @@ async fn announce(running: &Running) -> Result<(), Fault> {
     if !login.password {
         text += &no_administrator(login, running.app.store.has_administrator().await?, &root);
     } else if let Some(token) = running.app.identity.setup_token().await? {
-        text +=
-            &format!("nobody owns this gateway yet; become its administrator: {root}/setup?token={}\n", token.expose());
+        text += &format!(
+            "nobody owns this gateway yet; become its administrator within {} minutes: {root}/setup?token={}\n",
+            SETUP_LIFE.as_secs() / 60,
+            token.expose()
+        );
     }
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(Fault::gateway)
