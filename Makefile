@@ -286,11 +286,11 @@ soak: deps-build deps-postgres ## Mixed traffic with faults for MINUTES=60 on DA
 # What `make fuzz` takes besides: TARGET (a name, or all of tests/fuzz/corpus), RUNS of each target, or SECONDS of each, SLICE (the
 # seconds of a turn), JOBS (how many at a time), STOP (after so many seconds), OUT.
 FUZZ_TARGET := $(CURDIR)/.cache/fuzz/target
-FUZZ := $(FUZZ_TARGET)/release/fuzz
+FUZZ_NAMES = $(or $(TARGET),$(notdir $(wildcard tests/fuzz/corpus/*)))
 
 .PHONY: fuzz
 fuzz: fuzz-build ## Fuzz the parsers: TARGET=name, RUNS=100000000 or SECONDS=60 of each; goes on where it ended (hours)
-	python3 tests/fuzz/run.py run $(FUZZ) --runs $(or $(RUNS),100000000) --seconds $(or $(SECONDS),0) \
+	python3 tests/fuzz/run.py run $(FUZZ_TARGET) --runs $(or $(RUNS),100000000) --seconds $(or $(SECONDS),0) \
 	  --slice $(or $(SLICE),300) --stop-after $(or $(STOP),0) $(addprefix --jobs ,$(JOBS)) \
 	  --out $(or $(OUT),.cache/fuzz/out) $(addprefix --target ,$(TARGET))
 
@@ -301,8 +301,10 @@ fuzz-report: ## What `make fuzz` has done so far
 .PHONY: fuzz-build
 fuzz-build: deps-build
 	@$(call need,c++,g++)
-	env -u CARGO_TARGET_DIR RUSTC_WRAPPER=$(CURDIR)/tests/fuzz/rustc.sh cargo build --release --locked \
-	  --manifest-path tests/fuzz/Cargo.toml --target-dir $(FUZZ_TARGET)
+	for name in $(FUZZ_NAMES); do \
+	  env -u CARGO_TARGET_DIR RUSTC_WRAPPER=$(CURDIR)/tests/fuzz/rustc.sh PORTCULLIS_FUZZ_TARGET=$$name \
+	    cargo build --quiet --release --locked --manifest-path tests/fuzz/Cargo.toml --target-dir $(FUZZ_TARGET) && \
+	  mv $(FUZZ_TARGET)/release/fuzz $(FUZZ_TARGET)/$$name || exit; done
 
 .PHONY: fuzz-framing
 fuzz-framing: deps-build ## What callers may smuggle past us: CONNECTIONS=20000 of each protocol, from the seed FIRST on (minutes)

@@ -18,6 +18,7 @@ mod tests;
 pub(crate) use input::{Input, pieces};
 
 /// Something that takes any bytes and panics when what it promises does not hold.
+#[derive(Clone, Copy)]
 pub struct Target {
     /// What it is called, and the directory of its corpus.
     pub name: &'static str,
@@ -31,7 +32,7 @@ const fn target(name: &'static str, run: fn(&[u8])) -> Target {
 }
 
 /// All of them.
-pub static TARGETS: [Target; 27] = [
+pub const TARGETS: [Target; 27] = [
     target("label", names::label),
     target("host", names::host),
     target("route", crate::proxy::fuzzing::route),
@@ -61,7 +62,23 @@ pub static TARGETS: [Target; 27] = [
     target("vault", rows::vault),
 ];
 
-/// The target of this name.
-pub fn find(name: &str) -> Option<&'static Target> {
-    TARGETS.iter().find(|target| target.name == name)
+/// The target of this name. Found while it is compiled, it leaves a program without everything that only the others need.
+pub const fn find(name: &str) -> Option<Target> {
+    let mut number = 0;
+    while number < TARGETS.len() {
+        if is_same(TARGETS[number].name, name) {
+            return Some(TARGETS[number]);
+        }
+        number += 1;
+    }
+    None
+}
+
+const fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut place = 0;
+    while place < one.len() && place < other.len() && one[place] == other[place] {
+        place += 1;
+    }
+    place == one.len() && place == other.len()
 }

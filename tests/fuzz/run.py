@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Runs the gateway's fuzz targets under libFuzzer, in turns, and tells how often each was run.
 
-    run.py run PROGRAM [--out DIR] [--target NAME]... [--runs N] [--seconds N] [--slice N] [--jobs N] [--stop-after N]
+    run.py run PROGRAMS [--out DIR] [--target NAME]... [--runs N] [--seconds N] [--slice N] [--jobs N] [--stop-after N]
     run.py report [--out DIR]
-    run.py minimise PROGRAM [--out DIR] [--target NAME]...
+    run.py minimise PROGRAMS [--out DIR] [--target NAME]...
 
-`run` goes on where an earlier run with the same --out ended: executions add up. Those that have the fewest take their turns first.
+PROGRAMS is the directory in which `make fuzz-build` puts a program for each target.
+
+`run` goes on where an earlier run with the same --out ended: executions add up. Every target has a short first turn, then those
+that are done soonest take theirs first.
 A target that has found something is not run again until its files in DIR/found are gone. `minimise` writes the smallest set of inputs that reaches as much as all of them into
 the corpus of the repository.
 """
@@ -17,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,6 +29,8 @@ HERE = Path(__file__).resolve().parent
 CORPUS = HERE / "corpus"
 # What is larger says nothing new, and takes longer.
 MAX_LENGTH = {"http1_pipeline": 1024, "http1_request": 1024, "config": 2048, "registration": 2048, "metadata": 2048}
+# Seconds, to see how fast it is.
+FIRST_TURN = 20
 # What a file of the repository may have, and all of one target.
 MOST_FILES, MOST_BYTES = 50, 90 * 1024
 
@@ -52,7 +58,8 @@ def found(out: Path, name: str) -> list[Path]:
     return sorted((out / "found" / name).glob("*"))
 
 
-def fuzz(program: str, out: Path, name: str, runs: int, seconds: int) -> None:
+def fuzz(program: Path, out: Path, name: str, runs: int, seconds: int) -> bool:
+    """Whether it ended as it should."""
     work, crashes = out / "corpus" / name, out / "found" / name
     for directory in (work, crashes, out / "logs"):
         directory.mkdir(parents=True, exist_ok=True)
@@ -73,8 +80,7 @@ def fuzz(program: str, out: Path, name: str, runs: int, seconds: int) -> None:
     log = out / "logs" / f"{name}.log"
     with log.open("ab") as sink:
         beginning = sink.tell()
-        environment = {**os.environ, "PORTCULLIS_FUZZ_TARGET": name}
-        ended = subprocess.run(command, stdout=sink, stderr=sink, env=environment, check=False)
+        ended = subprocess.run(command, stdout=sink, stderr=sink, check=False)
     with log.open("rb") as source:
         source.seek(beginning)
         text = source.read().decode(errors="replace")
@@ -85,6 +91,7 @@ def fuzz(program: str, out: Path, name: str, runs: int, seconds: int) -> None:
         rows.write(f"{name}\t{done}\t{time.monotonic() - begun:.1f}\n")
     if ended.returncode != 0:
         print(f"{name}: ended with {ended.returncode}: see {log} and {crashes}", flush=True)
+    return ended.returncode == 0
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -92,26 +99,45 @@ def run(arguments: argparse.Namespace) -> int:
     out, names = arguments.out, targets(arguments.target)
     out.mkdir(parents=True, exist_ok=True)
     until = {name: figures(out).get(name, (0, 0.0))[1] + arguments.seconds for name in names} if arguments.seconds else {}
-    deadline = time.monotonic() + arguments.stop_after if arguments.stop_after else None
+    deadline = time.monotonic() + (arguments.stop_after or float("inf"))
+    lock, busy = threading.Lock(), set()
 
-    def is_unfinished(name: str, runs: int, seconds: float) -> bool:
+    def seconds_left(name: str) -> float:
+        """Until it is done, as far as one can tell; 0 for one that was never run."""
+        runs, seconds = figures(out).get(name, (0, 0.0))
+        if until:
+            return until[name] - seconds
+        return (arguments.runs - runs) * seconds / runs if runs else 0.0
+
+    def is_unfinished(name: str) -> bool:
+        runs, seconds = figures(out).get(name, (0, 0.0))
         return not found(out, name) and (seconds < until[name] - 1 if until else runs < arguments.runs)
 
-    def turn(name: str) -> None:
-        runs, seconds = figures(out).get(name, (0, 0.0))
-        length = min(arguments.slice, int(until[name] - seconds) + 1) if until else arguments.slice
-        if deadline:
-            length = min(length, int(deadline - time.monotonic()))
-        if length > 0:
-            fuzz(arguments.program, out, name, -1 if until else arguments.runs - runs, length)
+    def begin() -> str | None:
+        with lock:
+            waiting = [name for name in names if name not in busy and is_unfinished(name)]
+            if not waiting or time.monotonic() > deadline - 1:
+                return None
+            name = min(waiting, key=seconds_left)
+            busy.add(name)
+            return name
 
-    while deadline is None or time.monotonic() < deadline - 1:
-        sums = {name: figures(out).get(name, (0, 0.0)) for name in names}
-        unfinished = [name for name in names if is_unfinished(name, *sums[name])]
-        if not unfinished:
-            break
-        with ThreadPoolExecutor(arguments.jobs) as pool:
-            list(pool.map(turn, sorted(unfinished, key=lambda name: sums[name][0])))
+    def work() -> None:
+        while name := begin():
+            runs, seconds = figures(out).get(name, (0, 0.0))
+            length = min(arguments.slice, deadline - time.monotonic())
+            if until:
+                length = min(length, until[name] - seconds + 1)
+            elif not runs:
+                length = min(length, FIRST_TURN)
+            # One that failed is not begun again.
+            if fuzz(arguments.programs / name, out, name, -1 if until else arguments.runs - runs, max(1, int(length))):
+                with lock:
+                    busy.remove(name)
+
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        for one in [pool.submit(work) for _ in range(arguments.jobs)]:
+            one.result()
     report(arguments)
     return 1 if any(found(out, name) for name in names) else 0
 
@@ -133,9 +159,8 @@ def minimise(arguments: argparse.Namespace) -> int:
         work = arguments.out / "corpus" / name
         with tempfile.TemporaryDirectory() as directory:
             least = Path(directory)
-            command = [arguments.program, "-merge=1", "-max_len=1024", directory, str(CORPUS / name), str(work)]
-            environment = {**os.environ, "PORTCULLIS_FUZZ_TARGET": name}
-            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            command = [arguments.programs / name, "-merge=1", "-max_len=1024", directory, str(CORPUS / name), str(work)]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             kept, size = [], 0
             for path in sorted(least.iterdir(), key=lambda path: path.stat().st_size):
                 size += path.stat().st_size
@@ -158,7 +183,7 @@ def main() -> int:
         command.set_defaults(action=action)
         command.add_argument("--out", type=Path, default=Path(".cache/fuzz/out"))
         if name != "report":
-            command.add_argument("program")
+            command.add_argument("programs", type=Path)
             command.add_argument("--target", action="append", default=[])
         if name == "run":
             command.add_argument("--runs", type=int, default=100_000_000)
