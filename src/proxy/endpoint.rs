@@ -4,7 +4,7 @@
 use crate::hostname::Authority;
 use bytes::{Bytes, BytesMut};
 use std::ops::Range;
-use url::Url;
+use url::{Position, Url};
 
 /// The most that is held back of an event that may be the one, in bytes.
 const MAX_HELD: usize = 8 * 1024;
@@ -78,13 +78,13 @@ impl<'a> EndpointEvent<'a> {
 pub(super) fn path_at(url: &str, upstream: &Authority) -> Option<String> {
     let (_, after_scheme) = url.split_once("//").filter(|(scheme, _)| scheme.is_empty() || scheme.ends_with(':'))?;
     let origin = Url::parse(&upstream.origin()).ok()?;
-    if !is_at(&origin.join(url).ok()?, &origin) {
-        return None;
-    }
+    let whole = origin.join(url).ok().filter(|whole| is_at(whole, &origin))?;
     let rest = after_scheme.find(['/', '?', '#']).map_or("", |at| &after_scheme[at..]);
-    // Two slashes would be another hostname again.
     let path = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
-    (!path.starts_with("//")).then_some(path)
+    // Two slashes, or what readers take for two (a backslash, a tab between them), would be another hostname again.
+    let there = origin.join(&path).ok()?;
+    let stays = there.origin() == origin.origin() && there[Position::BeforePath..] == whole[Position::BeforePath..];
+    stays.then_some(path)
 }
 
 /// Whether a URL has this origin, or the one that a server believes to have whose TLS ends in front of it.
@@ -192,6 +192,18 @@ mod tests {
         {
             assert_eq!(path(url), None, "{url}");
         }
+    }
+
+    #[test]
+    fn a_path_that_would_be_another_hostname_elsewhere_stays_a_url() {
+        let path = |url: &str| path_at(url, &Authority::parse("mcp.example.com").unwrap());
+        for rest in
+            ["//evil.example/m", "/\\evil.example/m", "\\evil.example", "/\t/evil.example", "/\t\\evil.example", "\\m"]
+        {
+            assert_eq!(path(&format!("https://mcp.example.com{rest}")), None, "{rest:?}");
+        }
+        let kept = "https://mcp.example.com/a//b/../c\\d?e=\\#f";
+        assert_eq!(path(kept).as_deref(), Some("/a//b/../c\\d?e=\\#f"));
     }
 
     #[test]

@@ -42,6 +42,8 @@ const FROM_CALLER: Names = Names::new(&[
     "expect",
     "forwarded",
     "origin",
+    // CGI makes HTTP_PROXY of it, and libraries believe that (CVE-2016-5385 and its siblings).
+    "proxy",
     "remote-user",
     "service-worker",
     "true-client-ip",
@@ -406,6 +408,7 @@ mod tests {
             ("x-original-url", "/admin"),
             ("forwarded", "for=1.2.3.4"),
             ("proxy-authorization", "Basic x"),
+            ("proxy", "http://evil.example"),
             ("connection", "keep-alive, X-Trace"),
             ("x-trace", "1"),
             ("mcp-session-id", "s"),

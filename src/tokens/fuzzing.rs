@@ -256,10 +256,11 @@ fn signed_by_another(input: &mut Input<'_>) {
 fn check_others(token: &str) {
     let (header, form) = (jose::header(token), jose::check_form(token));
     if form.is_ok() {
-        let header = header.unwrap();
+        assert_eq!(token.split('.').count(), 3);
+        // A member that nobody asks for may be one that nobody can read.
+        let Ok(header) = header else { return };
         let alg = header["alg"].as_str().unwrap();
         assert!(jose::ALGORITHMS.contains(&alg) || alg == "Ed25519", "{alg} is taken");
-        assert_eq!(token.split('.').count(), 3);
     }
     let _ = jose::unverified_claims::<Value>(token);
 }

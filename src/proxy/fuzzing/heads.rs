@@ -171,8 +171,12 @@ pub(crate) fn hygiene_request(data: &[u8]) {
             "te",
             "trailer",
             "keep-alive",
+            "proxy",
+            "proxy-authenticate",
+            "proxy-authorization",
+            "proxy-connection",
         ];
-        let by_prefix = ["x-forwarded-", "x-portcullis-", "proxy-", "sec-fetch-", "x-original-"];
+        let by_prefix = ["x-forwarded-", "x-portcullis-", "sec-fetch-", "x-original-"];
         assert!(ours || !never.contains(&name.as_str()), "{name} goes on");
         assert!(ours || !by_prefix.iter().any(|prefix| name.starts_with(prefix)), "{name} goes on");
         assert!(ours || !nominated.contains(name), "{name} was for the next hop only");
