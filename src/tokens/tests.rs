@@ -103,6 +103,26 @@ async fn a_token_says_what_it_was_made_for() {
     let verified = world.tokens.verify(&token).unwrap();
     assert_eq!((&*verified.client_id, &*verified.scope, verified.grant()), ("client", "read write", world.grant));
     assert!(Arc::ptr_eq(&verified, &world.tokens.verify(&token).unwrap()));
+    let told = format!("{verified:?}");
+    assert!(told.contains(&format!("{:?}", verified.user)) && told.contains(&format!("{:?}", world.grant)), "{told}");
+    assert!(told.contains(&format!("{:?}", verified.expires_at())) && !told.contains(&token), "{told}");
+}
+
+#[tokio::test]
+async fn a_token_may_be_long_but_not_without_end() {
+    let world = world().await;
+    let token = world.mint();
+    let (header, claims) = (part(&token, 0), part(&token, 1));
+    let padded = |length| {
+        let mut claims = claims.clone();
+        claims["padding"] = json!("x".repeat(length));
+        world.signed(&header, &claims)
+    };
+    let missing = (super::verify::MAX_LENGTH - padded(0).len()) / 4 * 3;
+    let longest =
+        (missing - 3..missing + 6).map(padded).filter(|token| token.len() <= super::verify::MAX_LENGTH).last();
+    assert!(world.tokens.verify(&longest.unwrap()).is_ok());
+    assert!(world.tokens.verify(&padded(missing + 6)).is_err());
 }
 
 #[tokio::test]

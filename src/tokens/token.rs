@@ -200,6 +200,8 @@ mod tests {
     fn a_name_is_what_it_was_however_long() {
         for name in ["", "alice", "fourteen bytes", "fifteen bytes..", "j\u{f6}rg", &"\u{1f600}".repeat(40)] {
             assert_eq!(&*Name::from(name), name);
+            let told = (format!("{}", Name::from(name)), format!("{:?}", Name::from(name)));
+            assert_eq!(told, (name.to_owned(), format!("{name:?}")));
         }
     }
 

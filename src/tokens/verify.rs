@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Longer texts are not tokens of ours; they are not even hashed.
-const MAX_LENGTH: usize = 16 * 1024;
+pub(super) const MAX_LENGTH: usize = 16 * 1024;
 /// How many verified tokens are remembered. Beyond that one gives way for each new one, and is verified once more when it comes
 /// again. Only valid tokens get here, so whoever wants to crowd out others' needs that many of ours.
 pub(super) const REMEMBERED: usize = 1 << 20;
