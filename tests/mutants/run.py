@@ -31,7 +31,7 @@ REASONS = HERE / "survivors.md"
 # In the order in which they are tried.
 FILES = ["src/vault/**", "src/tokens/**", "src/proxy/admit.rs", "src/issuer/**", "src/connect/**"]
 # Compiled for tests and fuzz targets only.
-NOT = "src/*/fuzzing.rs"
+NOT = "**/fuzzing.rs"
 TARGETS = {"lib": "--lib", "it": "--test=it"}
 # A test that takes longer than this many times its usual time, and this many seconds, has noticed something.
 PATIENCE, AT_LEAST = 8, 30
