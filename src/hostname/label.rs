@@ -26,7 +26,11 @@ static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
     specification.encoding().expect("the specification of base32 is valid")
 });
 
-/// Which of a person's accounts at an upstream: 1 to 16 lower-case letters and digits.
+/// What a hostname begins with that is written in another alphabet (RFC 5890 §2.3.2.1): behind it browsers and URL libraries
+/// expect an encoding that a label of ours is not, and refuse the name.
+const OTHER_ALPHABETS: &str = "xn";
+
+/// Which of a person's accounts at an upstream: 1 to 16 lower-case letters and digits, and not `xn`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Account(Box<str>);
 
@@ -34,10 +38,10 @@ impl Account {
     /// Parses an account's name.
     ///
     /// # Errors
-    /// When it is empty, longer than 16 characters, or has other characters than `a-z0-9`.
+    /// When it is empty, longer than 16 characters, has other characters than `a-z0-9`, or is `xn`.
     pub fn parse(text: &str) -> Result<Self, InvalidLabel> {
         let good = (1..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-        if good { Ok(Self(text.into())) } else { Err(InvalidLabel::Account) }
+        if good && text != OTHER_ALPHABETS { Ok(Self(text.into())) } else { Err(InvalidLabel::Account) }
     }
 
     /// The name.
@@ -82,8 +86,10 @@ pub enum InvalidLabel {
     /// The decoded text is not an authority.
     #[error("the encoded text is not the domain of an upstream: {0}")]
     Authority(#[from] InvalidAuthority),
-    /// Not 1 to 16 characters of `a-z0-9`.
-    #[error("an account has 1 to 16 characters of a-z and 0-9")]
+    /// Not 1 to 16 characters of `a-z0-9`, or `xn`.
+    #[error(
+        "an account has 1 to 16 characters of a-z and 0-9, and is not xn, with which names in other alphabets begin"
+    )]
     Account,
     /// Not a name that can be a DNS label, or one that could be mistaken for an encoded label.
     #[error("an alias has letters a-z, digits and single hyphens, and does not end with \"-enc\"")]
@@ -202,6 +208,9 @@ mod tests {
             ("", InvalidLabel::Alias),
             ("--jira", InvalidLabel::Account),
             ("seventeenletters1--jira", InvalidLabel::Account),
+            // Browsers would look for Unicode in it (RFC 5890 §2.3.2.1).
+            ("xn--jira", InvalidLabel::Account),
+            ("XN--jira", InvalidLabel::Account),
             ("a--b--c", InvalidLabel::Alias),
         ] {
             assert_eq!(Label::parse(text), Err(why), "{text}");
