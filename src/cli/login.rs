@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 /// Where the system tells its name.
@@ -54,10 +55,12 @@ pub(super) async fn login(
     let earlier = Credentials::of(environment)?.find(&server)?;
     let found = discover(&remote, &server).await?;
     let (client, device) = begin(&remote, &found, earlier.as_ref()).await?;
+    // Listened for before the person is told of it.
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Fault::gateway)?;
     tell(&device, output)?;
     let issued = tokio::select! {
         issued = wait(&remote, &found, &client, &device) => issued?,
-        _ = tokio::signal::ctrl_c() => return Err(Fault::caller("interrupted: nothing was kept").into()),
+        _ = interrupt.recv() => return Err(Fault::caller("interrupted: nothing was kept").into()),
     };
     let mut entry = Entry {
         resource: found.resource,
