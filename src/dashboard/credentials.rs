@@ -62,12 +62,11 @@ pub(super) async fn keep(
     // What is left empty stays as it is.
     let values = sent.form.iter().filter_map(|(field, value)| Some((field.strip_prefix(FIELD)?, value)));
     let given: Vec<_> = values.filter(|(_, value)| !value.expose().is_empty()).collect();
-    let actor = sent.actor();
     let (key, upstream) = (&wanted.key, &wanted.goal.upstream);
     if given.is_empty() && !dashboard.connections.needs_consent(key).await? {
         return Ok(see_other(query.return_to()));
     }
-    match dashboard.administration.keep_credentials(&actor, &sent.person.user, key, upstream, &given).await {
+    match dashboard.administration.keep_credentials(&sent.actor(), &sent.person.user, key, upstream, &given).await {
         Ok(()) => Ok(see_other(query.return_to())),
         Err(Refused::Invalid(why)) => dashboard.credential_page(&sent.person, &wanted, &query, Some(&why)).await,
         Err(refused) => Err(refused.into()),

@@ -5,7 +5,7 @@ use crate::administration::Refused;
 use crate::administration::records::{Role, User, UserChange};
 use crate::dashboard::Dashboard;
 use crate::dashboard::failure::Failure;
-use crate::dashboard::sent::Deciding;
+use crate::dashboard::sent::{Deciding, Sent};
 use crate::page::counted;
 use crate::secret::Secret;
 use crate::session::SignedIn;
@@ -77,11 +77,9 @@ pub(super) async fn password(
     Path(id): Path<String>,
     Deciding(sent): Deciding<PersonForm>,
 ) -> Result<Response, Failure> {
-    dashboard.must_be_recent(&sent.person, &address_of(&id))?;
-    let user = dashboard.administration.user(&id).await?;
-    if user.id == sent.person.user.id.to_string() {
+    let Some(user) = dashboard.somebody_else(&sent, &id).await? else {
         return dashboard.refuse_own(&sent.person, &id).await;
-    }
+    };
     let sessions = dashboard.person_extent(&user).await?.sessions;
     let done = dashboard.administration.set_password(&sent.actor(), &id, &sent.form.password).await;
     let notice = format!("{} has a new password; {} ended.", user.name, counted(sessions, "session"));
@@ -94,8 +92,7 @@ pub(super) async fn remove_passkey(
     Path(id): Path<String>,
     Deciding(sent): Deciding<PersonForm>,
 ) -> Result<Response, Failure> {
-    dashboard.must_be_recent(&sent.person, &address_of(&id))?;
-    if dashboard.administration.user(&id).await?.id == sent.person.user.id.to_string() {
+    if dashboard.somebody_else(&sent, &id).await?.is_none() {
         return dashboard.refuse_own(&sent.person, &id).await;
     }
     let done = dashboard.administration.remove_passkey(&sent.actor(), &id, &sent.form.id).await;
@@ -171,6 +168,13 @@ impl Dashboard {
             Ok(notice) => Ok(self.done(person, &address_of(id), &notice)),
             Err(refused) => self.person_refused(person, id, refused).await,
         }
+    }
+
+    /// The person whose sign-in is to be changed; nobody when that is who sent it.
+    async fn somebody_else(&self, sent: &Sent<PersonForm>, id: &str) -> Result<Option<User>, Failure> {
+        self.must_be_recent(&sent.person, &address_of(id))?;
+        let user = self.administration.user(id).await?;
+        Ok(Some(user).filter(|user| user.id != sent.person.user.id.to_string()))
     }
 
     /// One's own sign-in is changed where the present password is asked for.

@@ -51,8 +51,7 @@ pub(super) async fn delete(
     State(dashboard): State<Arc<Dashboard>>,
     Deciding(sent): Deciding<ClientForm>,
 ) -> Result<Response, Failure> {
-    let actor = sent.actor();
-    let ended = dashboard.administration.delete_client(&actor, Some(&sent.form.realm), &sent.form.id).await?;
+    let ended = dashboard.administration.delete_client(&sent.actor(), Some(&sent.form.realm), &sent.form.id).await?;
     let notice = match ended {
         0 => "Deleted. Nobody had granted it anything.".to_owned(),
         1 => "Deleted. One grant has ended, with its tokens and its open streams.".to_owned(),
@@ -86,7 +85,6 @@ pub(super) async fn create(
     State(dashboard): State<Arc<Dashboard>>,
     Deciding(sent): Deciding<NewClientForm>,
 ) -> Result<Response, Failure> {
-    let actor = sent.actor();
     let given = |field: &str| Some(field.trim().to_owned()).filter(|field| !field.is_empty());
     let new = NewClient {
         name: sent.form.name.trim().to_owned(),
@@ -97,7 +95,7 @@ pub(super) async fn create(
         jwks: None,
         jwks_uri: given(&sent.form.jwks_uri),
     };
-    match dashboard.administration.create_client(&actor, &new).await {
+    match dashboard.administration.create_client(&sent.actor(), &new).await {
         Ok(made) => Ok(show_made(&sent.person, &made)),
         Err(refused) => Ok(show_form(&sent.person, &sent.form, Some(&told(refused)?))),
     }

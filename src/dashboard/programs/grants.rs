@@ -74,8 +74,7 @@ pub(super) async fn revoke(
     State(dashboard): State<Arc<Dashboard>>,
     Deciding(sent): Deciding<GrantForm>,
 ) -> Result<Response, Failure> {
-    let actor = sent.actor();
-    dashboard.administration.revoke_grant(&actor, &sent.form.id).await?;
+    dashboard.administration.revoke_grant(&sent.actor(), &sent.form.id).await?;
     let back = address(GRANTS, &[("user", &sent.form.user), ("client", &sent.form.client)]);
     Ok(dashboard.done(
         &sent.person,

@@ -47,8 +47,7 @@ pub(super) async fn create(
         Ok(new) => new,
         Err(why) => return dashboard.keys_page(&sent.person, &sent.form, Some(&why)).await,
     };
-    let actor = sent.actor();
-    match dashboard.administration.create_api_key(&actor, &new).await {
+    match dashboard.administration.create_api_key(&sent.actor(), &new).await {
         Ok(made) => Ok(show_made(&sent.person, &made)),
         Err(refused) => dashboard.keys_page(&sent.person, &sent.form, Some(&told(refused)?)).await,
     }
@@ -59,8 +58,7 @@ pub(super) async fn revoke(
     State(dashboard): State<Arc<Dashboard>>,
     Deciding(sent): Deciding<KeyForm>,
 ) -> Result<Response, Failure> {
-    let actor = sent.actor();
-    dashboard.administration.revoke_api_key(&actor, &sent.form.id).await?;
+    dashboard.administration.revoke_api_key(&sent.actor(), &sent.form.id).await?;
     Ok(dashboard.done(&sent.person, KEYS, "Revoked. Whoever still has the key can do nothing with it."))
 }
 

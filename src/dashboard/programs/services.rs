@@ -58,8 +58,7 @@ pub(super) async fn disconnect(
     Path(service): Path<String>,
     Deciding(sent): Deciding<ServiceForm>,
 ) -> Result<Response, Failure> {
-    let actor = sent.actor();
-    dashboard.administration.disconnect_service(&actor, &service, &sent.form.user).await?;
+    dashboard.administration.disconnect_service(&sent.actor(), &service, &sent.form.user).await?;
     let notice =
         "Disconnected. Programs get no more tokens of it; it is given back to the service where that is possible.";
     Ok(dashboard.done(&sent.person, &format!("{SERVICES}/{service}"), notice))
@@ -93,8 +92,7 @@ pub(super) async fn remove_pat(
     Path(service): Path<String>,
     Deciding(sent): Deciding<ServiceForm>,
 ) -> Result<Response, Failure> {
-    let actor = sent.actor();
-    dashboard.administration.delete_service_pat(&actor, &service, &sent.form.user).await?;
+    dashboard.administration.delete_service_pat(&sent.actor(), &service, &sent.form.user).await?;
     Ok(dashboard.done(&sent.person, &format!("{SERVICES}/{service}"), "The token is forgotten."))
 }
 

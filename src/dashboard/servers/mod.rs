@@ -55,9 +55,8 @@ struct NewForm {
 
 /// `POST /servers`: an administrator names a server before anybody asks for it.
 async fn add(State(dashboard): State<Arc<Dashboard>>, Deciding(sent): Deciding<NewForm>) -> Result<Response, Failure> {
-    let actor = sent.actor();
     let approved = UpstreamDecision { decision: Decision::Approved, alias: None, name: None };
-    match dashboard.administration.decide(&actor, sent.form.domain.trim(), &approved).await {
+    match dashboard.administration.decide(&sent.actor(), sent.form.domain.trim(), &approved).await {
         Ok(upstream) => {
             let notice = "Approved: clients may connect from now on.";
             Ok(dashboard.done(&sent.person, &address_of(&upstream.domain), notice))
@@ -90,9 +89,8 @@ async fn remove(
     State(dashboard): State<Arc<Dashboard>>,
     Deciding(sent): Deciding<UpstreamForm>,
 ) -> Result<Response, Failure> {
-    let actor = sent.actor();
     let streams = dashboard.streams_of_upstream(&sent.form.authority).await?;
-    dashboard.administration.undecide(&actor, &sent.form.authority).await?;
+    dashboard.administration.undecide(&sent.actor(), &sent.form.authority).await?;
     let notice = format!("The decision is forgotten{}.", ended(streams));
     Ok(dashboard.done(&sent.person, Place::Servers.address(), &notice))
 }

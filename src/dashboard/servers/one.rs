@@ -32,10 +32,9 @@ pub(super) async fn deny(
     Path(authority): Path<String>,
     Deciding(sent): Deciding<Nothing>,
 ) -> Result<Response, Failure> {
-    let actor = sent.actor();
     let streams = dashboard.streams_of_upstream(&authority).await?;
     let denied = UpstreamDecision { decision: Decision::Denied, alias: None, name: None };
-    match dashboard.administration.decide(&actor, &authority, &denied).await {
+    match dashboard.administration.decide(&sent.actor(), &authority, &denied).await {
         Ok(_) => {
             let notice = format!("Denied: nobody can use {authority}{}.", ended(streams));
             Ok(dashboard.done(&sent.person, Place::Servers.address(), &notice))
@@ -57,10 +56,9 @@ pub(super) async fn name(
     Path(authority): Path<String>,
     Deciding(sent): Deciding<NameForm>,
 ) -> Result<Response, Failure> {
-    let actor = sent.actor();
     let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let names = (some(&sent.form.name), some(&sent.form.alias));
-    match dashboard.administration.rename_upstream(&actor, &authority, names).await {
+    match dashboard.administration.rename_upstream(&sent.actor(), &authority, names).await {
         Ok(_) => Ok(dashboard.done(&sent.person, &address_of(&authority), "Saved.")),
         Err(refused) => dashboard.server_refused(&sent.person, &authority, refused).await,
     }

@@ -84,8 +84,7 @@ pub(super) async fn save(
     let list = dashboard.store.tool_list(&known.domain).await?;
     let tools = list.as_ref().map(live::remembered).unwrap_or_default();
     let rules = rules::of_wish(&wish, &tools, &known.tools.clone().unwrap_or_default());
-    let actor = sent.actor();
-    match dashboard.administration.permit_tools(&actor, &known.domain, rules.clone()).await {
+    match dashboard.administration.permit_tools(&sent.actor(), &known.domain, rules.clone()).await {
         Ok(_) => {
             let limited = Some(&rules).filter(|rules| **rules != ToolRules::default());
             let notice = format!("Saved. {}", rules::in_words(limited, list.is_some().then_some(&*tools)));

@@ -52,9 +52,8 @@ pub(super) async fn rotate_keys(
     State(dashboard): State<Arc<Dashboard>>,
     Deciding(sent): Deciding<RotateForm>,
 ) -> Result<Response, Failure> {
-    let actor = sent.actor();
     let new = NewSigningKey { algorithm: None, at_once: sent.form.at_once.is_some() };
-    let made = dashboard.administration.rotate_signing_keys(&actor, &new).await?;
+    let made = dashboard.administration.rotate_signing_keys(&sent.actor(), &new).await?;
     let notice = match new.at_once {
         true => format!("The key {} signs from now on. What other keys signed is refused.", made.kid),
         false => format!("The key {} is published. It signs a day from now.", made.kid),
