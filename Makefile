@@ -45,8 +45,9 @@ test-proxies: deps-build ## HAProxy, nginx and Caddy as they really are, with th
 	cargo test --test it -- --ignored announced::haproxy forward_proxies:: behind_proxies::
 
 .PHONY: test-root
-test-root: deps-build ## Full and read-only disks, a name server that lies (as root: they mount, and serve port 53)
-	cargo test --test it -- --ignored scarce:: lying_dns::
+test-root: deps-build ## Full, failing and read-only disks, a name server that lies (as root: they mount, and serve port 53)
+	@$(call need,mkfs.ext4,e2fsprogs)
+	cargo test --test it -- --ignored disks:: lying_dns::
 
 .PHONY: test-package
 test-package: deps-build deps-clients deps-package ## The Debian package in a clean system, with a real client (as root)
@@ -284,8 +285,9 @@ soak: deps-build deps-postgres ## Mixed traffic with faults for MINUTES=60 on DA
 	PORTCULLIS_SOAK_OUT=$${OUT:-} cargo test --test it soak:: -- --nocapture --include-ignored
 
 # What `make fuzz` takes besides: TARGET (a name, or all of tests/fuzz/corpus), RUNS of each target, or SECONDS of each, SLICE (the
-# seconds of a turn), JOBS (how many at a time), STOP (after so many seconds), OUT.
-FUZZ_TARGET := $(CURDIR)/.cache/fuzz/target
+# seconds of a turn), JOBS (how many at a time), STOP (after so many seconds), OUT; QUICK=1 for twice as many a second, without what
+# comparisons tell libFuzzer: for when a run with that has found its ways.
+FUZZ_TARGET := $(CURDIR)/.cache/fuzz/$(if $(QUICK),quick,target)
 FUZZ_NAMES = $(or $(TARGET),$(notdir $(wildcard tests/fuzz/corpus/*)))
 
 .PHONY: fuzz
@@ -302,7 +304,7 @@ fuzz-report: ## What `make fuzz` has done so far
 fuzz-build: deps-build
 	@$(call need,c++,g++)
 	for name in $(FUZZ_NAMES); do \
-	  env -u CARGO_TARGET_DIR RUSTC_WRAPPER=$(CURDIR)/tests/fuzz/rustc.sh PORTCULLIS_FUZZ_TARGET=$$name \
+	  env -u CARGO_TARGET_DIR RUSTC_WRAPPER=$(CURDIR)/tests/fuzz/rustc.sh PORTCULLIS_FUZZ_TARGET=$$name PORTCULLIS_FUZZ_QUICK=$(QUICK) \
 	    cargo build --quiet --release --locked --manifest-path tests/fuzz/Cargo.toml --target-dir $(FUZZ_TARGET) && \
 	  mv $(FUZZ_TARGET)/release/fuzz $(FUZZ_TARGET)/$$name || exit; done
 

@@ -320,3 +320,6 @@ impl Connections {
 fn place(name: &str) -> Place<'_> {
     Place { table: "spool", row: name, column: "answer", person: "", upstream: "" }
 }
+
+#[cfg(test)]
+mod tests;

@@ -223,11 +223,19 @@ mod tests {
         let text = r#"{"access_token":"a","token_type":"Bearer","expires_in":"60","scope":"x y"}"#;
         let good = read(&answer(200, "application/json; charset=utf-8", text)).ok().unwrap();
         assert_eq!((good.expires_in, good.scope.as_deref()), (Some(Duration::from_secs(60)), Some("x y")));
+        let text = r#"{"access_token":"a","token_type":"Bearer","expires_in":0,"scope":""}"#;
+        let good = read(&answer(200, "application/json", text)).ok().unwrap();
+        assert_eq!(
+            (good.expires_in, good.scope),
+            (None, None),
+            "nobody gives a token that has ended, or none of its scopes"
+        );
         for refused in [
             r#"{"access_token":"a","token_type":"mac"}"#,
             r#"{"access_token":"a"}"#,
             r#"{"token_type":"Bearer"}"#,
             r#"{"access_token":"a\r\nX: y","token_type":"Bearer"}"#,
+            r#"{"access_token":"a b","token_type":"Bearer"}"#,
             "[]",
             "",
         ] {
@@ -245,6 +253,26 @@ mod tests {
         assert!(!refused(&answer(429, "application/json", r#"{"error":"slow_down"}"#)));
         assert!(!refused(&answer(400, "text/html", "<html>")));
         assert!(!refused(&answer(302, "application/json", "{}")));
+    }
+
+    #[test]
+    fn trouble_says_when_to_come_again_and_whether_the_request_was_looked_at() {
+        let trouble = |status: u16, after: Option<&str>| {
+            let mut fetched = answer(status, "application/json", "{}");
+            fetched.headers.extend(after.map(|after| (RETRY_AFTER, after.parse().unwrap())));
+            let Err(TokenError::Trouble { retry_after, certain, .. }) = read(&fetched) else { panic!("{status}") };
+            (retry_after, certain)
+        };
+        assert_eq!(trouble(429, Some(" 7 ")), (Some(Duration::from_secs(7)), true));
+        assert_eq!(trouble(429, None), (None, true));
+        assert_eq!(trouble(503, Some("99999999")), (Some(LONGEST_WAIT), false));
+        assert_eq!(trouble(503, Some("Wed, 21 Oct 2026 07:28:00 GMT")), (None, false));
+    }
+
+    #[test]
+    fn what_a_stranger_wrote_is_one_line_of_ascii() {
+        assert_eq!(printable("no such\n\u{202e}grant \x1b[31m~", 60), "no such??grant ?[31m~");
+        assert_eq!(printable("four", 3), "fou");
     }
 
     #[test]

@@ -123,3 +123,24 @@ impl ReturnAddress {
         self.with(&[("error", error.error.as_str()), ("error_description", &error.error_description)])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_goes_behind_what_the_address_has_already() {
+        let with = |redirect_uri: &str| {
+            let address = ReturnAddress {
+                redirect_uri: redirect_uri.to_owned(),
+                state: Some("a b".to_owned()),
+                issuer: "https://gw.example".to_owned(),
+            };
+            address.with(&[("code", "x&y")])
+        };
+        const ANSWER: &str = "code=x%26y&state=a+b&iss=https%3A%2F%2Fgw.example";
+        for (uri, separator) in [("/cb", "?"), ("/cb?", ""), ("/cb?app=1", "&"), ("/cb?app=1&", "")] {
+            assert_eq!(with(uri), format!("{uri}{separator}{ANSWER}"));
+        }
+    }
+}

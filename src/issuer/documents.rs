@@ -7,7 +7,7 @@ use super::clients::NoClient;
 use crate::clock::Timestamp;
 use crate::error::Fault;
 use crate::http::{SHORTEST, lifetime};
-use crate::oauth::registration::{ClientMetadata, MAX_BODY};
+use crate::oauth::registration::ClientMetadata;
 use crate::store::ClientDocument;
 use bytes::Bytes;
 use http::header::ACCEPT;
@@ -116,10 +116,7 @@ async fn fetch(
     if fetched.status != http::StatusCode::OK {
         return Err(Trouble::Passing(format!("it answered with status {}", fetched.status.as_u16())));
     }
-    let body = match String::from_utf8(fetched.body.to_vec()) {
-        Ok(body) if body.len() <= MAX_BODY => body,
-        _ => return Err(Trouble::Lasting("it is not text of at most 64 KiB".to_owned())),
-    };
+    let body = String::from_utf8(fetched.body.to_vec()).map_err(|_| Trouble::Lasting("it is not text".to_owned()))?;
     let metadata = parse(&body, url).map_err(Trouble::Lasting)?;
     Ok((document(url, body, issuer.clock.now(), lifetime(&fetched.headers)), metadata))
 }

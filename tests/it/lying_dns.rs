@@ -3,10 +3,10 @@
 
 use crate::gateway::USER;
 use crate::gateway::{config, label, token_of};
+use crate::namespace::{after, in_a_namespace};
 use crate::process::{Machine, Server};
 use crate::program::LIST;
 use crate::raw::{Caller, PATIENCE, post, status};
-use crate::scarce::{after, in_a_namespace};
 use crate::tls_peers::{Authority, TlsUpstream};
 use futures_util::future::join_all;
 use portcullis::app::App;

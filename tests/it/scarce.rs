@@ -1,48 +1,23 @@
-//! What the program needs runs out: descriptors, memory, the disk. Load is shed, nothing is promised that is not kept, the process
+//! What the program needs runs out: descriptors, memory. Load is shed, nothing is promised that is not kept, the process
 //! lives, and when there is enough again it goes on by itself.
 
-use crate::client::{Client, send};
-use crate::gateway::{PASSWORD, USER, label, token_at};
-use crate::process::{Machine, Server};
+use crate::gateway::{USER, token_at};
+use crate::namespace::after;
+use crate::process::Machine;
 use crate::program::{Gateway, LIST, notes};
 use crate::raw::{Caller, PATIENCE, RawUpstream, post, status};
 use futures_util::future::join_all;
-use http::Method;
 use portcullis::hostname::Realm;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
-use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::process::Command;
 
 /// Far more often than any test here waits for.
 const BEAT: Duration = Duration::from_millis(100);
 /// An answer after which no connection is kept.
 const CLOSING: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}";
-
-/// The same program, run by a shell that does something first.
-pub fn after(preparation: &str, command: &Command) -> Command {
-    let command = command.as_std();
-    let mut shell = Command::new("/bin/sh");
-    shell
-        .args(["-c", &format!("{preparation}; exec \"$@\""), "sh"])
-        .arg(command.get_program())
-        .args(command.get_args())
-        .env_clear()
-        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    if let Some(directory) = command.get_current_dir() {
-        shell.current_dir(directory);
-    }
-    shell
-}
 
 /// Limits a running process; the hard limit stays.
 fn limit(process: u32, resource: Resource, most: Option<u64>) {
@@ -195,114 +170,4 @@ async fn bodies_that_pile_up_are_refused_before_memory_is_gone() {
     drop(open);
     assert!(gateway.answers(&notes.authority).await);
     assert_eq!(gateway.server.signal("-TERM").await.code(), Some(0));
-}
-
-/// The program on a file system of its own, as small as that; `mount` in front of what it is run by.
-fn on_a_small_disk(machine: &Machine, command: &Command, mebibytes: u32) -> Command {
-    let state = machine.path("portcullis").display().to_string();
-    let program = env!("CARGO_BIN_EXE_portcullis");
-    let preparation = format!(
-        "mkdir -p {state}; mount -t tmpfs -o size={mebibytes}m,mode=700 tmpfs {state} || exit 9; \
-         echo '{PASSWORD}' | {program} user add {USER} --admin --password-stdin >/dev/null || exit 9"
-    );
-    in_a_namespace(&after(&preparation, command))
-}
-
-/// Whose mounts nobody else sees.
-pub fn in_a_namespace(command: &Command) -> Command {
-    let inner = command.as_std();
-    let mut unshare = Command::new("unshare");
-    unshare
-        .args(["-m", "--propagation", "private"])
-        .arg(inner.get_program())
-        .args(inner.get_args())
-        .env_clear()
-        .envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))))
-        .current_dir(inner.get_current_dir().unwrap_or(Path::new("/")))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    unshare
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "mounts, which takes root: make test-root"]
-async fn a_full_disk_makes_no_promises_and_costs_nobody_a_token() {
-    let (machine, notes) = (Machine::new(), notes(BEAT).await);
-    let mut command = Gateway::command(&machine, &["serve"], &[&notes.authority]);
-    for limit in ["TOKEN_ENDPOINT", "REGISTRATION"] {
-        command.env(format!("PORTCULLIS__LIMITS__{limit}"), "100000/s");
-    }
-    let mut server = Server::start(on_a_small_disk(&machine, &command, 24), "(http").await;
-    let process = server.child.id().unwrap();
-    // Somebody has to read the log.
-    let mut log = server.child.stderr.take().unwrap();
-    tokio::spawn(async move { tokio::io::copy(&mut log, &mut tokio::io::sink()).await });
-    let port: u16 = server.root().rsplit(':').next().unwrap().parse().unwrap();
-    let url = format!("http://{}.localhost:{port}/mcp", label(&notes.authority));
-    let client = Client::ready(&url).await;
-    let (tokens, doomed) = (client.connect().await, Client::ready(&url).await);
-    let code = doomed.authorize().await.code.unwrap();
-
-    let fill = format!("/proc/{process}/root{}", machine.path("portcullis/filling").display());
-    let (piece, mut filling) = (vec![0; 64 * 1024], std::fs::File::create(&fill).unwrap());
-    while std::io::Write::write(&mut filling, &piece).is_ok_and(|written| written > 0) {}
-    // The log of the database may have room of its own for a while.
-    let metadata = r#"{"redirect_uris":["http://127.0.0.1:33333/callback"],"token_endpoint_auth_method":"none"}"#;
-    let register = async || {
-        let (endpoint, fields) = (client.endpoint("registration_endpoint"), [("content-type", "application/json")]);
-        send(&client.browser, Method::POST, &endpoint, &fields, Some(metadata.to_owned())).await.status.as_u16()
-    };
-    let mut registered = 0;
-    let refused = loop {
-        match register().await {
-            201 if registered < 2000 => registered += 1,
-            other => break other,
-        }
-    };
-    assert!(matches!(refused, 500 | 503), "after {registered} registrations: {refused}");
-    let spent = doomed.token_request(&doomed.code_parameters(&code)).await;
-    assert!(spent.0.is_server_error(), "{spent:?}");
-    let refreshed = client.refresh(&tokens.refresh).await;
-    assert!(refreshed.0.is_server_error(), "{refreshed:?}");
-    let revocation = url::form_urlencoded::Serializer::new(String::new())
-        .extend_pairs([("token", tokens.refresh.as_str()), ("client_id", &client.client_id)])
-        .finish();
-    let revoke = async || {
-        let endpoint = client.endpoint("revocation_endpoint");
-        send(&client.browser, Method::POST, &endpoint, &[], Some(revocation.clone())).await.status.as_u16()
-    };
-    let unkept = revoke().await;
-    assert!(matches!(unkept, 500 | 503), "{unkept}: what cannot be written is not promised");
-    let host = format!("{}.localhost:{port}", label(&notes.authority));
-    assert_eq!(call(port, &post(&host, &tokens.access, LIST)).await, Some(200), "who has a token is served");
-
-    drop(filling);
-    std::fs::remove_file(&fill).unwrap();
-    let (status, answer) = client.refresh(&tokens.refresh).await;
-    assert_eq!(status, 200, "{answer}");
-    let bought = doomed.exchange(&code).await;
-    assert_eq!(call(port, &post(&host, &bought.access, LIST)).await, Some(200), "the code was not lost");
-    assert_eq!(register().await, 201);
-    assert_eq!(revoke().await, 200);
-    assert_eq!(call(port, &post(&host, &tokens.access, LIST)).await, Some(401));
-    assert_eq!(server.signal("-TERM").await.code(), Some(0));
-}
-
-#[tokio::test]
-#[ignore = "mounts, which takes root: make test-root"]
-async fn a_disk_that_cannot_be_written_is_named_at_the_start() {
-    let machine = Machine::new();
-    let first = Server::start(machine.command(&["serve"]), "(http").await;
-    assert_eq!(first.signal("-TERM").await.code(), Some(0));
-    let state = machine.path("portcullis").display().to_string();
-    let read_only = format!("mount --bind {state} {state}; mount -o remount,ro,bind {state} || exit 9");
-    let mut command = in_a_namespace(&after(&read_only, &machine.command(&["serve"])));
-    let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("it does not end").unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{errors}");
-    assert!(errors.contains("portcullis.db") && errors.contains("store.url"), "{errors}");
-    let again = Server::start(machine.command(&["serve"]), "(http").await;
-    assert_eq!(again.signal("-TERM").await.code(), Some(0));
 }

@@ -109,6 +109,7 @@ async fn b21_an_assertion_is_the_client_s_own_for_us_and_young() {
         json!({"iat": null}),
         json!({"jti": null}),
         json!({"exp": now - 30}),
+        json!({"exp": now + 900 + 30}),
         json!({"nbf": now + 30}),
     ] {
         assert_eq!(verdict(&world, &client.assertion(&world, changes.clone())).await, believed(), "{changes}");

@@ -2,7 +2,7 @@
 
 use super::*;
 use http::Method;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 fn metadata() -> Value {
     json!({"client_name": "Test client", "redirect_uris": [CALLBACK], "x": 1})
@@ -94,8 +94,18 @@ async fn b36_a_document_that_cannot_be_had_is_no_client() {
     }
 }
 
-/// Serves a metadata document that names itself, and counts how often it was asked for.
-async fn serve_document(client_id: Option<&'static str>) -> (String, Arc<AtomicUsize>, tokio::task::JoinHandle<()>) {
+/// A server with one metadata document.
+struct Documents {
+    /// The document's address.
+    url: String,
+    /// How often it was asked for.
+    fetches: Arc<AtomicUsize>,
+    /// Whether it is answered with 500.
+    broken: Arc<AtomicBool>,
+}
+
+/// Serves a metadata document that names itself, or another one.
+async fn serve_document(client_id: Option<&'static str>) -> Documents {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/client.json", listener.local_addr().unwrap());
     let document = json!({
@@ -103,45 +113,55 @@ async fn serve_document(client_id: Option<&'static str>) -> (String, Arc<AtomicU
         "client_name": "Documented client",
         "redirect_uris": [CALLBACK],
     });
-    let fetches = Arc::new(AtomicUsize::new(0));
-    let counter = fetches.clone();
+    let (fetches, broken) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
+    let (counter, is_broken) = (fetches.clone(), broken.clone());
     let answer = get(move || {
         counter.fetch_add(1, Ordering::Relaxed);
-        std::future::ready(axum::Json(document))
+        let answer = (!is_broken.load(Ordering::Relaxed)).then(|| axum::Json(document));
+        std::future::ready(answer.ok_or(StatusCode::INTERNAL_SERVER_ERROR))
     });
     let app = Router::new().route("/client.json", answer);
-    let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-    (url, fetches, server)
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    Documents { url, fetches, broken }
 }
 
 #[tokio::test]
 async fn b36_a_document_is_fetched_kept_and_outlives_its_server() {
     let mut world = World::new().await;
     Arc::get_mut(&mut world.issuer).unwrap().allow_private_documents = true;
-    let (client, fetches, server) = serve_document(None).await;
-    let page = world.browse(&authorize("notes", &client, &[])).await;
+    let documents = serve_document(None).await;
+    let url = authorize("notes", &documents.url, &[]);
+    let page = world.browse(&url).await;
     assert_eq!(page.status, StatusCode::OK, "{}", page.body);
     assert!(page.body.contains("Documented client") && page.body.contains("127.0.0.1"));
-    assert_eq!(world.browse(&authorize("notes", &client, &[])).await.status, StatusCode::OK);
-    assert_eq!(fetches.load(Ordering::Relaxed), 1);
+    assert_eq!(world.browse(&url).await.status, StatusCode::OK);
+    assert_eq!(documents.fetches.load(Ordering::Relaxed), 1);
 
     world.issuer.clock.advance(Duration::from_secs(2 * 3600));
     world.cookie = cookie_of(&world.issuer.sessions, &world.alice).await;
-    assert_eq!(world.browse(&authorize("notes", &client, &[])).await.status, StatusCode::OK);
-    assert_eq!(fetches.load(Ordering::Relaxed), 2);
+    assert_eq!(world.browse(&url).await.status, StatusCode::OK);
+    assert_eq!(documents.fetches.load(Ordering::Relaxed), 2);
 
-    server.abort();
-    assert!(server.await.unwrap_err().is_cancelled());
-    world.issuer.clock.advance(Duration::from_secs(2 * 3600));
+    documents.broken.store(true, Ordering::Relaxed);
+    for _ in 1..30 {
+        world.issuer.clock.advance(Duration::from_secs(24 * 3600));
+        world.cookie = cookie_of(&world.issuer.sessions, &world.alice).await;
+        let before = documents.fetches.load(Ordering::Relaxed);
+        for _ in 0..3 {
+            assert_eq!(world.browse(&url).await.status, StatusCode::OK);
+        }
+        assert_eq!(documents.fetches.load(Ordering::Relaxed), before + 1, "not everybody waits for what is broken");
+    }
+    world.issuer.clock.advance(Duration::from_secs(24 * 3600));
     world.cookie = cookie_of(&world.issuer.sessions, &world.alice).await;
-    assert_eq!(world.browse(&authorize("notes", &client, &[])).await.status, StatusCode::OK);
+    assert_eq!(world.browse(&url).await.status, StatusCode::BAD_REQUEST, "for thirty days");
 }
 
 #[tokio::test]
 async fn b36_a_document_must_name_its_own_url() {
     let mut world = World::new().await;
     Arc::get_mut(&mut world.issuer).unwrap().allow_private_documents = true;
-    let (client, ..) = serve_document(Some("https://app.example/client.json")).await;
+    let client = serve_document(Some("https://app.example/client.json")).await.url;
     let reply = world.browse(&authorize("notes", &client, &[])).await;
     assert_eq!((reply.status, reply.location()), (StatusCode::BAD_REQUEST, ""));
     assert_eq!(world.exchange(&client, "x", &[]).await.error(), "invalid_client");
@@ -170,9 +190,8 @@ async fn b36_a_document_has_a_size() {
 async fn a_client_whose_document_cannot_be_had_is_asked_to_come_back() {
     let mut world = World::new().await;
     Arc::get_mut(&mut world.issuer).unwrap().allow_private_documents = true;
-    let (client, _, server) = serve_document(None).await;
-    server.abort();
-    assert!(server.await.unwrap_err().is_cancelled());
-    let reply = world.exchange(&client, "x", &[]).await;
+    let documents = serve_document(None).await;
+    documents.broken.store(true, Ordering::Relaxed);
+    let reply = world.exchange(&documents.url, "x", &[]).await;
     assert_eq!((reply.status, reply.error().as_str()), (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"));
 }

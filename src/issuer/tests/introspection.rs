@@ -72,6 +72,7 @@ async fn b43_clients_and_resource_servers_prove_who_they_are() {
     let key = world.key("https://notes.gw.example").await;
     let reply = world.post_with(INTROSPECT, &[], Some(&key)).await;
     assert_eq!((reply.status, reply.error().as_str()), (StatusCode::BAD_REQUEST, "invalid_request"));
+    assert_eq!(reply.header(header::WWW_AUTHENTICATE), "", "nothing is wrong with the key");
     assert!(reply.headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).is_none());
 }
 

@@ -178,6 +178,9 @@ async fn b21_a_replaced_method_is_enforced_and_brings_or_takes_the_secret() {
     let public = world.put(&client, with("none")).await.json();
     assert!(public.get("client_secret").is_none() && public.get("client_secret_expires_at").is_none());
     assert!(world.issuer.store.client("notes", client.id()).await.unwrap().unwrap().secret.is_none());
+    let mut former = with("none");
+    former["client_secret"] = json!(secret);
+    assert_eq!(world.put(&client, former).await.error(), "invalid_client_metadata", "there is none any more");
 }
 
 #[tokio::test]

@@ -72,6 +72,7 @@ mod tests {
         ] {
             assert!(!same(other, OURS), "{other}");
         }
+        assert!(!same("https://a.example/b%2fc", "https://a.example/b/c"), "an escaped slash parts nothing");
         assert!(same("https://a.example/%e2%82%AC%zz", "https://a.example/%E2%82%ac%zz"));
     }
 

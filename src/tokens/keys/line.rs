@@ -33,7 +33,8 @@ pub fn states(keys: &[SigningKey], now: Timestamp) -> Vec<KeyState> {
     let signing = signing(keys, now);
     let state = |position: usize| match spent_at(keys, position) {
         _ if position > signing => KeyState::Published,
-        Some(until) if position < signing && until <= now => KeyState::Spent,
+        // Which the key that signs is not: another one follows it at once when it is over.
+        Some(until) if until <= now => KeyState::Spent,
         Some(until) if position < signing => KeyState::Verifying { until },
         _ => KeyState::Signing,
     };

@@ -1,0 +1,44 @@
+//! Programs with mounts of their own, which takes root.
+
+use std::path::Path;
+use std::process::Stdio;
+use tokio::process::Command;
+
+/// The same program, run by a shell that does something first.
+pub fn after(preparation: &str, command: &Command) -> Command {
+    let command = command.as_std();
+    let mut shell = Command::new("/bin/sh");
+    shell
+        .args(["-c", &format!("{preparation}; exec \"$@\""), "sh"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    if let Some(directory) = command.get_current_dir() {
+        shell.current_dir(directory);
+    }
+    shell
+}
+
+/// Whose mounts nobody else sees.
+pub fn in_a_namespace(command: &Command) -> Command {
+    let inner = command.as_std();
+    let mut unshare = Command::new("unshare");
+    unshare
+        .args(["-m", "--propagation", "private"])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .env_clear()
+        .envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(inner.get_current_dir().unwrap_or(Path::new("/")))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    unshare
+}
