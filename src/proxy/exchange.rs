@@ -80,7 +80,12 @@ impl Exchange<'_> {
         let http2 = !session.is_upgrade_req();
         let mut attempts = 1;
         loop {
-            let connected = self.connect(http2).await?;
+            // Most find a connection at once. Who has to wait for one may leave meanwhile, and a flood of such callers would
+            // have all that their requests hold kept until every connection is made, or not to be had.
+            let connected = tokio::select! { biased;
+                connected = self.connect(http2) => connected?,
+                gone = caller_gone(session) => return Err(ExchangeFailure::Aborted(gone)),
+            };
             let reused = connected.reused;
             match self.attempt(session, connected, (credential, trace), (body, life)).await {
                 Ok(mut connected) => {

@@ -3,7 +3,7 @@
 use crate::client::{Client, mcp_url};
 use crate::gateway::{Gateway, label, upstream};
 use crate::process::PATIENCE;
-use crate::raw::{Caller, RawUpstream, post, status};
+use crate::raw::{Caller, RawUpstream, get, post, status};
 use crate::tls_peers::{Authority, Frames, TlsUpstream};
 use crate::upstreams::Notes;
 use bytes::Bytes;
@@ -17,7 +17,11 @@ use portcullis::devkit::browser::Browser;
 use portcullis::secret::Secret;
 use std::convert::Infallible;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -333,6 +337,53 @@ pub async fn between(authority: &Authority, upstream_port: u16) -> (Gateway, Str
     .await;
     let (token, _) = gateway.token_for(&name).await;
     (gateway, name, token)
+}
+
+/// An upstream that takes connections and says nothing, and how it tells that one was closed.
+async fn silent() -> (RawUpstream, Arc<Notify>) {
+    let left = Arc::new(Notify::new());
+    let told = left.clone();
+    let upstream = RawUpstream::start(move |_, mut connection| {
+        let told = told.clone();
+        async move {
+            connection.closed().await;
+            told.notify_one();
+        }
+    })
+    .await;
+    (upstream, left)
+}
+
+#[tokio::test]
+async fn c_a_caller_that_leaves_while_its_upstream_is_connected_to_waits_for_nothing() {
+    let authority = Authority::new("test");
+    let (upstream, left) = silent().await;
+    let port = upstream.authority.rsplit(':').next().unwrap().parse().unwrap();
+    let (gateway, name, token) = between(&authority, port).await;
+    let host = host_of(&name);
+    // Sooner than the gateway itself gives up, which is after five seconds.
+    let is_closed = async |callers: usize| {
+        let closed = tokio::time::timeout(Duration::from_secs(4), left.notified()).await;
+        assert!(closed.is_ok() && upstream.connections() == callers, "{} of {callers}", upstream.connections());
+    };
+    let connecting = async |callers: usize| {
+        while upstream.connections() < callers {
+            tokio::task::yield_now().await;
+        }
+    };
+
+    let mut caller = authority.connect(gateway.port(), DOMAIN, "http/1.1").await;
+    caller.write_all(get(&host, &token, "/mcp").as_bytes()).await.unwrap();
+    caller.flush().await.unwrap();
+    connecting(1).await;
+    drop(caller);
+    is_closed(1).await;
+
+    let caller = Frames::connect(&authority, gateway.port(), DOMAIN).await;
+    let answer = caller.begin(request(gateway.port(), &host, &token)).await;
+    connecting(2).await;
+    drop(answer);
+    is_closed(2).await;
 }
 
 pub const PAIRS: [(&str, &str); 4] = [("h2", "h2"), ("h2", "http/1.1"), ("http/1.1", "h2"), ("http/1.1", "http/1.1")];

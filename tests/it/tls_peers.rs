@@ -120,6 +120,12 @@ impl Frames {
         Self { sender }
     }
 
+    /// Sends a request without a body; whoever drops what this returns has cancelled it.
+    pub async fn begin(&self, request: http::request::Builder) -> h2::client::ResponseFuture {
+        let mut sender = self.sender.clone().ready().await.unwrap();
+        sender.send_request(request.body(()).unwrap(), true).unwrap().0
+    }
+
     /// Sends a body in these pieces, then an empty one that ends the stream.
     pub async fn post(&self, request: http::request::Builder, pieces: &[Bytes]) -> (StatusCode, String) {
         let mut sender = self.sender.clone().ready().await.unwrap();
