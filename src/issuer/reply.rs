@@ -168,6 +168,7 @@ mod tests {
         ] {
             let text = serde_json::to_string(&refused.error).unwrap();
             assert!(!text.contains("fire") && !text.contains("said"), "{text}");
+            assert_eq!(text.contains("an internal error"), status == 500, "{text}");
             let response = answer(refused);
             assert_eq!(response.status(), status);
             assert_eq!(response.headers().contains_key(header::RETRY_AFTER), retry, "{status}");

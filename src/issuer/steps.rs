@@ -77,7 +77,6 @@ pub(super) async fn go_on(issuer: &Issuer, visit: &Visit<'_>) -> Result<Response
         Ok(Step::Consent) => Ok(pages::consent(visit)),
         Ok(Step::Connect(url)) => Ok(reply::redirect(StatusCode::SEE_OTHER, &url)),
         Ok(Step::Issue) => issue(issuer, visit).await,
-        Err(error) if error.denied => refuse(issuer, visit, cancellation("denied")).await,
         Err(error) => {
             tracing::warn!(step = error.step, error = %error.fault, "an upstream could not be connected");
             Ok(pages::connect_failed(visit, &error))

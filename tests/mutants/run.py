@@ -6,7 +6,7 @@ cargo-mutants says which mutants there are. `switches` (beside this file) puts a
 switches off, to learn which mutants it reaches and how long it takes; then each mutant is switched on and the tests that
 reach it are run, those first that are quick and noticed much in the same file, until one fails: those of the library, then,
 for what they did not notice, those of tests/it. With --again only mutants are tried that were alive when this ran last, or
-that it did not come to.
+that it did not come to; with --unexplained only those that have no reason in survivors.md.
 
 A mutant that no test notices survives. survivors.md beside this file has a reasoned line for each that may; any other
 makes this fail.
@@ -258,6 +258,7 @@ def main() -> int:
     arguments.add_argument("--only", default="", help="only mutants whose file has this in its name")
     arguments.add_argument("--tests", nargs="+", choices=list(TARGETS), default=list(TARGETS), help="which, in this order")
     arguments.add_argument("--again", action="store_true", help="only those that were alive when this ran last")
+    arguments.add_argument("--unexplained", action="store_true", help="leave out those that may survive")
     arguments.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments.add_argument("--minutes", type=float, default=3, help="of tests for one mutant at most")
     options = arguments.parse_args()
@@ -274,10 +275,11 @@ def main() -> int:
             mutant["skip"] = mutant["skip"] or was["skip"]
         if options.again and "result" in was:
             mutant |= {"result": was["result"], "by": was["by"]}
+    may_survive = reasons() if options.unexplained else set()
     for tests in options.tests:
         programs = with_switches(place, mutants, TARGETS[tests])
         is_wanted = lambda mutant: not mutant["skip"] and options.only in mutant["file"] and mutant.get("result") != "caught"
-        wanted = [number for number, mutant in enumerate(mutants) if is_wanted(mutant)]
+        wanted = [number for number, mutant in enumerate(mutants) if is_wanted(mutant) and described(mutant) not in may_survive]
         # What is known to be alive comes first.
         wanted.sort(key=lambda number: "result" not in mutants[number])
         for program in programs:

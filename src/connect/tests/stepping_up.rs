@@ -85,6 +85,17 @@ async fn a_refusal_settles_it_and_trouble_does_not() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_gone_asks_for_nothing_in_the_name_of_the_next_one() {
+    let world = World::new().await;
+    world.connect().await;
+    let former = world.credential().await.unwrap();
+    assert!(world.store.delete_connection(world.row().await.id).await.unwrap());
+    world.connect().await;
+    assert_eq!(world.demand(&former, "admin").await, StepUp::Final);
+    assert_eq!(world.connections.stepped_up(&world.key).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn an_open_server_may_begin_with_it() {
     let world = World::new().await;
     world.stranger.answers("POST /mcp", Reply::Endless);

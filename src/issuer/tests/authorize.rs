@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Unknown;
+use axum::response::IntoResponse;
 
 #[tokio::test]
 async fn b2_a_bad_client_or_redirect_uri_is_a_page_and_never_a_redirect() {
@@ -108,6 +109,15 @@ async fn b1_a_native_client_chooses_its_port() {
 }
 
 #[tokio::test]
+async fn a_fault_of_ours_is_a_page_that_tells_no_detail() {
+    let page = pages::FaultPage::from(Fault::gateway("the disk of host-7 is full")).into_response();
+    assert_eq!(page.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let body = axum::body::to_bytes(page.into_body(), usize::MAX).await.unwrap();
+    let text = String::from_utf8(body.to_vec()).unwrap();
+    assert!(text.contains("Something went wrong") && !text.contains("host-7"), "{text}");
+}
+
+#[tokio::test]
 async fn who_says_no_is_sent_back_with_access_denied() {
     let world = World::new().await;
     let client = world.client(NOTES).await;
@@ -116,6 +126,15 @@ async fn who_says_no_is_sent_back_with_access_denied() {
     let page = world.browse(&authorize("notes", &client, &[])).await;
     let cancel = world.browse(&format!("/authorize/notes?flow={}&cancel=failed", flow_of(&page))).await;
     assert_eq!(cancel.answer()["error"], "server_error");
+    for (reason, told) in [
+        ("denied", "the person refused"),
+        ("forbidden", "the person may not use this server"),
+        ("administrator", "only an administrator can grant the scope admin"),
+    ] {
+        let page = world.browse(&authorize("notes", &client, &[])).await;
+        let cancel = world.browse(&format!("/authorize/notes?flow={}&cancel={reason}", flow_of(&page))).await.answer();
+        assert_eq!((cancel["error"].as_str(), cancel["error_description"].as_str()), ("access_denied", told));
+    }
 }
 
 #[tokio::test]
@@ -152,6 +171,9 @@ async fn an_unknown_upstream_waits_for_an_administrator() {
     let reply = member.browse(&authorize(label, &client, &[])).await;
     assert_eq!((reply.status, reply.location()), (StatusCode::FORBIDDEN, ""));
     assert!(reply.body.contains("mcp.atlassian.com"));
+    let wishes = member.issuer.store.upstream_requests(10).await.unwrap();
+    assert_eq!(wishes.len(), 1, "administrators see who waits");
+    assert_eq!((wishes[0].row.user, wishes[0].row.authority.as_str()), (member.alice.id, "mcp.atlassian.com"));
 
     let admin = World::with(Unknown::Ask, Role::Administrator).await;
     let client = admin.client(&origin).await;
@@ -164,6 +186,21 @@ async fn an_unknown_upstream_waits_for_an_administrator() {
     // Approving the upstream is not yet consent to the client.
     let consent = admin.browse(approved.location()).await;
     assert!(consent.body.contains("decide=client"), "{}", consent.body);
+}
+
+#[tokio::test]
+async fn what_an_administrator_refuses_is_refused_from_then_on() {
+    let label = "nvrxaltborwgc43tnfqw4ltdn5wq-enc";
+    let world = World::with(Unknown::Ask, Role::Administrator).await;
+    let client = world.client(&format!("https://{label}.gw.example")).await;
+    let page = world.browse(&authorize(label, &client, &[])).await;
+    let (flow, csrf_token) = (flow_of(&page), world.csrf_token().await);
+    let form = [("flow", flow.as_str()), ("csrf_token", csrf_token.as_str()), ("decision", "deny")];
+    let denied = world.submit(&format!("/authorize/{label}?decide=upstream"), &form).await;
+    assert_eq!(denied.answer()["error"], "access_denied");
+    let decided = world.issuer.store.upstreams().await.unwrap();
+    assert_eq!(decided.iter().map(|row| row.decision).collect::<Vec<_>>(), [crate::store::Decision::Denied]);
+    assert_eq!(world.browse(&authorize(label, &client, &[])).await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -188,6 +225,7 @@ async fn the_root_realm_needs_consent_and_nothing_else() {
     let client = world.client(ROOT).await;
     let uri = authorize("", &client, &[]).replacen("/authorize/?", "/authorize?", 1);
     let page = world.browse(&uri).await;
+    assert!(page.body.contains("all servers that you have connected"), "{}", page.body);
     let (flow, csrf_token) = (flow_of(&page), world.csrf_token().await);
     let form = [("flow", flow.as_str()), ("csrf_token", csrf_token.as_str()), ("decision", "approve")];
     let decided = world.submit("/authorize?decide=client", &form).await;

@@ -125,6 +125,7 @@ async fn b10_b42_a_code_is_worth_nothing_to_another_client() {
     let world = World::new().await;
     let (client, other) = (world.device_client(NOTES).await, world.device_client(NOTES).await);
     let device = world.device(&client).await;
+    assert_eq!(world.poll(&other, &device).await.error(), "invalid_grant", "nor that it waits");
     world.let_in(&device, "approve").await;
     assert_eq!(world.poll(&other, &device).await.error(), "invalid_grant");
     assert_eq!(world.poll(&other, &json!({ "device_code": "unknown" })).await.error(), "invalid_grant");

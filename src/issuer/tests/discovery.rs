@@ -48,6 +48,48 @@ async fn b13_b14_b15_metadata_of_every_realm_in_every_form() {
 }
 
 #[tokio::test]
+async fn b14_the_document_names_every_endpoint_and_ability_and_nothing_else() {
+    let world = World::new().await;
+    let url = format!("{NOTES}/.well-known/oauth-authorization-server");
+    let document = world.get(&url).await.json();
+    let at = |path: &str| json!(format!("{NOTES}{path}"));
+    let methods = json!(["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]);
+    let algorithms = json!(crate::jose::ALGORITHMS);
+    let expected = json!({
+        "issuer": NOTES,
+        "authorization_endpoint": "https://gw.example/authorize/notes",
+        "token_endpoint": at("/token"),
+        "registration_endpoint": at("/register"),
+        "revocation_endpoint": at("/revoke"),
+        "device_authorization_endpoint": at("/device_authorization"),
+        "introspection_endpoint": at("/introspect"),
+        "jwks_uri": at("/jwks"),
+        "scopes_supported": ["offline_access"],
+        "response_types_supported": ["code"],
+        "response_modes_supported": ["query"],
+        "grant_types_supported": grant_types(),
+        "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+        "introspection_endpoint_auth_methods_supported":
+            ["client_secret_basic", "client_secret_post", "private_key_jwt", "Bearer"],
+        "introspection_endpoint_auth_signing_alg_values_supported": algorithms,
+        "code_challenge_methods_supported": ["S256"],
+        "authorization_response_iss_parameter_supported": true,
+        "client_id_metadata_document_supported": true,
+        "dpop_signing_alg_values_supported": algorithms,
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+    });
+    assert_eq!(document, expected, "{document:#}");
+    for (method, status) in [(Method::HEAD, StatusCode::OK), (Method::POST, StatusCode::METHOD_NOT_ALLOWED)] {
+        let request = Request::builder().method(&method).uri(&url).body(Body::empty()).unwrap();
+        assert_eq!(world.send(request).await.status, status, "{method}");
+    }
+}
+
+#[tokio::test]
 async fn b54_b55_the_resource_is_the_address_that_was_asked_about() {
     let world = World::new().await;
     for path in ["", "/mcp", "/mcp/", "/a/b"] {

@@ -100,6 +100,14 @@ async fn b46_an_exchanged_token_says_who_acts_for_whom() {
     let left = old.expires_at().since(world.issuer.clock.now()).as_secs();
     assert!((left..left + 5).contains(&answer["expires_in"].as_u64().unwrap()), "{answer}");
 
+    // One grant under the person's, in the client's own name, however often it asks.
+    world.exchange_token(&service, text(&original, "access_token"), &[]).await;
+    let grants = world.issuer.store.grants_of(world.alice.id).await.unwrap();
+    let derived: Vec<_> = grants.iter().filter(|grant| grant.client_id == "service").collect();
+    assert_eq!(derived.iter().map(|grant| grant.client_name.as_str()).collect::<Vec<_>>(), ["Service"]);
+    assert!(world.issuer.clock.now().since(derived[0].created_at) < Duration::from_secs(300), "it began just now");
+    assert_eq!(world.recorded("grant.derived").await, 1);
+
     let told = world.introspect(new, &service).await;
     assert_eq!((&told["act"], text(&told, "username")), (&json!({"sub": "service"}), "alice"));
     assert_eq!(world.introspect(text(&original, "access_token"), &service).await, inactive());
@@ -131,6 +139,8 @@ async fn b46_exchange_never_widens() {
         (vec![("subject_token", "")], "invalid_request"),
         (vec![("subject_token", text(&original, "refresh_token"))], "invalid_request"),
         (vec![("actor_token", token), ("actor_token_type", ACCESS_TOKEN)], "invalid_request"),
+        (vec![("actor_token", token)], "invalid_request"),
+        (vec![("actor_token_type", ACCESS_TOKEN)], "invalid_request"),
     ] {
         let reply = world.exchange_token(&service, token, &changes).await;
         assert_eq!((reply.status, reply.error().as_str()), (StatusCode::BAD_REQUEST, error), "{changes:?}");

@@ -48,6 +48,7 @@ async fn a_machine_client_acts_for_its_owner_under_one_grant() {
     }
     let grants = world.issuer.store.grants_of(world.alice.id).await.unwrap();
     assert_eq!((grants.len(), grants[0].client_name.as_str()), (1, "Nightly"));
+    assert_eq!(world.recorded("grant.created").await, 1);
     let other =
         world.client_credentials(NOTES, &client, &[("resource", "https://notes.gw.example/other")]).await.json();
     let other = world.issuer.tokens.verify(other["access_token"].as_str().unwrap()).unwrap();

@@ -252,6 +252,13 @@ impl World {
         self.submit(&format!("/authorize/notes?decide={what}"), &form).await
     }
 
+    /// How often this was done, by the audit log.
+    async fn recorded(&self, action: &str) -> usize {
+        self.issuer.audit.flush().await;
+        let events = self.issuer.store.audit(100).await.unwrap();
+        events.iter().filter(|event| event.action == action).count()
+    }
+
     async fn submit(&self, path: &str, form: &[(&str, &str)]) -> Reply {
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request = Request::post(format!("{ROOT}{path}"))
