@@ -234,6 +234,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_401_asks_for_authorization_and_a_403_that_says_how() {
+        let asks = |status: StatusCode, challenge: Option<&'static str>| {
+            let fields = challenge.map(|challenge| (WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+            let probe = challenge_in("/mcp", status, &fields.into_iter().collect());
+            probe.map(|probe| (probe.challenged, probe.challenge.is_some()))
+        };
+        const BEARER: Option<&str> = Some("Bearer scope=\"read\"");
+        assert_eq!(asks(StatusCode::UNAUTHORIZED, BEARER), Some((true, true)));
+        assert_eq!(asks(StatusCode::UNAUTHORIZED, None), Some((true, false)));
+        assert_eq!(asks(StatusCode::FORBIDDEN, BEARER), Some((true, true)));
+        assert_eq!(asks(StatusCode::FORBIDDEN, None), None);
+        assert_eq!(asks(StatusCode::OK, BEARER), None);
+        assert_eq!(asks(StatusCode::NOT_FOUND, None), None);
+    }
+
+    #[test]
     fn b62_a_resource_is_the_endpoint_or_its_beginning() {
         let endpoint = "https://mcp.example/v2/mcp";
         for good in [

@@ -1,4 +1,5 @@
 use super::*;
+use crate::connect::tests::World;
 use std::time::SystemTime;
 use tempfile::TempDir;
 
@@ -99,4 +100,13 @@ fn what_is_no_answer_is_set_aside_unless_somebody_may_be_writing_it() {
     assert_eq!(names(&directory.path().join(ASIDE)), [name("large")]);
     assert!(directory.path().join(name("new")).exists());
     assert_eq!(spool.waiting(|name| name != "right").unwrap(), []);
+}
+
+#[tokio::test]
+async fn every_database_has_a_name_of_its_own_and_keeps_it() {
+    let (world, other) = (World::new().await, World::new().await);
+    let name = world.connections.installation().await.unwrap();
+    assert!(name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
+    assert_eq!(world.connections.installation().await.unwrap(), name);
+    assert_ne!(other.connections.installation().await.unwrap(), name);
 }

@@ -36,6 +36,31 @@ async fn without_a_pointer_the_well_known_places_are_tried_in_order() {
 }
 
 #[tokio::test]
+async fn where_only_the_host_is_known_the_usual_places_are_tried_in_order() {
+    let world = World::new().await;
+    let places = ["POST /mcp", "GET /mcp", "POST /", "GET /", "POST /sse", "GET /sse"];
+    for place in &places[..5] {
+        world.stranger.missing(place);
+    }
+    let pointer = format!("Bearer resource_metadata=\"{}/elsewhere\"", world.stranger.origin);
+    world.stranger.answers(places[5], Reply::Challenge(pointer));
+    world.stranger.answers("GET /elsewhere", Reply::Json(200, world.stranger.resource_metadata()));
+    assert!(matches!(world.begin_at(None, "", false).await, Ok(Begin::Redirect(_))));
+    assert_eq!(world.stranger.lines()[..7], [&places[..], &["GET /elsewhere"]].concat());
+}
+
+#[tokio::test]
+async fn an_open_server_that_knows_no_sessions_is_asked_no_further() {
+    let world = World::new().await;
+    for line in [PRM_PATH, PRM_ROOT] {
+        world.stranger.missing(line);
+    }
+    world.stranger.answers("POST /mcp", Reply::Sessionless);
+    assert!(matches!(world.begin().await, Ok(Begin::Connected)));
+    assert_eq!(world.stranger.lines()[..3], ["POST /mcp", "POST /mcp", PRM_PATH]);
+}
+
+#[tokio::test]
 async fn a_server_of_the_old_transport_is_asked_with_get() {
     let world = World::new().await;
     world.stranger.answers("POST /mcp", Reply::Text(405, ""));
@@ -125,9 +150,16 @@ async fn before_there_was_metadata_three_paths_were_known() {
         "POST /register",
     ];
     assert_eq!(world.stranger.lines(), wanted);
+    assert_eq!(world.stranger.last("POST /register").json()["token_endpoint_auth_method"], "none");
     let back = CallbackQuery { iss: None, ..world.stranger.consent(&url) };
     world.connections.finish(&world.session, back).await.unwrap();
     assert_eq!(world.stranger.count("POST /token"), 1);
+    // Its name is its origin, should it say one.
+    for (iss, good) in [(world.stranger.origin.clone(), true), ("https://evil.example".to_owned(), false)] {
+        let Begin::Redirect(url) = world.begin_with("", true).await.unwrap() else { panic!("renewal must ask") };
+        let back = CallbackQuery { iss: Some(iss), ..world.stranger.consent(&url) };
+        assert_eq!(world.connections.finish(&world.session, back).await.is_ok(), good);
+    }
 }
 
 /// Security cases A 42, B 57, B 61, B 62, B 65: metadata that lies, or offers too little, ends it.
@@ -137,6 +169,7 @@ async fn a42_b57_b61_b62_b65_metadata_is_not_believed_blindly() {
     let port = good["issuer"].as_str().unwrap().to_owned();
     for (member, value, told) in [
         ("issuer", json!("https://accounts.example"), "says that it is another one"),
+        ("issuer", json!("https://accounts\u{1b}[31m.example"), "(\"https://accounts[31m.example\")"),
         ("code_challenge_methods_supported", json!(["plain"]), "PKCE with S256"),
         ("code_challenge_methods_supported", json!([]), "PKCE with S256"),
         ("authorization_endpoint", json!("http://as.example/authorize"), "cannot be used"),
@@ -153,13 +186,20 @@ async fn a42_b57_b61_b62_b65_metadata_is_not_believed_blindly() {
         let (step, text) = failure(world.begin().await);
         assert!(step == "discovery" && text.contains(told), "{member}: {text}");
     }
-    for lie in ["https://bank.example/mcp".to_owned(), port, String::new(), "http://169.254.169.254/".to_owned()] {
+    for lie in [
+        "https://bank.example/mcp".to_owned(),
+        "https://bank.example/\u{1b}[31m".to_owned(),
+        port,
+        String::new(),
+        "http://169.254.169.254/".to_owned(),
+    ] {
         let world = World::new().await;
         let mut metadata = world.stranger.resource_metadata();
         metadata["resource"] = lie.into();
         world.stranger.answers(PRM_PATH, Reply::Json(200, metadata));
         let (step, text) = failure(world.begin().await);
         assert!(step == "discovery" && text.contains("describes itself as another server"), "{text}");
+        assert!(!text.contains(char::is_control), "{text:?}");
         assert_eq!(world.stranger.count(AS_OAUTH), 0);
     }
 }

@@ -100,9 +100,13 @@ impl World {
     }
 
     async fn begin_with(&self, scopes: &str, renew: bool) -> Result<Begin, ConnectError> {
+        self.begin_at(Some("/mcp"), scopes, renew).await
+    }
+
+    async fn begin_at(&self, path: Option<&str>, scopes: &str, renew: bool) -> Result<Begin, ConnectError> {
         let request = Request {
             key: &self.key,
-            path: Some("/mcp"),
+            path,
             scopes: &Scopes::parse(scopes).unwrap(),
             session: self.session,
             return_to: "/go/on",

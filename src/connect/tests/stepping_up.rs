@@ -57,6 +57,29 @@ async fn learnt_scopes_are_supported_but_not_usual() {
 }
 
 #[tokio::test]
+async fn what_is_learnt_has_a_size() {
+    let world = World::new().await;
+    world.connect().await;
+    let credential = world.credential().await.unwrap();
+    let (long, longer) = ("x".repeat(1500), "y".repeat(1000));
+    for scope in [&long, &longer, "admin"] {
+        world.demand(&credential, scope).await;
+    }
+    let supported = world.connections.supported_scopes(world.authority()).await.to_string();
+    assert_eq!(supported, format!("admin read write {long}"), "what has no room is not remembered");
+}
+
+#[tokio::test]
+async fn a_challenge_that_names_no_scope_means_the_usual_ones() {
+    let world = World::new().await;
+    let (url, _) = world.redirect("read").await;
+    world.connections.finish(&world.session, world.stranger.consent(&url)).await.unwrap();
+    let credential = world.credential().await.unwrap();
+    let step = world.connections.step_up(&world.key, &credential, &BearerChallenge::default()).await.unwrap();
+    assert_eq!(step, ask("read write"));
+}
+
+#[tokio::test]
 async fn without_usual_scopes_learnt_ones_are_kept_to_ourselves() {
     let world = World::new().await;
     let mut metadata = world.stranger.resource_metadata();

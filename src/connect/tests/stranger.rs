@@ -26,6 +26,8 @@ pub(crate) enum Reply {
     Mcp(&'static str),
     /// That challenge to a body with these words in it, that status for any other.
     ChallengeTo(&'static str, String, u16),
+    /// 400 to whoever opens a session, 200 to everybody else.
+    Sessionless,
     /// A head, and a body that never ends.
     Endless,
     /// Nothing at all, for ever.
@@ -224,6 +226,8 @@ async fn answer(State(stranger): State<Arc<Stranger>>, request: Request) -> Resp
             respond(401, &[("www-authenticate", &challenge)], Body::empty())
         }
         Reply::ChallengeTo(_, _, status) => respond(status, &[("mcp-session-id", "one")], Body::empty()),
+        Reply::Sessionless if seen.body.contains("\"initialize\"") => respond(400, &[], Body::empty()),
+        Reply::Sessionless => respond(200, &[], Body::empty()),
         Reply::Endless => {
             let chunks = futures_util::stream::repeat_with(|| {
                 Ok::<_, Infallible>(http_body::Frame::data(Bytes::from_static(&[b' '; 8192])))
