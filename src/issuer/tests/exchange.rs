@@ -101,6 +101,7 @@ async fn b46_an_exchanged_token_says_who_acts_for_whom() {
     assert!((left..left + 5).contains(&answer["expires_in"].as_u64().unwrap()), "{answer}");
 
     // One grant under the person's, in the client's own name, however often it asks.
+    assert_eq!(world.recorded("grant.derived").await, 1);
     world.exchange_token(&service, text(&original, "access_token"), &[]).await;
     let grants = world.issuer.store.grants_of(world.alice.id).await.unwrap();
     let derived: Vec<_> = grants.iter().filter(|grant| grant.client_id == "service").collect();

@@ -73,6 +73,9 @@ async fn b43_clients_and_resource_servers_prove_who_they_are() {
     let reply = world.post_with(INTROSPECT, &[], Some(&key)).await;
     assert_eq!((reply.status, reply.error().as_str()), (StatusCode::BAD_REQUEST, "invalid_request"));
     assert_eq!(reply.header(header::WWW_AUTHENTICATE), "", "nothing is wrong with the key");
+    let twice = [("token", "x"), ("client_id", "x"), ("client_secret", "y")];
+    let reply = world.post_with(INTROSPECT, &twice, Some("Basic eDp5")).await;
+    assert_eq!((reply.status, reply.header(header::WWW_AUTHENTICATE)), (StatusCode::BAD_REQUEST, ""), "{}", reply.body);
     assert!(reply.headers.get(header::ACCESS_CONTROL_ALLOW_ORIGIN).is_none());
 }
 
