@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 /// Longer than anything here takes; a test that waits so long has failed.
@@ -72,6 +72,20 @@ impl RawUpstream {
             }
         })
         .await
+    }
+
+    /// Takes connections and says nothing; who is notified knows that one was closed.
+    pub async fn silent() -> (Self, Arc<Notify>) {
+        let closed = Arc::<Notify>::default();
+        let told = closed.clone();
+        let upstream = Self::start(move |_, mut connection| {
+            let told = told.clone();
+            async move {
+                connection.closed().await;
+                told.notify_one();
+            }
+        });
+        (upstream.await, closed)
     }
 
     /// The next request that came in.

@@ -98,17 +98,7 @@ async fn revoking_the_grant_ends_its_streams_cleanly_and_the_upstream_s_side_too
 #[tokio::test]
 async fn a_caller_that_leaves_is_noticed_by_the_upstream_before_and_during_an_answer() {
     let (notes, _, left) = speaking("data: one\n\n", "").await;
-    let silent_left = Arc::new(Notify::new());
-    let told = silent_left.clone();
-    let silent = RawUpstream::start(move |_, mut connection| {
-        let told = told.clone();
-        async move {
-            connection.request().await;
-            connection.closed().await;
-            told.notify_one();
-        }
-    })
-    .await;
+    let (silent, silent_left) = RawUpstream::silent().await;
     let authorities = [notes.authority.clone(), silent.authority.clone()];
     let gateway = Gateway::with(move |config| {
         for authority in &authorities {

@@ -17,11 +17,9 @@ use portcullis::devkit::browser::Browser;
 use portcullis::secret::Secret;
 use std::convert::Infallible;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
 use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -339,25 +337,10 @@ pub async fn between(authority: &Authority, upstream_port: u16) -> (Gateway, Str
     (gateway, name, token)
 }
 
-/// An upstream that takes connections and says nothing, and how it tells that one was closed.
-async fn silent() -> (RawUpstream, Arc<Notify>) {
-    let left = Arc::new(Notify::new());
-    let told = left.clone();
-    let upstream = RawUpstream::start(move |_, mut connection| {
-        let told = told.clone();
-        async move {
-            connection.closed().await;
-            told.notify_one();
-        }
-    })
-    .await;
-    (upstream, left)
-}
-
 #[tokio::test]
 async fn c_a_caller_that_leaves_while_its_upstream_is_connected_to_waits_for_nothing() {
     let authority = Authority::new("test");
-    let (upstream, left) = silent().await;
+    let (upstream, left) = RawUpstream::silent().await;
     let port = upstream.authority.rsplit(':').next().unwrap().parse().unwrap();
     let (gateway, name, token) = between(&authority, port).await;
     let host = host_of(&name);

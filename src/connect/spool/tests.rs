@@ -15,6 +15,7 @@ fn spool(directory: &TempDir) -> Spool {
 }
 
 /// A file of another process, last changed so long ago.
+#[allow(clippy::disallowed_methods)] // the file system goes by no other clock
 fn leave(directory: &TempDir, name: &str, content: &[u8], age: Duration) -> PathBuf {
     let path = directory.path().join(name);
     fs::write(&path, content).unwrap();
