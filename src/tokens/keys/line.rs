@@ -33,7 +33,7 @@ pub fn states(keys: &[SigningKey], now: Timestamp) -> Vec<KeyState> {
     let signing = signing(keys, now);
     let state = |position: usize| match spent_at(keys, position) {
         _ if position > signing => KeyState::Published,
-        // Which the key that signs is not: another one follows it at once when it is over.
+        // Never the key that signs: the one behind it is not to begin before `now`.
         Some(until) if until <= now => KeyState::Spent,
         Some(until) if position < signing => KeyState::Verifying { until },
         _ => KeyState::Signing,
