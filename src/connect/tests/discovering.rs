@@ -27,7 +27,8 @@ async fn without_a_pointer_the_well_known_places_are_tried_in_order() {
     world.stranger.answers("POST /mcp", Reply::Challenge("Bearer".to_owned()));
     world.stranger.missing(PRM_PATH);
     world.stranger.answers(PRM_ROOT, Reply::Json(200, world.stranger.resource_metadata()));
-    world.stranger.missing(AS_OAUTH);
+    let list = json!([world.stranger.server_metadata()["issuer"], "https://as.example/authorize"]);
+    world.stranger.answers(AS_OAUTH, Reply::Json(200, list));
     world.stranger.answers(AS_OIDC, Reply::Text(200, "<html>not JSON</html>"));
     world.stranger.answers(AS_APPENDED, Reply::Json(200, world.stranger.server_metadata()));
     world.redirect("").await;
