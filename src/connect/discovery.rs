@@ -281,7 +281,7 @@ fn usable<T: DeserializeOwned>(fetched: &Fetched, url: &url::Url) -> Result<Opti
             format_args!("{url} answered {}", fetched.status),
         ));
     }
-    let document = fetched.status.is_success().then(|| metadata::read(&fetched.body)).flatten();
+    let document = fetched.status.is_success().then(|| metadata::read(&fetched.body).ok()).flatten();
     tracing::debug!(%url, status = fetched.status.as_u16(), found = document.is_some(), "metadata");
     Ok(document)
 }

@@ -71,7 +71,7 @@ fn check_written(challenge: &BearerChallenge) {
 
 /// Documents mean the same after they were written; where we believe one, it says what we believe.
 pub(super) fn metadata(data: &[u8]) {
-    if let Some(server) = metadata::read::<AuthorizationServer>(data) {
+    if let Ok(server) = metadata::read::<AuthorizationServer>(data) {
         let written = serde_json::to_string(&server).unwrap();
         let again: AuthorizationServer = serde_json::from_str(&written).unwrap();
         assert_eq!(serde_json::to_string(&again).unwrap(), written);
@@ -79,7 +79,7 @@ pub(super) fn metadata(data: &[u8]) {
             assert_eq!(server.issuer, value.get("issuer").and_then(Value::as_str).unwrap_or_default());
         }
     }
-    if let Some(resource) = metadata::read::<ProtectedResource>(data) {
+    if let Ok(resource) = metadata::read::<ProtectedResource>(data) {
         let written = serde_json::to_string(&resource).unwrap();
         let again: ProtectedResource = serde_json::from_str(&written).unwrap();
         assert_eq!(serde_json::to_string(&again).unwrap(), written);

@@ -1,4 +1,4 @@
-//! Programs with mounts of their own, which takes root.
+//! Programs that a shell prepares something for, and programs with mounts of their own, which takes root.
 
 use std::path::Path;
 use std::process::Stdio;

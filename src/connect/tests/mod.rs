@@ -7,6 +7,7 @@ mod ending;
 mod flow;
 mod knowing;
 mod node;
+mod outlook;
 mod parting;
 mod personal;
 mod refresh_model;

@@ -27,9 +27,7 @@ async fn exchange(world: &World, client: &str, code: &str) -> Reply {
 }
 
 async fn approve(world: &World, page: &Reply) -> Reply {
-    let (flow, csrf_token) = (flow_of(page), world.csrf_token().await);
-    let form = [("flow", flow.as_str()), ("csrf_token", csrf_token.as_str()), ("decision", "approve")];
-    let decided = world.submit("/authorize?decide=client", &form).await;
+    let decided = world.decide_at("/authorize", "client", page, "approve").await;
     world.browse(decided.location()).await
 }
 

@@ -179,9 +179,7 @@ async fn an_unknown_upstream_waits_for_an_administrator() {
     let client = admin.client(&origin).await;
     let page = admin.browse(&authorize(label, &client, &[])).await;
     assert!(page.body.contains("mcp.atlassian.com"), "{}", page.body);
-    let (flow, csrf_token) = (flow_of(&page), admin.csrf_token().await);
-    let form = [("flow", flow.as_str()), ("csrf_token", csrf_token.as_str()), ("decision", "approve")];
-    let approved = admin.submit(&format!("/authorize/{label}?decide=upstream"), &form).await;
+    let approved = admin.decide_at(&format!("/authorize/{label}"), "upstream", &page, "approve").await;
     assert_eq!(approved.status, StatusCode::SEE_OTHER, "{}", approved.body);
     // Approving the upstream is not yet consent to the client.
     let consent = admin.browse(approved.location()).await;
@@ -194,9 +192,7 @@ async fn what_an_administrator_refuses_is_refused_from_then_on() {
     let world = World::with(Unknown::Ask, Role::Administrator).await;
     let client = world.client(&format!("https://{label}.gw.example")).await;
     let page = world.browse(&authorize(label, &client, &[])).await;
-    let (flow, csrf_token) = (flow_of(&page), world.csrf_token().await);
-    let form = [("flow", flow.as_str()), ("csrf_token", csrf_token.as_str()), ("decision", "deny")];
-    let denied = world.submit(&format!("/authorize/{label}?decide=upstream"), &form).await;
+    let denied = world.decide_at(&format!("/authorize/{label}"), "upstream", &page, "deny").await;
     assert_eq!(denied.answer()["error"], "access_denied");
     let decided = world.issuer.store.upstreams().await.unwrap();
     assert_eq!(decided.iter().map(|row| row.decision).collect::<Vec<_>>(), [crate::store::Decision::Denied]);
@@ -226,9 +222,7 @@ async fn the_root_realm_needs_consent_and_nothing_else() {
     let uri = authorize("", &client, &[]).replacen("/authorize/?", "/authorize?", 1);
     let page = world.browse(&uri).await;
     assert!(page.body.contains("all servers that you have connected"), "{}", page.body);
-    let (flow, csrf_token) = (flow_of(&page), world.csrf_token().await);
-    let form = [("flow", flow.as_str()), ("csrf_token", csrf_token.as_str()), ("decision", "approve")];
-    let decided = world.submit("/authorize?decide=client", &form).await;
+    let decided = world.decide_at("/authorize", "client", &page, "approve").await;
     let answer = world.browse(decided.location()).await.answer();
     assert_eq!(answer["iss"], ROOT);
     let form = [

@@ -246,10 +246,14 @@ impl World {
 
     /// Submits a page's form with a decision, as a browser on the root domain does.
     async fn decide(&self, what: &str, page: &Reply, decision: &str) -> Reply {
+        self.decide_at("/authorize/notes", what, page, decision).await
+    }
+
+    async fn decide_at(&self, path: &str, what: &str, page: &Reply, decision: &str) -> Reply {
         let csrf_token = self.csrf_token().await;
         let flow = flow_of(page);
         let form = [("flow", flow.as_str()), ("csrf_token", &csrf_token), ("decision", decision)];
-        self.submit(&format!("/authorize/notes?decide={what}"), &form).await
+        self.submit(&format!("{path}?decide={what}"), &form).await
     }
 
     /// How often this was done, by the audit log.
