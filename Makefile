@@ -285,15 +285,15 @@ soak: deps-build deps-postgres ## Mixed traffic with faults for MINUTES=60 on DA
 	PORTCULLIS_SOAK_OUT=$${OUT:-} cargo test --test it soak:: -- --nocapture --include-ignored
 
 # What `make fuzz` takes besides: TARGET (a name, or all of tests/fuzz/corpus), RUNS of each target, or SECONDS of each, SLICE (the
-# seconds of a turn), JOBS (how many at a time), STOP (after so many seconds), OUT; QUICK=1 for twice as many a second, without what
-# comparisons tell libFuzzer: for when a run with that has found its ways.
+# seconds of a turn), JOBS (how many at a time), STOP (after so many seconds), OUT; QUICK=1 for two to four times as many a second,
+# without what comparisons and repetitions tell libFuzzer: for when a run with that has found its ways.
 FUZZ_TARGET := $(CURDIR)/.cache/fuzz/$(if $(QUICK),quick,target)
 FUZZ_NAMES = $(or $(TARGET),$(notdir $(wildcard tests/fuzz/corpus/*)))
 
 .PHONY: fuzz
 fuzz: fuzz-build ## Fuzz the parsers: TARGET=name, RUNS=100000000 or SECONDS=60 of each; goes on where it ended (hours)
 	python3 tests/fuzz/run.py run $(FUZZ_TARGET) --runs $(or $(RUNS),100000000) --seconds $(or $(SECONDS),0) \
-	  --slice $(or $(SLICE),300) --stop-after $(or $(STOP),0) $(addprefix --jobs ,$(JOBS)) \
+	  --slice $(or $(SLICE),300) --stop-after $(or $(STOP),0) $(addprefix --jobs ,$(JOBS)) $(if $(QUICK),--edges) \
 	  --out $(or $(OUT),.cache/fuzz/out) $(addprefix --target ,$(TARGET))
 
 .PHONY: fuzz-report

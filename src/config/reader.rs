@@ -33,7 +33,7 @@ impl Errors {
             text.push_str(": ");
         }
         text.push_str(why.as_ref());
-        self.list.borrow_mut().push((place.clone(), text));
+        self.list.borrow_mut().push((place.clone(), plain(&text)));
     }
 
     /// Notes that somebody wrote a key.
@@ -53,6 +53,15 @@ impl Errors {
         list.dedup();
         ConfigErrors(list.into_iter().map(|(_, text)| text).collect())
     }
+}
+
+/// One line that looks like what it says, whatever control characters a value has.
+fn plain(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    line
 }
 
 /// A value that was found, with its place for the errors that come later.

@@ -318,6 +318,22 @@ fn broken_files_are_told_with_their_line() {
 }
 
 #[test]
+fn an_error_is_one_line_whatever_a_value_has() {
+    let errors = Trial::new(
+        r#"[server]
+domain = "gw.example"
+listen = ["a\nb"]
+"c\rd\u001b[2J" = 1
+"#,
+    )
+    .errors();
+    for shown in ["a\\nb", "c\\rd\\u{1b}[2J"] {
+        assert!(errors.iter().any(|error| error.contains(shown)), "{errors:?}");
+    }
+    assert!(errors.iter().all(|error| !error.contains(char::is_control)), "{errors:?}");
+}
+
+#[test]
 fn sessions_have_lives_and_passwords_a_rule() {
     let login = |text: &str| Trial::new(&format!("[login]\n{text}\n")).load().login;
     let (usual, other) =

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Runs the gateway's fuzz targets under libFuzzer, in turns, and tells how often each was run.
 
-    run.py run PROGRAMS [--out DIR] [--target NAME]... [--runs N] [--seconds N] [--slice N] [--jobs N] [--stop-after N]
+    run.py run PROGRAMS [--out DIR] [--target NAME]... [--runs N] [--seconds N] [--slice N] [--jobs N] [--stop-after N] [--edges]
     run.py report [--out DIR]
     run.py minimise PROGRAMS [--out DIR] [--target NAME]...
 
 PROGRAMS is the directory in which `make fuzz-build` puts a program for each target.
+
+With --edges an input is kept when it reaches a place that none did, and not for reaching one more often: inputs stay fewer and shorter,
+and up to twice as many are run in a second.
 
 `run` goes on where an earlier run with the same --out ended: executions add up. Every target has a short first turn, then those
 that are done soonest take theirs first.
@@ -58,7 +61,7 @@ def found(out: Path, name: str) -> list[Path]:
     return sorted((out / "found" / name).glob("*"))
 
 
-def fuzz(program: Path, out: Path, name: str, runs: int, seconds: int) -> bool:
+def fuzz(program: Path, out: Path, name: str, runs: int, seconds: int, edges: bool) -> bool:
     """Whether it ended as it should."""
     work, crashes = out / "corpus" / name, out / "found" / name
     for directory in (work, crashes, out / "logs"):
@@ -72,6 +75,7 @@ def fuzz(program: Path, out: Path, name: str, runs: int, seconds: int) -> bool:
         "-timeout=20",
         "-rss_limit_mb=4096",
         "-reload=0",
+        f"-use_counters={0 if edges else 1}",
         "-print_final_stats=1",
         str(work),
         str(CORPUS / name),
@@ -130,8 +134,9 @@ def run(arguments: argparse.Namespace) -> int:
                 length = min(length, until[name] - seconds + 1)
             elif not runs:
                 length = min(length, FIRST_TURN)
+            runs, seconds = -1 if until else arguments.runs - runs, max(1, int(length))
             # One that failed is not begun again.
-            if fuzz(arguments.programs / name, out, name, -1 if until else arguments.runs - runs, max(1, int(length))):
+            if fuzz(arguments.programs / name, out, name, runs, seconds, arguments.edges):
                 with lock:
                     busy.remove(name)
 
@@ -190,6 +195,7 @@ def main() -> int:
             command.add_argument("--seconds", type=int, default=0, help="for each target, in the place of --runs")
             command.add_argument("--slice", type=int, default=300, help="seconds of a turn")
             command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="targets at a time")
+            command.add_argument("--edges", action="store_true", help="which places are reached counts, not how often")
             command.add_argument("--stop-after", type=int, default=0, help="seconds of the whole run")
     arguments = parser.parse_args()
     return arguments.action(arguments)

@@ -9,8 +9,11 @@ use super::head::{self, EndOfHead};
 use super::{NextHead, ServerSession, Wire, encode};
 use crate::fuzzing::{Input, pieces};
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use http::{HeaderMap, Version, header};
 use pingora::http::RequestHeader;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Builder, Runtime};
@@ -171,7 +174,8 @@ pub(in crate::proxy) fn request(data: &[u8]) {
 }
 
 thread_local! {
-    static RUNTIME: Runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    // Its clock is asked for deadlines, and nothing waits for them.
+    static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().unwrap();
 }
 
 /// What one request of a connection was.
@@ -214,16 +218,23 @@ fn served(stream: &[u8], cuts: &[usize]) -> Vec<Seen> {
             seen.push(Seen::Request(method, target, body));
         }
     };
-    let sending = async {
+    // A piece is written when the one before it has been read. Everything happens here and at once, so that a session which waits
+    // at the end of a connection waits for ever.
+    RUNTIME.with(|runtime| {
+        let _entered = runtime.enter();
+        let (mut serving, mut context) = (pin!(serving), Context::from_waker(Waker::noop()));
         for piece in pieces(stream, cuts) {
-            if theirs.write_all(piece).await.is_err() {
-                return;
+            theirs.write_all(piece).now_or_never().expect("there is room for all of it").unwrap();
+            if let Poll::Ready(seen) = serving.as_mut().poll(&mut context) {
+                return seen;
             }
-            tokio::task::yield_now().await;
         }
-        let _ = theirs.shutdown().await;
-    };
-    RUNTIME.with(|runtime| runtime.block_on(async { tokio::join!(serving, sending).0 }))
+        let _ = theirs.shutdown().now_or_never();
+        match serving.as_mut().poll(&mut context) {
+            Poll::Ready(seen) => seen,
+            Poll::Pending => panic!("the end of a connection is waited for"),
+        }
+    })
 }
 
 /// However a connection's bytes arrive, the same requests are in them, and they are those that the strict reader finds.

@@ -6,6 +6,7 @@ use crate::gateway::{Gateway, PASSWORD, USER};
 use crate::visitors::{services, without_limits};
 use http::{Method, StatusCode};
 use portcullis::apikey::NewApiKey;
+use portcullis::clock::Timestamp;
 use portcullis::devkit::browser::{Arrived, Browser, Credentials, Page};
 use portcullis::ids::ApiKeyId;
 use portcullis::secret::Secret;
@@ -117,6 +118,12 @@ impl World {
         let page = self.browser.let_device_in(&self.link().await, &alice()).await.unwrap();
         assert_eq!(page.status, StatusCode::OK, "{}", page.text());
         assert!(page.text().contains("is connected"), "{}", page.text());
+    }
+
+    /// Time passes until `then`, seconds since the epoch.
+    pub fn until(&self, then: i64) {
+        let clock = &self.gateway.clock;
+        clock.advance(Timestamp(then).since(clock.now()));
     }
 
     /// Everything that happened, the newest first: `(actor, action, subject)`.
