@@ -70,7 +70,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let state = home.path().display().to_string();
         let source = Source { file: None, environment: BTreeMap::from([("XDG_STATE_HOME".to_owned(), state)]) };
-        let app = App::build(load(&source).unwrap(), &[], Clock::system(), Random::default()).await.unwrap();
+        let app = App::build(load(&source).unwrap(), &[], Clock::standing(), Random::default()).await.unwrap();
         let app = Arc::new(app);
         let says = async || ready(State(app.clone())).await;
         assert_eq!(says().await, (StatusCode::OK, "ready\n"));

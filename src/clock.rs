@@ -1,8 +1,8 @@
 //! Time as an argument. Production code never asks the operating system for the time except through a [`Clock`],
 //! so that tests can move it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How far a system's clock may be ahead for a while: what marks that something was used up or has ended is kept so much longer than
@@ -105,6 +105,8 @@ fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> O
 pub struct Clock {
     /// Seconds added to the system's time; only tests change it.
     shift: Arc<AtomicI64>,
+    /// Since when it stands still.
+    stands_at: Option<Timestamp>,
 }
 
 impl Clock {
@@ -113,17 +115,30 @@ impl Clock {
         Self::default()
     }
 
+    /// A clock for tests that compare times: it goes on only when it is moved. All of a process stand at one moment, when the first was made.
+    pub fn standing() -> Self {
+        static BEGUN: LazyLock<Timestamp> = LazyLock::new(|| Clock::system().now());
+        Self { stands_at: Some(*BEGUN), ..Self::default() }
+    }
+
     /// Now.
     #[allow(clippy::disallowed_methods)] // the one place that asks
     pub fn now(&self) -> Timestamp {
+        let shift = self.shift.load(Ordering::Relaxed);
+        if let Some(Timestamp(stands_at)) = self.stands_at {
+            return Timestamp(stands_at.saturating_add(shift));
+        }
         let system = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Timestamp(i64::try_from(system).unwrap_or(i64::MAX).saturating_add(self.shift.load(Ordering::Relaxed)))
+        Timestamp(i64::try_from(system).unwrap_or(i64::MAX).saturating_add(shift))
     }
 
     /// Now, in nanoseconds since the Unix epoch: for telemetry, which tells what follows what.
     #[allow(clippy::disallowed_methods)]
     pub fn unix_nanos(&self) -> u64 {
-        let system = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let system = match self.stands_at {
+            Some(Timestamp(at)) => Duration::from_secs(u64::try_from(at).unwrap_or(0)),
+            None => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+        };
         let shift = u64::try_from(self.shift.load(Ordering::Relaxed)).unwrap_or(0);
         let system = system + Duration::from_secs(shift);
         u64::try_from(system.as_nanos()).unwrap_or(u64::MAX)

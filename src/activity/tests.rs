@@ -18,7 +18,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        Self::on(Store::open("sqlite::memory:").await.unwrap(), Clock::system())
+        Self::on(Store::open("sqlite::memory:").await.unwrap(), Clock::standing())
     }
 
     fn on(store: Store, clock: Clock) -> Self {
@@ -170,7 +170,7 @@ async fn what_nobody_looks_back_to_is_forgotten() {
         // As if it were then.
         let span = crate::store::ActivitySpan {
             resolution: range.resolution(),
-            begin: slices::step_of(Clock::system().now().before(range.step()), range.resolution()),
+            begin: slices::step_of(Clock::standing().now().before(range.step()), range.resolution()),
             steps: 3,
         };
         world.store.activity_points(&span, &Default::default()).await.unwrap().len()
@@ -178,7 +178,7 @@ async fn what_nobody_looks_back_to_is_forgotten() {
     for (range, seen) in [(Range::Hour, 3600), (Range::Day, 86_400), (Range::Month, 30 * 86_400)] {
         world.activity.sweep().await.unwrap();
         assert_eq!(kept(range).await, 1, "{range:?}");
-        let moved = world.clock.now().since(Clock::system().now());
+        let moved = world.clock.now().since(Clock::standing().now());
         world.clock.advance(Duration::from_secs(seen).saturating_sub(moved));
         world.activity.sweep().await.unwrap();
         assert_eq!(kept(range).await, 1, "{range:?}");
@@ -264,7 +264,7 @@ async fn a_refresh_counts_for_the_person_by_name() {
 async fn what_the_database_does_not_take_is_written_later() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("activity.db");
-    let world = World::on(Store::open(&format!("sqlite://{}", file.display())).await.unwrap(), Clock::system());
+    let world = World::on(Store::open(&format!("sqlite://{}", file.display())).await.unwrap(), Clock::standing());
     let renamed = async |sql: &'static str| {
         let mut other = SqliteConnectOptions::new().filename(&file).connect().await.unwrap();
         sqlx::raw_sql(sql).execute(&mut other).await.unwrap();

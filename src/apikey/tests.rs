@@ -1,7 +1,7 @@
 use super::*;
 
 async fn keys() -> (ApiKeys, Clock) {
-    let clock = Clock::system();
+    let clock = Clock::standing();
     let store = Store::open("sqlite::memory:").await.unwrap();
     (ApiKeys::new(store, clock.clone(), Random::default()), clock)
 }

@@ -207,7 +207,7 @@ mod tests {
     async fn app(home: &tempfile::TempDir) -> App {
         let state = home.path().display().to_string();
         let source = Source { file: None, environment: BTreeMap::from([("XDG_STATE_HOME".to_owned(), state)]) };
-        App::build(load(&source).unwrap(), &[], Clock::system(), Random::default()).await.unwrap()
+        App::build(load(&source).unwrap(), &[], Clock::standing(), Random::default()).await.unwrap()
     }
 
     /// The end of a journal in which more has happened than in that of any other test.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 async fn audit(wanted: AuditedRequests) -> (Store, Audit) {
     let store = Store::open("sqlite::memory:").await.unwrap();
-    let audit = Audit::new(store.clone(), Clock::system(), Arc::default(), wanted);
+    let audit = Audit::new(store.clone(), Clock::standing(), Arc::default(), wanted);
     (store, audit)
 }
 
@@ -281,7 +281,7 @@ async fn a_database_that_is_gone_costs_lines_and_says_so() {
 #[tokio::test]
 async fn activity_counts_what_the_log_does_not_want_and_before_it_is_asked() {
     let (store, audit) = audit(AuditedRequests::None).await;
-    let activity = crate::activity::Activity::new(store.clone(), Clock::system(), &Random::default());
+    let activity = crate::activity::Activity::new(store.clone(), Clock::standing(), &Random::default());
     let audit = audit.counted_by(activity.recorder().clone());
     for _ in 0..100 {
         audit.request(request("tools/call", Some("get"), Fate::Answered));

@@ -59,7 +59,7 @@ impl House {
     /// With another rule for second factors, and so many attempts to sign in.
     async fn ruled(second_factor: SecondFactor, attempts: u32) -> Self {
         let store = Store::open("sqlite::memory:").await.unwrap();
-        let (clock, random) = (Clock::system(), Random::default());
+        let (clock, random) = (Clock::standing(), Random::default());
         let site = Site::new("gw.example", Scheme::Https, 443);
         let policy = Upstreams { unknown: Unknown::Ask, allow_private: false, ca_file: None, max_requests: 1024 };
         let registry = Arc::new(Registry::new(&policy, Vec::new(), site.clone(), store.clone()).await.unwrap());
@@ -265,7 +265,7 @@ fn tokens() -> crate::config::Tokens {
 }
 
 fn connection(user: &User) -> Connection {
-    let now = Clock::system().now();
+    let now = Clock::standing().now();
     Connection {
         id: crate::ids::ConnectionId::random(&Random::default()),
         user: user.id,

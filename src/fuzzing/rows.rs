@@ -8,6 +8,9 @@ use std::sync::LazyLock;
 const OLD: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const NEW: &str = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
 
+/// The version and the key's name, which are no secret: a value may be the same.
+const HEADER: usize = 9;
+
 /// With one key, and with that one on its way out.
 static VAULTS: LazyLock<[Vault; 2]> = LazyLock::new(|| {
     let key = |text: &str| Secret::new(text.to_owned());
@@ -29,8 +32,9 @@ pub(super) fn vault(data: &[u8]) {
     // Bytes that nobody sealed, with and without a beginning of ours.
     assert!(before.open(&place, value).is_err());
     let sealed = before.seal(&place, value);
-    assert!(!(value.len() > 7 && sealed.windows(value.len()).any(|part| part == value)));
-    let forged = [&sealed[..9], value].concat();
+    let (header, secret) = sealed.split_at(HEADER);
+    assert!(!(value.len() > 7 && secret.windows(value.len()).any(|part| part == value)));
+    let forged = [header, value].concat();
     assert_eq!(before.open(&place, &forged), Err(VaultError::Rejected));
 
     assert_eq!(before.open(&place, &sealed).unwrap().as_slice(), value);

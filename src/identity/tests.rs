@@ -11,7 +11,7 @@ async fn identity_with(store: &Store, local: Option<(&str, &str)>) -> Result<Ide
     let random = Random::default();
     let cheap = Params::new(Params::MIN_M_COST, 1, 1, None).unwrap();
     let passwords = Passwords::with_params(random.clone(), cheap);
-    let identity = Identity { store: store.clone(), clock: Clock::system(), random, passwords };
+    let identity = Identity { store: store.clone(), clock: Clock::standing(), random, passwords };
     identity.keeping(local.map(|(name, password)| (name.to_owned(), secret(password))).as_ref()).await
 }
 
@@ -22,7 +22,7 @@ async fn identity() -> (Store, Identity) {
 }
 
 async fn sign_in(store: &Store, user: &User) -> Digest {
-    let now = Clock::system().now();
+    let now = Clock::standing().now();
     let token = Digest::of(user.id.0);
     let expires_at = now.after(Duration::from_secs(3600));
     let session = Session {
@@ -41,7 +41,7 @@ async fn sign_in(store: &Store, user: &User) -> Digest {
 }
 
 async fn is_signed_in(store: &Store, session: &Digest) -> bool {
-    store.session(session, Clock::system().now()).await.unwrap().is_some()
+    store.session(session, Clock::standing().now()).await.unwrap().is_some()
 }
 
 async fn lets_in(identity: &Identity, name: &str, password: &str) -> bool {

@@ -51,7 +51,7 @@ impl Publisher {
 }
 
 fn remote_keys() -> (RemoteKeys, Clock) {
-    let clock = Clock::system();
+    let clock = Clock::standing();
     let http = HttpClient::new(Resolver::fixed(HashMap::new()), None).unwrap();
     (RemoteKeys::new(http, clock.clone()), clock)
 }

@@ -12,7 +12,7 @@ async fn world() -> (Store, UserId) {
         email: None,
         role: Role::Member,
         disabled: false,
-        created_at: Clock::system().now(),
+        created_at: Clock::standing().now(),
     };
     store.create_user(&user).await.unwrap();
     (store, owner)
@@ -30,7 +30,7 @@ fn new(owner: UserId) -> NewMachineClient {
 }
 
 async fn made(store: &Store, new: &NewMachineClient) -> Result<CreatedMachineClient, Fault> {
-    create(store, &Clock::system(), &Random::default(), new).await
+    create(store, &Clock::standing(), &Random::default(), new).await
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn what_cannot_be_is_refused_in_words() {
 async fn a_client_goes_with_its_owner() {
     let (store, owner) = world().await;
     made(&store, &new(owner)).await.unwrap();
-    store.delete_user(owner, Clock::system().now()).await.unwrap();
+    store.delete_user(owner, Clock::standing().now()).await.unwrap();
     assert!(store.clients().await.unwrap().is_empty());
 }
 

@@ -207,7 +207,7 @@ mod tests {
     impl Gate {
         async fn new() -> Self {
             let (clock, random, site) =
-                (Clock::system(), Random::default(), Site::new("gw.example", UrlScheme::Https, 443));
+                (Clock::standing(), Random::default(), Site::new("gw.example", UrlScheme::Https, 443));
             let store = Store::open("sqlite::memory:").await.unwrap();
             let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
             let day = Duration::from_secs(24 * 3600);

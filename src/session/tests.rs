@@ -13,7 +13,7 @@ struct World {
 
 async fn world(scheme: Scheme) -> World {
     let store = Store::open("sqlite::memory:").await.unwrap();
-    let (clock, random) = (Clock::system(), Random::default());
+    let (clock, random) = (Clock::standing(), Random::default());
     let ann = User {
         id: UserId::random(&random),
         name: "ann".to_owned(),

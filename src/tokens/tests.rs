@@ -22,7 +22,7 @@ pub(super) struct World {
 }
 
 pub(super) async fn world() -> World {
-    let (clock, random) = (Clock::system(), Random::default());
+    let (clock, random) = (Clock::standing(), Random::default());
     let store = Store::open("sqlite::memory:").await.unwrap();
     let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
     let tokens = tokens_of(&store, &vault, &clock, TTL).await;
@@ -178,7 +178,7 @@ async fn a10_another_process_with_the_same_database_accepts_it_and_another_deplo
 
 #[tokio::test]
 async fn two_processes_that_start_at_once_agree() {
-    let (clock, random) = (Clock::system(), Random::default());
+    let (clock, random) = (Clock::standing(), Random::default());
     let store = Store::open("sqlite::memory:").await.unwrap();
     let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
     let (a, b) = tokio::join!(tokens_of(&store, &vault, &clock, TTL), tokens_of(&store, &vault, &clock, TTL));

@@ -182,7 +182,7 @@ async fn person(registry: &Registry, name: &str, number: u8) -> UserId {
 #[tokio::test]
 async fn a_destination_is_remembered_in_its_usual_spelling_until_something_changes() {
     let registry = Arc::new(registry(Unknown::Ask, false, vec![configured("notes.example", Some("notes"))]).await);
-    let (clock, random) = (crate::clock::Clock::system(), crate::ids::Random::default());
+    let (clock, random) = (crate::clock::Clock::standing(), crate::ids::Random::default());
     let health = HealthTable::new(clock, random, 10);
     let destinations = Destinations::new(registry.site.clone(), registry.clone(), health);
     assert!(destinations.remembered("notes.gw.example").is_none());

@@ -1,5 +1,6 @@
-//! Programs that a shell prepares something for, and programs with mounts of their own, which takes root.
+//! Programs that a shell prepares something for, and programs with mounts or a network of their own, which takes root.
 
+use std::env;
 use std::path::Path;
 use std::process::Stdio;
 use tokio::process::Command;
@@ -41,4 +42,19 @@ pub fn in_a_namespace(command: &Command) -> Command {
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     unshare
+}
+
+/// Runs a test of this program again where there is no network but loopback interfaces, which have this address besides. Whether
+/// that is done: no, where it runs again.
+pub async fn again_in_a_network_with(test: &str, address: &str) -> bool {
+    const THERE: &str = "PORTCULLIS_TEST_NETWORK";
+    if env::var_os(THERE).is_some() {
+        return false;
+    }
+    let prepare = format!("ip link set lo up && ip address add {address}/32 dev lo && exec \"$@\"");
+    let mut again = Command::new("unshare");
+    again.args(["-n", "/bin/sh", "-c", &prepare, "sh"]).arg(env::current_exe().unwrap());
+    again.args(["--exact", test, "--ignored", "--nocapture"]).env(THERE, "1");
+    assert!(again.status().await.expect("unshare, of util-linux").success(), "{test}, in a network of its own");
+    true
 }

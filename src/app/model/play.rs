@@ -72,7 +72,7 @@ impl Play {
         // On a disk in memory, where there is one: what is durable is not the question here.
         let shm = std::path::Path::new("/dev/shm");
         let home = if shm.is_dir() { TempDir::new_in(shm) } else { TempDir::new() }.unwrap();
-        let clock = Clock::system();
+        let clock = Clock::standing();
         let (server, address) = Server::start().await;
         let mut nodes = Vec::new();
         for number in 0..NODES {

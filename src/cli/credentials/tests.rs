@@ -40,7 +40,7 @@ async fn the_file_is_for_its_owner_alone_and_keeps_what_is_fresh() {
     assert!(missing.public.contains("portcullis login https://gw.example"), "{missing}");
 
     let locked = Credentials::of(&environment).unwrap().lock().await.unwrap();
-    locked.put(&server, entry(Clock::system().now().after(Duration::from_secs(3600)).seconds())).unwrap();
+    locked.put(&server, entry(Clock::standing().now().after(Duration::from_secs(3600)).seconds())).unwrap();
     assert_eq!(access_token(&environment, "gw.example").await.unwrap().expose(), "access");
     let file = home.path().join("portcullis/credentials.json");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);

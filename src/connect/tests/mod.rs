@@ -72,7 +72,7 @@ impl World {
         let random = Random::default();
         let store = Store::open("sqlite::memory:").await.unwrap();
         let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
-        let clock = Clock::system();
+        let clock = Clock::standing();
         let user = User {
             id: UserId::random(&random),
             name: "ann".to_owned(),

@@ -31,7 +31,7 @@ impl Installation {
 
     pub(super) async fn open(&self, spool: Option<&Path>) -> Node {
         let store = Store::open(&self.url).await.unwrap();
-        self.node(&store, Clock::system(), spool).await
+        self.node(&store, Clock::standing(), spool).await
     }
 
     pub(super) async fn node(&self, store: &Store, clock: Clock, spool: Option<&Path>) -> Node {

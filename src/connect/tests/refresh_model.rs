@@ -108,10 +108,10 @@ impl Cluster {
         let rotator = Rotator::start(Replay::Forgiven).await;
         let installation = Installation::new("sqlite::memory:".to_owned(), &rotator.authority);
         let store = Store::open(&installation.url).await.unwrap();
-        let ahead = Clock::system();
+        let ahead = Clock::standing();
         ahead.advance(SKEW);
         let members = [
-            Self::member(&installation, &store, Clock::system(), tempfile::tempdir().unwrap()).await,
+            Self::member(&installation, &store, Clock::standing(), tempfile::tempdir().unwrap()).await,
             Self::member(&installation, &store, ahead, tempfile::tempdir().unwrap()).await,
         ];
         members[0].node.connect(0).await;

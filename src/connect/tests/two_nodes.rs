@@ -12,8 +12,8 @@ async fn two(replay: Replay) -> (Arc<Rotator>, Node, Node) {
     let rotator = Rotator::start(replay).await;
     let installation = Installation::new("sqlite::memory:".to_owned(), &rotator.authority);
     let store = Store::open(&installation.url).await.unwrap();
-    let a = installation.node(&store, Clock::system(), None).await;
-    let b = installation.node(&store, Clock::system(), None).await;
+    let a = installation.node(&store, Clock::standing(), None).await;
+    let b = installation.node(&store, Clock::standing(), None).await;
     a.connect(0).await;
     (rotator, a, b)
 }

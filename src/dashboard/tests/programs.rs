@@ -53,7 +53,7 @@ fn grant(user: &User, client: &str) -> crate::store::Grant {
         realm: String::new(),
         resource: "https://gw.example/mcp".to_owned(),
         scope: "read".to_owned(),
-        created_at: Clock::system().now(),
+        created_at: Clock::standing().now(),
         revoked_at: None,
     }
 }

@@ -17,7 +17,7 @@ struct Fixture {
 
 impl Fixture {
     async fn new() -> Self {
-        let clock = Clock::system();
+        let clock = Clock::standing();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let server =
             AuthorizationServer::start(address, clock.clone(), Random::default(), Options::default()).await.unwrap();
@@ -248,7 +248,7 @@ async fn a_stalled_token_endpoint_answers_when_the_server_behaves_again() {
 async fn an_issuer_with_a_path_is_found_in_every_place() {
     let options = Options { issuer_path: "/tenant".to_owned(), ..Options::default() };
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    let server = AuthorizationServer::start(address, Clock::system(), Random::default(), options).await.unwrap();
+    let server = AuthorizationServer::start(address, Clock::standing(), Random::default(), options).await.unwrap();
     let browser = Browser::new().unwrap();
     for path in [
         "/.well-known/oauth-authorization-server/tenant",

@@ -269,7 +269,7 @@ mod tests {
     #[tokio::test]
     async fn every_demo_server_becomes_an_upstream_with_its_alias() {
         let authorization =
-            AuthorizationServer::start(loopback(), Clock::system(), Random::default(), Options::default())
+            AuthorizationServer::start(loopback(), Clock::standing(), Random::default(), Options::default())
                 .await
                 .unwrap();
         let servers = start_servers(&authorization, &Random::default()).await.unwrap();

@@ -20,7 +20,7 @@ async fn open() -> McpServer {
 
 async fn protected() -> (AuthorizationServer, McpServer) {
     let authorization =
-        AuthorizationServer::start(loopback(), Clock::system(), Random::default(), Options::default()).await.unwrap();
+        AuthorizationServer::start(loopback(), Clock::standing(), Random::default(), Options::default()).await.unwrap();
     let protection = Protection::Bearer(authorization.tokens());
     (authorization, McpServer::start(loopback(), Random::default(), protection).await.unwrap())
 }
@@ -351,7 +351,7 @@ async fn it_misbehaves_once_when_it_is_told_to() {
 #[tokio::test]
 async fn a_server_of_2025_03_26_is_its_own_authorization_server() {
     let (authorization, control) =
-        McpServer::start_combined(loopback(), Clock::system(), Random::default()).await.unwrap();
+        McpServer::start_combined(loopback(), Clock::standing(), Random::default()).await.unwrap();
     control.lie(Lie::NoResourceMetadata);
     let url = format!("{}/mcp", authorization.issuer());
     let refused = post(&url, &[], &request("initialize", json!({}))).await;

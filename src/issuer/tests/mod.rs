@@ -102,7 +102,7 @@ impl World {
 
     /// On a database that may be there already, and Alice with it.
     async fn on(url: &str, vault: Vault, unknown: Unknown, role: Role) -> Self {
-        let (clock, random) = (Clock::system(), Random::default());
+        let (clock, random) = (Clock::standing(), Random::default());
         let site = Site::new("gw.example", Scheme::Https, 443);
         let store = Store::open(url).await.unwrap();
         let (lifetimes, time, dice) = (lifetimes(), clock.clone(), random.clone());

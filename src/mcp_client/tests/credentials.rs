@@ -10,7 +10,7 @@ async fn connected() -> (Connected, Clients, Arc<Client>) {
     world.connect().await;
     world.stranger.answers("POST /mcp", Reply::Mcp("Bearer at-1"));
     let http = HttpClient::new(Resolver::fixed(HashMap::new()), None).unwrap();
-    let health = HealthTable::new(Clock::system(), Random::default(), 100);
+    let health = HealthTable::new(Clock::standing(), Random::default(), 100);
     let clients = clients(http, world.connections.clone(), health, Limits::default());
     let client = open(&world, &clients).await.unwrap();
     (world, clients, client)

@@ -40,7 +40,7 @@ impl World {
 
     async fn with(upstreams: &[(&str, Transport, Option<&str>)], limits: Limits) -> Self {
         let configured = upstreams.iter().map(|(authority, transport, path)| configured(authority, *transport, *path));
-        let (random, clock) = (Random::default(), Clock::system());
+        let (random, clock) = (Random::default(), Clock::standing());
         let store = Store::open("sqlite::memory:").await.unwrap();
         let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
         let user = user(&random, &clock);

@@ -80,7 +80,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let state = home.path().display().to_string();
         let source = Source { file: None, environment: BTreeMap::from([("XDG_STATE_HOME".to_owned(), state)]) };
-        let app = App::build(load(&source).unwrap(), &[], Clock::system(), Random::default()).await.unwrap();
+        let app = App::build(load(&source).unwrap(), &[], Clock::standing(), Random::default()).await.unwrap();
         assert_eq!(pulse(&app).await, Pulse::Works);
         app.tokens.freshness().renew(Instant::now(), Duration::ZERO);
         assert_eq!(pulse(&app).await, Pulse::Stuck, "nobody follows the database here");

@@ -43,7 +43,7 @@ impl World {
         let random = Random::default();
         let store = Store::open("sqlite::memory:").await.unwrap();
         let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
-        let clock = Clock::system();
+        let clock = Clock::standing();
         let site = Site::new("gw.example", Scheme::Https, 443);
         let policy = Upstreams { unknown: Unknown::Ask, allow_private: true, ca_file: None, max_requests: 1024 };
         let registry = Arc::new(Registry::new(&policy, Vec::new(), site.clone(), store.clone()).await.unwrap());

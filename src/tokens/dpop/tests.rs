@@ -18,7 +18,7 @@ impl World {
     async fn new() -> Self {
         let store = Store::open("sqlite::memory:").await.unwrap();
         let vault = Vault::new(&Vault::generate_key(&Random::default()), &[]).unwrap();
-        let proofs = Proofs::new(store.clone(), vault, Clock::system());
+        let proofs = Proofs::new(store.clone(), vault, Clock::standing());
         Self { store, proofs, prover: Prover::new().unwrap() }
     }
 

@@ -174,7 +174,7 @@ struct Deployment {
 impl Deployment {
     async fn new() -> Self {
         let world = world().await;
-        let clocks = [world.clock.clone(), Clock::system()];
+        let clocks = [world.clock.clone(), Clock::standing()];
         clocks[1].advance(Duration::from_secs(30));
         let one = tokens_of(&world.store, &world.vault, &clocks[0], TTL).await;
         let two = tokens_of(&world.store, &world.vault, &clocks[1], TTL).await;

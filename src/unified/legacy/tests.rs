@@ -26,7 +26,7 @@ impl World {
     async fn new() -> Self {
         let random = Random::default();
         let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
-        Self { store: Store::open("sqlite::memory:").await.unwrap(), vault, clock: Clock::system(), random }
+        Self { store: Store::open("sqlite::memory:").await.unwrap(), vault, clock: Clock::standing(), random }
     }
 
     async fn person(&self, name: &str) -> UserId {

@@ -39,7 +39,7 @@ fn origin(caller: &Caller, request: &Request) -> Origin {
 }
 
 fn waiting() -> (Waiting, Clock) {
-    let (random, clock) = (Random::default(), Clock::system());
+    let (random, clock) = (Random::default(), Clock::standing());
     let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
     (Waiting::new(vault, clock.clone(), random), clock)
 }

@@ -2,7 +2,7 @@ use super::circuit::{LONGEST, THRESHOLD};
 use super::*;
 
 fn start(max_requests: u32) -> (HealthTable, Arc<Health>, Clock) {
-    let clock = Clock::system();
+    let clock = Clock::standing();
     let table = HealthTable::new(clock.clone(), Random::default(), max_requests);
     let health = table.of(&Authority::parse("mcp.example").unwrap());
     (table, health, clock)

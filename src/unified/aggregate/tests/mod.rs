@@ -61,7 +61,7 @@ fn personal<'a>(server: &'a Server, alias: &'a str) -> Seat<'a> {
 
 impl World {
     async fn of(seats: Vec<Seat<'_>>) -> Self {
-        let (random, clock) = (Random::default(), Clock::system());
+        let (random, clock) = (Random::default(), Clock::standing());
         let store = Store::open("sqlite::memory:").await.unwrap();
         let vault = Vault::new(&Vault::generate_key(&random), &[]).unwrap();
         let site = Site::new("gw.example", Scheme::Https, 443);
