@@ -86,10 +86,14 @@ pub(super) enum Change {
     Approve(usize),
     Deny(usize),
     Undecide(usize),
-    /// Only these people, by their numbers.
+    /// Into the group that there is, and out of it.
+    Join(usize),
+    Leave(usize),
+    /// Only these people, by their numbers, and perhaps the members of the group.
     Restrict {
         upstream: usize,
         to: Vec<usize>,
+        group: bool,
     },
     Unrestrict(usize),
     /// Whether a tool may be used that there is at every upstream.
@@ -101,7 +105,7 @@ pub(super) enum Change {
 
 pub(super) fn event() -> impl Strategy<Value = Event> {
     let index = any::<Index>;
-    // No sum of waits comes near a bound: the clock also runs by itself, a little.
+    // No sum of waits is a bound to the second, where the model would have to know which side counts.
     let waits = [25, 90, 3600, 90_000, 31 * 86_400].map(Duration::from_secs);
     let waits = [&waits[..3], &waits[..3], &waits[..4], &waits].concat();
     let browser = prop::sample::select(vec![Browser::SignsInFirst, Browser::SignsInFirst, Browser::WasSignedInBefore]);
@@ -145,8 +149,10 @@ fn change() -> impl Strategy<Value = Change> {
         3 => upstream().prop_map(Change::Approve),
         1 => upstream().prop_map(Change::Deny),
         1 => upstream().prop_map(Change::Undecide),
-        2 => (upstream(), prop::sample::subsequence(vec![0, 1, 2], 0..=2))
-            .prop_map(|(upstream, to)| Change::Restrict { upstream, to }),
+        2 => (0..PEOPLE).prop_map(Change::Join),
+        2 => (0..PEOPLE).prop_map(Change::Leave),
+        2 => (upstream(), prop::sample::subsequence(vec![0, 1, 2], 0..=2), any::<bool>())
+            .prop_map(|(upstream, to, group)| Change::Restrict { upstream, to, group }),
         2 => upstream().prop_map(Change::Unrestrict),
         1 => (upstream(), any::<bool>()).prop_map(|(upstream, denied)| Change::Tool { upstream, denied }),
     ]

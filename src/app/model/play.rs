@@ -107,6 +107,9 @@ impl Play {
 
     async fn step(&mut self, round: &mut Round, event: &Event) -> Checked {
         self.happen(round, event).await?;
+        if let Event::Change { node, .. } = event {
+            self.knows_at_once(round, *node).await?;
+        }
         for (node, view) in self.nodes.iter_mut().zip(&mut round.views) {
             match view {
                 View::Current => node.read_journal().await,

@@ -31,6 +31,8 @@ pub(super) struct Model {
 pub(super) struct Person {
     pub(super) disabled: bool,
     pub(super) removed: bool,
+    /// Of the group.
+    pub(super) is_member: bool,
     /// Since when the last browser is signed in; none when it was signed out.
     pub(super) session: Option<Timestamp>,
     /// The name that the upstream gave to the authorization.
@@ -49,8 +51,16 @@ pub(super) enum Standing {
 pub(super) struct Upstream {
     pub(super) standing: Standing,
     /// `None`: everybody.
-    pub(super) only: Option<BTreeSet<usize>>,
+    only: Option<Only>,
     pub(super) tool_denied: bool,
+}
+
+/// Who may use an upstream.
+#[derive(Clone, Debug)]
+struct Only {
+    people: BTreeSet<usize>,
+    /// Its members too.
+    group: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -125,7 +135,9 @@ impl Model {
     /// Whether a person may use an upstream, connected or not.
     pub(super) fn may_use(&self, person: usize, at: usize) -> bool {
         let upstream = &self.upstreams[at];
-        upstream.standing == Standing::Approved && upstream.admits(person)
+        let is_member = self.people[person].is_member;
+        let is_admitted = |only: &Only| only.people.contains(&person) || only.group && is_member;
+        upstream.standing == Standing::Approved && upstream.only.as_ref().is_none_or(is_admitted)
     }
 
     /// Whether the flow of a client leads to a code; `None` when the session may have expired.
@@ -256,7 +268,11 @@ impl Model {
             Change::Approve(upstream) => self.upstreams[upstream].standing = Standing::Approved,
             Change::Deny(upstream) => self.upstreams[upstream].standing = Standing::Denied,
             Change::Undecide(upstream) => self.upstreams[upstream].standing = Standing::Undecided,
-            Change::Restrict { upstream, ref to } => self.upstreams[upstream].only = Some(to.iter().copied().collect()),
+            Change::Join(person) => self.people[person].is_member = !self.people[person].removed,
+            Change::Leave(person) => self.people[person].is_member = false,
+            Change::Restrict { upstream, ref to, group } => {
+                self.upstreams[upstream].only = Some(Only { people: to.iter().copied().collect(), group })
+            }
             Change::Unrestrict(upstream) => self.upstreams[upstream].only = None,
             Change::Tool { upstream, denied } => self.upstreams[upstream].tool_denied = denied,
         }
@@ -272,11 +288,5 @@ impl Model {
             let grant = grant(self, index.index(count(self)));
             self.ended(grant);
         }
-    }
-}
-
-impl Upstream {
-    fn admits(&self, person: usize) -> bool {
-        self.only.as_ref().is_none_or(|only| only.contains(&person))
     }
 }

@@ -8,6 +8,8 @@ use http::StatusCode;
 use proptest::sample::Index;
 use proptest::{prop_assert, prop_assert_eq};
 
+const GROUP: &str = "team";
+
 impl Play {
     /// Changes something at a node, be it behind or not: it is written into the database in any case.
     pub(super) async fn change(&self, round: &mut Round, change: &Change, node: usize) -> Checked {
@@ -69,10 +71,20 @@ impl Play {
             Change::Approve(upstream) => self.decide(*upstream, Decision::Approved, node).await,
             Change::Deny(upstream) => self.decide(*upstream, Decision::Denied, node).await,
             Change::Undecide(upstream) => _ = revocations.undecide(&self.authorities[*upstream]).await.unwrap(),
-            Change::Restrict { upstream, to } => {
+            Change::Join(person) => {
+                if !round.model.people[*person].removed {
+                    revocations.join(&round.people[*person], GROUP).await.unwrap();
+                }
+            }
+            Change::Leave(person) => {
+                let left = revocations.leave(&round.people[*person], GROUP).await;
+                assert_eq!(left.is_ok(), round.model.people[*person].is_member);
+            }
+            Change::Restrict { upstream, to, group } => {
                 let users = to.iter().map(|person| round.people[*person].id).collect();
+                let groups = group.then(|| GROUP.to_owned()).into_iter().collect();
                 let authority = self.authorities[*upstream].clone();
-                revocations.restrict(&UpstreamAccess { authority, users, groups: Vec::new() }).await.unwrap();
+                revocations.restrict(&UpstreamAccess { authority, users, groups }).await.unwrap();
             }
             Change::Unrestrict(upstream) => _ = revocations.unrestrict(&self.authorities[*upstream]).await.unwrap(),
             Change::Tool { upstream, denied } => {
