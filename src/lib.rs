@@ -9,6 +9,7 @@ pub mod error;
 pub mod hostname;
 pub mod ids;
 pub mod jose;
+pub mod json;
 pub mod life;
 pub mod mcp;
 pub mod oauth;

@@ -14,7 +14,7 @@ use crate::config::OAuthSettings;
 use crate::error::{Culprit, Fault};
 use crate::hostname::Authority;
 use crate::http::{Fetched, HttpClient, check_url};
-use crate::oauth::metadata;
+use crate::json;
 use crate::oauth::scope::Scopes;
 use crate::providers::Provider;
 use crate::upstream::Upstream;
@@ -281,7 +281,7 @@ fn usable<T: DeserializeOwned>(fetched: &Fetched, url: &url::Url) -> Result<Opti
             format_args!("{url} answered {}", fetched.status),
         ));
     }
-    let document = fetched.status.is_success().then(|| metadata::read(&fetched.body).ok()).flatten();
+    let document = fetched.status.is_success().then(|| json::object(&fetched.body).ok()).flatten();
     tracing::debug!(%url, status = fetched.status.as_u16(), found = document.is_some(), "metadata");
     Ok(document)
 }

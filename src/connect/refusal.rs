@@ -5,6 +5,7 @@ use super::{ConnectError, Connections};
 use crate::config::OAuthSettings;
 use crate::error::{Culprit, Fault};
 use crate::http::Fetched;
+use crate::json;
 use crate::providers::{Clients, Provider, Redirects, Registration};
 use crate::upstream::Upstream;
 use http::StatusCode;
@@ -49,7 +50,7 @@ impl Connections {
     /// provider says more than an answer that says nothing.
     pub(super) fn judge(&self, upstream: &Upstream, provider: Option<&Provider>, fetched: &Fetched) -> Fault {
         let status = fetched.status;
-        let said: Refused = serde_json::from_slice(&fetched.body).unwrap_or_default();
+        let said: Refused = json::object(&fetched.body).unwrap_or_default();
         let private = format!(
             "registration at {}: {status}, error {:?}, {:?}",
             upstream.authority,

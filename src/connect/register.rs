@@ -9,6 +9,7 @@ use super::{ConnectError, Connections};
 use crate::config::OAuthSettings;
 use crate::error::Fault;
 use crate::hostname::Scheme;
+use crate::json;
 use crate::providers::Provider;
 use crate::store::UpstreamClient;
 use crate::upstream::Upstream;
@@ -115,7 +116,7 @@ impl Connections {
             .map_err(|error| step(Fault::gateway(error)))?;
         let fetched =
             self.http.send(request, upstream.allow_private).await.map_err(|error| step(Fault::from(error)))?;
-        let registered = match serde_json::from_slice::<Registered>(&fetched.body) {
+        let registered = match json::object::<Registered>(&fetched.body) {
             Ok(registered) if fetched.status.is_success() && !registered.client_id.is_empty() => registered,
             _ => return Err(step(self.judge(upstream, provider, &fetched))),
         };

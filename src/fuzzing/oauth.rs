@@ -1,8 +1,9 @@
 //! What strangers write about themselves: challenges, metadata, registrations, redirect URIs.
 
 use super::Input;
+use crate::json;
 use crate::oauth::challenge::BearerChallenge;
-use crate::oauth::metadata::{self, AuthorizationServer, ProtectedResource};
+use crate::oauth::metadata::{AuthorizationServer, ProtectedResource};
 use crate::oauth::redirect::RedirectUri;
 use crate::oauth::registration::{AuthMethod, ClientKeys, ClientMetadata};
 use crate::oauth::resource;
@@ -71,7 +72,7 @@ fn check_written(challenge: &BearerChallenge) {
 
 /// Documents mean the same after they were written; where we believe one, it says what we believe.
 pub(super) fn metadata(data: &[u8]) {
-    if let Ok(server) = metadata::read::<AuthorizationServer>(data) {
+    if let Ok(server) = json::object::<AuthorizationServer>(data) {
         let written = serde_json::to_string(&server).unwrap();
         let again: AuthorizationServer = serde_json::from_str(&written).unwrap();
         assert_eq!(serde_json::to_string(&again).unwrap(), written);
@@ -79,7 +80,7 @@ pub(super) fn metadata(data: &[u8]) {
             assert_eq!(server.issuer, value.get("issuer").and_then(Value::as_str).unwrap_or_default());
         }
     }
-    if let Ok(resource) = metadata::read::<ProtectedResource>(data) {
+    if let Ok(resource) = json::object::<ProtectedResource>(data) {
         let written = serde_json::to_string(&resource).unwrap();
         let again: ProtectedResource = serde_json::from_str(&written).unwrap();
         assert_eq!(serde_json::to_string(&again).unwrap(), written);

@@ -10,6 +10,7 @@ mod tests;
 pub(crate) use ring_provider::install;
 
 use crate::ids::Digest;
+use crate::json;
 use data_encoding::BASE64URL_NOPAD;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -233,7 +234,7 @@ pub fn unverified_claims<T: DeserializeOwned>(token: &str) -> Result<T, Untruste
 fn part<T: DeserializeOwned>(token: &str, index: usize) -> Result<T, Untrusted> {
     let encoded = token.split('.').nth(index).ok_or(Untrusted::Malformed)?;
     let decoded = BASE64URL_NOPAD.decode(encoded.as_bytes()).map_err(|_| Untrusted::Malformed)?;
-    serde_json::from_slice(&decoded).map_err(|_| Untrusted::Malformed)
+    json::object(&decoded).map_err(|_| Untrusted::Malformed)
 }
 
 /// What a header says that we act upon. `jku`, `jwk` and `x5u` are never followed (RFC 8725 §3.10).

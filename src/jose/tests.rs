@@ -47,6 +47,26 @@ fn nothing_else_is_believed() {
     assert!(keys.verify::<Vec<String>>(&token).is_err());
 }
 
+/// RFC 7515 §4, RFC 7519 §7.2: serde would read a list as the members that it knows, in their order.
+#[test]
+fn a_header_and_claims_are_objects() {
+    #[derive(Debug, Deserialize)]
+    struct Claims {
+        #[serde(rename = "sub")]
+        _sub: String,
+    }
+    let party = Party::new();
+    let keys = set(&[party.jwk()]);
+    let (header, claims) = (json!({"alg": "ES256"}), json!({"sub": "a"}));
+    assert!(keys.verify::<Claims>(&party.sign(&header, &claims)).is_ok());
+    for token in [party.sign(&header, &json!(["a"])), party.sign(&json!(["ES256", null, "JWT", null]), &claims)] {
+        assert_eq!(keys.verify::<Claims>(&token).unwrap_err(), Untrusted::Malformed, "{token}");
+        assert!(PublicKey::parse(&party.jwk()).unwrap().verify::<Claims>(&token).is_err());
+    }
+    assert!(unverified_claims::<Claims>(&party.sign(&header, &json!(["a"]))).is_err());
+    assert!(check_form(&party.sign(&json!(["ES256", null, "JWT", null]), &claims)).is_err());
+}
+
 #[test]
 fn a_key_set_has_public_keys_for_signatures() {
     let party = Party::new();

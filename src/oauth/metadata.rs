@@ -1,20 +1,7 @@
 //! Metadata documents: of an authorization server (RFC 8414, OpenID Connect Discovery) and of a protected resource
 //! (RFC 9728). The same types describe what we publish and what we read; unknown members are ignored when reading.
 
-use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
-
-/// Reads a document of a stranger, which has to be an object (RFC 8414 §3.2, RFC 9728 §3.2).
-///
-/// # Errors
-/// When it is another one, or no JSON.
-pub fn read<T: DeserializeOwned>(document: &[u8]) -> serde_json::Result<T> {
-    // A list would be taken for one, member by member.
-    if !document.trim_ascii_start().starts_with(b"{") {
-        return Err(serde_json::Error::custom("it is not a JSON object"));
-    }
-    serde_json::from_slice(document)
-}
 
 /// An authorization server's metadata (RFC 8414 §2 and the registered additions that MCP uses).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -117,22 +104,4 @@ pub struct ProtectedResource {
     /// A name for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource_name: Option<String>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_document_is_an_object() {
-        let issuer = |text: &str| read::<AuthorizationServer>(text.as_bytes()).map(|document| document.issuer).ok();
-        assert_eq!(issuer(" \n{\"issuer\": \"https://as.example\"}").as_deref(), Some("https://as.example"));
-        for none in ["[\"https://as.example\"]", "[]", "\"https://as.example\"", "null", "", "{", "{\"issuer\": 1}"] {
-            assert_eq!(issuer(none), None, "{none}");
-            assert!(
-                read::<ProtectedResource>(none.as_bytes()).ok().is_none_or(|read| read.resource.is_empty()),
-                "{none}"
-            );
-        }
-    }
 }

@@ -5,7 +5,8 @@ use super::super::check::{Check, Verdict};
 use super::super::rules::ResourcePlace;
 use super::Walk;
 use super::challenge::Challenged;
-use crate::oauth::metadata::{self, ProtectedResource};
+use crate::json;
+use crate::oauth::metadata::ProtectedResource;
 use crate::oauth::resource::covers;
 use crate::paths;
 use url::Url;
@@ -63,7 +64,7 @@ impl Walk<'_> {
             match self.document(&url).await {
                 Ok(answer) => {
                     let document =
-                        metadata::read::<ProtectedResource>(&answer.body).ok().filter(|said| !said.resource.is_empty());
+                        json::object::<ProtectedResource>(&answer.body).ok().filter(|said| !said.resource.is_empty());
                     match document.filter(|_| answer.status.is_success()) {
                         Some(document) => return Some((url, document)),
                         None => {

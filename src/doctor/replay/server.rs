@@ -5,7 +5,8 @@ use super::super::check::{Check, Verdict};
 use super::super::rules::ServerPlace;
 use super::resource::Described;
 use super::{Walk, origin};
-use crate::oauth::metadata::{self, AuthorizationServer};
+use crate::json;
+use crate::oauth::metadata::AuthorizationServer;
 use crate::oauth::scope::OFFLINE_ACCESS;
 use crate::paths;
 use url::Url;
@@ -99,7 +100,7 @@ impl Walk<'_> {
             match self.document(&url).await {
                 Ok(answer) => {
                     let document =
-                        metadata::read::<AuthorizationServer>(&answer.body).ok().filter(|said| !said.issuer.is_empty());
+                        json::object::<AuthorizationServer>(&answer.body).ok().filter(|said| !said.issuer.is_empty());
                     match document.filter(|_| answer.status.is_success()) {
                         Some(document) => return Some((url, document)),
                         None => {

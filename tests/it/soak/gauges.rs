@@ -12,7 +12,7 @@ const T: f64 = 2.101;
 /// What is looked at, in the order of [`Sample::values`].
 pub const NAMES: [&str; 7] = [
     "resident memory, MiB",
-    "proportional memory, MiB",
+    "anonymous memory, MiB",
     "descriptors",
     "threads",
     "connections",
@@ -20,8 +20,9 @@ pub const NAMES: [&str; 7] = [
     "database, MiB",
 ];
 /// Places in [`NAMES`] whose slope decides, and what a short run may show for nothing, an hour: what is filled once, such as caches
-/// and tables, is still being filled then. A kilobyte that every request leaves behind would be 180 MiB.
-pub const DECIDING: [(usize, f64); 3] = [(0, 64.0), (1, 64.0), (2, 60.0)];
+/// and tables, is still being filled then. A kilobyte that every request leaves behind would be 180 MiB. Resident memory does not
+/// decide: it is also pages of the program's file, which the kernel takes away and brings back as others need room.
+pub const DECIDING: [(usize, f64); 2] = [(1, 64.0), (2, 60.0)];
 
 /// One look.
 #[derive(Clone, Debug)]
@@ -52,12 +53,11 @@ impl Watch {
             let line = text.lines().find_map(|line| line.strip_prefix(name))?;
             line.split_whitespace().next()?.parse::<f64>().ok()
         };
-        let resident = gauge("process_resident_memory_bytes") / MIB;
-        // Only root may see the proportional one of a process that is not dumpable.
-        let proportional = of_kernel("smaps_rollup", "Pss:").map_or(resident, |kib| kib / 1024.0);
+        // Its own alone. A proportional share of the program's file doubles when somebody else's process of the same program ends.
+        let anonymous = of_kernel("status", "RssAnon:").expect("a kernel that tells kinds of memory apart") / 1024.0;
         let values = [
-            resident,
-            proportional,
+            gauge("process_resident_memory_bytes") / MIB,
+            anonymous,
             gauge("process_open_fds"),
             of_kernel("status", "Threads:").unwrap_or_default(),
             gauge("portcullis_connections"),

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::config::OidcLogin;
 use crate::error::Fault;
 use crate::http::check_url;
-use crate::oauth::metadata;
+use crate::json;
 use crate::paths::OPENID_CONFIGURATION;
 use http::StatusCode;
 use parking_lot::Mutex;
@@ -70,7 +70,7 @@ async fn fetch(settings: &OidcLogin, tools: &Tools) -> Result<Described, Fault> 
     let address = format!("{}{OPENID_CONFIGURATION}", settings.issuer.trim_end_matches('/'));
     let fetched = get(&tools.http, &address, None, "application/json", settings.allow_private).await?;
     let document = match fetched.status {
-        StatusCode::OK => metadata::read(&fetched.body).map_err(|error| error.to_string()),
+        StatusCode::OK => json::object(&fetched.body).map_err(|error| error.to_string()),
         status => Err(status.to_string()),
     };
     let label = &settings.label;
