@@ -33,6 +33,10 @@ demo: deps-build ## Run everything on this machine: gateway, authorization serve
 test: deps ## Run all tests
 	cargo test
 
+.PHONY: build-tests
+build-tests: deps-build
+	cargo test --no-run
+
 .PHONY: kosoku
 kosoku: deps ## The full WebSocket suite, with and without the gateway, or KOSOKU_CASES='9.* 13.*' of it (minutes)
 	cargo test --test it kosoku:: -- --ignored
