@@ -27,6 +27,9 @@ const PINNED: [(&str, &str); 5] = [
     ("https://vscode.dev/oauth/client-metadata.json", include_str!("pinned/vscode.json")),
 ];
 
+/// What a URI may have besides letters and digits (RFC 3986 §2).
+const URI: &[u8] = b"-._~:/?#[]@!$&'()*+,;=%";
+
 /// A URL that can be a `client_id`: https, canonical, with a path, without fragment and user information.
 pub(super) struct DocumentUrl<'a> {
     text: &'a str,
@@ -48,6 +51,10 @@ impl<'a> DocumentUrl<'a> {
         // Dot segments, upper case in the host, a default port: all of them disappear when a URL is parsed.
         if url.as_str() != text || url.path() == "/" {
             return wrong("be in canonical form and have a path");
+        }
+        // A parser for browsers leaves them in a query; to others they are not part of a URL, or a slash.
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || URI.contains(&byte)) {
+            return wrong("have no characters but those of RFC 3986");
         }
         Ok(Self { text, url })
     }
@@ -147,6 +154,8 @@ mod tests {
             "http://127.0.0.1:9/client.json",
             "https://app.example",
             "https://app.example/",
+            "https://app.example/client.json?a\\b",
+            "https://app.example/client.json?{a}",
             "https://app.example/a/../client.json",
             "https://app.example/%2e%2e/client.json",
             "https://APP.example/client.json",

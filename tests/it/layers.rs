@@ -15,6 +15,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "hostname",
             "ids",
             "jose",
+            "json",
             "life",
             "mcp",
             "oauth",
