@@ -290,8 +290,8 @@ soak: deps-build deps-postgres ## Mixed traffic with faults for MINUTES=60 on DA
 	PORTCULLIS_SOAK_OUT=$${OUT:-} cargo test --test it soak:: -- --nocapture --include-ignored
 
 # What `make fuzz` takes besides: TARGET (a name, or all of tests/fuzz/corpus), RUNS of each target, or SECONDS of each, SLICE (the
-# seconds of a turn), JOBS (how many at a time), STOP (after so many seconds), OUT; QUICK=1 for two to four times as many a second,
-# without what comparisons and repetitions tell libFuzzer: for when a run with that has found its ways.
+# seconds of a turn), JOBS (how many at a time), STOP (after so many seconds), OUT; QUICK=1 for more a second, without what comparisons
+# and repetitions tell libFuzzer: for when a run with that has found its ways.
 FUZZ_TARGET := $(CURDIR)/.cache/fuzz/$(if $(QUICK),quick,target)
 FUZZ_NAMES = $(or $(TARGET),$(notdir $(wildcard tests/fuzz/corpus/*)))
 

@@ -105,8 +105,14 @@ fn numbers<const N: usize>(text: &str, separator: char, digits: [usize; N]) -> O
 pub struct Clock {
     /// Seconds added to the system's time; only tests change it.
     shift: Arc<AtomicI64>,
-    /// Since when it stands still.
-    stands_at: Option<Timestamp>,
+    /// Where it stands still, since the Unix epoch.
+    stands_at: Option<Duration>,
+}
+
+/// The one place that asks.
+#[allow(clippy::disallowed_methods)]
+fn system_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Clock {
@@ -115,33 +121,29 @@ impl Clock {
         Self::default()
     }
 
-    /// A clock for tests that compare times: it goes on only when it is moved. All of a process stand at one moment, when the first was made.
+    /// A clock for tests that compare times: it goes on only when it is moved. All of a process stand at one moment, when the first
+    /// was made.
     pub fn standing() -> Self {
-        static BEGUN: LazyLock<Timestamp> = LazyLock::new(|| Clock::system().now());
+        static BEGUN: LazyLock<Duration> = LazyLock::new(system_time);
         Self { stands_at: Some(*BEGUN), ..Self::default() }
     }
 
     /// Now.
-    #[allow(clippy::disallowed_methods)] // the one place that asks
     pub fn now(&self) -> Timestamp {
-        let shift = self.shift.load(Ordering::Relaxed);
-        if let Some(Timestamp(stands_at)) = self.stands_at {
-            return Timestamp(stands_at.saturating_add(shift));
-        }
-        let system = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Timestamp(i64::try_from(system).unwrap_or(i64::MAX).saturating_add(shift))
+        let unmoved = self.unmoved().as_secs();
+        Timestamp(i64::try_from(unmoved).unwrap_or(i64::MAX).saturating_add(self.shift.load(Ordering::Relaxed)))
     }
 
     /// Now, in nanoseconds since the Unix epoch: for telemetry, which tells what follows what.
-    #[allow(clippy::disallowed_methods)]
     pub fn unix_nanos(&self) -> u64 {
-        let system = match self.stands_at {
-            Some(Timestamp(at)) => Duration::from_secs(u64::try_from(at).unwrap_or(0)),
-            None => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
-        };
         let shift = u64::try_from(self.shift.load(Ordering::Relaxed)).unwrap_or(0);
-        let system = system + Duration::from_secs(shift);
-        u64::try_from(system.as_nanos()).unwrap_or(u64::MAX)
+        let moved = self.unmoved() + Duration::from_secs(shift);
+        u64::try_from(moved.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Now, as if it had never been moved.
+    fn unmoved(&self) -> Duration {
+        self.stands_at.unwrap_or_else(system_time)
     }
 
     /// Moves this clock, and every clone of it, back.

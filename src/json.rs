@@ -1,39 +1,16 @@
 //! JSON of strangers. What a specification calls an object has to be one: serde would read a list as a struct, member by member.
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, Visitor};
-use std::fmt;
-use std::marker::PhantomData;
-
-/// What was written as an object.
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Members(PhantomData))
-    }
-}
-
-struct Members<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
-    type Value = Object<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self::Value, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(members)).map(Object)
-    }
-}
+use serde::de::{DeserializeOwned, Error as _};
 
 /// Reads an object.
 ///
 /// # Errors
 /// When it is something else, or no JSON.
 pub fn object<T: DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
-    serde_json::from_slice(text).map(|Object(read)| read)
+    if !text.trim_ascii_start().starts_with(b"{") {
+        return Err(serde_json::Error::custom("expected a JSON object"));
+    }
+    serde_json::from_slice(text)
 }
 
 #[cfg(test)]

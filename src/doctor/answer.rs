@@ -1,6 +1,7 @@
 //! Answers, and what can be told from any of them.
 
 use super::check::Verdict;
+use crate::json;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, LOCATION, SERVER};
 use http::{HeaderMap, StatusCode};
@@ -39,8 +40,9 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
+    /// Its body, if that is an object.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Option<T> {
-        serde_json::from_slice(&self.body).ok()
+        json::object(&self.body).ok()
     }
 
     /// The `error` of an OAuth answer (RFC 6749 §5.2) with its description.

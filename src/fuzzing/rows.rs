@@ -2,14 +2,11 @@
 
 use super::Input;
 use crate::secret::Secret;
-use crate::vault::{Place, Vault, VaultError};
+use crate::vault::{HEAD_LEN, Place, Vault, VaultError};
 use std::sync::LazyLock;
 
 const OLD: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const NEW: &str = "ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=";
-
-/// The version and the key's name, which are no secret: a value may be the same.
-const HEADER: usize = 9;
 
 /// With one key, and with that one on its way out.
 static VAULTS: LazyLock<[Vault; 2]> = LazyLock::new(|| {
@@ -32,9 +29,10 @@ pub(super) fn vault(data: &[u8]) {
     // Bytes that nobody sealed, with and without a beginning of ours.
     assert!(before.open(&place, value).is_err());
     let sealed = before.seal(&place, value);
-    let (header, secret) = sealed.split_at(HEADER);
+    // The format and the key's name are no secret: a value may be the same.
+    let (head, secret) = sealed.split_at(HEAD_LEN);
     assert!(!(value.len() > 7 && secret.windows(value.len()).any(|part| part == value)));
-    let forged = [header, value].concat();
+    let forged = [head, value].concat();
     assert_eq!(before.open(&place, &forged), Err(VaultError::Rejected));
 
     assert_eq!(before.open(&place, &sealed).unwrap().as_slice(), value);

@@ -7,6 +7,7 @@ use super::clients::NoClient;
 use crate::clock::Timestamp;
 use crate::error::Fault;
 use crate::http::{SHORTEST, lifetime};
+use crate::oauth::redirect::is_uri_byte;
 use crate::oauth::registration::ClientMetadata;
 use crate::store::ClientDocument;
 use bytes::Bytes;
@@ -26,9 +27,6 @@ const PINNED: [(&str, &str); 5] = [
     ("https://chatgpt.com/oauth/codex/client.json", include_str!("pinned/codex.json")),
     ("https://vscode.dev/oauth/client-metadata.json", include_str!("pinned/vscode.json")),
 ];
-
-/// What a URI may have besides letters and digits (RFC 3986 §2).
-const URI: &[u8] = b"-._~:/?#[]@!$&'()*+,;=%";
 
 /// A URL that can be a `client_id`: https, canonical, with a path, without fragment and user information.
 pub(super) struct DocumentUrl<'a> {
@@ -53,7 +51,7 @@ impl<'a> DocumentUrl<'a> {
             return wrong("be in canonical form and have a path");
         }
         // A parser for browsers leaves them in a query; to others they are not part of a URL, or a slash.
-        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || URI.contains(&byte)) {
+        if !text.bytes().all(|byte| is_uri_byte(byte) || byte == b'*') {
             return wrong("have no characters but those of RFC 3986");
         }
         Ok(Self { text, url })

@@ -193,7 +193,7 @@ impl<'a> Loopback<'a> {
 }
 
 /// The characters of RFC 3986 §2 without `#` and `*`.
-fn is_uri_byte(b: u8) -> bool {
+pub(crate) fn is_uri_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()+,;=%".contains(&b)
 }
 

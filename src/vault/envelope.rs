@@ -19,7 +19,7 @@ const FORMAT: u8 = 2;
 const TAG_LEN: usize = 16;
 
 /// Format and key id.
-pub(super) const HEAD_LEN: usize = 1 + KEY_ID_LEN;
+pub(crate) const HEAD_LEN: usize = 1 + KEY_ID_LEN;
 
 const WRAPPED_LEN: usize = NONCE_LEN + KEY_LEN + TAG_LEN;
 

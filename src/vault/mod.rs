@@ -24,6 +24,8 @@ mod sources;
 mod tests;
 mod wrapped;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use envelope::HEAD_LEN;
 pub use key_id::{KeyId, NotAKeyId};
 pub use marks::Usage;
 pub use pkcs11::Pkcs11;

@@ -8,7 +8,7 @@
 PROGRAMS is the directory in which `make fuzz-build` puts a program for each target.
 
 With --edges an input is kept when it reaches a place that none did, and not for reaching one more often: inputs stay fewer and shorter,
-and up to twice as many are run in a second.
+and more are run in a second.
 
 `run` goes on where an earlier run with the same --out ended: executions add up. Every target has a short first turn, then those
 that are done soonest take theirs first.

@@ -68,7 +68,7 @@ const REASONS: &[(&str, &[&str], &str)] = &[
     ("dashboard/", &["Claim.token", "SetupQuery.token"], "good for one claim of a gateway that has no people yet"),
     ("dashboard/", &["PasskeyForm.credential"], "a signature over a challenge that is used up"),
     ("dashboard/pending.rs", &["Written.password"], "a digest of a hash"),
-    ("administration/records.rs", &["CreatedClient.secret"], "goes out in the answer"),
+    ("administration/records/programs.rs", &["CreatedClient.secret"], "goes out in the answer"),
     ("broker/tokens.rs", &["Handed.access_token"], "goes out in the answer"),
     ("issuer/token.rs", &["Issue.refresh_token", "TokenResponse.access_token"], "goes out in the answer"),
     ("issuer/answer.rs", &["ToDevice.user_code"], "is on a screen, and worth nothing without its person"),

@@ -3,8 +3,8 @@
 //! and restarted in, no token gets further at any node than what was granted and not taken away, and what was granted works.
 //!
 //! After every step each access token that was ever issued is tried at every hostname of every node. A node that reads the
-//! journal must answer as the model says, and one that changed something before it reads; one that is behind may go by anything that held since it read last; one that was cut
-//! off for longer than it trusts its memory lets nobody in.
+//! journal must answer as the model says, and one that changed something must do so before it reads; one that is behind may go
+//! by anything that held since it read last; one that was cut off for longer than it trusts its memory lets nobody in.
 
 mod events;
 mod node;

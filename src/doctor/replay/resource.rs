@@ -5,7 +5,6 @@ use super::super::check::{Check, Verdict};
 use super::super::rules::ResourcePlace;
 use super::Walk;
 use super::challenge::Challenged;
-use crate::json;
 use crate::oauth::metadata::ProtectedResource;
 use crate::oauth::resource::covers;
 use crate::paths;
@@ -63,8 +62,7 @@ impl Walk<'_> {
         for url in places {
             match self.document(&url).await {
                 Ok(answer) => {
-                    let document =
-                        json::object::<ProtectedResource>(&answer.body).ok().filter(|said| !said.resource.is_empty());
+                    let document = answer.json::<ProtectedResource>().filter(|said| !said.resource.is_empty());
                     match document.filter(|_| answer.status.is_success()) {
                         Some(document) => return Some((url, document)),
                         None => {

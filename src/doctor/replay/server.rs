@@ -5,7 +5,6 @@ use super::super::check::{Check, Verdict};
 use super::super::rules::ServerPlace;
 use super::resource::Described;
 use super::{Walk, origin};
-use crate::json;
 use crate::oauth::metadata::AuthorizationServer;
 use crate::oauth::scope::OFFLINE_ACCESS;
 use crate::paths;
@@ -99,8 +98,7 @@ impl Walk<'_> {
             let Some(url) = well_known(issuer, *place) else { continue };
             match self.document(&url).await {
                 Ok(answer) => {
-                    let document =
-                        json::object::<AuthorizationServer>(&answer.body).ok().filter(|said| !said.issuer.is_empty());
+                    let document = answer.json::<AuthorizationServer>().filter(|said| !said.issuer.is_empty());
                     match document.filter(|_| answer.status.is_success()) {
                         Some(document) => return Some((url, document)),
                         None => {
