@@ -26,6 +26,7 @@ use crate::identity::providers::redirect_uri;
 use crate::ids::Random;
 use crate::jwks::RemoteKeys;
 use crate::mcp_client::{self, Clients, ClientsParts, Multiplexer};
+use crate::overload::Overload;
 use crate::proxy::{Gate, Parts, Phase};
 use crate::ratelimit::RateLimits;
 use crate::revocation::{self, Revocations};
@@ -62,6 +63,7 @@ pub struct App {
     pub services: Arc<Services>,
     pub certificates: Arc<Certificates>,
     pub metrics: Arc<Metrics>,
+    pub overload: Arc<Overload>,
     pub audit: Audit,
     pub activity: Arc<Activity>,
     pub tracer: Tracer,
@@ -243,6 +245,7 @@ impl App {
             programs,
             audit,
             certificates,
+            overload: Arc::new(Overload::new(config.limits.memory, metrics.clone())),
             metrics,
             tracer,
             reloading: tokio::sync::Mutex::default(),
@@ -275,6 +278,7 @@ impl App {
             resolver: self.resolver.clone(),
             health: self.health.clone(),
             metrics: self.metrics.clone(),
+            overload: self.overload.clone(),
             audit: self.audit.clone(),
             tracer: self.tracer.clone(),
             phase,

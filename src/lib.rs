@@ -43,6 +43,7 @@ pub mod jwks;
 pub mod machine;
 pub mod mcp_client;
 pub mod moving;
+pub mod overload;
 pub mod page;
 pub mod providers;
 pub mod ratelimit;

@@ -82,7 +82,7 @@ impl Running {
         }
         let addresses = bound.addresses().to_vec();
         let (total, per_address, trusted) = seating(&config);
-        let seats = Seats::new(total, per_address, trusted, app.metrics.clone());
+        let seats = Seats::new(total, per_address, trusted, app.overload.clone(), app.metrics.clone());
         let manners = Arc::new(ArcSwap::from_pointee(Manners::of(&config)));
         let mut http_address = None;
         if let Some(listener) = bound.take_plain() {

@@ -33,6 +33,7 @@ impl App {
             tokio::spawn(self.clone().leave_programs()),
             tokio::spawn(self.clone().count_connections()),
             tokio::spawn(self.certificates.clone().keep(stopping.clone())),
+            tokio::spawn(self.overload.clone().watch()),
             tokio::spawn(self.clone().beat(stopping.clone())),
             tokio::spawn(self.sweep()),
         ]

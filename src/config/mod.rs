@@ -229,6 +229,8 @@ pub struct Limits {
     pub login: Rate,
     /// Whether the rates are those of all nodes together.
     pub shared: bool,
+    /// What this process may take of the machine's memory, in bytes; `None`: what the machine and its control groups allow.
+    pub memory: Option<u64>,
     /// What a connection may cost.
     pub connections: ConnectionLimits,
 }

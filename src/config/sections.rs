@@ -82,6 +82,7 @@ pub(super) fn limits(mut reader: Reader<'_>, has_nodes: bool) -> Limits {
         registration: rate(&mut reader, "registration", (30, MINUTE, 60)),
         login: rate(&mut reader, "login", (10, MINUTE, 20)),
         shared: shared(&mut reader, has_nodes),
+        memory: memory(&mut reader),
         connections: connections(&mut reader),
     };
     reader.finish();
@@ -96,6 +97,17 @@ fn shared(reader: &mut Reader<'_>, has_nodes: bool) -> bool {
         reader.error(&flag.place, "shared", why);
     }
     flag.value
+}
+
+/// `limits.memory`
+fn memory(reader: &mut Reader<'_>) -> Option<u64> {
+    /// Twice of what a gateway takes that does nothing.
+    const LEAST: u64 = 32 << 20;
+    let found = reader.parsed("memory", units::size)?;
+    if found.value < LEAST {
+        reader.error(&found.place, "memory", "must not be smaller than 32 MiB: a gateway needs some to begin with");
+    }
+    Some(found.value)
 }
 
 fn connections(reader: &mut Reader<'_>) -> ConnectionLimits {

@@ -212,6 +212,17 @@ fn limits_are_shared_by_nodes_and_so_not_on_a_file() {
 }
 
 #[test]
+fn memory_is_a_size_that_a_gateway_can_live_with() {
+    let memory = |text| load(&environment(&[("PORTCULLIS__LIMITS__MEMORY", text)])).map(|config| config.limits.memory);
+    assert_eq!(memory("400 MiB").unwrap(), Some(400 << 20));
+    assert_eq!(load(&environment(&[])).unwrap().limits.memory, None);
+    for (text, why) in [("31 MiB", "must not be smaller than 32 MiB"), ("400", "\"400\" is not a size")] {
+        let errors = memory(text).err().unwrap().0;
+        assert_errors(&errors, &[&format!("PORTCULLIS__LIMITS__MEMORY: limits.memory: {why}")]);
+    }
+}
+
+#[test]
 fn counts_are_numbers_and_have_bounds() {
     let text = "[limits]\nconnections = 5\nconnections_per_ip = \"many\"\nbody_min_rate = -1\nhead_timeout = 10\n";
     assert_errors(

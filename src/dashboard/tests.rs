@@ -249,6 +249,7 @@ fn limits(attempts: u32) -> Limits {
         registration: wide,
         login,
         shared: false,
+        memory: None,
         connections: Default::default(),
     }
 }

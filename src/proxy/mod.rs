@@ -66,6 +66,7 @@ use crate::config::Config;
 use crate::connect::Connections;
 use crate::hostname::Site;
 use crate::http::Resolver;
+use crate::overload::Overload;
 use crate::ratelimit::RateLimits;
 use crate::telemetry::{Metrics, Tracer};
 use crate::tokens::AccessTokens;
@@ -115,6 +116,8 @@ pub struct Parts {
     pub audit: Audit,
     /// Begins traces, if anybody wants them.
     pub tracer: Tracer,
+    /// Says when there is no memory for more.
+    pub overload: Arc<Overload>,
     /// Says when the gateway stops.
     pub phase: watch::Receiver<Phase>,
     /// Dropped with the last connection.

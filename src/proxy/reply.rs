@@ -245,6 +245,9 @@ pub(super) async fn refuse_unread(session: &mut ServerSession, refusal: &Refusal
     head.insert_header(header::CONTENT_TYPE, "application/json")?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
+    if matches!(refusal, Refusal::Busy) {
+        head.insert_header(header::RETRY_AFTER, 1)?;
+    }
     headers::isolate(&mut head)?;
     session.close_after();
     session.write_response_header(Box::new(head)).await?;

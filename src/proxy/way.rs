@@ -16,6 +16,7 @@ use crate::config::{ConnectionLimits, Streams};
 use crate::connect::Connections;
 use crate::hostname::{Realm, Site};
 use crate::http::Resolver;
+use crate::overload::Overload;
 use crate::ratelimit::RateLimits;
 use crate::request::{Arrival, TrustedProxy};
 use crate::telemetry::{Kind, Metrics, SharedSpan, Tracer};
@@ -31,6 +32,9 @@ use tokio::sync::oneshot;
 
 /// A body over HTTP/2 that nobody wants is read for this long.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+/// Where we say how we are.
+const HEALTH: &str = "/health";
+
 /// The way of a request under the settings of one moment. What outlives them is behind an `Arc`.
 pub(super) struct Way {
     site: Site,
@@ -44,6 +48,7 @@ pub(super) struct Way {
     pub(super) metrics: Arc<Metrics>,
     audit: Audit,
     tracer: Tracer,
+    overload: Arc<Overload>,
     root: axum::Router,
     mcp: axum::Router,
     unified: axum::Router,
@@ -56,6 +61,11 @@ pub(super) struct Way {
     bodies: Bodies,
     streams: Streams,
     patience: ConnectionLimits,
+}
+
+/// Whether somebody asks how we are: who gets no answer may end this process.
+fn is_about_our_health(session: &ServerSession, route: &Route) -> bool {
+    matches!(route, Route::Local(_) | Route::Rename) && session.req_header().uri.path() == HEALTH
 }
 
 /// What became of a request.
@@ -84,6 +94,7 @@ impl Way {
             metrics: parts.metrics,
             audit: parts.audit,
             tracer: parts.tracer,
+            overload: parts.overload,
             root: settings.root,
             mcp: settings.mcp,
             unified: settings.unified,
@@ -118,6 +129,7 @@ impl Way {
             metrics: self.metrics.clone(),
             audit: self.audit.wanting(settings.config.audit.requests),
             tracer: self.tracer.clone(),
+            overload: self.overload.clone(),
             root: settings.root,
             mcp: settings.mcp,
             unified: settings.unified,
@@ -141,6 +153,9 @@ impl Way {
         let client = self.client_address(session);
         // On the heap is what ends at once: every stream has the size of the longest way.
         match self.router.route(session) {
+            Ok(route) if !self.overload.has_room() && !is_about_our_health(session, &route) => {
+                Box::pin(self.shed(session, &route)).await
+            }
             Ok(Route::Local(realm)) => Box::pin(self.local(session, Arrival { realm, client })).await,
             Ok(Route::Unified) if self.has_unified && !unified::is_visit(session.req_header()) => {
                 Box::pin(self.unified(session, None, (client, trace))).await
@@ -153,6 +168,18 @@ impl Way {
             Ok(Route::Upstream(target)) => self.upstream(session, &target, (client, trace)).await,
             Err(refusal) => Box::pin(self.refuse(session, &refusal, None, None)).await,
         }
+    }
+
+    /// Refuses a request because there is no memory for it, and takes none of the next over the same connection.
+    async fn shed(&self, session: &mut ServerSession, route: &Route) -> Outcome {
+        self.metrics.requests_shed.inc();
+        session.close_after();
+        let asked = match route {
+            Route::Local(_) | Route::Rename => Asked::locally(session.req_header().uri.path()),
+            Route::Upstream(_) | Route::Unified => Asked { reader: Reader::Mcp, ..Asked::locally("") },
+        };
+        let refused = reply::refuse(session, &Refusal::Busy, &asked).await;
+        refused.map(|()| Refusal::Busy.status()).into()
     }
 
     async fn local(&self, session: &mut ServerSession, arrival: Arrival) -> Outcome {
@@ -269,7 +296,7 @@ impl Way {
     async fn rename(&self, session: &mut ServerSession) -> Outcome {
         let request = session.req_header();
         let path = request.uri.path_and_query().map_or("/", |target| target.as_str());
-        if request.uri.path() == "/health" {
+        if request.uri.path() == HEALTH {
             let client = self.client_address(session);
             return self.local(session, Arrival { realm: Realm::Root, client }).await;
         }
@@ -303,14 +330,19 @@ impl Way {
         let whole = self.patience.head_timeout;
         let patience = if again { self.patience.idle_timeout } else { whole };
         let next = tokio::select! { biased;
-            next = http1.read_head(patience, whole) => next,
+            next = http1.read_head((patience, whole), |bytes| self.overload.has_room_for(bytes)) => next,
             () = ending => return false,
         };
         match next {
             NextHead::Ready => {}
             NextHead::Nothing => return false,
             NextHead::Malformed(malformed) => {
-                Box::pin(self.refuse_head(session, malformed)).await;
+                Box::pin(self.refuse_head(session, &refusal_of(malformed))).await;
+                return false;
+            }
+            NextHead::NoRoom => {
+                self.metrics.requests_shed.inc();
+                Box::pin(self.refuse_head(session, &Refusal::Busy)).await;
                 return false;
             }
         }
@@ -338,16 +370,19 @@ impl Way {
     }
 
     /// A head that cannot be read is the end of its connection: nobody knows where the next one begins.
-    async fn refuse_head(&self, session: &mut ServerSession, malformed: Malformed) {
-        let refusal = match malformed {
-            Malformed::TooLarge => Refusal::HeadTooLarge,
-            Malformed::Target => Refusal::BadRequest(BAD_TARGET),
-            Malformed::Head => Refusal::BadRequest("the request's head is malformed"),
-        };
-        if let Err(error) = reply::refuse_unread(session, &refusal).await {
+    async fn refuse_head(&self, session: &mut ServerSession, refusal: &Refusal) {
+        if let Err(error) = reply::refuse_unread(session, refusal).await {
             tracing::debug!(%error, "a refusal did not arrive");
         }
         session.shutdown().await;
+    }
+}
+
+fn refusal_of(malformed: Malformed) -> Refusal {
+    match malformed {
+        Malformed::TooLarge => Refusal::HeadTooLarge,
+        Malformed::Target => Refusal::BadRequest(BAD_TARGET),
+        Malformed::Head => Refusal::BadRequest("the request's head is malformed"),
     }
 }
 

@@ -34,7 +34,7 @@ impl Arrived {
     pub async fn read(stream: TcpStream, site: Site, registry: Arc<Registry>, health: HealthTable) -> Option<Self> {
         let caller = stream.peer_addr().ok()?;
         let mut session = http1::ServerSession::new(http1::Wire::Tcp(stream), caller, PATIENCE);
-        let is_ready = session.read_head(PATIENCE, PATIENCE).await == http1::NextHead::Ready;
+        let is_ready = session.read_head((PATIENCE, PATIENCE), |_| true).await == http1::NextHead::Ready;
         let session = ServerSession::Http1(Box::new(session));
         is_ready.then(|| Self { session, router: Router::new(site, registry, health) })
     }

@@ -22,6 +22,7 @@ pub(crate) fn plenty() -> Limits {
         registration: plenty,
         login: plenty,
         shared: false,
+        memory: None,
         connections: Default::default(),
     }
 }
@@ -37,6 +38,7 @@ fn limits() -> Limits {
         registration: rate(10, 3600 * SECOND, 10),
         login: rate(3, 60 * SECOND, 3),
         shared: false,
+        memory: None,
         connections: Default::default(),
     }
 }

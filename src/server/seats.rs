@@ -1,5 +1,6 @@
 //! How many connections there may be: in all, and from one address. Counted from accepting to closing.
 
+use crate::overload::Overload;
 use crate::telemetry::Metrics;
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -9,11 +10,15 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// About what a connection takes that has shaken hands, in bytes.
+const CONNECTION: u64 = 32 * 1024;
+
 /// All seats of a gateway.
 pub(super) struct Seats {
     limits: ArcSwap<Limits>,
     taken: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, u32>>,
+    overload: Arc<Overload>,
     metrics: Arc<Metrics>,
 }
 
@@ -26,10 +31,16 @@ struct Limits {
 
 impl Seats {
     /// `total` seats, of which one address may have `per_address`, unless it is a trusted proxy's.
-    pub(super) fn new(total: usize, per_address: u32, trusted: Vec<IpNet>, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub(super) fn new(
+        total: usize,
+        per_address: u32,
+        trusted: Vec<IpNet>,
+        overload: Arc<Overload>,
+        metrics: Arc<Metrics>,
+    ) -> Arc<Self> {
         let limits = ArcSwap::from_pointee(Limits { total, per_address, trusted });
         let (taken, by_address) = (AtomicUsize::new(0), Mutex::default());
-        Arc::new(Self { limits, taken, by_address, metrics })
+        Arc::new(Self { limits, taken, by_address, overload, metrics })
     }
 
     /// Other limits for connections that come from now on; nobody has to leave.
@@ -37,8 +48,11 @@ impl Seats {
         self.limits.store(Arc::new(Limits { total, per_address, trusted }));
     }
 
-    /// A seat for a connection of which nothing is known yet; `None` when all are taken.
+    /// A seat for a connection of which nothing is known yet; `None` when all are taken, or there is no memory for one more.
     pub(super) fn take(self: &Arc<Self>) -> Option<Seat> {
+        if !self.overload.has_room_for_connection(CONNECTION) {
+            return self.refuse("limits.memory");
+        }
         if self.taken.fetch_add(1, Ordering::Relaxed) >= self.limits.load().total {
             self.taken.fetch_sub(1, Ordering::Relaxed);
             return self.refuse("limits.connections");
@@ -116,7 +130,8 @@ mod tests {
     use super::*;
 
     fn seats(total: usize, per_address: u32) -> Arc<Seats> {
-        Seats::new(total, per_address, vec!["10.0.0.0/8".parse().unwrap()], Arc::default())
+        let overload = Arc::new(Overload::new(None, Arc::default()));
+        Seats::new(total, per_address, vec!["10.0.0.0/8".parse().unwrap()], overload, Arc::default())
     }
 
     fn sit(seats: &Arc<Seats>, address: &str) -> Option<Seat> {

@@ -68,6 +68,10 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Connections that were closed at once because there are too many.
     pub connections_refused: Counter,
+    /// What this process may take of the machine's memory, in bytes.
+    pub memory_limit: Gauge,
+    /// Requests that were refused because memory was nearly gone.
+    pub requests_shed: Counter,
     /// Upstreams that could not be reached, did not answer in time, or broke off.
     pub upstream_failures: Counter,
     mcp_requests: [[Counter; FATES.len()]; Method::COUNT],
@@ -159,6 +163,10 @@ impl Default for Metrics {
         let (connections, connections_refused) = (Gauge::default(), Counter::default());
         registry.register("connections", "Open connections of callers", connections.clone());
         registry.register("connections_refused", "Connections over a limit", connections_refused.clone());
+        let (memory_limit, requests_shed) = (Gauge::default(), Counter::default());
+        let help = "Memory that this process may take";
+        registry.register_with_unit("memory_limit", help, Unit::Bytes, memory_limit.clone());
+        registry.register("requests_shed", "Requests refused for want of memory", requests_shed.clone());
         let help = "Upstreams unreachable, late, or broken off";
         registry.register("upstream_failures", help, upstream_failures.clone());
         let mcp_requests = Family::<McpLabels, Counter>::default();
@@ -202,6 +210,8 @@ impl Default for Metrics {
             kept_bodies,
             connections,
             connections_refused,
+            memory_limit,
+            requests_shed,
             upstream_failures,
             mcp_requests: Method::all().map(|method| FATES.map(|fate| mcp(method.label(), fate))),
             stdio_processes,

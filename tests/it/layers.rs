@@ -45,6 +45,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "machine",
             "mcp_client",
             "moving",
+            "overload",
             "page",
             "providers",
             "ratelimit",

@@ -213,6 +213,7 @@ impl Out<'_> {
             registration,
             login,
             shared,
+            memory,
             connections,
         } = limits;
         let ConnectionLimits { total, per_address, head_timeout, idle_timeout, body_timeout, body_min_rate } =
@@ -226,6 +227,7 @@ impl Out<'_> {
         self.set("registration", registration);
         self.set("login", login);
         self.set("shared", shared);
+        self.option("memory", memory.as_ref());
         self.option("connections", total.map(|total| total.to_string()).as_ref());
         self.set("connections_per_ip", per_address);
         self.set("head_timeout", head_timeout);

@@ -63,6 +63,7 @@ pub(super) fn configuration(
             registration: per_second(20),
             login: Rate { count: 30, period: Duration::from_secs(60), burst: 30 },
             shared: false,
+            memory: None,
             connections: ConnectionLimits::default(),
         },
         streams: Streams {

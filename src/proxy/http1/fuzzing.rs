@@ -194,9 +194,9 @@ fn served(stream: &[u8], cuts: &[usize]) -> Vec<Seen> {
     let serving = async {
         let mut seen = Vec::new();
         loop {
-            match session.read_head(LONG, LONG).await {
+            match session.read_head((LONG, LONG), |_| true).await {
                 NextHead::Ready => {}
-                NextHead::Nothing => return seen,
+                NextHead::Nothing | NextHead::NoRoom => return seen,
                 NextHead::Malformed(_) => {
                     seen.push(Seen::Malformed);
                     return seen;

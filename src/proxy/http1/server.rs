@@ -90,6 +90,8 @@ pub(crate) enum NextHead {
     Nothing,
     /// Something else: nobody knows where the next one begins.
     Malformed(Malformed),
+    /// The beginning of one, and no memory for the rest.
+    NoRoom,
 }
 
 impl ServerSession {
@@ -106,8 +108,13 @@ impl ServerSession {
         }
     }
 
-    /// Reads the next head: `patience` until it begins, and from then on no longer than `whole`.
-    pub(crate) async fn read_head(&mut self, patience: Duration, whole: Duration) -> NextHead {
+    /// Reads the next head: `patience` until it begins, and from then on no longer than `whole`. One that comes in pieces is read on
+    /// as long as there is room for so many bytes more.
+    pub(crate) async fn read_head(
+        &mut self,
+        (patience, whole): (Duration, Duration),
+        has_room_for: impl Fn(usize) -> bool,
+    ) -> NextHead {
         if self.connection.unread.is_empty() {
             // What is left of the last request keeps its memory.
             self.connection.unread = BytesMut::new();
@@ -115,16 +122,22 @@ impl ServerSession {
         self.head = nothing();
         (self.answer, self.status) = (Answer::NotBegun, None);
         let mut deadline = Instant::now() + patience;
-        let (mut end, mut begun) = (EndOfHead::default(), false);
+        let (mut end, mut held) = (EndOfHead::default(), 0);
         poll_fn(|context| {
             loop {
                 if let Some(found) = self.parse_head(&mut end) {
                     return Poll::Ready(found);
                 }
-                if !begun && !self.connection.unread.is_empty() {
-                    begun = true;
+                let more = self.connection.unread.len() - held;
+                if more > 0 && held == 0 {
                     deadline = deadline.min(Instant::now() + whole);
                 }
+                if more > 0 && !has_room_for(more) {
+                    // It is not to be kept while the refusal is on its way.
+                    self.connection.unread = BytesMut::new();
+                    return Poll::Ready(NextHead::NoRoom);
+                }
+                held += more;
                 match self.connection.poll_fill(context) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(NextHead::Nothing),
                     Poll::Ready(Ok(_)) => {}

@@ -5,6 +5,7 @@ use super::{ClientSession, Framing, Line, Malformed, NextHead, ServerSession, Wi
 use bytes::Bytes;
 use http::{Method, StatusCode, Version, header};
 use pingora::http::ResponseHeader;
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -58,7 +59,7 @@ async fn echoed(sent: &str, step: usize) -> String {
         writer
     });
     let serving = tokio::spawn(async move {
-        while session.read_head(LONG, LONG).await == NextHead::Ready {
+        while session.read_head((LONG, LONG), |_| true).await == NextHead::Ready {
             let mut body = Vec::new();
             while let Ok(Some(piece)) = session.read_body().await {
                 body.extend_from_slice(&piece);
@@ -104,7 +105,7 @@ async fn requests_follow_each_other_however_they_arrive() {
 async fn a_head_and_a_small_body_leave_together() {
     let (mut session, mut theirs) = server(4096);
     theirs.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    assert_eq!(session.read_head(LONG, LONG).await, NextHead::Ready);
+    assert_eq!(session.read_head((LONG, LONG), |_| true).await, NextHead::Ready);
     session.write_head(&answer(200, &[("content-length", "2"), ("date", "x")]));
     session.write_body(Bytes::from_static(b"hi"), true).await.unwrap();
     let mut piece = [0; 4096];
@@ -116,7 +117,7 @@ async fn a_head_and_a_small_body_leave_together() {
 async fn what_is_written_and_not_ended_leaves_while_the_caller_is_waited_for() {
     let (mut session, mut theirs) = server(4096);
     theirs.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    session.read_head(LONG, LONG).await;
+    session.read_head((LONG, LONG), |_| true).await;
     session.write_head(&answer(200, &[("transfer-encoding", "chunked"), ("date", "x")]));
     session.write_body(Bytes::from_static(b"data: x\n\n"), false).await.unwrap();
     let mut piece = [0; 4096];
@@ -143,33 +144,55 @@ async fn heads_that_are_none_are_told_apart() {
         let next = match sent.ends_with("Host") {
             true => {
                 drop(theirs);
-                assert_eq!(session.read_head(LONG, LONG).await, NextHead::Nothing);
+                assert_eq!(session.read_head((LONG, LONG), |_| true).await, NextHead::Nothing);
                 continue;
             }
-            false => session.read_head(LONG, LONG).await,
+            false => session.read_head((LONG, LONG), |_| true).await,
         };
         assert_eq!(next, NextHead::Malformed(expected), "{sent:?}");
     }
     let (mut session, mut theirs) = server(1 << 20);
     theirs.write_all(format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(70_000)).as_bytes()).await.unwrap();
-    assert_eq!(session.read_head(LONG, LONG).await, NextHead::Malformed(Malformed::TooLarge));
+    assert_eq!(session.read_head((LONG, LONG), |_| true).await, NextHead::Malformed(Malformed::TooLarge));
+}
+
+#[tokio::test]
+async fn a_head_in_pieces_is_read_on_as_long_as_there_is_room() {
+    let (mut session, mut theirs) = server(64);
+    let (whole, asked) =
+        (format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(1000)), RefCell::new(Vec::new()));
+    let note = |bytes| {
+        asked.borrow_mut().push(bytes);
+        asked.borrow().iter().sum::<usize>() < 500
+    };
+    let next = tokio::select! {
+        next = session.read_head((LONG, LONG), note) => next,
+        _ = theirs.write_all(whole.as_bytes()) => panic!("all of it was read"),
+    };
+    assert_eq!(next, NextHead::NoRoom);
+    let asked = asked.into_inner();
+    assert!(asked.iter().all(|bytes| *bytes > 0) && (500..=564).contains(&asked.iter().sum::<usize>()), "{asked:?}");
+    // One that comes whole takes nothing that it does not give back at once.
+    let (mut session, mut theirs) = server(4096);
+    theirs.write_all(whole.as_bytes()).await.unwrap();
+    assert_eq!(session.read_head((LONG, LONG), |_| false).await, NextHead::Ready);
 }
 
 #[tokio::test]
 async fn a_head_has_its_time() {
     let (mut session, theirs) = server(4096);
-    assert_eq!(session.read_head(SHORT, LONG).await, NextHead::Nothing);
+    assert_eq!(session.read_head((SHORT, LONG), |_| true).await, NextHead::Nothing);
     drop(theirs);
     let (mut session, mut theirs) = server(4096);
     theirs.write_all(b"GET / HT").await.unwrap();
-    assert_eq!(session.read_head(LONG, SHORT).await, NextHead::Nothing, "from its first byte on");
+    assert_eq!(session.read_head((LONG, SHORT), |_| true).await, NextHead::Nothing, "from its first byte on");
 }
 
 #[tokio::test]
 async fn a_caller_that_takes_nothing_is_given_up_also_while_something_else_is_waited_for() {
     let (mut session, mut theirs) = patient(64, SHORT);
     theirs.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    session.read_head(LONG, LONG).await;
+    session.read_head((LONG, LONG), |_| true).await;
     session.write_head(&answer(200, &[("transfer-encoding", "chunked")]));
     // As a stream does it: something comes before the time is over, again and again.
     let failed = loop {
@@ -182,7 +205,7 @@ async fn a_caller_that_takes_nothing_is_given_up_also_while_something_else_is_wa
     assert_eq!(*failed.etype(), pingora::ErrorType::WriteTimedout);
     let (mut session, mut theirs) = patient(64, SHORT);
     theirs.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-    session.read_head(LONG, LONG).await;
+    session.read_head((LONG, LONG), |_| true).await;
     session.write_head(&answer(200, &[("content-length", "100000")]));
     let failed = session.write_body(vec![0; 100_000].into(), true).await.unwrap_err();
     assert_eq!(*failed.etype(), pingora::ErrorType::WriteTimedout);
@@ -193,7 +216,7 @@ async fn no_more_is_written_than_was_announced_and_less_ends_the_connection() {
     for (announced, said) in [("1", "hello"), ("9", "hello")] {
         let (mut session, mut theirs) = server(4096);
         theirs.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
-        session.read_head(LONG, LONG).await;
+        session.read_head((LONG, LONG), |_| true).await;
         session.write_head(&answer(200, &[("content-length", announced)]));
         let written = session.write_body(Bytes::from_static(said.as_bytes()), true).await;
         assert_eq!(written.is_ok(), announced == "9");
@@ -209,7 +232,7 @@ async fn a27_an_unread_body_is_never_taken_for_the_next_request() {
         .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 500\r\n\r\nGET /evil HTTP/1.1\r\n\r\n")
         .await
         .unwrap();
-    session.read_head(LONG, LONG).await;
+    session.read_head((LONG, LONG), |_| true).await;
     session.write_head(&answer(413, &[("content-length", "0")]));
     session.write_body(Bytes::new(), true).await.unwrap();
     let closed = tokio::join!(session.finish(), async {
@@ -357,7 +380,7 @@ async fn a28_what_follows_an_upgrade_belongs_to_it_and_not_before() {
         .write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x00")
         .await
         .unwrap();
-    session.read_head(LONG, LONG).await;
+    session.read_head((LONG, LONG), |_| true).await;
     assert!(session.asks_for_upgrade() && session.is_body_done());
     session.write_head(&answer(101, &[("upgrade", "websocket")]));
     assert_eq!(session.read_body_or_leave(true).await.unwrap().unwrap(), &b"\x81\x00"[..]);
@@ -383,7 +406,7 @@ async fn a28_only_a_websocket_handshake_asks_for_another_protocol() {
     ] {
         let (mut session, mut theirs) = server(4096);
         theirs.write_all(format!("{request}\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
-        session.read_head(LONG, LONG).await;
+        session.read_head((LONG, LONG), |_| true).await;
         assert_eq!(session.asks_for_upgrade(), asks, "{request}");
     }
 }

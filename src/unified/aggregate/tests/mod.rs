@@ -186,6 +186,7 @@ fn limits(per_user_upstream: u32) -> Arc<RateLimits> {
         registration: rate(1),
         login: rate(1),
         shared: false,
+        memory: None,
         connections: ConnectionLimits::default(),
     }))
 }
