@@ -86,16 +86,18 @@ check: ## Everything that CI runs
 	.ci/run
 
 .PHONY: lint
-lint: deps-build lint-clients lint-browser lint-docs ## Formatting, clippy, licences and banned crates; TypeScript and Python; the documentation
+lint: deps-build deps-lint lint-peers lint-clients lint-browser lint-docs ## Formatting, clippy, licences and banned crates; TypeScript and Python; the documentation
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	for package in benches/peers benches/peers/pingora benches/dudect tests/fuzz tests/mutants; do \
 	  cargo fmt --check --manifest-path $$package/Cargo.toml; done
-	env -u CARGO_TARGET_DIR cargo clippy --locked --manifest-path benches/peers/Cargo.toml --target-dir $(TOOLS)/lint-peers --all-targets \
-	  -- -D warnings
-	@command -v cargo-deny >/dev/null || $(call tool,cargo-deny,$(CARGO_DENY_VERSION))
 	cargo deny --config .deny.toml check bans licenses sources
 	python3 -B deploy/dependencies.py --check
+
+.PHONY: lint-peers
+lint-peers: deps-build ## The benchmarks of other gateways: clippy
+	env -u CARGO_TARGET_DIR cargo clippy --locked --manifest-path benches/peers/Cargo.toml --target-dir $(TOOLS)/lint-peers --all-targets \
+	  -- -D warnings
 
 .PHONY: unsafe
 unsafe: ## Unsafe code in every crate that is compiled in, and their licences
@@ -354,6 +356,10 @@ deps-postgres:
 .PHONY: deps-valgrind
 deps-valgrind:
 	@$(call need,valgrind,valgrind)
+
+.PHONY: deps-lint
+deps-lint:
+	@command -v cargo-deny >/dev/null || $(call tool,cargo-deny,$(CARGO_DENY_VERSION))
 
 .PHONY: deps-package
 deps-package:

@@ -6,7 +6,6 @@ mod limit;
 mod tests;
 
 use crate::telemetry::Metrics;
-use rustix::param::page_size;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -22,13 +21,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const LOOK_AT: u64 = 128;
 
 /// The share of the limit, in percent, from which on connections are refused.
-const NO_CONNECTIONS: u128 = 75;
+const NO_CONNECTIONS: u64 = 75;
 
 /// The share from which on requests over open connections are refused, too.
-const NO_REQUESTS: u128 = 85;
+const NO_REQUESTS: u64 = 85;
 
 /// By how much the share has to fall below where something began to be refused before it is not any more, in percent.
-const RELIEF: u128 = 5;
+const RELIEF: u64 = 5;
 
 /// How near this process is to the memory that it may take.
 pub struct Overload {
@@ -43,8 +42,8 @@ pub struct Overload {
     metrics: Arc<Metrics>,
 }
 
-/// What is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What is refused; each takes in the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
     Nothing,
     Connections,
@@ -53,17 +52,12 @@ enum Level {
 
 impl Level {
     /// By how many percent of the limit are taken.
-    fn of(share: u128) -> Self {
+    fn of(share: u64) -> Self {
         match share {
             NO_REQUESTS.. => Level::Requests,
             NO_CONNECTIONS.. => Level::Connections,
             _ => Level::Nothing,
         }
-    }
-
-    fn known(number: u8) -> Self {
-        let all = [Level::Nothing, Level::Connections, Level::Requests];
-        all.into_iter().find(|level| *level as u8 == number).unwrap_or(Level::Nothing)
     }
 }
 
@@ -135,9 +129,9 @@ impl Overload {
 
     fn judge(&self, used: u64) {
         let limit = self.limit.load(Ordering::Relaxed);
-        let share = u128::from(used) * 100 / u128::from(limit.max(1));
-        let before = self.level.load(Ordering::Relaxed);
-        let level = Level::of(share).max(Level::known(before).min(Level::of(share + RELIEF)));
+        let share = used.saturating_mul(100) / limit.max(1);
+        let (at_least, at_most) = (Level::of(share), Level::of(share.saturating_add(RELIEF)));
+        let level = if self.is_at(at_most) { at_most } else { at_least };
         if self.level.swap(level as u8, Ordering::Relaxed) == level as u8 {
             return;
         }
@@ -152,24 +146,21 @@ impl Overload {
 
 /// The memory that this process takes, and that the kernel cannot take back without ending it: its anonymous pages.
 struct Usage {
-    /// Open all the time, because when memory runs out there may be no descriptors either.
-    statm: File,
-    page: u64,
+    /// `/proc/self/status`, open all the time, because when memory runs out there may be no descriptors either.
+    status: File,
 }
 
 impl Usage {
     fn of_this_process() -> io::Result<Self> {
-        Ok(Self { statm: File::open("/proc/self/statm")?, page: page_size() as u64 })
+        Ok(Self { status: File::open("/proc/self/status")? })
     }
 
-    /// In bytes; `None` when the kernel does not say.
+    /// In bytes (`RssAnon`, proc_pid_status(5)); `None` when the kernel does not say.
     fn bytes(&self) -> Option<u64> {
-        let mut text = [0; 128];
-        let length = self.statm.read_at(&mut text, 0).ok()?;
+        let mut text = [0; 8192];
+        let length = self.status.read_at(&mut text, 0).ok()?;
         let text = std::str::from_utf8(text.get(..length)?).ok()?;
-        // In pages: size, resident, and of that what comes from files (proc_pid_statm(5)).
-        let mut numbers = text.split_ascii_whitespace().skip(1).map_while(|number| number.parse::<u64>().ok());
-        let (resident, from_files) = (numbers.next()?, numbers.next()?);
-        Some(resident.saturating_sub(from_files).saturating_mul(self.page))
+        let value = text.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+        value.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
     }
 }

@@ -74,17 +74,25 @@ impl<'a> EndpointEvent<'a> {
     }
 }
 
-/// What stays of an absolute URL without the upstream's origin: a path, as it is written. `None` for all other URLs.
+/// What stays of an absolute URL without the upstream's origin: a path, as it is written, or as a browser reads it where that is not the
+/// same. `None` for all other URLs.
 pub(super) fn path_at(url: &str, upstream: &Authority) -> Option<String> {
     let (_, after_scheme) = url.split_once("//").filter(|(scheme, _)| scheme.is_empty() || scheme.ends_with(':'))?;
     let origin = Url::parse(&upstream.origin()).ok()?;
-    let whole = origin.join(url).ok().filter(|whole| is_at(whole, &origin))?;
+    // Behind no scheme the parser does not take three slashes for two, as browsers do.
+    let url = if url.starts_with("//") { &format!("{}:{url}", origin.scheme()) } else { url };
+    let whole = Url::parse(url).ok().filter(|whole| is_at(whole, &origin))?;
     let rest = after_scheme.find(['/', '?', '#']).map_or("", |at| &after_scheme[at..]);
-    let path = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
-    // Two slashes, or what readers take for two (a backslash, a tab between them), would be another hostname again.
-    let there = origin.join(&path).ok()?;
-    let stays = there.origin() == origin.origin() && there[Position::BeforePath..] == whole[Position::BeforePath..];
-    stays.then_some(path)
+    let written = if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") };
+    let read = &whole[Position::BeforePath..];
+    // Two slashes, or what readers take for two (a backslash, a tab between them), would be a hostname: another one, or the upstream's
+    // own where there were more than two before it. Both are seen where neither is.
+    let elsewhere = Url::parse("https://elsewhere.invalid").ok()?;
+    let stays = |path: &str| {
+        let there = elsewhere.join(path);
+        there.is_ok_and(|there| there.origin() == elsewhere.origin() && &there[Position::BeforePath..] == read)
+    };
+    [written.as_str(), read].into_iter().find(|path| stays(path)).map(str::to_owned)
 }
 
 /// Whether a URL has this origin, or the one that a server believes to have whose TLS ends in front of it.
@@ -197,13 +205,25 @@ mod tests {
     #[test]
     fn a_path_that_would_be_another_hostname_elsewhere_stays_a_url() {
         let path = |url: &str| path_at(url, &Authority::parse("mcp.example.com").unwrap());
-        for rest in
-            ["//evil.example/m", "/\\evil.example/m", "\\evil.example", "/\t/evil.example", "/\t\\evil.example", "\\m"]
-        {
+        for rest in ["//evil.example/m", "/\\evil.example/m", "/\t/evil.example", "/\t\\evil.example"] {
             assert_eq!(path(&format!("https://mcp.example.com{rest}")), None, "{rest:?}");
         }
         let kept = "https://mcp.example.com/a//b/../c\\d?e=\\#f";
         assert_eq!(path(kept).as_deref(), Some("/a//b/../c\\d?e=\\#f"));
+    }
+
+    #[test]
+    fn an_own_origin_is_taken_out_however_it_is_spelled() {
+        for (url, path) in [
+            ("https:////mcp.example.com/m", "/m"),
+            ("http:///\\mcp.example.com", "/"),
+            ("///\tmcp.example.com/m?a", "/m?a"),
+            ("////mcp.example.com", "/"),
+            ("https://mcp.example.com\\m", "/m"),
+            ("https://mcp.example.com\\evil.example", "/evil.example"),
+        ] {
+            assert_eq!(path_at(url, &Authority::parse("mcp.example.com").unwrap()).as_deref(), Some(path), "{url:?}");
+        }
     }
 
     #[test]
