@@ -8,6 +8,9 @@ pub const AUTHORIZATION_SERVER: &str = "/.well-known/oauth-authorization-server"
 /// `/.well-known/openid-configuration`, OpenID Connect Discovery 1.0.
 pub const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
 
+/// Whether the gateway is up, on the root domain: for whoever watches over it.
+pub const HEALTH: &str = "/health";
+
 /// The unified endpoint, on the root domain; with the root's origin in front the resource of its tokens (RFC 8707).
 pub const UNIFIED: &str = "/mcp";
 

@@ -65,8 +65,9 @@ impl App {
         }
         if new.limits != running.limits {
             self.limits.store(Arc::new(self.limits().with_rates(&new.limits)));
-            self.overload.allow(new.limits.memory);
         }
+        // What the control groups allow may have changed without us.
+        self.overload.allow(new.limits.memory);
         self.sessions.live_for(new.login.sessions);
         self.unified.reconfigure(&new.unified, &new.streams);
         self.aggregate.reconfigure(new.unified.clone(), self.limits());

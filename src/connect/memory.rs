@@ -256,11 +256,7 @@ mod tests {
     #[ignore = "a measurement"]
     fn a_million_connections() {
         let memory = Memory::new();
-        let resident = || {
-            let status = std::fs::read_to_string("/proc/self/status").unwrap();
-            let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
-        };
+        let resident = || crate::telemetry::resident_memory().unwrap() >> 20;
         let before = resident();
         for count in [CAPACITY as u64, 1_000_000] {
             fill(&memory, count, 1024);

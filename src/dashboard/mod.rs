@@ -35,6 +35,7 @@ use crate::identity::Identity;
 use crate::identity::providers::Providers;
 use crate::ids::NodeId;
 use crate::mcp_client::Clients;
+use crate::paths;
 use crate::ratelimit::RateLimits;
 use crate::revocation::Revocations;
 use crate::services::Services;
@@ -147,7 +148,7 @@ pub fn routes(dashboard: Arc<Dashboard>) -> Router {
         .route("/oauth/start", get(connect::start).post(connect::approve_and_start))
         .route("/oauth/callback", get(connect::callback))
         .route("/oauth/client-metadata.json", get(connect::client_metadata))
-        .route("/health", get(health))
+        .route(paths::HEALTH, get(health))
         .route("/assets/{name}", get(asset))
         .fallback(|| async { Failure::NotFound })
         .layer(DefaultBodyLimit::max(MAX_FORM))

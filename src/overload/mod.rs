@@ -5,7 +5,7 @@ mod limit;
 #[cfg(test)]
 mod tests;
 
-use crate::telemetry::Metrics;
+use crate::telemetry::{self, Metrics};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -146,13 +146,13 @@ impl Overload {
 
 /// The memory that this process takes, and that the kernel cannot take back without ending it: its anonymous pages.
 struct Usage {
-    /// `/proc/self/status`, open all the time, because when memory runs out there may be no descriptors either.
+    /// [`telemetry::STATUS`], open all the time, because when memory runs out there may be no descriptors either.
     status: File,
 }
 
 impl Usage {
     fn of_this_process() -> io::Result<Self> {
-        Ok(Self { status: File::open("/proc/self/status")? })
+        Ok(Self { status: File::open(telemetry::STATUS)? })
     }
 
     /// In bytes (`RssAnon`, proc_pid_status(5)); `None` when the kernel does not say.
@@ -160,7 +160,6 @@ impl Usage {
         let mut text = [0; 8192];
         let length = self.status.read_at(&mut text, 0).ok()?;
         let text = std::str::from_utf8(text.get(..length)?).ok()?;
-        let value = text.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-        value.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1024)
+        telemetry::memory_in(text, "RssAnon")
     }
 }

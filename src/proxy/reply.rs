@@ -155,6 +155,18 @@ impl Refusal {
         }
     }
 
+    /// When to come again, in seconds (RFC 9110 §10.2.3). A limit has fields of its own, with this one among them.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Refusal::AuthorizationTrouble { retry_after, .. } | Refusal::OutOfOrder { retry_after, .. } => {
+                Some(retry_after.as_secs().max(1))
+            }
+            Refusal::Busy => Some(1),
+            Refusal::Outdated(_) => Some(freshness::RETRY_AFTER.as_secs()),
+            _ => None,
+        }
+    }
+
     /// Whether the upstream is to blame: unreachable, late, or broken off.
     pub(super) fn blames_upstream(&self) -> bool {
         matches!(self, Refusal::BadGateway(_) | Refusal::GatewayTimeout)
@@ -228,12 +240,10 @@ pub(super) async fn refuse(session: &mut ServerSession, refusal: &Refusal, asked
                 head.insert_header(name, value)?;
             }
         }
-        Refusal::AuthorizationTrouble { retry_after, .. } | Refusal::OutOfOrder { retry_after, .. } => {
-            head.insert_header(header::RETRY_AFTER, retry_after.as_secs().max(1))?;
-        }
-        Refusal::Busy => head.insert_header(header::RETRY_AFTER, 1)?,
-        Refusal::Outdated(_) => head.insert_header(header::RETRY_AFTER, freshness::RETRY_AFTER.as_secs())?,
         _ => {}
+    }
+    if let Some(seconds) = refusal.retry_after() {
+        head.insert_header(header::RETRY_AFTER, seconds)?;
     }
     write_whole(session, head, body).await
 }
@@ -245,8 +255,8 @@ pub(super) async fn refuse_unread(session: &mut ServerSession, refusal: &Refusal
     head.insert_header(header::CONTENT_TYPE, "application/json")?;
     head.insert_header(header::CONTENT_LENGTH, body.len())?;
     head.insert_header(header::CACHE_CONTROL, "no-store")?;
-    if matches!(refusal, Refusal::Busy) {
-        head.insert_header(header::RETRY_AFTER, 1)?;
+    if let Some(seconds) = refusal.retry_after() {
+        head.insert_header(header::RETRY_AFTER, seconds)?;
     }
     headers::isolate(&mut head)?;
     session.close_after();

@@ -17,6 +17,7 @@ use crate::connect::Connections;
 use crate::hostname::{Realm, Site};
 use crate::http::Resolver;
 use crate::overload::Overload;
+use crate::paths::HEALTH;
 use crate::ratelimit::RateLimits;
 use crate::request::{Arrival, TrustedProxy};
 use crate::telemetry::{Kind, Metrics, SharedSpan, Tracer};
@@ -32,8 +33,6 @@ use tokio::sync::oneshot;
 
 /// A body over HTTP/2 that nobody wants is read for this long.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
-/// Where we say how we are.
-const HEALTH: &str = "/health";
 
 /// The way of a request under the settings of one moment. What outlives them is behind an `Arc`.
 pub(super) struct Way {

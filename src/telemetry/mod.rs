@@ -8,5 +8,5 @@ mod trace;
 
 pub use log::{Log, check_level};
 pub use metrics::{CONTENT_TYPE, Fate, Kind, Metrics, Outcome};
-pub use process::resident_memory;
+pub use process::{STATUS, memory_in, resident_memory};
 pub use trace::{SharedSpan, Span, SpanKind, TRACEPARENT, TRACESTATE, TraceContext, Tracer};

@@ -12,6 +12,9 @@ use std::fs;
 /// What the kernel counts time in for programs: the same on every architecture that we run on (time(7)).
 const USER_HZ: f64 = 100.0;
 
+/// What the kernel says of this process, a field in each line (proc_pid_status(5)).
+pub const STATUS: &str = "/proc/self/status";
+
 /// A registry without a prefix.
 pub(super) fn registry() -> Registry {
     let mut registry = Registry::default();
@@ -73,9 +76,14 @@ fn start_time() -> Option<f64> {
 
 /// What of this process is in the machine's memory, in bytes (proc_pid_status(5), `VmRSS`); `None` where the system does not say.
 pub fn resident_memory() -> Option<i64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
-    Some(kibibytes.trim().parse::<i64>().ok()?.saturating_mul(1024))
+    let status = fs::read_to_string(STATUS).ok()?;
+    memory_in(&status, "VmRSS")?.try_into().ok()
+}
+
+/// The memory that a process's status gives in this field, in bytes (proc_pid_status(5)).
+pub fn memory_in(status: &str, field: &str) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    value.strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 #[allow(clippy::cast_precision_loss)] // far below
@@ -96,5 +104,14 @@ mod tests {
     #[test]
     fn memory_is_known() {
         assert!(resident_memory().unwrap() > 1 << 20);
+    }
+
+    #[test]
+    fn a_status_is_read_by_its_field() {
+        let status = "Name:\tVmRSS: 1 kB\nVmRSS:\t   12 kB\nVmRSSX:\t3 kB\nThreads:\t4\nVmPTE:\t18014398509481984 kB\n";
+        assert_eq!(memory_in(status, "VmRSS"), Some(12 * 1024));
+        for field in ["RssAnon", "Threads", "VmPTE", "Vm"] {
+            assert_eq!(memory_in(status, field), None, "{field}");
+        }
     }
 }
