@@ -300,7 +300,7 @@ FUZZ_NAMES = $(or $(TARGET),$(notdir $(wildcard tests/fuzz/corpus/*)))
 .PHONY: fuzz
 fuzz: fuzz-build ## Fuzz the parsers: TARGET=name, RUNS=100000000 or SECONDS=60 of each; goes on where it ended (hours)
 	python3 tests/fuzz/run.py run $(FUZZ_TARGET) --runs $(or $(RUNS),100000000) --seconds $(or $(SECONDS),0) \
-	  --slice $(or $(SLICE),300) --stop-after $(or $(STOP),0) $(addprefix --jobs ,$(JOBS)) $(if $(QUICK),--edges) \
+	  --slice $(or $(SLICE),300) --stop-after $(or $(STOP),0) $(addprefix --jobs ,$(JOBS)) $(if $(QUICK),--quick) \
 	  --out $(or $(OUT),.cache/fuzz/out) $(addprefix --target ,$(TARGET))
 
 .PHONY: fuzz-report

@@ -35,6 +35,13 @@ impl Fault {
         Self { culprit: Culprit::Gateway, public: "an internal error occurred".into(), private: private.to_string() }
     }
 
+    /// A task of ours did not come to its end, which is a bug or the end of the process. The place of a bug is in the log; what it said is
+    /// not taken from here, because it may quote what was being read (src/telemetry/bugs.rs).
+    #[allow(clippy::needless_pass_by_value)] // as `map_err` gives it
+    pub fn task(error: tokio::task::JoinError) -> Self {
+        Self::gateway(if error.is_panic() { "a task ended by a bug, which the log has" } else { "a task was given up" })
+    }
+
     /// A fault of our own that is over soon. The outside learns that it is worth trying again.
     pub fn busy(private: impl fmt::Display) -> Self {
         let public = "the gateway has too much to do, or cannot reach its database: try again shortly".into();
@@ -71,3 +78,17 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_has_a_bug_does_not_tell_what_it_was_at() {
+        let token = "canary-§".to_owned();
+        let cut = tokio::task::spawn_blocking(move || token.split_at(8).0.len()).await.unwrap_err();
+        assert!(cut.to_string().contains("canary"), "tokio says less than it did: {cut}");
+        let fault = Fault::task(cut);
+        assert_eq!((fault.culprit, fault.to_string().contains("canary")), (Culprit::Gateway, false), "{fault}");
+    }
+}

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    portcullis::telemetry::tell_places_only();
     let arguments: Vec<_> = std::env::args_os().collect();
     if let Some(status) = portcullis::stdio::intercept(&arguments) {
         return status;

@@ -82,7 +82,7 @@ impl App {
         // A token may take its time.
         let keys = new.vault.clone();
         let read = tokio::task::spawn_blocking(move || config::keyring_again(&keys)).await;
-        let Some(vault) = read.map_err(Fault::gateway)?? else { return Ok(None) };
+        let Some(vault) = read.map_err(Fault::task)?? else { return Ok(None) };
         vault.check(&self.store).await?;
         Ok(Some(vault))
     }

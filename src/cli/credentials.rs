@@ -215,7 +215,7 @@ impl Credentials {
             let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
             file.lock().map(|()| file)
         });
-        let lock = locking.await.map_err(Fault::gateway)?.map_err(|why| self.unusable(&why))?;
+        let lock = locking.await.map_err(Fault::task)?.map_err(|why| self.unusable(&why))?;
         Ok(Locked { file: self, _lock: lock })
     }
 

@@ -279,7 +279,7 @@ fn complain(answer: &Answer, fault: &Fault, again: bool) {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, Fault> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done.map_err(Fault::gateway),
-        Err(error) => Err(Fault::gateway(error)),
+        Err(error) => Err(Fault::task(error)),
     }
 }
 

@@ -291,7 +291,7 @@ impl Connections {
                 tracing::error!(%error, "the spool cannot be used: see store.spool");
                 return Ok(());
             }
-            Err(error) => return Err(Fault::gateway(error)),
+            Err(error) => return Err(Fault::task(error)),
         };
         for (name, content) in waiting {
             let opened = self.vault.open(&place(&name), &content).map_err(|error| error.to_string());

@@ -70,7 +70,7 @@ impl Passwords {
             drop(permit);
             outcome
         });
-        task.await.map_err(Fault::gateway)
+        task.await.map_err(Fault::task)
     }
 }
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Runs the gateway's fuzz targets under libFuzzer, in turns, and tells how often each was run.
 
-    run.py run PROGRAMS [--out DIR] [--target NAME]... [--runs N] [--seconds N] [--slice N] [--jobs N] [--stop-after N] [--edges]
+    run.py run PROGRAMS [--out DIR] [--target NAME]... [--runs N] [--seconds N] [--slice N] [--jobs N] [--stop-after N] [--quick]
     run.py report [--out DIR]
     run.py minimise PROGRAMS [--out DIR] [--target NAME]...
 
 PROGRAMS is the directory in which `make fuzz-build` puts a program for each target.
 
-With --edges an input is kept when it reaches a place that none did, and not for reaching one more often: inputs stay fewer and shorter,
-and more are run in a second.
+With --quick an input is kept when it reaches a place that none did, and not for reaching one more often; rare places and short inputs
+have no preference: more are run in a second.
 
 `run` goes on where an earlier run with the same --out ended: executions add up. Every target has a short first turn, then those
 that are done soonest take theirs first.
@@ -32,6 +32,8 @@ HERE = Path(__file__).resolve().parent
 CORPUS = HERE / "corpus"
 # What is larger says nothing new, and takes longer.
 MAX_LENGTH = {"http1_pipeline": 1024, "http1_request": 1024, "config": 2048, "registration": 2048, "metadata": 2048}
+# Which places are reached counts, and not how often; none is preferred for being rare, and no input is looked for that is shorter.
+QUICK = ("-use_counters=0", "-entropic=0", "-reduce_inputs=0")
 # Seconds, to see how fast it is.
 FIRST_TURN = 20
 # What a file of the repository may have, and all of one target.
@@ -68,7 +70,7 @@ def found(out: Path, name: str) -> list[Path]:
     return sorted((out / "found" / name).glob("*"))
 
 
-def fuzz(program: Path, out: Path, name: str, runs: int, seconds: int, edges: bool) -> bool:
+def fuzz(program: Path, out: Path, name: str, runs: int, seconds: int, quick: bool) -> bool:
     """Whether it ended as it should."""
     work, crashes = out / "corpus" / name, out / "found" / name
     for directory in (work, crashes, out / "logs"):
@@ -82,8 +84,8 @@ def fuzz(program: Path, out: Path, name: str, runs: int, seconds: int, edges: bo
         "-timeout=20",
         "-rss_limit_mb=4096",
         "-reload=0",
-        f"-use_counters={0 if edges else 1}",
         "-print_final_stats=1",
+        *(QUICK if quick else ()),
         str(work),
         str(CORPUS / name),
     ]
@@ -143,7 +145,7 @@ def run(arguments: argparse.Namespace) -> int:
                 length = min(length, FIRST_TURN)
             runs, seconds = -1 if until else arguments.runs - runs, max(1, int(length))
             # One that failed is not begun again.
-            if fuzz(arguments.programs / name, out, name, runs, seconds, arguments.edges):
+            if fuzz(arguments.programs / name, out, name, runs, seconds, arguments.quick):
                 with lock:
                     busy.remove(name)
 
@@ -202,7 +204,7 @@ def main() -> int:
             command.add_argument("--seconds", type=int, default=0, help="for each target, in the place of --runs")
             command.add_argument("--slice", type=int, default=300, help="seconds of a turn")
             command.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="targets at a time")
-            command.add_argument("--edges", action="store_true", help="which places are reached counts, not how often")
+            command.add_argument("--quick", action="store_true", help="libFuzzer keeps fewer books")
             command.add_argument("--stop-after", type=int, default=0, help="seconds of the whole run")
     arguments = parser.parse_args()
     return arguments.action(arguments)

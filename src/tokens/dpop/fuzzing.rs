@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cognitive_complexity)]
 
 use super::{DPOP, Proofs, Purpose, Unproven};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::devkit::prover::Prover;
 use crate::fuzzing::Input;
 use crate::ids::Random;
@@ -13,9 +13,12 @@ use crate::store::Store;
 use crate::vault::Vault;
 use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderMap, HeaderValue};
+use parking_lot::Mutex;
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::sync::LazyLock;
+use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
@@ -54,6 +57,9 @@ const REQUESTED: usize = 4;
 /// makes it another one.
 const SKEWS: [(i64, bool); 6] = [(0, true), (-25, true), (25, true), (-200, false), (200, false), (-1_000_000, false)];
 
+/// How often proofs are made anew that are used for many inputs: they stay fresh, also on a slow machine.
+const REMADE: Duration = Duration::from_secs(20);
+
 struct World {
     proofs: Proofs,
     /// Of a deployment that has nothing to do with ours.
@@ -77,6 +83,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
 });
 
 /// The request that a proof comes with.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Asked {
     method: &'static str,
     url: usize,
@@ -263,13 +270,36 @@ fn with_a_nonce(input: &mut Input<'_>, asked: &Asked) {
     assert_eq!(believed, nonce == ours, "{nonce}");
 }
 
-/// Pieces of proofs that are right each for itself.
-fn of_parts(input: &mut Input<'_>, asked: &Asked) {
+/// Proofs that others are put together of.
+#[derive(Clone)]
+struct Whole {
+    right: String,
+    /// Of another key.
+    stranger: String,
+    /// For another method.
+    other: String,
+}
+
+/// Those for a request. Signatures take longer than all else, so they are made a few times a minute and not for every input.
+fn whole(asked: &Asked) -> Whole {
+    static MADE: LazyLock<Mutex<HashMap<Asked, (Timestamp, Whole)>>> = LazyLock::new(Mutex::default);
+    let now = WORLD.proofs.clock.now();
+    let mut made = MADE.lock();
+    if let Some((_, whole)) = made.get(asked).filter(|(at, _)| now.since(*at) < REMADE && *at <= now) {
+        return whole.clone();
+    }
     let (header, mut claims) = asked.right();
     let right = WORLD.prover.sign(&header, &claims);
     let stranger = WORLD.stranger.sign(&WORLD.stranger.header(), &claims);
     claims["htm"] = json!("DELETE");
-    let other = WORLD.prover.sign(&header, &claims);
+    let whole = Whole { right, stranger, other: WORLD.prover.sign(&header, &claims) };
+    made.insert(*asked, (now, whole.clone()));
+    whole
+}
+
+/// Pieces of proofs that are right each for itself.
+fn of_parts(input: &mut Input<'_>, asked: &Asked) {
+    let Whole { right, stranger, other } = whole(asked);
     let mut parts: Vec<String> = (0..3)
         .map(|position| match input.below(8) {
             0 => stranger.split('.').nth(position).unwrap().to_owned(),
