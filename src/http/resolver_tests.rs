@@ -294,7 +294,7 @@ async fn a_family_that_is_not_answered_for_does_not_hold_up_the_other() {
     let resolver = server.resolver();
     let started = Instant::now();
     assert_eq!(resolve(&resolver, "half.example", false).await.unwrap(), ["8.8.8.8:443"]);
-    assert!(started.elapsed() < Duration::from_millis(1400), "{:?}", started.elapsed());
+    assert!(started.elapsed() < TIMEOUT, "{:?}", started.elapsed());
     assert_eq!(remembered(&resolver, "half.example"), Duration::from_secs(10), "asked again soon");
 }
 
