@@ -49,7 +49,7 @@ test-proxies: deps-build ## HAProxy, nginx and Caddy as they really are, with th
 	cargo test --test it -- --ignored announced::haproxy forward_proxies:: behind_proxies::
 
 .PHONY: test-root
-test-root: deps-build ## Full, failing and read-only disks, little memory, a name server that lies (as root: they mount, and serve port 53)
+test-root: deps-build ## Full, failing and read-only disks, little memory, few threads, a name server that lies (as root: they mount, and serve port 53)
 	@$(call need,mkfs.ext4,e2fsprogs)
 	@$(call need,ip,iproute2)
 	cargo test --test it -- --ignored disks:: lying_dns:: scarce::

@@ -1,4 +1,4 @@
-//! What the program needs runs out: descriptors, memory. Load is shed, nothing is promised that is not kept, the process
+//! What the program needs runs out: descriptors, memory, threads. Load is shed, nothing is promised that is not kept, the process
 //! lives, and when there is enough again it goes on by itself.
 
 use crate::gateway::{USER, token_at};
@@ -10,11 +10,13 @@ use futures_util::future::join_all;
 use portcullis::hostname::Realm;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Far more often than any test here waits for.
@@ -322,4 +324,38 @@ async fn in_a_small_control_group_a_flood_does_not_kill() {
         recovers(port, &call).await;
     }
     assert_eq!(gateway.server.signal("-TERM").await.code(), Some(0));
+}
+
+/// Whoever may have few threads gets an answer or an error, and not one line for ever.
+#[tokio::test]
+#[ignore = "has the limits of another user, which takes root: make test-root"]
+async fn without_threads_it_ends_and_says_little() {
+    const NOBODY: u32 = 54_321;
+    const MOST_SAID: u64 = 64 << 10;
+    // Where that user may come.
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = directory.path().join("portcullis");
+    fs::copy(env!("CARGO_BIN_EXE_portcullis"), &program).unwrap();
+    let mut answered = false;
+    // It wants one for each processor, and a few.
+    for threads in 1..=std::thread::available_parallelism().unwrap().get() + 6 {
+        let mut command = tokio::process::Command::new("prlimit");
+        command.arg(format!("--nproc={threads}:{threads}")).arg(&program).args(["encode", "mcp.example"]);
+        command.env_clear().current_dir("/").uid(NOBODY).gid(NOBODY).kill_on_drop(true);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (mut said, mut complaints) = (String::new(), String::new());
+        let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap().take(MOST_SAID));
+        let ended = async {
+            let _ = tokio::join!(stdout.read_to_string(&mut said), stderr.read_to_string(&mut complaints));
+            child.wait().await.unwrap()
+        };
+        let ended = tokio::time::timeout(PATIENCE, ended).await;
+        assert!((complaints.len() as u64) < MOST_SAID, "{threads} threads: {}", &complaints[..200]);
+        let ended = ended.unwrap_or_else(|_| panic!("{threads} threads: it does not end"));
+        assert!(ended.success() || !complaints.is_empty(), "{threads} threads: {ended}, without a word");
+        answered = ended.success() && said.trim() == "nvrxaltfpbqw24dmmu-enc";
+        println!("{threads} threads: {ended}, {}", complaints.lines().next().unwrap_or("nothing to complain of"));
+    }
+    assert!(answered, "those are enough");
 }
