@@ -134,6 +134,7 @@ async fn requests_of_every_thread_are_written_in_their_order() {
         let numbers: Vec<_> = numbers.filter(|number| number / 10_000 == thread).collect();
         assert!(numbers.is_sorted(), "of thread {thread}");
     }
+    assert!(events.iter().map(|event| event.at).is_sorted());
     let verdict = store.verify_audit(None).await.unwrap();
     assert_eq!((verdict.lines, verdict.broken), (4001, None));
 }

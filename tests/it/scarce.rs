@@ -334,9 +334,11 @@ async fn without_threads_it_ends_and_says_little() {
     const MOST_SAID: u64 = 64 << 10;
     // Where that user may come.
     let directory = tempfile::tempdir().unwrap();
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = directory.path().join("portcullis");
     fs::copy(env!("CARGO_BIN_EXE_portcullis"), &program).unwrap();
+    for path in [directory.path(), &program] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
     let mut answered = false;
     // It wants one for each processor, and a few.
     for threads in 1..=std::thread::available_parallelism().unwrap().get() + 6 {
